@@ -1,0 +1,1 @@
+"""VQA examples: readers of published files, prompts, options, and the embedded phantoms."""

@@ -1,0 +1,84 @@
+"""The user's turn: question, options, and how to answer. Used by training and evaluation alike.
+
+The three modes ask for exactly the tags that rewards/parsing.py accepts, because both read
+rewards/modes.py.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+
+from rewards.modes import get_mode
+
+# {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
+TEMPLATES: dict[str, str] = {
+    "think": (
+        "{question}\n{options}\nReason inside <think></think>, then give one letter inside"
+        " <answer></answer>."
+    ),
+    "no_think": "{question}\n{options}\nGive one letter inside <answer></answer> and nothing else.",
+    "think_after": (
+        "{question}\n{options}\nGive one letter inside <answer></answer>, then your reasons inside"
+        " <think></think>."
+    ),
+}
+
+
+def format_options(options: Sequence[str]) -> str:
+    r"""Return one option a line, each behind its letter.
+
+    >>> format_options(["MRI", "CT"])
+    'A) MRI\nB) CT'
+    """
+    lines = (f"{letter}) {text}" for letter, text in zip(ascii_uppercase, options, strict=False))
+    return "\n".join(lines)
+
+
+def render_prompt(template: str, question: str, options: Sequence[str]) -> str:
+    """Return the user's turn; question and options are inserted as they are, braces included."""
+    head, tail = template.split("{question}")
+    if "{options}" in head:
+        before, between = head.split("{options}")
+        return before + format_options(options) + between + question + tail
+    between, after = tail.split("{options}")
+    return head + question + between + format_options(options) + after
+
+
+def prompt_template(mode: str, file: str | Path | None = None) -> str:
+    """Return the template of ``mode``, or the checked text of the user's own ``file``.
+
+    Raises:
+        ValueError: unknown mode; a file that cannot be read as UTF-8; one that does not hold
+            ``{question}`` and ``{options}`` exactly once each, or holds another field.
+    """
+    get_mode(mode)
+    if file is None:
+        return TEMPLATES[mode]
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"prompt template {file} cannot be read ({error}): pass a UTF-8 text file"
+        ) from error
+    return check_template(text, str(file))
+
+
+def check_template(text: str, name: str) -> str:
+    """Return ``text`` if it is a template; see `prompt_template` for the errors."""
+    problems = []
+    for field in ("{question}", "{options}"):
+        count = text.count(field)
+        if count != 1:
+            problems.append(f"{field} stands {count} times, it must stand once")
+    problems += [
+        f"{field!r} is not a field: only {{question}} and {{options}} are" for field in _fields(text)
+    ]
+    if problems:
+        raise ValueError(f"prompt template {name}: " + "; ".join(problems))
+    return text
+
+
+def _fields(text: str) -> list[str]:
+    found = re.findall(r"\{[A-Za-z_][A-Za-z0-9_]*\}", text)
+    return [field for field in found if field not in ("{question}", "{options}")]

@@ -1,0 +1,1 @@
+"""Scoring a checkpoint: greedy accuracy with intervals, tables, one question asked."""

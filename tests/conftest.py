@@ -1,0 +1,35 @@
+"""What several test files need: where ../shared is, and checkpoint directories in the hub's layout."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real files beside the project; a user does not have it."""
+    if not SHARED.is_dir():
+        pytest.skip("../shared is not here: it holds the real splits, images and tokenizer")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def nano_dirs(shared, tmp_path_factory) -> dict[str, Path]:
+    """One random directory per family, laid out exactly like the hub's, by family name."""
+    folder = tmp_path_factory.mktemp("nano")
+    tool = shared / "tools" / "make_qwen2_vl_dir.py"
+    directories = {}
+    for family in ("qwen2_vl", "qwen2_5_vl"):
+        out = folder / family
+        options = ["--preset", "nano", "--family", family]
+        subprocess.run([sys.executable, tool, out, *options], check=True, capture_output=True)
+        directories[family] = out
+    return directories
