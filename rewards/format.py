@@ -1,0 +1,20 @@
+"""Format reward: the tags are right and the answer commits to one letter."""
+
+from collections.abc import Sequence
+
+from rewards.parsing import parse_completion
+
+
+def format_reward(completion: str, mode: str, options: Sequence[str] = ()) -> float:
+    """Return 1.0 if ``completion`` is well formed (see `ParsedCompletion`), else 0.0.
+
+    Whether the letter is right does not matter here. Whether there is exactly one does: tags around
+    a hedge would otherwise earn a reward for saying nothing.
+
+    Raises:
+        ValueError: unknown mode.
+
+    >>> format_reward("<answer>B</answer>", "no_think"), format_reward("B", "no_think")
+    (1.0, 0.0)
+    """
+    return float(parse_completion(completion, mode, options).well_formed)

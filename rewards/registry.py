@@ -1,0 +1,153 @@
+"""Reward functions by name: ours, and a user's own from ``path.py:function``.
+
+Every one is ``fn(completion: str, example, mode: str) -> float``, where ``example`` has at least
+``id``, ``answer`` and ``options`` (data/examples.py).
+"""
+
+import importlib.util
+import inspect
+import math
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rewards.accuracy import accuracy_reward
+from rewards.format import format_reward
+from rewards.modes import get_mode
+
+RewardFn = Callable[[str, Any, str], float]  # (completion, example, mode) -> reward
+BoundReward = Callable[[str, Any], float]  # the mode is bound, the result checked
+
+
+def _accuracy(completion: str, example: Any, mode: str) -> float:
+    return accuracy_reward(completion, example.answer, mode, example.options)
+
+
+def _format(completion: str, example: Any, mode: str) -> float:
+    return format_reward(completion, mode, example.options)
+
+
+REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format}
+
+
+def load_rewards(names: Sequence[str], mode: str) -> dict[str, BoundReward]:
+    """Return the functions called ``names``, in that order, with ``mode`` bound.
+
+    A name is one of `REWARDS`, or ``path.py:function``; the latter is known by its function's name,
+    which is what metrics and rollouts call it (``reward/function``).
+
+    The returned functions take ``(completion, example)`` and raise ValueError, naming function and
+    example, when the function fails or returns something other than a finite number: a reward that
+    is silently wrong teaches something false.
+
+    Raises:
+        ValueError: unknown mode or name, no names, two with one name, a file that is missing or
+            fails to load, a function that is missing or takes other arguments.
+    """
+    get_mode(mode)
+    if not names:
+        raise ValueError(f"no reward functions given: name at least one of {tuple(REWARDS)}")
+    modules: dict[Path, ModuleType] = {}  # a file with two rewards runs once
+    bound: dict[str, BoundReward] = {}
+    for name in names:
+        short_name, function = _find(name, modules)
+        if short_name in bound:
+            raise ValueError(
+                f"two reward functions are called {short_name!r} in {list(names)}: metrics go by"
+                " that name, so remove or rename one"
+            )
+        bound[short_name] = _bind(name, function, mode)
+    return bound
+
+
+def _find(name: str, modules: dict[Path, ModuleType]) -> tuple[str, RewardFn]:
+    """Return what metrics call the function named ``name``, and the function."""
+    if name in REWARDS:
+        return name, REWARDS[name]
+    file, colon, function_name = name.rpartition(":")
+    if not colon or not file.endswith(".py"):
+        raise ValueError(
+            f"unknown reward {name!r}: use one of {tuple(REWARDS)}, or path.py:function"
+        )
+    path = Path(file).expanduser().resolve()
+    if path not in modules:
+        modules[path] = _load_file(name, path)
+    function = getattr(modules[path], function_name, None)
+    if not callable(function):
+        raise ValueError(
+            f"reward {name!r}: {path} defines no function {function_name!r}: check its spelling"
+        )
+    _check_arguments(name, function)
+    return function_name, function
+
+
+def _check_arguments(name: str, function: Callable) -> None:
+    """Raise before the first completion is sampled, not after it."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions written in C tell none
+        return
+    try:
+        signature.bind("completion", None, "think")
+    except TypeError as error:
+        raise ValueError(
+            f"reward {name!r} cannot be called as fn(completion, example, mode) ({error}): give it"
+            " these three arguments"
+        ) from error
+
+
+def _load_file(name: str, path: Path) -> ModuleType:
+    """Return the module in ``path``, under a private name so that it can shadow no other module."""
+    if not path.is_file():
+        raise ValueError(f"reward {name!r}: there is no file {path}: check the path")
+    module_name = f"_groupwise_reward_{sha256(str(path).encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[module_name]
+        raise ValueError(
+            f"reward {name!r}: {path} fails while it is loaded"
+            f" ({_describe(error)}): run it with python to see why"
+        ) from error
+    return module
+
+
+def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
+    def reward(completion: str, example: Any) -> float:
+        try:
+            value = function(completion, example, mode)
+        except Exception as error:
+            raise ValueError(
+                f"reward {name!r} fails on example {example.id!r} ({_describe(error)}): it must"
+                " return a number for any text the policy writes"
+            ) from error
+        if not isinstance(value, Real) or not _is_finite(value):
+            raise ValueError(
+                f"reward {name!r} returned {value!r} on example {example.id!r}: it must return a"
+                " finite number, such as 0.0 or 1.0"
+            )
+        return float(value)
+
+    return reward
+
+
+def _is_finite(value: Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int beyond the floats
+        return False
+
+
+def _describe(error: Exception) -> str:
+    """Return the error's type, words and line, for a message without a traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    line = f", line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
+    return f"{type(error).__name__}: {error}{line}"
