@@ -24,6 +24,9 @@ TEMPLATES: dict[str, str] = {
     ),
 }
 
+# `<|image_pad|>` in a text would become the token itself and break the count of image tokens.
+SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
+
 
 def format_options(options: Sequence[str]) -> str:
     r"""Return one option a line, each behind its letter.
@@ -48,15 +51,19 @@ def render_prompt(template: str, question: str, options: Sequence[str]) -> str:
 def prompt_template(mode: str, file: str | Path | None = None) -> str:
     """Return the template of ``mode``, or the checked text of the user's own ``file``.
 
+    The newline that editors put at the end of a file is not part of the template (one is taken off;
+    who wants the turn to end in one writes two). The rest is used as it is.
+
     Raises:
         ValueError: unknown mode; a file that cannot be read as UTF-8; one that does not hold
-            ``{question}`` and ``{options}`` exactly once each, or holds another field.
+            ``{question}`` and ``{options}`` exactly once each, or holds another field or a special
+            token.
     """
     get_mode(mode)
     if file is None:
         return TEMPLATES[mode]
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_text(encoding="utf-8-sig").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"prompt template {file} cannot be read ({error}): pass a UTF-8 text file"
@@ -72,7 +79,12 @@ def check_template(text: str, name: str) -> str:
         if count != 1:
             problems.append(f"{field} stands {count} times, it must stand once")
     problems += [
-        f"{field!r} is not a field: only {{question}} and {{options}} are" for field in _fields(text)
+        f"{field!r} is not a field: only {{question}} and {{options}} are"
+        for field in _fields(text)
+    ]
+    problems += [
+        f"{token} would be read as a special token: leave chat markers to the model's own template"
+        for token in SPECIAL_TOKEN.findall(text)
     ]
     if problems:
         raise ValueError(f"prompt template {name}: " + "; ".join(problems))

@@ -1,0 +1,129 @@
+"""Read a published JSON file into examples; a row that is wrong is reported, never guessed at."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.examples import UNKNOWN, VQAExample
+from data.labels import dataset_folder, modality_label, question_type_label, subject_of
+from data.paths import ImageRoot
+from data.rows import RowError, read_row
+
+_SHOWN_ROWS = 5
+_SHOWN_CHARACTERS = 160
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that could not become an example."""
+
+    file: str
+    row: int  # counted from 0, as in the examples' ids
+    value: str  # what is wrong, as Python writes it, cut when long
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, row {self.row}: {self.value} {self.reason}"
+
+
+def load_examples(
+    path: str | Path, image_root: str | Path, *, skip_bad_rows: bool = False
+) -> list[VQAExample]:
+    """Return the examples of one published file in its order; see `read_examples`."""
+    return read_examples(path, image_root, skip_bad_rows=skip_bad_rows)[0]
+
+
+def read_examples(
+    path: str | Path, image_root: str | Path, *, skip_bad_rows: bool = False
+) -> tuple[list[VQAExample], list[BadRow]]:
+    """Return one file's examples in its order, and the rows that were skipped.
+
+    The format (Med-R1's or OmniMedVQA's own, see data/rows.py) is recognised from each row. Ids are
+    the file's stem and the row's number from 0, so skipping a row renames no other. Images are not
+    opened, and need not exist: see data/images.py.
+
+    Raises:
+        ValueError: a file that cannot be read, is not JSON, not a list, empty, or has bad rows: the
+            first five are named, with the count. With ``skip_bad_rows`` only if all rows are bad.
+    """
+    path = Path(path)
+    root = ImageRoot(image_root)
+    rows = _load_rows(path)
+    examples, bad_rows = [], []
+    for number, row in enumerate(rows):
+        try:
+            examples.append(_example(path, number, row, root))
+        except RowError as error:
+            value = _shorten(repr(error.value))
+            bad_rows.append(BadRow(str(path), number, value, str(error)))
+    if bad_rows and not (skip_bad_rows and examples):
+        raise ValueError(_report(path, bad_rows, len(rows)))
+    return examples, bad_rows
+
+
+def _example(path: Path, number: int, row: Any, root: ImageRoot) -> VQAExample:
+    content = read_row(row)
+    subject = subject_of(path.stem)
+    images = []
+    for image in content.images:
+        try:
+            images.append(root.path(image))
+        except ValueError as error:
+            raise RowError(image, str(error)) from error
+    modalities = (modality_label(content.modality or ""), modality_label(subject))
+    types = (question_type_label(content.question_type or ""), question_type_label(subject))
+    return VQAExample(
+        id=f"{path.stem}-{number}",
+        images=tuple(images),
+        question=content.question,
+        options=content.options,
+        answer=content.answer,
+        modality=_first_known(modalities),
+        question_type=_first_known(types),
+        dataset=dataset_folder(content.images[0]) or content.dataset or UNKNOWN,
+        source=str(path),
+    )
+
+
+def _first_known(labels: tuple[str, ...]) -> str:
+    return next((label for label in labels if label != UNKNOWN), UNKNOWN)
+
+
+def _load_rows(path: Path) -> list[Any]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ValueError(f"data file {path} does not exist: check the path") from error
+    except OSError as error:
+        raise ValueError(f"data file {path} cannot be read: {error.strerror}") from error
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"data file {path} is not JSON ({error}): it must be one JSON list of rows"
+        ) from error
+    if not isinstance(rows, list):
+        raise ValueError(
+            f"data file {path} holds a JSON {type(rows).__name__}, not a list: put its rows in []"
+        )
+    if not rows:
+        raise ValueError(f"data file {path} is an empty list: there is nothing to read in it")
+    return rows
+
+
+def _report(path: Path, bad_rows: list[BadRow], count: int) -> str:
+    shown = [f"  - {bad_row}" for bad_row in bad_rows[:_SHOWN_ROWS]]
+    if len(bad_rows) > _SHOWN_ROWS:
+        shown.append(f"  - and {len(bad_rows) - _SHOWN_ROWS:,} more")
+    what_to_do = "correct them, or leave them out with --skip-bad-rows"
+    if len(bad_rows) == count:
+        what_to_do = "no row is left to use: is this the right file?"
+    head = f"{len(bad_rows):,} of {count:,} rows of {path} cannot be used; {what_to_do}:"
+    return "\n".join([head, *shown])
+
+
+def _shorten(text: str) -> str:
+    if len(text) <= _SHOWN_CHARACTERS:
+        return text
+    return text[: _SHOWN_CHARACTERS - 40] + " ... " + text[-35:]

@@ -1,0 +1,152 @@
+"""The two published row formats, recognised from a row's own fields.
+
+Med-R1's splits of OmniMedVQA (arXiv:2503.13939) hold ``image, problem, solution``: the options
+stand inside the problem, the letter inside ``<answer>`` tags. OmniMedVQA's own files (arXiv:2402.09181)
+hold ``image_path, question, option_A ..., gt_answer``: the answer is an option's text.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from string import ascii_uppercase
+from typing import Any
+
+from data.inline import split_options
+from data.prompts import SPECIAL_TOKEN
+
+MED_R1_FIELDS = ("image", "problem", "solution")
+OMNIMEDVQA_FIELDS = ("image_path", "question", "gt_answer")
+
+_SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
+
+
+class RowError(ValueError):
+    """A row that cannot become an example: the value at fault, and what is wrong with it."""
+
+    def __init__(self, value: Any, reason: str) -> None:
+        super().__init__(reason)
+        self.value = value
+
+
+@dataclass(frozen=True)
+class Row:
+    """What both formats say, before paths are looked up and names made uniform."""
+
+    images: tuple[str, ...]
+    question: str
+    options: tuple[str, ...]
+    answer: str
+    modality: str | None
+    question_type: str | None
+    dataset: str | None
+
+
+def read_row(row: Any) -> Row:
+    """Return the row's content; a `RowError` names the value and the reason where it has none."""
+    if not isinstance(row, dict):
+        raise RowError(row, "is not an object with named fields")
+    if all(field in row for field in MED_R1_FIELDS):
+        content = _med_r1(row)
+    elif all(field in row for field in OMNIMEDVQA_FIELDS):
+        content = _omnimedvqa(row)
+    else:
+        raise RowError(
+            sorted(row),
+            f"are the fields of no published format: use {', '.join(MED_R1_FIELDS)} (Med-R1) or"
+            f" {', '.join(OMNIMEDVQA_FIELDS)}, option_A, option_B, ... (OmniMedVQA)",
+        )
+    for text in (content.question, *content.options):
+        _check_text(text)
+    return content
+
+
+def _med_r1(row: dict[str, Any]) -> Row:
+    problem = _text(row, "problem")
+    try:
+        question, options = split_options(problem)
+    except ValueError as error:
+        raise RowError(problem, f"(problem) {error}") from error
+    solution = _text(row, "solution")
+    match = _SOLUTION.fullmatch(solution)
+    if match is None:
+        raise RowError(solution, "(solution) is not written as '<answer> C </answer>'")
+    letters = ascii_uppercase[: len(options)]
+    if match[1] not in letters:
+        raise RowError(
+            solution, f"(solution) is no option: the problem has options A to {letters[-1]}"
+        )
+    return Row(_images(row, "image"), question, options, match[1], **_labels(row))
+
+
+def _omnimedvqa(row: dict[str, Any]) -> Row:
+    options = tuple(_lettered_options(row))
+    if len(options) < 2:
+        raise RowError(list(options), "are too few options: a choice needs option_A and option_B")
+    answer = _text(row, "gt_answer")
+    index = _only_match(answer, options)
+    return Row(
+        _images(row, "image_path"),
+        _text(row, "question").strip(),
+        options,
+        ascii_uppercase[index],
+        **_labels(row),
+    )
+
+
+def _lettered_options(row: dict[str, Any]) -> Iterator[str]:
+    present = [letter for letter in ascii_uppercase if row.get(f"option_{letter}") is not None]
+    if present != list(ascii_uppercase[: len(present)]):
+        names = [f"option_{letter}" for letter in present]
+        raise RowError(names, "leave out a letter: options must be A, B, C, ...")
+    for letter in present:
+        yield _text(row, f"option_{letter}").strip()
+
+
+def _only_match(answer: str, options: tuple[str, ...]) -> int:
+    """Return the index of the one option that equals the answer, as written or ignoring case."""
+    for fold in (str.strip, lambda text: text.strip().casefold()):
+        matches = [i for i, option in enumerate(options) if fold(option) == fold(answer)]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            raise RowError(answer, f"(gt_answer) equals {len(matches)} of the options {options}")
+    raise RowError(answer, f"(gt_answer) is no option: the options are {options}")
+
+
+def _images(row: dict[str, Any], field: str) -> tuple[str, ...]:
+    value = row[field]
+    images = value if isinstance(value, list) else [value]
+    if not images or not all(isinstance(image, str) and image.strip() for image in images):
+        raise RowError(value, f"({field}) is neither a path nor a list of paths")
+    return tuple(images)
+
+
+def _labels(row: dict[str, Any]) -> dict[str, str | None]:
+    return {
+        "modality": _optional(row, "modality_type"),
+        "question_type": _optional(row, "question_type"),
+        "dataset": _optional(row, "dataset"),
+    }
+
+
+def _optional(row: dict[str, Any], field: str) -> str | None:
+    value = row.get(field)
+    if value is not None and not isinstance(value, str):
+        raise RowError(value, f"({field}) is not a text")
+    return value or None
+
+
+def _text(row: dict[str, Any], field: str) -> str:
+    value = row.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise RowError(value, f"({field}) is not a text, or an empty one")
+    return value
+
+
+def _check_text(text: str) -> None:
+    if found := SPECIAL_TOKEN.search(text):
+        raise RowError(text, f"holds {found[0]}, which a tokenizer reads as a special token")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RowError(ascii(text), "holds half a surrogate pair: not valid Unicode") from error

@@ -1,0 +1,100 @@
+"""What ``--train-json`` and ``--eval-json`` name: published files, or the embedded phantoms."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from data.examples import VQAExample
+from data.readers import BadRow, read_examples
+
+_PHANTOMS = "phantoms"
+_PHANTOM_PARTS = {"train": "train", "eval": "heldout"}
+
+
+@dataclass(frozen=True)
+class Split:
+    """All examples of one flag's sources, what was skipped, and what the sources held."""
+
+    examples: list[VQAExample]
+    bad_rows: list[BadRow]  # left out by skip_bad_rows: the caller says how many
+    checksums: dict[str, str]  # source's name -> SHA-256 of its content
+
+
+def load_split(
+    names: Sequence[str],
+    *,
+    part: Literal["train", "eval"],
+    image_root: str | Path | None,
+    skip_bad_rows: bool = False,
+) -> Split:
+    """Return the examples of several sources, one after the other.
+
+    Args:
+        names: JSON files, ``phantoms``, or one slice of them such as ``phantoms:CT`` and
+            ``phantoms:Lesion Grading``.
+        part: which flag names them: phantoms have a training and a held-out part.
+        image_root: the folder under which the files' image paths begin; phantoms need none.
+        skip_bad_rows: leave out rows that are wrong and list them, instead of raising.
+
+    Raises:
+        ValueError: no name; a file without an image root; what `read_examples` raises; two sources
+            that would give two examples one id.
+    """
+    if not names:
+        raise ValueError(f"no {part} data is named: pass JSON files, or phantoms")
+    examples: list[VQAExample] = []
+    bad_rows: list[BadRow] = []
+    checksums: dict[str, str] = {}
+    for name in map(str, names):
+        if is_phantoms(name):
+            found = _phantoms(name, part)
+            checksums[name] = _content_checksum(found)
+        else:
+            found, bad = read_examples(
+                name, _checked_root(image_root, name), skip_bad_rows=skip_bad_rows
+            )
+            bad_rows += bad
+            checksums[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        examples += found
+    _check_ids(examples)
+    return Split(examples, bad_rows, checksums)
+
+
+def is_phantoms(name: str) -> bool:
+    """Return whether ``name`` means the embedded data set, not a file."""
+    return name == _PHANTOMS or name.startswith(f"{_PHANTOMS}:")
+
+
+def _phantoms(name: str, part: str) -> list[VQAExample]:
+    from data.phantoms import phantom_examples  # draws with numpy: only for who asks for it
+
+    return phantom_examples(_PHANTOM_PARTS[part], name.partition(":")[2].strip() or None)
+
+
+def _checked_root(image_root: str | Path | None, name: str) -> Path:
+    if image_root is None:
+        raise ValueError(f"the images of {name} have no folder: add --image-root")
+    if not Path(image_root).is_dir():
+        raise ValueError(f"image root {image_root} is not a folder: check --image-root")
+    return Path(image_root)
+
+
+def _content_checksum(examples: Sequence[VQAExample]) -> str:
+    digest = hashlib.sha256()
+    for example in examples:
+        fields = (example.id, example.image_names, example.question, example.options)
+        digest.update(repr((*fields, example.answer)).encode())
+    return digest.hexdigest()
+
+
+def _check_ids(examples: Sequence[VQAExample]) -> None:
+    sources: dict[str, str] = {}
+    for example in examples:
+        if example.id in sources:
+            raise ValueError(
+                f"two examples have the id {example.id}, from {sources[example.id]} and"
+                f" {example.source}: name each source once, and rename one of two files of one name"
+            )
+        sources[example.id] = example.source

@@ -1,0 +1,35 @@
+"""What the user shows and says: built in one place for training and evaluation."""
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from data.examples import VQAExample
+from data.images import load_image
+from data.prompts import check_template, render_prompt
+
+
+@dataclass(frozen=True)
+class UserTurn:
+    """The images, decoded, and the text that follows them: what a processor encodes."""
+
+    text: str
+    images: list[Image.Image]
+
+
+class TurnBuilder:
+    """Turns an example into the user's turn: one template, one image size (0: the image's own)."""
+
+    def __init__(self, template: str, image_size: int) -> None:
+        if image_size < 0:
+            raise ValueError(f"image size {image_size} is negative: 0 leaves images as they are")
+        self.template = check_template(template, "of the run")
+        self.image_size = image_size
+
+    def __call__(self, example: VQAExample) -> UserTurn:
+        """Return the example's turn; a ValueError names the example whose image cannot be read."""
+        try:
+            images = [load_image(source, self.image_size) for source in example.images]
+        except ValueError as error:
+            raise ValueError(f"example {example.id}: {error}") from error
+        return UserTurn(render_prompt(self.template, example.question, example.options), images)
