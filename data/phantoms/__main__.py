@@ -1,0 +1,30 @@
+"""``python -m data.phantoms --output-dir DIR``: write the embedded data set as files."""
+
+import argparse
+from pathlib import Path
+
+from data.phantoms.writer import write_phantoms
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m data.phantoms", description=__doc__)
+    parser.add_argument("--output-dir", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument(
+        "--rows-per-cell",
+        type=int,
+        help="rows for each pair of modality and question type (default: 160 train, 20 test)",
+    )
+    args = parser.parse_args()
+    if args.rows_per_cell is not None and args.rows_per_cell < 1:
+        parser.error(f"--rows-per-cell {args.rows_per_cell} must be at least 1")
+    if args.output_dir.exists() and (
+        not args.output_dir.is_dir() or any(args.output_dir.iterdir())
+    ):
+        parser.error(f"--output-dir {args.output_dir} is not an empty folder: name a fresh one")
+    files = write_phantoms(args.output_dir, args.rows_per_cell)
+    print(f"{len(files)} JSON files under {args.output_dir}; pass it as --image-root. For example:")
+    print(f"  --train-json '{files[0]}' --image-root '{args.output_dir}'")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""The phantoms as files in the format in which Med-R1 publishes its splits."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+
+from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
+from data.phantoms.examples import phantom_examples
+
+# part: what Med-R1 calls it in the names of its files
+_SUFFIXES = {"train": "train", "heldout": "test"}
+
+
+def write_phantoms(directory: Path, rows_per_cell: int | None = None) -> list[Path]:
+    """Write images and JSON files, and return the JSON files' paths.
+
+    ``modality/CT_train.json`` and ``question_type/Lesion Grading_train.json`` cut the same rows in
+    two ways, as Med-R1's splits do; image paths are relative to ``directory``, the image root.
+    """
+    written = []
+    for part, suffix in _SUFFIXES.items():
+        examples = phantom_examples(part, rows_per_cell=rows_per_cell)
+        for example in examples:
+            path = directory / image_path(example)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            example.images[0]().save(path)
+        for folder, names, attribute in (
+            ("modality", MODALITIES, "modality"),
+            ("question_type", QUESTION_TYPES, "question_type"),
+        ):
+            for name in names:
+                rows = [row for row in examples if getattr(row, attribute) == name]
+                written.append(_write_rows(directory / folder / f"{name}_{suffix}.json", rows))
+    return written
+
+
+def image_path(example: VQAExample) -> str:
+    """Return where the image stands, relative to the image root."""
+    return f"Images/{example.image_names[0]}"
+
+
+def published_row(example: VQAExample) -> dict[str, str]:
+    """Return the example as Med-R1 writes a row: options in-line, the letter in answer tags."""
+    options = zip(ascii_uppercase, example.options, strict=False)
+    inline = ", ".join(f"{letter}){text}" for letter, text in options)
+    return {
+        "image": image_path(example),
+        "problem": f"{example.question} {inline}",
+        "solution": f"<answer> {example.answer} </answer>",
+    }
+
+
+def _write_rows(path: Path, examples: Sequence[VQAExample]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [published_row(example) for example in examples]
+    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    return path
