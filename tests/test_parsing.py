@@ -35,6 +35,7 @@ OPTIONS = ("MRI", "PET", "CT", "B or C")
         ("think", "<think>dark</think>\n\n<answer>A</answer>", "A"),
         ("think", "<think>a < b > c, <b>bold</b></think><answer>A</answer>", "A"),
         ("think", "<think>骨折</think><answer>A</answer>", "A"),
+        ("think", "<think>some <thinking> aloud</think><answer>A</answer>", "A"),
         ("think_after", "<answer>B</answer> <think>because</think>", "B"),
     ],
 )
@@ -112,6 +113,7 @@ THOUGHT = "<think>dark</think>"
         ("no_think", "<answer>\u00a0C</answer>", None, "C"),
         ("no_think", "<answer>C\u200b</answer>", None, "C"),
         ("no_think", "\ufeff<answer>C</answer>", "C", "C"),
+        ("no_think", "<answer>C</answer>\u00a0", "C", "C"),
         # case and attributes
         ("no_think", "<ANSWER>C</ANSWER>", None, "C"),
         ("no_think", "<Answer>C</answer>", None, "C"),

@@ -1,0 +1,143 @@
+"""The GRPO objective for one micro-batch of completions.
+
+Shapes in this file: B completions in the optimizer batch, M of them in this micro-batch, C
+completion tokens (right-padded; the mask is 1 up to and including the end token).
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+LossNormalization = Literal["sequence", "token", "constant"]
+
+
+def token_weights(
+    mask: Tensor, normalization: LossNormalization, max_completion_tokens: int
+) -> Tensor:
+    """Return the weights that turn a sum over tokens into the optimizer batch's mean.
+
+        sequence   mask / (tokens of its row * B)      DeepSeekMath, arXiv:2402.03300
+        token      mask / tokens of the batch          DAPO, arXiv:2503.14476
+        constant   mask / (B * max_completion_tokens)  Dr. GRPO, arXiv:2503.20783
+
+    Call it once for the whole optimizer batch and slice the result: the losses of micro-batches
+    then add up to the batch's loss, however it is cut. A row without tokens (truncated, under
+    ``--mask-truncated``) has weight 0 but still counts in B; a batch without any gives zeros.
+
+    Args:
+        mask: (B, C) bool or numbers, 1 for the tokens that count and 0 for the others.
+        normalization: "sequence", "token" or "constant".
+        max_completion_tokens: the sampling limit, at least 1; only "constant" uses it.
+
+    Returns:
+        (B, C) float32 weights. They sum to 1 under "sequence" (if no row is empty) and "token".
+
+    Raises:
+        ValueError: wrong shape, unknown normalization, limit below 1.
+
+    >>> token_weights(torch.tensor([[1, 1], [1, 0]]), "sequence", 4)
+    tensor([[0.2500, 0.2500],
+            [0.5000, 0.0000]])
+    """
+    if mask.dim() != 2:
+        raise ValueError(f"mask must have shape (B, C), got {tuple(mask.shape)}")
+    if max_completion_tokens < 1:
+        raise ValueError(f"max_completion_tokens must be at least 1, got {max_completion_tokens}")
+    mask = mask.float()
+    num_completions = mask.shape[0]
+    if normalization == "sequence":
+        return mask / (mask.sum(dim=1, keepdim=True).clamp(min=1) * num_completions)
+    if normalization == "token":
+        return mask / mask.sum().clamp(min=1)
+    if normalization == "constant":
+        return mask / (num_completions * max_completion_tokens)
+    choices = get_args(LossNormalization)
+    raise ValueError(f"unknown normalization {normalization!r}: use one of {choices}")
+
+
+def policy_loss(
+    logprobs: Tensor,
+    old_logprobs: Tensor,
+    ref_logprobs: Tensor,
+    advantages: Tensor,
+    loss_weights: Tensor,
+    metric_weights: Tensor,
+    *,
+    epsilon_low: float,
+    epsilon_high: float,
+    beta: float,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the clipped surrogate plus beta times the KL, and what to log about them.
+
+        ratio = exp(logprobs - old_logprobs)
+        surrogate = min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A)
+        kl = exp(d) - d - 1,  d = ref_logprobs - logprobs  (k3, unclamped)
+        loss = sum(loss_weights * (beta * kl - surrogate))
+
+    Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4; two epsilons from DAPO,
+    arXiv:2503.14476 ("clip-higher"). On the first pass every ratio is 1 and the KL about 0, so the
+    loss is a weighted mean of the advantages, about zero, and says nothing; its gradient does.
+
+    Args:
+        logprobs: (M, C) of the policy, with gradient.
+        old_logprobs: (M, C) when sampled, without gradient; ``logprobs`` on the first pass.
+        ref_logprobs: (M, C) of the reference, without gradient; with beta = 0 they are only logged,
+            so pass ``logprobs.detach()`` where no reference is kept.
+        advantages: (M,) one per completion.
+        loss_weights: (M, C) rows of `token_weights`, 0 where a token does not count.
+        metric_weights: (M, C) the same for the metrics, usually normalization "token". Where both
+            weights are 0 (the padding) the log-probs are not looked at: they may hold anything.
+        epsilon_low, epsilon_high: how far a ratio may leave 1 downwards and upwards.
+        beta: weight of the KL, not negative.
+
+    Returns:
+        The scalar loss, and detached scalars: ``loss``; ``kl`` and ``clip_fraction`` (share of
+        tokens whose surrogate is the clipped one), both weighted by ``metric_weights``. Over
+        micro-batches they add up, like the loss.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    _check_shapes(
+        logprobs,
+        advantages,
+        old_logprobs=old_logprobs,
+        ref_logprobs=ref_logprobs,
+        loss_weights=loss_weights,
+        metric_weights=metric_weights,
+    )
+    # Replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
+    counts = (loss_weights != 0) | (metric_weights != 0)  # (M, C)
+    log_ratio = (logprobs - old_logprobs).where(counts, 0.0)
+    ref_log_ratio = (ref_logprobs - logprobs).where(counts, 0.0)
+
+    ratio = torch.exp(log_ratio)  # (M, C)
+    unclipped = ratio * advantages[:, None]
+    clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high) * advantages[:, None]
+    surrogate = torch.minimum(unclipped, clipped)
+    # expm1: near the reference exp(d) - 1 would lose d in float32's rounding of 1
+    kl = torch.expm1(ref_log_ratio) - ref_log_ratio
+
+    loss = ((beta * kl - surrogate) * loss_weights).sum()
+    metrics = {
+        "loss": loss.detach(),
+        "kl": (kl.detach() * metric_weights).sum(),
+        "clip_fraction": ((surrogate < unclipped).float() * metric_weights).sum(),
+    }
+    return loss, metrics
+
+
+def _check_shapes(logprobs: Tensor, advantages: Tensor, **others: Tensor) -> None:
+    # broadcasting would turn a forgotten [:, None] or a transposed row into a plausible number
+    if logprobs.dim() != 2 or advantages.shape != logprobs.shape[:1]:
+        raise ValueError(
+            f"logprobs must have shape (M, C) and advantages (M,), got {tuple(logprobs.shape)} and"
+            f" {tuple(advantages.shape)}: pass one advantage per completion"
+        )
+    for name, tensor in others.items():
+        if tensor.shape != logprobs.shape:
+            raise ValueError(
+                f"{name} must have the shape of logprobs {tuple(logprobs.shape)}, got"
+                f" {tuple(tensor.shape)}: select the same rows of both"
+            )

@@ -1,0 +1,131 @@
+"""Group advantages: examples worked by hand, then laws that hold for any rewards."""
+
+import statistics
+
+import pytest
+import torch
+
+from grpo.advantages import group_advantages
+
+NUM_PROMPTS, GROUP_SIZE = 6, 4
+any_rewards = pytest.mark.parametrize("seed", range(5))
+any_scale = pytest.mark.parametrize("scale", ["group", "batch", "none"])
+
+
+def random_rewards(seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(NUM_PROMPTS, GROUP_SIZE, generator=generator) * 2 - 0.5
+
+
+def test_worked_example():
+    # prompt 0: rewards 0, 0, 3 have mean 1 and std sqrt((1 + 1 + 4) / 2) = sqrt(3)
+    # prompt 1: rewards 5, 5, 5 agree, so there is nothing to prefer
+    rewards = torch.tensor([[0.0, 0.0, 3.0], [5.0, 5.0, 5.0]])
+    root3 = 3**0.5
+    expected = torch.tensor([[-1 / root3, -1 / root3, 2 / root3], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(group_advantages(rewards, eps=1e-8), expected)
+
+
+def test_batch_scale_divides_by_the_std_of_all_rewards():
+    # rewards 0, 2, 4, 4: the means 1 and 4 are the groups' own; all four have mean 2.5 and
+    # std sqrt((6.25 + 0.25 + 2.25 + 2.25) / 3) = sqrt(11 / 3)
+    rewards = torch.tensor([[0.0, 2.0], [4.0, 4.0]])
+    spread = (11 / 3) ** 0.5
+    expected = torch.tensor([[-1 / spread, 1 / spread], [0.0, 0.0]])
+    torch.testing.assert_close(group_advantages(rewards, scale="batch", eps=1e-8), expected)
+
+
+def test_without_scale_only_the_mean_is_removed():
+    rewards = torch.tensor([[0.0, 0.0, 3.0], [5.0, 5.0, 5.0]])
+    expected = torch.tensor([[-1.0, -1.0, 2.0], [0.0, 0.0, 0.0]])
+    assert torch.equal(group_advantages(rewards, scale="none"), expected)
+
+
+def test_eps_is_added_to_the_spread():
+    # rewards 0 and 2: mean 1, std sqrt(2); with eps 1 the divisor is sqrt(2) + 1
+    advantages = group_advantages(torch.tensor([[0.0, 2.0]]), eps=1.0)
+    torch.testing.assert_close(advantages, torch.tensor([[-1.0, 1.0]]) / (2**0.5 + 1))
+
+
+@pytest.mark.parametrize("value", [0.1, 1.7, 2.3, 1e8 / 3])
+@pytest.mark.parametrize("group_size", [2, 3, 8, 12])
+@pytest.mark.parametrize("eps", [1e-4, 0.0])
+@any_scale
+def test_agreement_gives_exactly_zero(value, group_size, eps, scale):
+    # in float32 the rounding of the mean, divided by eps, would be up to 2e-3; in float64 the mean
+    # of three times 0.1 is still not 0.1
+    rewards = torch.full((2, group_size), value, dtype=torch.float64)
+    assert torch.equal(group_advantages(rewards, scale=scale, eps=eps), torch.zeros(2, group_size))
+
+
+@any_rewards
+@any_scale
+def test_an_independent_slow_version_agrees(seed, scale):
+    rewards = random_rewards(seed)
+    rows = rewards.tolist()
+    spread_of_all = statistics.stdev([reward for row in rows for reward in row])
+    expected = []
+    for row in rows:
+        mean = statistics.fmean(row)
+        spread = {"group": statistics.stdev(row) + 1e-4, "batch": spread_of_all + 1e-4, "none": 1.0}
+        expected.append([(reward - mean) / spread[scale] for reward in row])
+    actual = group_advantages(rewards, scale=scale)
+    assert actual.dtype == torch.float32
+    torch.testing.assert_close(actual, torch.tensor(expected), atol=1e-6, rtol=1e-6)
+
+
+@any_rewards
+@any_scale
+def test_each_group_sums_to_zero(seed, scale):
+    sums = group_advantages(random_rewards(seed), scale=scale).sum(dim=1)
+    torch.testing.assert_close(sums, torch.zeros(NUM_PROMPTS), atol=1e-5, rtol=0)
+
+
+@any_rewards
+@any_scale
+def test_a_constant_bonus_changes_nothing(seed, scale):
+    rewards = random_rewards(seed).double()  # in float32 the addition itself would round
+    with_bonus = group_advantages(rewards + 10, scale=scale)
+    torch.testing.assert_close(with_bonus, group_advantages(rewards, scale=scale))
+
+
+@any_rewards
+def test_groups_do_not_see_each_other(seed):
+    rewards = random_rewards(seed)
+    disturbed = rewards.clone()
+    disturbed[1:] = -7.0
+    assert torch.equal(group_advantages(rewards)[0], group_advantages(disturbed)[0])
+
+
+@any_rewards
+@any_scale
+def test_a_higher_reward_gets_a_higher_advantage(seed, scale):
+    rewards = random_rewards(seed)
+    advantages = group_advantages(rewards, scale=scale)
+    assert torch.equal(rewards.argsort(dim=1), advantages.argsort(dim=1))
+
+
+@any_scale
+def test_the_rewards_are_not_written_to_and_get_no_gradient(scale):
+    rewards = random_rewards(0).requires_grad_()
+    before = rewards.detach().clone()
+    assert not group_advantages(rewards, scale=scale).requires_grad
+    assert torch.equal(rewards.detach(), before)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "scale", "eps", "error", "message"),
+    [
+        (torch.zeros(6), "group", 1e-4, ValueError, r"shape \(N, G\) .* got \(6,\)"),
+        (torch.zeros(3, 1), "group", 1e-4, ValueError, r"at least 2, got \(3, 1\)"),
+        (torch.zeros(2, 2), "std", 1e-4, ValueError, "unknown scale 'std': use one of"),
+        (torch.zeros(2, 2), "group", -1.0, ValueError, "not negative, got -1.0"),
+        (torch.zeros(2, 2), "group", float("nan"), ValueError, "finite .* got nan"),
+        (torch.zeros(2, 2, dtype=torch.int64), "group", 1e-4, TypeError, "got torch.int64"),
+        (torch.tensor([[0.0, float("nan")], [1.0, 2.0]]), "none", 1e-4, ValueError, r"\[\[0, 1\]"),
+        (torch.tensor([[0.0, 1.0], [float("inf"), 2.0]]), "none", 1e-4, ValueError, r"\[\[1, 0\]"),
+    ],
+)
+def test_the_error_says_what_was_wrong(rewards, scale, eps, error, message):
+    with pytest.raises(error, match=message):
+        group_advantages(rewards, scale=scale, eps=eps)

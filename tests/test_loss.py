@@ -1,0 +1,272 @@
+"""The objective: two examples worked by hand, laws, and a slow version that loops over tokens."""
+
+import math
+
+import pytest
+import torch
+
+from grpo.loss import policy_loss, token_weights
+
+NORMALIZATIONS = ["sequence", "token", "constant"]
+any_normalization = pytest.mark.parametrize("normalization", NORMALIZATIONS)
+any_seed = pytest.mark.parametrize("seed", range(4))
+CLIP = {"epsilon_low": 0.2, "epsilon_high": 0.2}
+
+
+def right_padded_mask(lengths, width: int) -> torch.Tensor:
+    return torch.arange(width) < torch.as_tensor(lengths)[:, None]
+
+
+def random_batch(seed: int, rows: int = 5, width: int = 6) -> dict[str, torch.Tensor]:
+    """The tensor arguments of `policy_loss`, ratios far enough from 1 that many are clipped."""
+    generator = torch.Generator().manual_seed(seed)
+    logprobs = -3 * torch.rand(rows, width, generator=generator)
+    mask = right_padded_mask(torch.randint(0, width + 1, (rows,), generator=generator), width)
+    return {
+        "logprobs": logprobs,
+        "old_logprobs": logprobs + 0.4 * torch.randn(rows, width, generator=generator),
+        "ref_logprobs": logprobs + 0.4 * torch.randn(rows, width, generator=generator),
+        "advantages": torch.randn(rows, generator=generator),
+        "loss_weights": token_weights(mask, "sequence", width),
+        "metric_weights": token_weights(mask, "token", width),
+    }
+
+
+# --- token_weights ------------------------------------------------------------------------------
+
+
+def test_weights_worked_by_hand():
+    # rows of 3, 1 and 0 tokens, limit 4:
+    # sequence: 1 / (3 rows * 3 tokens), 1 / (3 * 1); token: 1 / (3 + 1); constant: 1 / (3 * 4)
+    mask = right_padded_mask([3, 1, 0], 3)
+    expected = {"sequence": (1 / 9, 1 / 3), "token": (1 / 4, 1 / 4), "constant": (1 / 12, 1 / 12)}
+    for normalization, (long, short) in expected.items():
+        weights = torch.tensor([[long, long, long], [short, 0, 0], [0, 0, 0]])
+        actual = token_weights(mask, normalization, 4)
+        assert actual.dtype == torch.float32
+        torch.testing.assert_close(actual, weights)
+
+
+@any_normalization
+def test_the_weighted_sum_is_the_mean_that_the_paper_writes(normalization):
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(4, 7, generator=generator)
+    lengths = [7, 3, 1, 5]
+    rows = [values[row, :length] for row, length in enumerate(lengths)]
+    expected = {
+        "sequence": torch.stack([row.mean() for row in rows]).mean(),
+        "token": torch.cat(rows).mean(),
+        "constant": torch.cat(rows).sum() / (4 * 10),
+    }
+    weights = token_weights(right_padded_mask(lengths, 7), normalization, 10)
+    torch.testing.assert_close((weights * values).sum(), expected[normalization])
+
+
+@any_normalization
+def test_an_empty_batch_weighs_nothing(normalization):
+    weights = token_weights(torch.zeros(2, 3), normalization, 3)
+    assert torch.equal(weights, torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("normalization", ["sequence", "constant"])
+def test_a_row_left_out_still_counts_in_the_denominator(normalization):
+    whole = token_weights(right_padded_mask([3, 2], 3), normalization, 3)
+    left_out = token_weights(right_padded_mask([3, 0], 3), normalization, 3)
+    assert torch.equal(left_out[0], whole[0])
+
+
+@pytest.mark.parametrize(
+    ("mask", "normalization", "limit", "message"),
+    [
+        (torch.ones(3), "token", 3, r"shape \(B, C\), got \(3,\)"),
+        (torch.ones(2, 3), "dapo", 3, r"unknown normalization 'dapo': use one of \('sequence'"),
+        (torch.ones(2, 3), "constant", 0, "at least 1, got 0"),
+    ],
+)
+def test_the_weights_error_says_what_was_wrong(mask, normalization, limit, message):
+    with pytest.raises(ValueError, match=message):
+        token_weights(mask, normalization, limit)
+
+
+# --- policy_loss --------------------------------------------------------------------------------
+
+
+def test_worked_example():
+    # One row of three tokens, advantage 2, epsilons 0.2 and 0.3, beta 0.1; ratios 1, 1.5, 0.5:
+    #   surrogate  min(2, 2) = 2    min(3, 2.6) = 2.6 clipped    min(1, 1.6) = 1
+    # reference ratios 1, 2, 1/2:
+    #   k3         0                2 - ln 2 - 1 = 1 - ln 2      1/2 + ln 2 - 1 = ln 2 - 1/2
+    # weights 1/3 each: surrogate 5.6 / 3, kl (1 - 1/2) / 3 = 1/6, loss 0.1 / 6 - 5.6 / 3
+    logprobs = torch.full((1, 3), -1.0, requires_grad=True)
+    weights = torch.full((1, 3), 1 / 3)
+    loss, metrics = policy_loss(
+        logprobs,
+        logprobs.detach() - torch.tensor([[1.0, 1.5, 0.5]]).log(),
+        logprobs.detach() + torch.tensor([[1.0, 2.0, 0.5]]).log(),
+        torch.tensor([2.0]),
+        weights,
+        weights,
+        epsilon_low=0.2,
+        epsilon_high=0.3,
+        beta=0.1,
+    )
+    assert loss.item() == pytest.approx(0.1 / 6 - 5.6 / 3, rel=1e-6)
+    assert metrics["loss"].item() == loss.item()
+    assert metrics["kl"].item() == pytest.approx(1 / 6, rel=1e-6)
+    assert metrics["clip_fraction"].item() == pytest.approx(1 / 3, rel=1e-6)
+    # d loss / d logprob = (beta * (1 - reference ratio) - ratio * A where not clipped) / 3
+    loss.backward()
+    expected = [[(0 - 2) / 3, (0.1 * -1 - 0) / 3, (0.1 * 0.5 - 1) / 3]]
+    torch.testing.assert_close(logprobs.grad, torch.tensor(expected))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "is_clipped"),
+    [
+        (1.5, 1.0, True),  # already likelier by more than the bound: push no further
+        (1.25, 1.0, False),  # inside the upper bound 1.3 (above 1.2: clip-higher)
+        (1.5, -1.0, False),  # likelier but worse: always allowed to come back
+        (0.7, -1.0, True),
+        (0.85, -1.0, False),
+        (0.7, 1.0, False),
+    ],
+)
+def test_clipping_stops_the_gradient_only_away_from_one(ratio, advantage, is_clipped):
+    logprobs = torch.full((1, 1), -1.0, requires_grad=True)
+    one = torch.ones(1, 1)
+    loss, metrics = policy_loss(
+        logprobs,
+        logprobs.detach() - math.log(ratio),
+        logprobs.detach(),
+        torch.tensor([advantage]),
+        one,
+        one,
+        epsilon_low=0.2,
+        epsilon_high=0.3,
+        beta=0.0,
+    )
+    loss.backward()
+    assert metrics["clip_fraction"].item() == float(is_clipped)
+    expected = 0.0 if is_clipped else -ratio * advantage
+    assert logprobs.grad.item() == pytest.approx(expected, rel=1e-5)
+
+
+def slow_loss(batch, epsilon_low, epsilon_high, beta):
+    """Return loss, kl and clip fraction token by token, in Python's floats."""
+    loss = kl_sum = clipped_sum = 0.0
+    for row, advantage in enumerate(batch["advantages"].tolist()):
+        for column in range(batch["logprobs"].shape[1]):
+            new, old, ref, weight, metric_weight = (
+                batch[name][row, column].item()
+                for name in ("logprobs", "old_logprobs", "ref_logprobs", "loss_weights",
+                             "metric_weights")
+            )  # fmt: skip
+            ratio = math.exp(new - old)
+            bounded = min(max(ratio, 1 - epsilon_low), 1 + epsilon_high)
+            surrogate = min(ratio * advantage, bounded * advantage)
+            kl = math.exp(ref - new) - (ref - new) - 1
+            loss += weight * (beta * kl - surrogate)
+            kl_sum += metric_weight * kl
+            clipped_sum += metric_weight * (surrogate < ratio * advantage)
+    return loss, kl_sum, clipped_sum
+
+
+@any_seed
+@pytest.mark.parametrize("beta", [0.0, 0.04])
+@pytest.mark.parametrize("epsilon_high", [0.2, 0.28])
+def test_an_independent_slow_version_agrees(seed, beta, epsilon_high):
+    batch = random_batch(seed)
+    loss, metrics = policy_loss(**batch, epsilon_low=0.2, epsilon_high=epsilon_high, beta=beta)
+    slow = slow_loss(batch, 0.2, epsilon_high, beta)
+    fast = [loss.item(), metrics["kl"].item(), metrics["clip_fraction"].item()]
+    assert fast == pytest.approx(slow, abs=2e-6)
+    assert 0.05 < metrics["clip_fraction"] < 0.9  # or the clip was not tried
+
+
+@any_seed
+@any_normalization
+def test_micro_batches_add_up_to_the_batch(seed, normalization):
+    batch = random_batch(seed)
+    mask = batch["metric_weights"] > 0
+    batch["loss_weights"] = token_weights(mask, normalization, 6)
+    batch["logprobs"].requires_grad_()
+    loss, metrics = policy_loss(**batch, **CLIP, beta=0.04)
+    (whole,) = torch.autograd.grad(loss, batch["logprobs"])
+
+    parts = [
+        policy_loss(**{name: value[rows] for name, value in batch.items()}, **CLIP, beta=0.04)
+        for rows in (slice(0, 1), slice(1, 4), slice(4, 5))
+    ]
+    (pieces,) = torch.autograd.grad(sum(part for part, _ in parts), batch["logprobs"])
+    torch.testing.assert_close(pieces, whole, atol=1e-7, rtol=1e-6)
+    for name, value in metrics.items():
+        total = sum(part_metrics[name] for _, part_metrics in parts)
+        torch.testing.assert_close(total, value, atol=1e-6, rtol=1e-6)
+
+
+def test_on_the_first_pass_the_gradient_is_the_policy_gradient():
+    batch = random_batch(0)
+    batch["logprobs"].requires_grad_()
+    batch["old_logprobs"] = batch["ref_logprobs"] = batch["logprobs"].detach()
+    loss, metrics = policy_loss(**batch, **CLIP, beta=0.04)
+    (gradient,) = torch.autograd.grad(loss, batch["logprobs"])
+    expected = -batch["advantages"][:, None] * batch["loss_weights"]
+    torch.testing.assert_close(gradient, expected)
+    assert metrics["kl"] == metrics["clip_fraction"] == 0
+
+
+def test_the_kl_keeps_its_digits_near_the_reference():
+    # k3 of d = 1e-3 is d^2 / 2 + d^3 / 6 = 5.0017e-7; exp(d) - d - 1 in float32 is off by 5 %
+    logprobs = torch.zeros(1, 1)
+    one = torch.ones(1, 1)
+    metrics = policy_loss(
+        logprobs, logprobs, logprobs + 1e-3, torch.zeros(1), one, one, **CLIP, beta=0.0
+    )[1]
+    assert metrics["kl"].item() == pytest.approx(5.0017e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize("padding", [0.0, 1e4, -1e4, math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("name", ["logprobs", "old_logprobs", "ref_logprobs"])
+def test_what_stands_in_the_padding_reaches_neither_loss_nor_gradient(name, padding):
+    batch = random_batch(2)
+    is_padding = (batch["loss_weights"] == 0) & (batch["metric_weights"] == 0)
+    assert is_padding.any()
+
+    def loss_and_gradient(batch):
+        logprobs = batch["logprobs"].clone().requires_grad_()
+        loss, metrics = policy_loss(**{**batch, "logprobs": logprobs}, **CLIP, beta=0.04)
+        return loss.detach(), *metrics.values(), *torch.autograd.grad(loss, logprobs)
+
+    clean = loss_and_gradient(batch)
+    dirty = loss_and_gradient({**batch, name: batch[name].masked_fill(is_padding, padding)})
+    for expected, actual in zip(clean, dirty, strict=True):
+        assert torch.equal(actual, expected)
+    assert torch.equal(dirty[-1][is_padding], torch.zeros(int(is_padding.sum())))
+
+
+def test_old_and_reference_log_probs_and_advantages_are_not_written_to():
+    batch = random_batch(3)
+    before = {name: value.clone() for name, value in batch.items()}
+    policy_loss(**batch, **CLIP, beta=0.04)
+    assert all(torch.equal(before[name], value) for name, value in batch.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("advantages", (6,), r"advantages \(M,\), got \(5, 6\) and \(6,\)"),
+        ("advantages", (5, 1), r"one advantage per completion"),
+        (
+            "old_logprobs",
+            (5,),
+            r"old_logprobs must have the shape of logprobs \(5, 6\), got \(5,\)",
+        ),
+        ("ref_logprobs", (1, 6), "ref_logprobs must have"),
+        ("loss_weights", (6, 5), "loss_weights must have"),
+        ("metric_weights", (6,), "metric_weights must have .* select the same rows"),
+    ],
+)
+def test_shapes_that_would_broadcast_are_refused(name, shape, message):
+    batch = {**random_batch(0), name: torch.zeros(shape)}
+    with pytest.raises(ValueError, match=message):
+        policy_loss(**batch, **CLIP, beta=0.0)
