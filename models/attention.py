@@ -1,0 +1,111 @@
+"""Attention over packed groups, registered with transformers so that its own layers call it.
+
+Shapes: N prompts, M completion rows, P prompt tokens, C completion tokens, T packed tokens, H query
+heads, Hkv key/value heads, d head size.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from models.groups import PackedGroups
+
+NAME = "packed_groups"
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    groups: PackedGroups | None = None,
+    scaling: float | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Return what each packed token reads: prompts causally, completions after their own prompt.
+
+    Without `groups` this is transformers' SDPA, so a plain call of the model works as ever.
+
+    There is no dropout here, whatever the checkpoint's attention_dropout says: GRPO's ratio
+    compares the distribution that was sampled with the one being trained, and two dropout masks
+    would make them differ before any weight moves.
+
+    Args:
+        query: (1, H, T, d) with rotary positions applied.
+        key: (1, Hkv, T, d); value: the same.
+
+    Returns:
+        (1, T, H, d) as transformers' attention functions do, and no weights.
+    """
+    if groups is None:
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
+    tokens = [groups.num_prompt_tokens, query.shape[2] - groups.num_prompt_tokens]
+    # split, not two slices: its backward is one concatenation instead of two zero-padded sums
+    query_prompt, query_own = query[0].transpose(0, 1).split(tokens)  # (tokens, H, d)
+    key_prompt, key_own = key[0].transpose(0, 1).split(tokens)  # (tokens, Hkv, d)
+    value_prompt, value_own = value[0].transpose(0, 1).split(tokens)
+
+    query_prompt = groups.pad_prompts(query_prompt).transpose(1, 2)  # (N, H, P, d)
+    key_prompt = groups.pad_prompts(key_prompt).transpose(1, 2)  # (N, Hkv, P, d)
+    value_prompt = groups.pad_prompts(value_prompt).transpose(1, 2)
+    if groups.recorded is not None:
+        groups.recorded.append((key_prompt, value_prompt))
+    read = scaled_dot_product_attention(
+        query_prompt,
+        key_prompt,
+        value_prompt,
+        is_causal=True,
+        scale=scaling,
+        enable_gqa=query.shape[1] != key.shape[1],
+    )
+    read = groups.pack_prompts(read.transpose(1, 2))  # (T_prompts, H, d)
+    if groups.completion_length == 0:
+        return read[None], None
+
+    rows = (groups.num_rows, groups.completion_length)
+    read_own = folded_attention(
+        query_own.unflatten(0, rows).transpose(1, 2),  # (M, H, C, d)
+        _after_prompt(groups, key_prompt, key_own.unflatten(0, rows)),
+        _after_prompt(groups, value_prompt, value_own.unflatten(0, rows)),
+        mask=groups.mask,
+        scale=scaling,
+    )
+    return torch.cat([read, read_own.transpose(1, 2).flatten(0, 1)])[None], None
+
+
+def folded_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, scale: float | None
+) -> Tensor:
+    """Return (M, H, C, d): grouped-query attention with the sharing heads as extra query rows.
+
+    H / Hkv query heads read the same keys, so they are folded into the query length and no key is
+    copied; SDPA's own grouped mode leaves its fast kernels on CUDA as soon as there is a mask.
+
+    Args:
+        query: (M, H, C, d); key and value: (M, Hkv, S, d).
+        mask: additive, broadcasts to (M, Hkv, C * H / Hkv, S); None reads everything. Its rows are
+            heads then tokens, as `models.groups` lays them out.
+    """
+    heads, length = query.shape[1:3]
+    folded = query.unflatten(1, (key.shape[1], -1)).flatten(2, 3)  # (M, Hkv, H / Hkv * C, d)
+    read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    return read.unflatten(2, (-1, length)).reshape(len(query), heads, length, -1)
+
+
+def _after_prompt(groups: PackedGroups, prompt: Tensor, own: Tensor) -> Tensor:
+    """Return (M, Hkv, P + C, d): each row's prompt entries, then its own (M, C, Hkv, d)."""
+    repeated = groups.repeat_prompts(prompt.transpose(1, 2))  # (M, P, Hkv, d)
+    return torch.cat([repeated, own], dim=1).transpose(1, 2)
+
+
+AttentionInterface.register(NAME, packed_attention)
+AttentionMaskInterface.register(NAME, sdpa_mask)  # for plain calls, which build their own masks

@@ -1,0 +1,158 @@
+"""Decoding token by token against preallocated caches: what a rollout spends its time in.
+
+A step does nothing that does not depend on the token: rotary tables, masks and fused projection
+weights are made once in `start`. It runs on the layers' weights directly; calling transformers'
+modules gives the same numbers with twice the overhead on small models.
+
+Shapes: N prompts, B rows, P prompt tokens (of the longest), S cache slots, D hidden size, H query
+heads, Hkv key/value heads, d head size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+
+from models.groups import PackedGroups
+from models.prompt import EncodedPrompt
+
+
+@dataclass
+class DecodeState:
+    """Caches of B rows. Slots 0 .. P - 1 hold the prompt, then one slot per decoded token."""
+
+    keys: list[Tensor]  # per layer, (B, Hkv, S, d)
+    values: list[Tensor]
+    projections: list[tuple[Tensor, Tensor | None]]  # per layer, fused q, k, v: weight and bias
+    cos: Tensor  # (B, S - P, 1, d), of each token to come
+    sin: Tensor  # the same, its first half negated: see `_rotate`
+    mask: Tensor | None  # (B, 1, 1, S), additive; None when prompts are equally long
+    prompt_slots: int  # P
+    filled: int  # slots in use
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.cos)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows, (B',) int64, in this order: the others cost nothing any more."""
+        rows = rows.to(self.cos.device)
+        for caches in (self.keys, self.values):
+            for layer, cache in enumerate(caches):
+                caches[layer] = _rows_of(cache, rows, self.filled)
+        self.cos, self.sin = self.cos[rows], self.sin[rows]
+        if self.mask is not None:
+            self.mask = self.mask[rows]
+
+
+def start(
+    text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
+) -> DecodeState:
+    """Return the state after the prompts that `groups.recorded` holds the keys and values of."""
+    keys, values = [], []
+    for key, value in groups.recorded:
+        keys.append(_cache(key, groups, max_new_tokens))
+        values.append(_cache(value, groups, max_new_tokens))
+    slots = keys[0].shape[2]
+    cos, sin = _rotary_tables(text, prompts, groups, max_new_tokens)
+    return DecodeState(
+        keys=keys,
+        values=values,
+        projections=[_fused_projection(layer.self_attn) for layer in text.layers],
+        cos=cos,
+        sin=sin,
+        mask=_padding_mask(groups, slots),
+        prompt_slots=slots - max_new_tokens,
+        filled=slots - max_new_tokens,
+    )
+
+
+def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
+    """Return (B, D), after the final norm, and put the tokens' keys and values into the caches."""
+    slot = state.filled
+    if slot == state.keys[0].shape[2]:
+        raise ValueError(
+            f"the caches are full after {slot - state.prompt_slots} tokens: prefill with a larger"
+            " max_new_tokens"
+        )
+    state.filled = slot + 1
+    cos = state.cos[:, slot - state.prompt_slots]  # (B, 1, d)
+    sin = state.sin[:, slot - state.prompt_slots]
+    mask = None if state.mask is None else state.mask[..., : slot + 1]
+    hidden = text.embed_tokens(token_ids)  # (B, D)
+    for index, layer in enumerate(text.layers):
+        heads, kv_heads = layer.self_attn.num_heads, layer.self_attn.num_key_value_heads
+        projected = linear(_norm(layer.input_layernorm, hidden), *state.projections[index])
+        projected = projected.unflatten(1, (heads + 2 * kv_heads, -1))  # (B, heads, d)
+        query_key, value = projected.split([heads + kv_heads, kv_heads], dim=1)
+        query, key = _rotate(query_key, cos, sin).split([heads, kv_heads], dim=1)
+        state.keys[index][:, :, slot] = key
+        state.values[index][:, :, slot] = value
+        read = scaled_dot_product_attention(
+            query.unflatten(1, (kv_heads, -1)),  # heads that share a key are its query rows
+            state.keys[index][:, :, : slot + 1],
+            state.values[index][:, :, : slot + 1],
+            attn_mask=mask,
+            scale=layer.self_attn.scaling,
+        )  # (B, Hkv, H / Hkv, d)
+        hidden = torch.addmm(hidden, read.flatten(1), layer.self_attn.o_proj.weight.t())
+        hidden = hidden + layer.mlp(_norm(layer.post_attention_layernorm, hidden))
+    return _norm(text.norm, hidden)
+
+
+def _norm(norm: nn.Module, hidden: Tensor) -> Tensor:
+    return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+
+
+def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return (B, heads, d) turned by its position: x cos + swap_halves(x) sin, sin signed."""
+    first, second = x.chunk(2, dim=-1)
+    return torch.addcmul(x * cos, torch.cat([second, first], dim=-1), sin)
+
+
+def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:
+    """Return (B, Hkv, P + max_new_tokens, d) that begins with each row's (Hkv, P, d) prompt."""
+    kv_heads, longest, head_size = prompt.shape[1:]
+    cache = prompt.new_zeros(groups.num_rows, kv_heads, longest + max_new_tokens, head_size)
+    cache[:, :, :longest] = groups.repeat_prompts(prompt)
+    return cache
+
+
+def _rows_of(cache: Tensor, rows: Tensor, filled: int) -> Tensor:
+    """Return a cache of only these rows, copying only the slots in use."""
+    kept = cache.new_zeros(len(rows), *cache.shape[1:])
+    kept[:, :, :filled] = cache[:, :, :filled].index_select(0, rows)
+    return kept
+
+
+def _rotary_tables(
+    text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Return cos and signed sin of the tokens to come, (B, max_new_tokens, 1, d) each."""
+    starts = torch.tensor([prompt.next_position for prompt in prompts])
+    positions = (starts[:, None] + torch.arange(max_new_tokens)).expand(3, -1, -1)
+    weight = text.norm.weight  # only its dtype and device matter
+    cos, sin = text.rotary_emb(weight, positions.to(weight.device))  # (N, max_new_tokens, d)
+    half = sin.shape[-1] // 2
+    sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    return groups.repeat_prompts(cos)[:, :, None], groups.repeat_prompts(sin)[:, :, None]
+
+
+def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
+    """Return 0 at slots a row may read and -inf at the padding behind its prompt, (B, 1, 1, S)."""
+    if groups.padding is None:
+        return None
+    lengths = torch.tensor(groups.prompt_lengths, device=groups.device)[groups.row_to_prompt]
+    slot = torch.arange(slots, device=groups.device)
+    padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
+    mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
+    return mask.masked_fill_(padding, -torch.inf)[:, None, None]
+
+
+def _fused_projection(attention: nn.Module) -> tuple[Tensor, Tensor | None]:
+    """Return one weight and bias for query, key and value: one matrix product instead of three."""
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts])
+    return torch.cat([part.weight for part in parts]), bias

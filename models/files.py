@@ -1,0 +1,149 @@
+"""Where a checkpoint's files are, and whether they are all there: every check before loading.
+
+A checkpoint is a directory in the hub's layout: config.json, *.safetensors, tokenizer and image
+processor files. Each problem ends in one ValueError that says what to do.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+# What is read beside the weights. Saving copies these, a download asks for no more.
+PROCESSOR_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.json",
+    "chat_template.jinja",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "generation_config.json",
+)
+DOWNLOADED = ("config.json", "*.safetensors", WEIGHTS_INDEX, *PROCESSOR_FILES)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Return the directory of a checkpoint: `tiny`, a local directory, or a hub id.
+
+    `tiny` is the embedded model next to this file, unless a directory of that name stands in the
+    working directory. A hub id is downloaded into, or found in, the hub's cache.
+
+    Raises:
+        ValueError: nothing is there, or the hub cannot be reached and has not been before.
+    """
+    local = Path(path).expanduser()
+    if local.is_dir():
+        return local
+    if local.exists():
+        raise ValueError(f"--model {path} is a file: give the directory that holds config.json")
+    if str(path) == "tiny":
+        return TINY
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or str(path).startswith((".", "/")):
+        raise ValueError(
+            f"no model directory {path}: give a directory that holds config.json, a hub id such as"
+            " Qwen/Qwen2-VL-2B-Instruct, or `tiny`, the embedded model"
+        )
+    return _from_hub(str(path))
+
+
+def _from_hub(repo_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    try:
+        return Path(snapshot_download(repo_id, allow_patterns=list(DOWNLOADED)))
+    except GatedRepoError as error:
+        reason, remedy = "asks for a login", "run `hf auth login` with an account that has access"
+        cause = error
+    except RepositoryNotFoundError as error:
+        reason, remedy = "is not on the hub", "check the spelling"
+        cause = error
+    except (OSError, HfHubHTTPError, ValueError) as error:
+        # LocalEntryNotFoundError is a ValueError and an OSError; no network is a ConnectionError.
+        reason = "is no directory here, not in the hub's cache, and the hub cannot be reached"
+        remedy = f"go online once, or copy the model to a directory and name that ({repo_id} is"
+        remedy += " looked up in the cache that HF_HOME names)"
+        cause = error
+    raise ValueError(f"the model {repo_id} {reason}: {remedy}") from cause
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Return config.json, flat or nested, of a directory whose model family is one of ours."""
+    config = read_json(directory, "config.json", "it is no checkpoint in the hub's layout")
+    family = config.get("model_type")
+    if family not in FAMILIES:
+        raise ValueError(
+            f"{directory}: config.json has model_type {family!r}, and only {' and '.join(FAMILIES)}"
+            " are supported: give a Qwen2-VL or Qwen2.5-VL checkpoint"
+        )
+    return config
+
+
+def read_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
+    """Return a JSON object of the checkpoint; `missing` ends the message when it is not there."""
+    try:
+        text = (directory / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ValueError(f"{directory} has no {name}: {missing}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{directory / name} cannot be read ({error}): fetch it again") from error
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{directory / name} is not JSON ({error}): fetch it again") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{directory / name} holds no JSON object: fetch it again")
+    return content
+
+
+def check_weights(directory: Path) -> None:
+    """Raise unless every safetensors file is there and whole.
+
+    Pickled weights (.bin) are refused even when they are all there is: loading them runs code.
+    """
+    for name in _weight_files(directory):
+        file = directory / name
+        if not file.is_file():
+            raise ValueError(
+                f"{directory} lacks {name}, which {WEIGHTS_INDEX} names: fetch the missing shard"
+            )
+        _check_safetensors(file)
+
+
+def _weight_files(directory: Path) -> list[str]:
+    if (directory / "model.safetensors").is_file():
+        return ["model.safetensors"]
+    if (directory / WEIGHTS_INDEX).is_file():
+        weight_map = read_json(directory, WEIGHTS_INDEX, "").get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise ValueError(f"{directory / WEIGHTS_INDEX} has no weight_map: fetch it again")
+        return sorted(set(weight_map.values()))
+    if list(directory.glob("*.bin")):
+        raise ValueError(
+            f"{directory} holds only pickled weights (.bin), which can run code when they are"
+            " loaded: convert them to safetensors first"
+        )
+    raise ValueError(
+        f"{directory} has no weights: model.safetensors, or {WEIGHTS_INDEX} with its shards, is"
+        " missing"
+    )
+
+
+def _check_safetensors(file: Path) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt"):
+            pass  # opening compares the header with the file's size
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{file} is cut short or damaged ({error}): fetch or copy it again"
+        ) from error

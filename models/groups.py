@@ -1,0 +1,126 @@
+"""Groups packed into one row: every prompt once, then all of its completions.
+
+    packed tokens:  [prompt 0 | prompt 1 | ... | completion of row 0 | completion of row 1 | ...]
+
+Everything in a transformer but attention treats tokens one by one, so the layers run on the packed
+row as on any other; `models/attention.py` is where a completion sees its own group's prompt. The
+prompt is computed once however many completions it has, and its gradient is the sum over them.
+
+Shapes: N prompts, M completion rows (prompt-major), P prompt tokens (of the longest), C completion
+tokens that are fed, T packed tokens, H query heads, Hkv key/value heads.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from models.prompt import EncodedPrompt
+
+
+@dataclass
+class PackedGroups:
+    """Which packed token belongs where; built once per forward, used by every layer."""
+
+    prompt_lengths: list[int]  # N of them
+    rows_per_prompt: list[int]  # N of them, they sum to M
+    completion_length: int  # C; 0 in a prefill
+    device: torch.device
+    dtype: torch.dtype
+    query_heads_per_key: int  # H / Hkv
+    # When not None, attention appends each layer's prompt keys and values, (N, Hkv, P, head_dim).
+    recorded: list[tuple[Tensor, Tensor]] | None = None
+
+    row_to_prompt: Tensor = field(init=False)  # (M,) int64
+    last_tokens: Tensor = field(init=False)  # (N,) int64, each prompt's last packed token
+    padding: "Padding | None" = field(init=False)  # None when prompts are equally long
+    mask: Tensor | None = field(init=False)  # of the completions' attention
+
+    def __post_init__(self) -> None:
+        lengths = torch.tensor(self.prompt_lengths)
+        rows = torch.tensor(self.rows_per_prompt)
+        row_to_prompt = torch.arange(len(lengths)).repeat_interleave(rows)
+        self.row_to_prompt = row_to_prompt.to(self.device)
+        self.last_tokens = (lengths.cumsum(0) - 1).to(self.device)
+        self.padding = None
+        if lengths.min() < lengths.max():
+            self.padding = Padding.of(lengths, self.device)
+        self.mask = (
+            self._completion_mask(lengths[row_to_prompt]) if self.completion_length else None
+        )
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return sum(self.prompt_lengths)
+
+    @property
+    def num_rows(self) -> int:
+        return sum(self.rows_per_prompt)
+
+    def pad_prompts(self, packed: Tensor) -> Tensor:
+        """Return (N, P, ...) of the packed (T_prompts, ...); the padding repeats a real token.
+
+        Padding stands on the right, so causal attention hides it from every real prompt token.
+        """
+        if self.padding is None:
+            return packed.unflatten(0, (len(self.prompt_lengths), -1))
+        padded = packed.index_select(0, self.padding.source)
+        return padded.unflatten(0, (len(self.prompt_lengths), -1))
+
+    def pack_prompts(self, padded: Tensor) -> Tensor:
+        """Return the packed (T_prompts, ...) of (N, P, ...): the inverse of `pad_prompts`."""
+        flat = padded.flatten(0, 1)
+        return flat if self.padding is None else flat.index_select(0, self.padding.kept)
+
+    def repeat_prompts(self, per_prompt: Tensor) -> Tensor:
+        """Return (M, ...) with each prompt's entry of (N, ...) once per completion row."""
+        rows = self.rows_per_prompt
+        if min(rows) == max(rows):  # an expanded view sums its gradient faster than an index does
+            repeated = per_prompt[:, None].expand(-1, rows[0], *per_prompt.shape[1:])
+            return repeated.flatten(0, 1)
+        return per_prompt.index_select(0, self.row_to_prompt)
+
+    def _completion_mask(self, row_lengths: Tensor) -> Tensor:
+        """Return the additive mask of completion queries over [prompt, own tokens].
+
+        (C', P + C) when prompts are equally long, else (M, 1, C', P + C); C' = C * H / Hkv, since
+        the query heads that share a key head are folded into the query length.
+        """
+        longest, length = max(self.prompt_lengths), self.completion_length
+        visible = torch.ones(length, longest + length, dtype=torch.bool).tril(longest)
+        if self.padding is not None:
+            real = torch.arange(longest) < row_lengths[:, None]  # (M, P)
+            own = torch.ones(len(row_lengths), length, dtype=torch.bool)
+            visible = visible & torch.cat([real, own], dim=1)[:, None, None, :]
+        mask = torch.zeros(visible.shape, dtype=self.dtype).masked_fill_(~visible, -torch.inf)
+        repeats = [1] * (mask.dim() - 2) + [self.query_heads_per_key, 1]
+        return mask.repeat(repeats).to(self.device)  # heads outermost, as folded_attention reads it
+
+
+@dataclass(frozen=True)
+class Padding:
+    """Index tensors between packed prompts and a padded batch of N prompts of P tokens."""
+
+    source: Tensor  # (N * P,) the packed token that fills each slot
+    kept: Tensor  # (T_prompts,) the slot of each packed token
+
+    @classmethod
+    def of(cls, lengths: Tensor, device: torch.device) -> "Padding":
+        slots = torch.arange(int(lengths.max()))  # (P,)
+        starts = lengths.cumsum(0) - lengths  # (N,)
+        source = starts[:, None] + torch.minimum(slots, lengths[:, None] - 1)  # (N, P)
+        kept = (slots < lengths[:, None]).flatten().nonzero().squeeze(1)
+        return cls(source.flatten().to(device), kept.to(device))
+
+
+def packed_positions(prompts: Sequence[EncodedPrompt], groups: PackedGroups) -> Tensor:
+    """Return the 3-D positions of the packed tokens, (3, 1, T) int64 on the CPU.
+
+    Token t of a completion stands at prompt.next_position + t on all three axes.
+    """
+    starts = torch.tensor([prompt.next_position for prompt in prompts])  # (N,)
+    rows = starts.repeat_interleave(torch.tensor(groups.rows_per_prompt))  # (M,)
+    completions = (rows[:, None] + torch.arange(groups.completion_length)).flatten()
+    pieces = [prompt.position_ids for prompt in prompts] + [completions.expand(3, -1)]
+    return torch.cat(pieces, dim=1)[:, None]

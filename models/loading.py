@@ -1,0 +1,142 @@
+"""Loading a policy: a directory in the hub's layout, a hub id, or the embedded `tiny`.
+
+Never runs code that a checkpoint brings: no trust_remote_code, no pickle.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.files import check_weights, find_checkpoint, read_config
+from models.policy import Policy
+from models.processor import Processor
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+    freeze_vision: bool = False,
+    gradient_checkpointing: bool = False,
+) -> Policy:
+    """Return the policy of a checkpoint, every parameter as stored.
+
+    Args:
+        path: `tiny`, a local directory or a hub id; Qwen2-VL or Qwen2.5-VL.
+        dtype: of the weights, a torch dtype or "float32" or "bfloat16"; None is float32 on the
+            CPU and bfloat16 on CUDA.
+        device: "cpu", "cuda", "cuda:1" ...
+        freeze_vision: the vision tower gets no gradient.
+        gradient_checkpointing: trade time for memory, see `Policy.gradient_checkpointing`.
+
+    Raises:
+        ValueError: a missing, damaged or foreign file, an unknown dtype or device; each says what
+            to do.
+    """
+    device = check_device(device)
+    dtype = _check_dtype(dtype, device)
+    directory = find_checkpoint(path)
+    read_config(directory)  # before the weights: a foreign model is the more useful message
+    check_weights(directory)
+    processor = Processor.load(directory)
+    model = _load_model(directory, dtype).to(device)
+    policy = Policy(model, processor, path).train()
+    if freeze_vision:
+        policy.visual.requires_grad_(False)
+    if gradient_checkpointing:
+        policy.gradient_checkpointing = True
+    return policy
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """Return the device, or raise a ValueError that says which ones this machine has."""
+    available = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    try:
+        checked = torch.device(device)
+    except (RuntimeError, TypeError):
+        checked = None
+    name = "cuda:0" if checked == torch.device("cuda") else str(checked)
+    if checked is None or name not in available:
+        raise ValueError(f"device {str(device)!r} is not there: use one of {', '.join(available)}")
+    return checked
+
+
+def _check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    if dtype is None:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if isinstance(dtype, str):
+        dtype = DTYPES.get(dtype, dtype)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype {str(dtype)!r} is unknown: use one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """Return transformers' model in `dtype`, or raise when a tensor is missing or misshapen."""
+    from transformers import AutoModelForImageTextToText
+
+    with quiet():
+        try:
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                directory,
+                dtype=dtype,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except Exception as error:  # many kinds: a config field, a shape, a key conversion
+            raise ValueError(
+                f"{directory} cannot be loaded ({type(error).__name__}: {error}): config.json and"
+                " the weights do not fit together"
+            ) from error
+    _check_report(directory, report)
+    if getattr(model.config.text_config, "use_sliding_window", False):
+        raise ValueError(
+            f"{directory}: config.json asks for sliding-window attention (use_sliding_window),"
+            " which is not supported: no Qwen2-VL release uses it"
+        )
+    return model
+
+
+def _check_report(directory: Path, report: dict[str, Any]) -> None:
+    """Raise for tensors that transformers has filled with random numbers; warn about spare ones."""
+    missing = sorted(report["missing_keys"])  # a tied output embedding is not among them
+    misshapen = sorted(key for key, *_ in report["mismatched_keys"])
+    if missing or misshapen:
+        raise ValueError(
+            f"{directory}: {len(missing)} tensors are missing from the weights and"
+            f" {len(misshapen)} have another shape than config.json says, for example"
+            f" {', '.join((missing + misshapen)[:3])}: they would be random; fetch it again"
+        )
+    unexpected = sorted(report["unexpected_keys"])
+    if unexpected:
+        warnings.warn(
+            f"{directory}: {len(unexpected)} tensors of the weights are not part of the model and"
+            f" were left out, for example {', '.join(unexpected[:3])}",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' warnings and progress bars off the terminal: we check its report."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,195 @@
+"""The policy: transformers' Qwen2-VL, run so that a group shares its image and its prompt.
+
+Made by `models.load_policy`. Three ways to run it, with the same numbers:
+    completion_hidden      whole completions at once, with gradient: reference pass and update
+    prefill, then decode   one token of every row at a time, without gradient: rollout
+
+Shapes: N prompts, M completion rows (prompt-major), B rows of a rollout, C completion tokens, D
+hidden size, V vocabulary, T packed tokens (models/groups.py).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from models import attention, decoding, vision
+from models.groups import PackedGroups, packed_positions
+from models.processor import Processor
+from models.prompt import EncodedPrompt
+
+
+class Policy(nn.Module):
+    """A Qwen2-VL or Qwen2.5-VL with its processor.
+
+    It stays in train() mode: nothing in it is random (attention dropout is never applied, see
+    models/attention.py) and transformers checkpoints activations in that mode only.
+    """
+
+    def __init__(self, model: nn.Module, processor: Processor, path: str | Path) -> None:
+        super().__init__()
+        self.model = model  # transformers' Qwen2VLForConditionalGeneration, or 2.5's
+        self.processor = processor
+        self.path = path
+        self.offloaded = False
+        self.text.config._attn_implementation = attention.NAME
+        vision.embed_patches_by_matmul(self.visual)
+
+    @property
+    def text(self) -> nn.Module:
+        """The decoder: embed_tokens, rotary_emb, layers, norm."""
+        return self.model.model.language_model
+
+    @property
+    def visual(self) -> nn.Module:
+        """The vision tower."""
+        return self.model.model.visual
+
+    @property
+    def output_weight(self) -> nn.Parameter:
+        """The (V, D) output embedding; the input embedding itself when they are tied."""
+        return self.model.lm_head.weight
+
+    @property
+    def device(self) -> torch.device:
+        return self.text.norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.text.norm.weight.dtype
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens prompt and completion may have together."""
+        return self.text.config.max_position_embeddings
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Whether layers, vision blocks included, recompute their activations in the backward."""
+        return self.text.layers[0].gradient_checkpointing
+
+    @gradient_checkpointing.setter
+    def gradient_checkpointing(self, enabled: bool) -> None:
+        # Not gradient_checkpointing_enable(): its name changes between transformers releases, and
+        # its hook makes the embeddings' output require grad, which a frozen tower must not.
+        for module in self.model.modules():
+            if isinstance(module, GradientCheckpointingLayer):
+                module.gradient_checkpointing = enabled
+                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
+
+    @property
+    def vision_frozen(self) -> bool:
+        return not any(parameter.requires_grad for parameter in self.visual.parameters())
+
+    def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
+        """Return (visual tokens, D) per prompt, all images of the batch in one pass.
+
+        They carry gradient to the vision tower unless it is frozen.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
+            return vision.image_features(self.visual, prompts)
+
+    def completion_hidden(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows_per_prompt: Sequence[int],
+        completion_ids: Tensor,
+        *,
+        image_features: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Return the hidden states that predict each completion token, (M, C, D), after the norm.
+
+        [:, 0] comes from the prompt's last token, [:, t] from completion token t - 1. Each prompt
+        and image is run once for all its rows, with the gradient that as many copies would have
+        (Shared prefix; measured in tests/test_models_prefix.py against transformers' forward).
+
+        Args:
+            prompts: N of them, of any lengths.
+            rows_per_prompt: completions of each prompt; they sum to M.
+            completion_ids: (M, C) int64, rows in the prompts' order, padded on the right with any
+                valid id: attention is causal, so padding reaches no token before it.
+            image_features: as `image_features` returns them; computed here when None.
+        """
+        rows, length = completion_ids.shape
+        if sum(rows_per_prompt) != rows or len(rows_per_prompt) != len(prompts) or length < 1:
+            raise ValueError(
+                f"completion_ids has shape {(rows, length)} for {len(prompts)} prompts with"
+                f" {list(rows_per_prompt)} rows: give one row per completion, at least one token"
+            )
+        groups = self._groups(prompts, rows_per_prompt, completion_length=length - 1)
+        fed = completion_ids[:, :-1].to(self.device)  # nothing is predicted from the last token
+        hidden = self._run_layers(prompts, groups, fed, image_features)  # (T, D)
+        first = groups.repeat_prompts(hidden[groups.last_tokens])[:, None]  # (M, 1, D)
+        rest = hidden[groups.num_prompt_tokens :].view(rows, length - 1, -1)
+        return self.text.norm(torch.cat([first, rest], dim=1))
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows_per_prompt: Sequence[int],
+        max_new_tokens: int,
+    ) -> tuple["decoding.DecodeState", Tensor]:
+        """Return the state to decode from and the (B, D) hidden states of each row's first token.
+
+        Each prompt is run once; its keys and values are then laid out for its rows, with room for
+        max_new_tokens tokens more.
+        """
+        if self.offloaded:
+            raise RuntimeError("an offloaded policy cannot decode: its weights are on the CPU")
+        groups = self._groups(prompts, rows_per_prompt, completion_length=0)
+        groups.recorded = []
+        no_tokens = torch.empty(groups.num_rows, 0, dtype=torch.int64, device=self.device)
+        hidden = self._run_layers(prompts, groups, no_tokens, None)  # (T, D)
+        first = self.text.norm(hidden[groups.last_tokens])  # (N, D)
+        state = decoding.start(self.text, prompts, groups, max_new_tokens)
+        return state, groups.repeat_prompts(first)
+
+    @torch.no_grad()
+    def decode(self, state: "decoding.DecodeState", token_ids: Tensor) -> Tensor:
+        """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
+        return decoding.step(self.text, state, token_ids)
+
+    def _groups(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows_per_prompt: Sequence[int],
+        completion_length: int,
+    ) -> PackedGroups:
+        config = self.text.config
+        return PackedGroups(
+            prompt_lengths=[prompt.num_tokens for prompt in prompts],
+            rows_per_prompt=list(rows_per_prompt),
+            completion_length=completion_length,
+            device=self.device,
+            dtype=self.dtype,
+            query_heads_per_key=config.num_attention_heads // config.num_key_value_heads,
+        )
+
+    def _run_layers(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        groups: PackedGroups,
+        completion_ids: Tensor,
+        image_features: Sequence[Tensor] | None,
+    ) -> Tensor:
+        """Return the (T, D) hidden states of the packed tokens, before the final norm."""
+        if image_features is None:
+            image_features = self.image_features(prompts)
+        prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # on the CPU
+        image_tokens = (prompt_ids == self.processor.image_token_id).nonzero().squeeze(1)
+        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids.flatten()])
+        hidden = self.text.embed_tokens(packed_ids)  # (T, D)
+        if len(image_tokens):
+            features = torch.cat(list(image_features)).to(hidden.dtype)
+            hidden = hidden.index_copy(0, image_tokens.to(self.device), features)
+        hidden = hidden[None]
+        positions = packed_positions(prompts, groups).to(self.device)
+        rotary = self.text.rotary_emb(hidden, positions)
+        for layer in self.text.layers:
+            hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, groups=groups)
+        return hidden[0]

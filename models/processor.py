@@ -1,0 +1,251 @@
+"""Text and images to ids, positions and pixels, and ids back to text: one path for every use.
+
+transformers' AutoProcessor needs torchvision, which this project does not; AutoTokenizer and the
+PIL image processor give the same numbers (tests/test_models_processor.py).
+
+Shapes: P prompt tokens, K image patches, I images, V vocabulary.
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from models.files import PROCESSOR_FILES, find_checkpoint, read_config, read_json
+from models.positions import prompt_positions
+from models.prompt import EncodedPrompt
+
+# Placeholders of the vision input by their usual names; the config names most of them by id too.
+_VISION_TOKENS = (
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|vision_pad|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+_VISION_CONFIG_KEYS = (
+    "image_token_id",
+    "video_token_id",
+    "vision_start_token_id",
+    "vision_end_token_id",
+    "vision_token_id",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Processor:
+    """A checkpoint's tokenizer, chat template and image processor; made by `Processor.load`."""
+
+    directory: Path
+    tokenizer: Any  # transformers' PreTrainedTokenizerBase
+    image_processor: Any  # transformers' Qwen2VLImageProcessorPil
+    chat_template: str
+    image_token_id: int
+    end_ids: tuple[int, ...]  # each of them ends a completion
+    banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
+    pad_id: int
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Processor":
+        """Return the processor of a checkpoint: `tiny`, a directory or a hub id.
+
+        Raises:
+            ValueError: a file is missing or unreadable, named with what to do.
+        """
+        directory = find_checkpoint(path)
+        config = read_config(directory)
+        tokenizer = _load_tokenizer(directory)
+        end_ids = _end_ids(directory, config, tokenizer)
+        pad_id = tokenizer.pad_token_id
+        return cls(
+            directory=directory,
+            tokenizer=tokenizer,
+            image_processor=_load_image_processor(directory, config),
+            chat_template=_chat_template(directory, tokenizer),
+            image_token_id=config.get("image_token_id", 151655),
+            end_ids=end_ids,
+            banned_ids=_banned_ids(directory, config, tokenizer, end_ids),
+            pad_id=end_ids[0] if pad_id is None else pad_id,
+        )
+
+    def encode(self, text: str, images: Sequence[Image.Image] = ()) -> EncodedPrompt:
+        """Return the prompt that asks `text` about `images`, which come before the text.
+
+        The user's turn goes through the checkpoint's chat template with its generation prompt. The
+        template writes one placeholder per image; here it becomes one per visual token, that is
+        the product of the image's grid over the merged square.
+
+        Raises:
+            ValueError: the text itself holds an image placeholder, or an image is too elongated
+                (its sides' ratio is over 200, where the processor gives up).
+        """
+        content = [{"type": "image"} for _ in images] + [{"type": "text", "text": text}]
+        turn = self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=self.chat_template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+        ids = self.tokenizer(turn, add_special_tokens=False)["input_ids"]
+        if ids.count(self.image_token_id) != len(images):
+            raise ValueError(
+                f"the prompt holds {ids.count(self.image_token_id)} image placeholders for"
+                f" {len(images)} images: remove the placeholder token from the text {text[:80]!r},"
+                " or give a chat template that writes one per image"
+            )
+        pixel_values, grid = self._pixels(images)
+        merge_size = self.image_processor.merge_size
+        image_tokens = (grid.prod(dim=1) // merge_size**2).tolist()
+        input_ids = torch.tensor(_expand(ids, self.image_token_id, image_tokens))  # (P,)
+        positions = prompt_positions(input_ids, grid, self.image_token_id, merge_size)  # (3, P)
+        placeholders = int((input_ids == self.image_token_id).sum())
+        assert placeholders * merge_size**2 == len(pixel_values), (placeholders, grid)
+        assert positions.shape == (3, len(input_ids)), (positions.shape, input_ids.shape)
+        return EncodedPrompt(input_ids, positions, pixel_values, grid)
+
+    def encode_completion(self, text: str) -> list[int]:
+        """Return the ids of plain text, without an end token."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """Return the text of a completion: a trailing end token is dropped, others stay visible.
+
+        Special tokens in the middle are shown because the policy wrote them: a parser must see
+        them as the stray text they are.
+        """
+        ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        if ids and ids[-1] in self.end_ids:
+            ids = ids[:-1]
+        return self.tokenizer.decode(
+            ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+
+    def save(self, directory: str | Path) -> None:
+        """Copy the tokenizer's, template's, image processor's and generation config's files."""
+        for name in PROCESSOR_FILES:
+            if (self.directory / name).is_file():
+                shutil.copyfile(self.directory / name, Path(directory) / name)
+
+    def _pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""
+        if not images:
+            processor = self.image_processor
+            patch_dim = 3 * processor.temporal_patch_size * processor.patch_size**2
+            return torch.zeros(0, patch_dim), torch.zeros(0, 3, dtype=torch.int64)
+        batch = self.image_processor(images=list(images), return_tensors="pt")
+        return batch["pixel_values"], batch["image_grid_thw"]
+
+
+def _expand(ids: list[int], image_token_id: int, image_tokens: list[int]) -> list[int]:
+    """Return ids with the i-th placeholder repeated image_tokens[i] times."""
+    counts = iter(image_tokens)
+    expanded: list[int] = []
+    for token in ids:
+        expanded += [token] * (next(counts) if token == image_token_id else 1)
+    return expanded
+
+
+def _load_tokenizer(directory: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    has_vocabulary = (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file()
+    if not (directory / "tokenizer.json").is_file() and not has_vocabulary:
+        raise ValueError(
+            f"{directory} has no tokenizer: tokenizer.json (or vocab.json with merges.txt) is"
+            " missing, copy it from the checkpoint the weights come from"
+        )
+    try:
+        return AutoTokenizer.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
+        raise ValueError(
+            f"the tokenizer in {directory} cannot be loaded ({error}): fetch its files again"
+        ) from error
+
+
+def _load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+        Qwen2VLImageProcessorPil,
+    )
+
+    settings = read_json(
+        directory,
+        "preprocessor_config.json",
+        "copy it from the checkpoint the weights come from (it says how images are resized)",
+    )
+    processor = Qwen2VLImageProcessorPil.from_dict(settings)
+    vision = config.get("vision_config") or {}
+    for key, setting in (
+        ("patch_size", "patch_size"),
+        ("temporal_patch_size", "temporal_patch_size"),
+        ("spatial_merge_size", "merge_size"),
+    ):
+        if key in vision and vision[key] != getattr(processor, setting):
+            raise ValueError(
+                f"{directory}: config.json has vision {key} {vision[key]} and"
+                f" preprocessor_config.json {setting} {getattr(processor, setting)}: the two files"
+                " come from different checkpoints"
+            )
+    return processor
+
+
+def _chat_template(directory: Path, tokenizer: Any) -> str:
+    """Return the template from the tokenizer's files or from chat_template.json.
+
+    AutoTokenizer reads tokenizer_config.json and chat_template.jinja, but not the JSON file, which
+    belongs to transformers' processors and is where Qwen2-VL's first release put it.
+    """
+    template = tokenizer.chat_template
+    if isinstance(template, dict):  # several named templates
+        template = template.get("default")
+    if template is None and (directory / "chat_template.json").is_file():
+        template = read_json(directory, "chat_template.json", "").get("chat_template")
+    if not isinstance(template, str):
+        raise ValueError(
+            f"{directory} has no chat template in tokenizer_config.json, chat_template.jinja or"
+            " chat_template.json: give an Instruct checkpoint, or copy the template from one"
+        )
+    return template
+
+
+def _end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
+    """Return every end id of the generation config and the tokenizer's own."""
+    generation: dict[str, Any] = {}
+    if (directory / "generation_config.json").is_file():
+        generation = read_json(directory, "generation_config.json", "")
+    declared = generation.get("eos_token_id", config.get("eos_token_id"))
+    ids = list(declared) if isinstance(declared, list) else [declared]
+    ends = dict.fromkeys(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
+    if not ends:
+        raise ValueError(
+            f"{directory} names no end token: set eos_token_id in generation_config.json, or no"
+            " completion would ever end"
+        )
+    return tuple(ends)
+
+
+def _banned_ids(
+    directory: Path, config: dict[str, Any], tokenizer: Any, end_ids: tuple[int, ...]
+) -> tuple[int, ...]:
+    """Return the ids a completion may not hold: vision placeholders and rows without a token.
+
+    A sampled placeholder would make the next forward look for an image that is not there, and
+    ids beyond the tokenizer (Qwen2-VL-2B has 279) decode to nothing.
+    """
+    vocabulary = tokenizer.get_vocab()
+    rows = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
+    if rows is None or max(vocabulary.values()) >= rows:
+        raise ValueError(
+            f"{directory}: the tokenizer has ids up to {max(vocabulary.values())}, the embedding"
+            f" {rows} rows (vocab_size): the files come from different checkpoints"
+        )
+    spare = set(range(rows)) - set(vocabulary.values())
+    placeholders = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
+    placeholders |= {config[key] for key in _VISION_CONFIG_KEYS if key in config}
+    return tuple(sorted((spare | placeholders) - set(end_ids)))

@@ -1,0 +1,31 @@
+"""One encoded prompt: token ids, 3-D positions and pixels, everything a policy needs of a question.
+
+Shapes: P prompt tokens, K image patches, I images.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A user's turn as the model reads it, on the CPU and unpadded; a batch is a list of these."""
+
+    input_ids: Tensor  # (P,) int64, one image placeholder per visual token
+    position_ids: Tensor  # (3, P) int64: temporal, height, width
+    pixel_values: Tensor  # (K, patch_dim) float32, the patches of all images, concatenated
+    image_grid_thw: Tensor  # (I, 3) int64, patches of each image along time, height, width
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.input_ids)
+
+    @cached_property
+    def next_position(self) -> int:
+        """The position, equal on all three axes, of the first token after the prompt.
+
+        An image occupies max(height, width) positions, not its number of tokens, so this is not P.
+        """
+        return int(self.position_ids.max()) + 1
