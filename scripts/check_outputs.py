@@ -1,0 +1,133 @@
+"""Check that a run directory or an evaluation directory holds what docs and later tools rely on.
+
+    python scripts/check_outputs.py run RUN_DIR 3
+    python scripts/check_outputs.py evaluation DIR 40
+
+Names and keys are a contract: report.html, other people's notebooks and --resume read them.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+METRICS = {
+    *("step", "reward", "reward/accuracy", "reward/format", "advantage/std", "kl", "entropy"),
+    *("clip_fraction", "zero_std_groups", "completion_tokens", "truncated", "unique_completions"),
+    *("logprob_gap/mean", "logprob_gap/max", "grad_norm", "learning_rate", "loss"),
+    *("samples_per_second", "tokens_per_second", "time/data", "time/rollout", "time/reward"),
+    *("time/reference", "time/update", "time/other", "time/step"),
+}
+ROLLOUT = {
+    *("step", "id", "index", "images", "modality", "question_type", "question", "options"),
+    *("answer", "completion", "choice", "rewards", "reward", "advantage", "completion_tokens"),
+    "truncated",
+}
+PREDICTION = {
+    *("id", "images", "modality", "question_type", "dataset", "question", "options"),
+    *("permutation", "answer", "completion", "choice", "lenient_choice", "well_formed", "correct"),
+    *("lenient_correct", "completion_tokens", "truncated", "letter_probabilities", "control"),
+}
+ACCURACY = {"accuracy", "n", "low", "high", "chance"}
+CHECKPOINT = {
+    *("mode", "image_size", "prompt_template", "max_completion_tokens", "method", "step"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=("run", "evaluation"), help="of train.py, of evaluate.py")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("count", type=int, help="steps that were trained, rows that were scored")
+    given = parser.parse_args()
+    check = check_run if given.kind == "run" else check_evaluation
+    check(given.directory, given.count)
+
+
+def demand(truth: bool, message: str) -> None:
+    """End the check with the message unless it holds."""
+    if not truth:
+        sys.exit(f"check_outputs: {message}")
+
+
+def read_lines(path: Path, keys: Iterable[str]) -> list[dict]:
+    """Return the objects of a .jsonl file, each of which must have these keys."""
+    with path.open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 in a text too
+        rows = [json.loads(line) for line in lines]
+    for number, row in enumerate(rows, start=1):
+        demand(row.keys() >= set(keys), f"{path}:{number} lacks {sorted(set(keys) - row.keys())}")
+    return rows
+
+
+def check_run(directory: Path, steps: int) -> None:
+    """One line of metrics per step, whole groups of rollouts, evaluations and a checkpoint."""
+    json.loads((directory / "run.json").read_text(encoding="utf-8"))
+
+    metrics = read_lines(directory / "metrics.jsonl", METRICS)
+    demand([row["step"] for row in metrics] == list(range(1, steps + 1)), "steps are not 1, 2, ..")
+    for row in metrics:
+        numbers = {name: row[name] for name in METRICS if row[name] is not None}
+        broken = [name for name, value in numbers.items() if not math.isfinite(value)]
+        demand(not broken, f"step {row['step']}: {broken} are not finite")
+
+    rows = read_lines(directory / "rollouts.jsonl", ROLLOUT)
+    demand({row["step"] for row in rows} == set(range(1, steps + 1)), "rollouts miss a step")
+    size = 1 + max(row["index"] for row in rows)
+    groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for group in groups:
+        one = {(row["step"], row["id"]) for row in group}
+        whole = [row["index"] for row in group] == list(range(size)) and len(one) == 1
+        demand(whole, f"rollouts.jsonl: the group of {sorted(one)} is not whole")
+
+    for step in (0, steps):
+        path = directory / "eval" / f"step-{step:06d}.json"
+        check_accuracies(json.loads(path.read_text(encoding="utf-8")), path)
+    check_checkpoint(directory / "checkpoints" / f"step-{steps:06d}", steps)
+    print(f"{directory.name}: {len(metrics)} steps, {len(groups)} groups of {size}, complete")
+
+
+def check_checkpoint(directory: Path, step: int) -> None:
+    """Loads the way any user of transformers would load it, and says how it was trained."""
+    from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+    notes = json.loads((directory / "groupwise.json").read_text(encoding="utf-8"))
+    demand(notes.keys() >= CHECKPOINT, f"groupwise.json lacks {CHECKPOINT - notes.keys()}")
+    demand(notes["step"] == step, f"groupwise.json is of step {notes['step']}, not {step}")
+    demand((directory / "trainer").is_dir(), f"{directory} has no trainer/: it cannot be resumed")
+    pickles = [path.name for path in directory.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
+    demand(not pickles, f"{pickles} are pickles")
+    _, report = AutoModelForImageTextToText.from_pretrained(directory, output_loading_info=True)
+    left = {name: keys for name, keys in report.items() if keys}
+    demand(not left, f"{directory} does not match the model: {left}")
+    AutoTokenizer.from_pretrained(directory)
+
+
+def check_accuracies(summary: dict, path: Path) -> None:
+    """The three tables with an interval in each cell."""
+    for name in ("overall", "by_modality", "by_question_type"):
+        demand(name in summary, f"{path} has no {name}")
+        cells = [summary[name]] if name == "overall" else list(summary[name].values())
+        for cell in cells:
+            demand(cell.keys() >= ACCURACY, f"{path}: {name} lacks {ACCURACY - cell.keys()}")
+            demand(0 <= cell["low"] <= cell["accuracy"] <= cell["high"] <= 1, f"{path}: {cell}")
+        total = sum(cell["n"] for cell in cells)
+        demand(total == summary["overall"]["n"], f"{path}: {name} does not add up")
+
+
+def check_evaluation(directory: Path, rows: int) -> None:
+    """A summary and one prediction per row, and the two agree."""
+    path = directory / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    check_accuracies(summary, path)
+    predictions = read_lines(directory / "predictions.jsonl", PREDICTION)
+    demand(len(predictions) == rows, f"{len(predictions)} predictions, not {rows}")
+    correct = sum(row["correct"] for row in predictions) / len(predictions)
+    stated = summary["overall"]["accuracy"]
+    demand(math.isclose(correct, stated), f"the summary says {stated}, its predictions {correct}")
+    print(f"{directory.name}: {rows} predictions, accuracy {correct:.1%}, complete")
+
+
+if __name__ == "__main__":
+    main()
