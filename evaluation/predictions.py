@@ -1,0 +1,79 @@
+"""What one question was answered, and whether that was right: a line of predictions.jsonl."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data.examples import VQAExample
+from rewards import parse_completion
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answered question; the fields are the keys of predictions.jsonl, in its order."""
+
+    id: str
+    images: tuple[str, ...]  # paths, or the names of drawn ones
+    modality: str
+    question_type: str
+    dataset: str
+    question: str
+    options: tuple[str, ...]  # as they were shown
+    permutation: tuple[int, ...]  # shown option i was option permutation[i] of the row
+    answer: str  # the right letter among the shown options
+    completion: str  # without its end token
+    choice: str | None  # the letter that the strict parser reads
+    lenient_choice: str | None  # the letter that a forgiving reader would take
+    well_formed: bool  # exactly the mode's tags and one letter
+    correct: bool  # well formed and the right letter: the accuracy reward's own condition
+    lenient_correct: bool
+    completion_tokens: int  # the end token included
+    truncated: bool  # cut off by the limit
+    letter_probabilities: dict[str, float] | None  # None: not asked for, or no <answer> tag
+    control: str | None  # what was done to the image, None: nothing
+
+    def to_json(self) -> dict[str, Any]:
+        """The line of predictions.jsonl as a dictionary."""
+        return asdict(self)
+
+
+def judge(
+    example: VQAExample,
+    completion: str,
+    *,
+    mode: str,
+    completion_tokens: int,
+    truncated: bool,
+    letter_probabilities: Mapping[str, float] | None = None,
+    permutation: Sequence[int] | None = None,
+    control: str | None = None,
+) -> Prediction:
+    """Return the prediction that a completion amounts to, read by the parser that training uses.
+
+    Raises:
+        ValueError: unknown mode. No completion raises.
+    """
+    parsed = parse_completion(completion, mode, example.options)
+    if permutation is None:
+        permutation = range(len(example.options))
+    return Prediction(
+        id=example.id,
+        images=example.image_names,
+        modality=example.modality,
+        question_type=example.question_type,
+        dataset=example.dataset,
+        question=example.question,
+        options=example.options,
+        permutation=tuple(permutation),
+        answer=example.answer,
+        completion=completion,
+        choice=parsed.choice,
+        lenient_choice=parsed.lenient_choice,
+        well_formed=parsed.well_formed,
+        correct=parsed.well_formed and parsed.choice == example.answer,
+        lenient_correct=parsed.lenient_choice == example.answer,
+        completion_tokens=completion_tokens,
+        truncated=truncated,
+        letter_probabilities=None if letter_probabilities is None else dict(letter_probabilities),
+        control=control,
+    )

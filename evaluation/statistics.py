@@ -1,0 +1,47 @@
+"""How sure an accuracy is, and what guessing would reach."""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import NormalDist
+
+
+def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval (low, high) of a share, both in [0, 1].
+
+        (p + z^2 / 2n  -+  z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n),   p = successes / n
+
+    Source: Wilson 1927, without continuity correction; z is the normal quantile of (1 + confidence)
+    / 2. Unlike p -+ z sqrt(p (1 - p) / n) it stays inside [0, 1] and is not empty when every answer
+    is right. It takes the rows as independent: rows that share an image are less sure than it says.
+
+    Raises:
+        ValueError: n below 1, successes outside 0 .. n, confidence outside (0, 1).
+
+    >>> [round(bound, 4) for bound in wilson_interval(8, 10)]
+    [0.4902, 0.9433]
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: need 0 <= successes <= n and n at least 1")
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence {confidence} must lie between 0 and 1, such as 0.95")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / n
+    centre = share + z**2 / (2 * n)
+    spread = z * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    low, high = ((centre + side * spread) / (1 + z**2 / n) for side in (-1, 1))
+    # the two ends are exact where rounding would leave 1e-17
+    return (low if successes > 0 else 0.0, high if successes < n else 1.0)
+
+
+def chance_level(option_counts: Sequence[int]) -> float:
+    """Return the accuracy expected of uniform guessing: the mean of 1 / number of options.
+
+    Raises:
+        ValueError: no question, or one without options.
+
+    >>> chance_level([4, 4, 2])
+    0.3333333333333333
+    """
+    if not option_counts or min(option_counts) < 1:
+        raise ValueError(f"option counts {list(option_counts)} need one or more, each at least 1")
+    return sum(1 / count for count in option_counts) / len(option_counts)

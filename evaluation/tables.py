@@ -1,0 +1,136 @@
+"""Summaries as plain text, aligned and narrower than 100 columns.
+
+Accuracies and shares are printed in per cent, changes in points.
+"""
+
+from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
+from textwrap import indent, wrap
+from typing import Any
+
+from evaluation.predictions import Prediction
+
+_NAME_WIDTH = 28  # "Other Biological Attributes" and its indent of one
+_TEXT_WIDTH = 96
+
+# (heading, width), right-aligned behind the slice's name
+_SUMMARY_COLUMNS = (
+    *(("n", 7), ("accuracy", 10), ("95 % range", 13), ("chance", 8)),
+    *(("well-formed", 13), ("lenient", 9), ("truncated", 11)),
+)
+_CHANGE_COLUMNS = (
+    *(("n", 7), ("before", 9), ("after", 9), ("change", 9), ("95 % range after", 18)),
+    ("chance", 8),
+)
+_AXES = {"by_modality": "modality", "by_question_type": "question type"}
+
+
+def summary_table(summary: Mapping[str, Any]) -> str:
+    """Return the table of one evaluation: overall, per modality, per question type."""
+    lines = [_row("", [heading for heading, _ in _SUMMARY_COLUMNS], _SUMMARY_COLUMNS)]
+    for name, entry in _slices(summary):
+        cells = [] if entry is None else _summary_cells(entry)
+        lines.append(_row(name, cells, _SUMMARY_COLUMNS))
+    means = [
+        f"by {title} {_percent(summary['macro'][axis])}"
+        for axis, title in _AXES.items()
+        if len(summary[axis]) > 1
+    ]
+    if means:
+        lines += ["", "mean of the slices' accuracies: " + ", ".join(means)]
+    lines += ["", "per cent; accuracy is strict: a completion of wrong form counts as wrong"]
+    return "\n".join(lines)
+
+
+def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Return the table of two evaluations of the same questions: before, after, change in points.
+
+    Both are summaries, or what eval/step-*.json holds.
+
+    Raises:
+        ValueError: the two do not hold the same slices with the same number of questions.
+    """
+    old, new = list(_slices(before)), list(_slices(after))
+    if [(name, entry and entry["n"]) for name, entry in old] != [
+        (name, entry and entry["n"]) for name, entry in new
+    ]:
+        raise ValueError("before and after were not measured on the same questions: evaluate again")
+    lines = [_row("", [heading for heading, _ in _CHANGE_COLUMNS], _CHANGE_COLUMNS)]
+    for (name, old_entry), (_, new_entry) in zip(old, new, strict=True):
+        cells = [] if old_entry is None else _change_cells(old_entry, new_entry)
+        lines.append(_row(name, cells, _CHANGE_COLUMNS))
+    return "\n".join(lines)
+
+
+def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str:
+    """Return ``count`` predictions, evenly spaced over all, as a person would read them.
+
+    Evenly spaced and not chosen, so that they show what is there: right ones and wrong ones.
+    """
+    count = min(count, len(predictions))
+    chosen = [predictions[(2 * i + 1) * len(predictions) // (2 * count)] for i in range(count)]
+    return "\n\n".join(_sample(item) for item in chosen)
+
+
+def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] | None]]:
+    """Return (name, entry) per line; a line without an entry is a heading."""
+    lines: list[tuple[str, Mapping[str, float] | None]] = [("overall", summary["overall"])]
+    for axis, title in _AXES.items():
+        lines.append((title, None))
+        lines += [(f" {name}", entry) for name, entry in summary[axis].items()]
+    return lines
+
+
+def _row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
+    if len(name) > _NAME_WIDTH:
+        name = name[: _NAME_WIDTH - 1] + "…"
+    padded = [cell.rjust(width) for cell, (_, width) in zip(cells, columns, strict=False)]
+    return (name.ljust(_NAME_WIDTH) + "".join(padded)).rstrip()
+
+
+def _summary_cells(entry: Mapping[str, float]) -> list[str]:
+    shares = ("chance", "well_formed", "lenient_accuracy", "truncated")
+    return [
+        f"{entry['n']:,}",
+        _percent(entry["accuracy"]),
+        _interval(entry),
+        *(_percent(entry[name]) for name in shares),
+    ]
+
+
+def _change_cells(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+    return [
+        f"{before['n']:,}",
+        _percent(before["accuracy"]),
+        _percent(after["accuracy"]),
+        f"{100 * (after['accuracy'] - before['accuracy']):+.1f}",
+        _interval(after),
+        _percent(after["chance"]),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _interval(entry: Mapping[str, float]) -> str:
+    return f"{_percent(entry['low'])}-{_percent(entry['high'])}"
+
+
+def _sample(item: Prediction) -> str:
+    options = "  ".join(
+        f"{letter}) {text}" for letter, text in zip(ascii_uppercase, item.options, strict=False)
+    )
+    verdict = "right" if item.correct else f"wrong, the answer is {item.answer}"
+    if not item.well_formed:
+        verdict += ", not well-formed"
+    completion = item.completion.replace("\n", " ") or "(nothing)"
+    if item.truncated:
+        completion += " ... (truncated)"
+    body = [*_wrapped(item.question), *_wrapped(options), *_wrapped(completion)]
+    head = f"{', '.join(item.images) or 'no image'} ({item.modality}, {item.question_type})"
+    return "\n".join([f"{head}: {verdict}", indent("\n".join(body), "  ")])
+
+
+def _wrapped(text: str) -> list[str]:
+    return wrap(text, _TEXT_WIDTH, break_on_hyphens=False)
