@@ -49,8 +49,8 @@ def check_images(examples: Iterable[VQAExample]) -> None:
 
     Each path is looked at once and not opened, so that tens of thousands take a second or two.
     """
-    sources = {source: None for example in examples for source in example.images}
-    paths = [source for source in sources if isinstance(source, Path)]
+    sources = (source for example in examples for source in example.images)
+    paths = list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
     missing = [path for path in paths if not path.is_file()]
     if missing:
         shown = [f"  - {path.as_posix()}" for path in missing[:_SHOWN_IMAGES]]

@@ -19,10 +19,12 @@ class ImageRoot:
             ValueError: an absolute path, ``..`` or a symbolic link leads outside, or the text is no
                 path at all.
         """
+        if "\0" in image:
+            raise ValueError("is not a path: it holds a NUL character")
         path = self.folder / image
         try:
             real = self._real(path)
-        except (OSError, ValueError) as error:  # a NUL, a name too long, links in a circle
+        except (OSError, ValueError) as error:  # a name too long, or in no encoding
             raise ValueError(f"is not a path ({error})") from error
         if not real.startswith(self._real_folder.rstrip(os.sep) + os.sep):
             raise ValueError(

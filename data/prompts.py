@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
 
+from data.examples import VQAExample
 from rewards.modes import get_mode
 
 # {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
@@ -40,12 +41,13 @@ def format_options(options: Sequence[str]) -> str:
 
 def render_prompt(template: str, question: str, options: Sequence[str]) -> str:
     """Return the user's turn; question and options are inserted as they are, braces included."""
-    head, tail = template.split("{question}")
-    if "{options}" in head:
-        before, between = head.split("{options}")
-        return before + format_options(options) + between + question + tail
-    between, after = tail.split("{options}")
-    return head + question + between + format_options(options) + after
+    fields = {"{question}": question, "{options}": format_options(options)}
+    return re.sub(r"\{question\}|\{options\}", lambda match: fields[match[0]], template)
+
+
+def supervised_target(example: VQAExample) -> str:
+    """Return what the supervised baseline writes: the bare answer, in the no_think mode's form."""
+    return f"<answer>{example.answer}</answer>"
 
 
 def prompt_template(mode: str, file: str | Path | None = None) -> str:

@@ -1,8 +1,9 @@
 """The two published row formats, recognised from a row's own fields.
 
 Med-R1's splits of OmniMedVQA (arXiv:2503.13939) hold ``image, problem, solution``: the options
-stand inside the problem, the letter inside ``<answer>`` tags. OmniMedVQA's own files (arXiv:2402.09181)
-hold ``image_path, question, option_A ..., gt_answer``: the answer is an option's text.
+stand inside the problem, the letter inside ``<answer>`` tags. OmniMedVQA's own files
+(arXiv:2402.09181) hold ``image_path, question, option_A ..., gt_answer``: the answer is an option's
+text. Either may name its ``modality_type``, ``question_type`` and ``dataset``.
 """
 
 import re
@@ -55,7 +56,7 @@ def read_row(row: Any) -> Row:
             f"are the fields of no published format: use {', '.join(MED_R1_FIELDS)} (Med-R1) or"
             f" {', '.join(OMNIMEDVQA_FIELDS)}, option_A, option_B, ... (OmniMedVQA)",
         )
-    for text in (content.question, *content.options):
+    for text in (content.question, *content.options, *content.images):
         _check_text(text)
     return content
 

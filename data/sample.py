@@ -12,10 +12,10 @@ def spread_sample(examples: Sequence[VQAExample], limit: int | None, seed: int) 
     """Return ``limit`` of the examples, in their order, in proportion to what the whole holds.
 
     Systematic sampling: the examples are lined up by modality, question type and data set, at
-    random within each, and every ``len / limit``-th is taken from a random start. Every modality, every
-    question type in it and every data set in that gets its exact share, rounded up or down. (The
-    largest remainder would promise this of the smallest groups only: a modality made of many small
-    data sets could lose all its rows.)
+    random within each, and every ``len / limit``-th is taken from a random start. Every modality,
+    every question type in it and every data set in that gets its exact share, rounded up or down.
+    (The largest remainder would promise this of the smallest groups only: a modality made of many
+    small data sets could lose all its rows.)
 
     Depends on the examples, ``limit`` and ``seed`` alone. All examples where ``limit`` is None or
     not below their number.
