@@ -70,7 +70,8 @@ def is_phantoms(name: str) -> bool:
 def _phantoms(name: str, part: str) -> list[VQAExample]:
     from data.phantoms import phantom_examples  # draws with numpy: only for who asks for it
 
-    return phantom_examples(_PHANTOM_PARTS[part], name.partition(":")[2].strip() or None)
+    _, colon, slice_name = name.partition(":")
+    return phantom_examples(_PHANTOM_PARTS[part], slice_name.strip() if colon else None)
 
 
 def _checked_root(image_root: str | Path | None, name: str) -> Path:
