@@ -147,7 +147,7 @@ def test_no_tracked_file_names(what):
     [
         ("a path of some machine", "see /" + "home/someone/x"),
         ("a path of some machine", "'/" + "work/main'"),
-        ("a host of a package registry", "https://" + "pypi.org" + "/simple"),
+        ("a host of a package registry", "https://py" + "pi.org/simple"),
         ("a choice of package index", "torch\n--" + "find-links wheels"),
     ],
 )
