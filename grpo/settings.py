@@ -1,0 +1,165 @@
+"""Where a run's settings come from: defaults, the embedded default's file, --config, flags.
+
+    defaults < the method's own < configs/phantoms.toml (without a model) < --config < flags
+
+A TOML file holds the config's field names at its top level; a table [sft] replaces some of them
+where the method is sft.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from grpo.config import GRPOConfig
+
+# What the supervised baseline does not use: giving one of these with --method sft is an error.
+GRPO_ONLY = (
+    *("group_size", "num_iterations", "temperature", "top_k", "top_p", "mask_truncated"),
+    *("rewards", "reward_weights", "advantage_scale", "loss_normalization", "beta"),
+    *("epsilon_low", "epsilon_high", "reference_device"),
+)
+SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
+
+# All that may change when a run goes on: none of these changes what is learned, and max_steps says
+# how long.
+RESUMABLE = (
+    *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
+    *("keep_checkpoints", "eval_every", "save_every", "max_steps"),
+)
+
+Settings = dict[str, Any]
+
+
+def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
+    """Return the validated config of a fresh run from its flags and its --config file.
+
+    Args:
+        given: only the flags that stand on the command line, by field name.
+        config_file: a TOML file, or None.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong type in a file, a model without data or
+            the reverse, a flag that the method does not use, or whatever GRPOConfig refuses.
+    """
+    from_file, sft_table = read_toml(config_file) if config_file else ({}, {})
+    method = given.get("method", from_file.get("method", "grpo"))
+    if method == "sft":
+        from_file |= sft_table
+    chosen = from_file | dict(given)
+    _refuse_grpo_flags(chosen, method)
+    _refuse_half_a_run(chosen)
+    settings = dict(SFT_DEFAULTS) if method == "sft" else {}
+    if "model" not in chosen:
+        shipped, shipped_sft = read_toml(embedded_default())
+        settings |= {name: shipped[name] for name in shipped if not _unused(name, method)}
+        settings |= shipped_sft if method == "sft" else {}
+    settings |= chosen
+    return GRPOConfig(**settings)
+
+
+def embedded_default() -> Path:
+    """The settings of `python train.py` without a flag; shipped with the project."""
+    return Path(str(files("configs"))) / "phantoms.toml"
+
+
+def read_toml(path: str | Path) -> tuple[Settings, Settings]:
+    """Return the settings of a TOML file and those of its [sft] table."""
+    try:
+        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"config {path} cannot be read ({error}): check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"config {path} is not TOML ({error}): correct it") from error
+    sft = table.pop("sft", {})
+    if not isinstance(sft, dict):
+        raise ValueError(f"config {path}: [sft] must be a table of settings, got {sft!r}")
+    return typed(table, f"config {path}"), typed(sft, f"config {path}, [sft]")
+
+
+def typed(table: Mapping[str, Any], where: str) -> Settings:
+    """Return the settings of a parsed file as the config's fields want them, all checked.
+
+    Raises:
+        ValueError: naming every unknown key, with the nearest known one, and every wrong type.
+    """
+    hints = get_type_hints(GRPOConfig)
+    settings, problems = {}, []
+    for key, value in table.items():
+        name = key.replace("-", "_")
+        if name not in hints:
+            near = difflib.get_close_matches(name, hints, n=1)
+            problems.append(f"unknown key {key!r}" + (f": is it {near[0]}?" if near else ""))
+            continue
+        try:
+            settings[name] = _as_type(value, hints[name])
+        except TypeError:
+            problems.append(f"{key}={value!r} has the wrong type: see --{key} in --help")
+    if problems:
+        raise ValueError(f"{where}: " + "; ".join(problems))
+    return settings
+
+
+def _as_type(value: Any, hint: Any) -> Any:
+    if hint in (bool, bool | None):
+        wanted: Any = (bool, type(None)) if hint == (bool | None) else bool
+    elif hint is float:
+        wanted = (int, float)
+    elif hint is int:
+        wanted = int
+    elif getattr(hint, "__origin__", None) is tuple:
+        if isinstance(value, str | int | float) or not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(_as_type(item, get_args(hint)[0]) for item in value)
+    else:
+        wanted = str
+    if not isinstance(value, wanted) or (isinstance(value, bool) and hint in (int, float)):
+        raise TypeError
+    return float(value) if hint is float else value
+
+
+def _unused(name: str, method: str) -> bool:
+    return method == "sft" and name in GRPO_ONLY
+
+
+def _refuse_grpo_flags(chosen: Mapping[str, Any], method: str) -> None:
+    names = [f"--{name.replace('_', '-')}" for name in chosen if _unused(name, method)]
+    if names:
+        raise ValueError(
+            f"{', '.join(names)}: not used by --method sft, which neither samples nor scores; leave"
+            " it away"
+        )
+
+
+def _refuse_half_a_run(chosen: Mapping[str, Any]) -> None:
+    if "model" in chosen and "train_json" not in chosen:
+        raise ValueError(
+            f"--model {chosen['model']} without --train-json: add the training file (with"
+            " --image-root), or 'phantoms' for the embedded data"
+        )
+    if "train_json" in chosen and "model" not in chosen:
+        raise ValueError(
+            f"--train-json {' '.join(chosen['train_json'])} without --model: add a Qwen2-VL"
+            " directory or hub id, or 'tiny' for the embedded model"
+        )
+
+
+def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:
+    """Return a stored run's config with those flags changed that may change.
+
+    Raises:
+        ValueError: naming every given flag that could change what is learned.
+    """
+    refused = [f"--{name.replace('_', '-')}" for name in given if name not in RESUMABLE]
+    if refused:
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in RESUMABLE)
+        raise ValueError(
+            f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
+            f" {allowed}), or start a new run"
+        )
+    known = {item.name for item in fields(GRPOConfig)}
+    settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
+    return GRPOConfig(**(settings | dict(given)))

@@ -1,0 +1,167 @@
+"""Settings: what is refused, in which words, and where a run's values come from."""
+
+import pytest
+
+from grpo.config import CHOICES, HEADINGS, GRPOConfig
+from grpo.flags import FlagParser, add_config_flags
+from grpo.settings import embedded_default, read_toml, resolve_config, resumed_config
+
+
+def given(*arguments: str) -> dict:
+    parser = FlagParser(prog="train.py")
+    add_config_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_size": 1}, "group_size=1 must be at least 2: advantages compare siblings"),
+        ({"temperature": 0.0}, "temperature=0.0 must be positive: greedy siblings are identical"),
+        ({"mode": "ponder"}, "mode='ponder' is unknown: use one of think, no_think, think_after"),
+        ({"method": "ppo"}, "method='ppo' is unknown: use one of grpo, sft"),
+        ({"beta": -0.1}, "beta=-0.1 must not be negative"),
+        ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"top_p": 0.0}, r"top_p=0.0 must lie in \(0, 1\]"),
+        ({"epsilon_low": 0.3}, "need 0 < epsilon_low <= epsilon_high"),
+        ({"epsilon_low": 1.0, "epsilon_high": 1.0}, "epsilon_low < 1"),
+        ({"micro_batch_tokens": 256}, "micro_batch_tokens=256 holds no completion of"),
+        ({"rewards": ()}, "rewards is empty: name at least one"),
+        ({"reward_weights": (1.0,)}, "reward_weights has 1 numbers for 2 reward functions"),
+        ({"reward_weights": (0.0, 0.0)}, "reward_weights are all 0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be a finite number"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
+        ({"prompts_per_step": 0}, "prompts_per_step=0 must be at least 1"),
+        ({"method": "sft"}, "mode=think does not go with method=sft"),
+    ],
+)
+def test_the_error_says_what_was_wrong(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GRPOConfig(**settings)
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(ValueError) as error:
+        GRPOConfig(group_size=1, temperature=0.0, lr_schedule="step")
+    assert str(error.value).count("\n  - ") == 3
+
+
+def test_every_setting_is_a_flag_with_help_and_every_flag_is_in_a_group():
+    parser = FlagParser(prog="train.py")
+    add_config_flags(parser)
+    text = parser.format_help()
+    for name in GRPOConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in text, name
+    assert all(heading in text for heading in HEADINGS.values())
+    assert all("|".join(choices) in text for choices in CHOICES.values())
+
+
+def test_only_what_stands_on_the_command_line_counts_as_given():
+    assert given("--group-size", "6", "--rewards", "accuracy", "--mask-truncated") == {
+        "group_size": 6,
+        "rewards": ["accuracy"],
+        "mask_truncated": True,
+    }
+
+
+def test_a_wrong_number_ends_with_one_message_and_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        given("--group-size", "many")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: argument --group-size: invalid int value")
+
+
+def test_an_unknown_flag_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        given("--num-generations", "4")
+    assert stop.value.code == 2
+    assert "--num-generations" in capsys.readouterr().err
+
+
+def test_without_a_model_the_embedded_default_is_loaded_and_flags_go_on_top():
+    shipped, _ = read_toml(embedded_default())
+    config = resolve_config({"max_steps": 7}, None)
+    assert (config.model, config.train_json, config.max_steps) == ("tiny", ("phantoms",), 7)
+    assert config.learning_rate == shipped["learning_rate"] != GRPOConfig().learning_rate
+
+
+def test_with_a_model_the_defaults_are_the_papers():
+    config = resolve_config({"model": "m", "train_json": ("t.json",)}, None)
+    assert config == GRPOConfig(model="m", train_json=("t.json",))
+    assert (config.prompts_per_step, config.group_size, config.learning_rate) == (4, 4, 1e-6)
+    assert (config.beta, config.max_completion_tokens, config.image_size) == (0.04, 256, 384)
+
+
+def test_model_and_data_defaults_are_never_mixed():
+    with pytest.raises(ValueError, match="--model m without --train-json: add the training file"):
+        resolve_config({"model": "m"}, None)
+    with pytest.raises(ValueError, match="--train-json t without --model: add a Qwen2-VL"):
+        resolve_config({"train_json": ("t",)}, None)
+
+
+def test_a_config_file_lies_between_the_default_and_the_flags(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("max-steps = 5\nbeta = 0\nprompts_per_step = 3\n")
+    config = resolve_config({"prompts_per_step": 2}, str(file))
+    assert (config.max_steps, config.beta, config.prompts_per_step) == (5, 0.0, 2)
+    assert config.model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grup_size = 4", "unknown key 'grup_size': is it group_size?"),
+        ("group_size = 4.5", "group_size=4.5 has the wrong type"),
+        ("rewards = 'accuracy'", "rewards='accuracy' has the wrong type"),
+        ("mask_truncated = 1", "mask_truncated=1 has the wrong type"),
+        ("epochs = true", "epochs=True has the wrong type"),
+        ("group_size =", "is not TOML"),
+        ("sft = 3", r"\[sft\] must be a table"),
+    ],
+)
+def test_a_wrong_config_file_is_refused_in_words(tmp_path, text, message):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        resolve_config({}, str(file))
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(ValueError, match=r"config nowhere\.toml cannot be read"):
+        resolve_config({}, "nowhere.toml")
+
+
+def test_sft_has_its_own_mode_and_learning_rate():
+    config = resolve_config({"method": "sft", "model": "m", "train_json": ("t",)}, None)
+    assert (config.mode, config.learning_rate) == ("no_think", 1e-5)
+
+
+def test_sft_on_the_embedded_default_drops_what_only_grpo_uses():
+    _, sft = read_toml(embedded_default())
+    config = resolve_config({"method": "sft"}, None)
+    assert (config.mode, config.learning_rate) == ("no_think", sft["learning_rate"])
+    assert config.group_size == GRPOConfig().group_size
+
+
+def test_sft_refuses_flags_of_sampling_rewards_and_objective_by_name():
+    with pytest.raises(ValueError, match="--group-size, --beta: not used by --method sft"):
+        resolve_config({"method": "sft", "group_size": 4, "beta": 0.1}, None)
+
+
+def test_sft_refuses_another_mode():
+    with pytest.raises(ValueError, match="mode=think does not go with method=sft"):
+        resolve_config({"method": "sft", "mode": "think"}, None)
+
+
+def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():
+    stored = {"model": "m", "train_json": ["t"], "group_size": 6, "max_steps": 10}
+    config = resumed_config(stored, {"max_steps": 20, "device": "cpu"})
+    assert (config.group_size, config.max_steps, config.train_json) == (6, 20, ("t",))
+    with pytest.raises(ValueError, match="--learning-rate, --seed cannot change when a run is"):
+        resumed_config(stored, {"learning_rate": 1e-3, "seed": 4, "max_steps": 3})
+
+
+def test_the_steps_of_an_epoch_are_rounded_up_and_max_steps_overrides():
+    assert GRPOConfig(prompts_per_step=4).total_steps(10) == 3
+    assert GRPOConfig(prompts_per_step=4, epochs=0.5).total_steps(10) == 2
+    assert GRPOConfig(prompts_per_step=4, max_steps=7).total_steps(10) == 7
