@@ -1,0 +1,143 @@
+"""What a step samples, and how it is cut into micro-batches. A group owns its prompt and image.
+
+Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
+prompt 0), M rows of a micro-batch, C completion tokens.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grpo.config import GRPOConfig
+from grpo.sampling import Completions, generate, inverse_cdf
+from grpo.uniforms import token_uniforms
+from models.policy import Policy
+from models.prompt import EncodedPrompt
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """N image-questions as the model takes them, each image once."""
+
+    prompts: tuple[EncodedPrompt, ...]
+    examples: tuple[Any, ...]  # N; whatever the reward functions want to see
+    positions: tuple[int, ...]  # N; where each stands in the run's data order
+    step: int  # with the positions and the seed, what the random numbers depend on
+
+
+@dataclass(frozen=True)
+class CompletionBatch:
+    """M completions and the prompts they belong to, ready for one forward with gradient."""
+
+    prompts: tuple[EncodedPrompt, ...]
+    rows_per_prompt: tuple[int, ...]  # adds up to M
+    completion_ids: Tensor  # (M, C) int64, on the CPU
+    completion_mask: Tensor  # (M, C) bool, on the CPU
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """All that a step sampled, on the CPU; a finished step keeps no memory of the device."""
+
+    batch: PromptBatch
+    completions: Completions
+    group_size: int
+
+    @property
+    def completion_mask(self) -> Tensor:
+        """(B, C) bool; true up to and including the end token."""
+        return self.completions.mask
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """N lists of G completions."""
+        texts, size = self.completions.texts, self.group_size
+        return [texts[start : start + size] for start in range(0, len(texts), size)]
+
+    def select(self, rows: Sequence[int]) -> CompletionBatch:
+        """Return the given rows (ascending), each group's prompt once, trimmed to their longest."""
+        groups, counts = np.unique(np.asarray(rows) // self.group_size, return_counts=True)
+        index = torch.as_tensor(rows)
+        mask = self.completions.mask[index]  # (M, C)
+        length = int(mask.sum(dim=1).max())
+        return CompletionBatch(
+            prompts=tuple(self.batch.prompts[group] for group in groups),
+            rows_per_prompt=tuple(counts.tolist()),
+            completion_ids=self.completions.ids[index, :length],
+            completion_mask=mask[:, :length],
+        )
+
+
+def sample_rollout(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> Rollout:
+    """Sample G completions for each prompt from the policy as it is; no gradients.
+
+    The order of rows, of prompts in the batch and the batch's size have no part in the random
+    numbers: see grpo/uniforms.py.
+    """
+    num_prompts, size = len(batch.prompts), config.group_size
+    uniforms = token_uniforms(
+        config.seed,
+        batch.step,
+        np.repeat(np.array(batch.positions), size),
+        np.tile(np.arange(size), num_prompts),
+        config.max_completion_tokens,
+    )  # (B, C)
+    completions = generate(
+        policy,
+        batch.prompts,
+        [size] * num_prompts,
+        max_completion_tokens=config.max_completion_tokens,
+        temperature=config.temperature,
+        choose=inverse_cdf(
+            torch.from_numpy(uniforms).to(policy.device), top_k=config.top_k, top_p=config.top_p
+        ),
+    )
+    return Rollout(batch, completions, size)
+
+
+def micro_batches(rollout: Rollout, token_budget: int) -> Iterator[list[int]]:
+    """Yield the rows of one forward after another, in order, each row once.
+
+    Tokens are counted as they lie in memory: every prompt once and every completion, both at the
+    longest of the micro-batch. Whole groups share a micro-batch while they fit; a group is split
+    only when it does not fit alone, and a single row is never refused.
+    """
+    prompt_tokens = [prompt.num_tokens for prompt in rollout.batch.prompts]  # N
+    row_tokens = rollout.completion_mask.sum(dim=1).tolist()  # B
+    size = rollout.group_size
+    open_rows: list[int] = []
+    for group, prompt in enumerate(prompt_tokens):
+        rows = list(range(group * size, (group + 1) * size))
+        groups_open = len(open_rows) // size + 1
+        longest_prompt = max(prompt_tokens[group - groups_open + 1 : group + 1])
+        longest_row = max(row_tokens[row] for row in open_rows + rows)
+        padded = groups_open * longest_prompt + groups_open * size * longest_row
+        if padded <= token_budget:
+            open_rows += rows
+            continue
+        if open_rows:
+            yield open_rows
+        if prompt + size * max(row_tokens[row] for row in rows) <= token_budget:
+            open_rows = rows
+        else:
+            yield from _split_group(rows, prompt, row_tokens, token_budget)
+            open_rows = []
+    if open_rows:
+        yield open_rows
+
+
+def _split_group(
+    rows: list[int], prompt: int, row_tokens: list[int], token_budget: int
+) -> Iterator[list[int]]:
+    part: list[int] = []
+    for row in rows:
+        longest = max(row_tokens[other] for other in [*part, row])
+        if part and prompt + (len(part) + 1) * longest > token_budget:
+            yield part
+            part = []
+        part.append(row)
+    yield part

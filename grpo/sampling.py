@@ -1,0 +1,181 @@
+"""Writing completions: our own loop over a key/value cache, greedy or by inverse CDF.
+
+The image is encoded once and the prompt run once per group; the completions of a group continue
+from there. Log-probabilities are those of the temperature-scaled distribution after bans, before
+top-k and top-p: what the update computes for the same tokens.
+
+Shapes: N prompts, G completions each, B = N * G rows (prompt-major), R rows still being written,
+C completion tokens, V vocabulary, D hidden size.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.policy import Policy
+from models.prompt import EncodedPrompt
+
+# Rows that ended leave the batch once they are this share of it: copying the cache of the others
+# then costs less than computing rows nobody reads.
+ENDED_SHARE = 0.25
+
+# (logits (R, V), rows (R,), token position) -> ids (R,)
+Choose = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class Completions:
+    """Completions of a batch of prompts, on the CPU; all right-padded to the longest one."""
+
+    ids: Tensor  # (B, C) int64; the end token is included, padding behind it
+    mask: Tensor  # (B, C) bool; true up to and including the end token
+    logprobs: Tensor  # (B, C) float32; 0 where the mask is false
+    entropies: Tensor  # (B, C) float32, nats; 0 where the mask is false
+    truncated: Tensor  # (B,) bool; no end token within the limit
+    texts: list[str]  # B; without the end token
+
+
+def generate(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    rows_per_prompt: Sequence[int],
+    *,
+    max_completion_tokens: int,
+    temperature: float,
+    choose: Choose,
+) -> Completions:
+    """Return one completion per row, its tokens chosen by ``choose`` from the scaled logits."""
+    with torch.no_grad():
+        return _generate(
+            policy, prompts, rows_per_prompt, max_completion_tokens, temperature, choose
+        )
+
+
+def generate_greedy(
+    policy: Policy, prompts: Sequence[EncodedPrompt], max_completion_tokens: int
+) -> Completions:
+    """Return the completion of each prompt that takes the likeliest token every time."""
+    return generate(
+        policy,
+        prompts,
+        [1] * len(prompts),
+        max_completion_tokens=max_completion_tokens,
+        temperature=1.0,
+        choose=lambda logits, _rows, _position: logits.argmax(dim=1),
+    )
+
+
+def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
+    """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
+
+    def choose(logits: Tensor, rows: Tensor, position: int) -> Tensor:
+        probabilities = keep_likeliest(logits.softmax(dim=1), top_k=top_k, top_p=top_p)  # (R, V)
+        return sample_ids(probabilities, uniforms[rows, position])
+
+    return choose
+
+
+def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """Return (R,): the first id whose cumulative probability exceeds u times the total.
+
+    The total is the sum's own last value, since in float32 the sum over 151,936 ids ends near
+    0.999999 and an id taken past it would be a banned one. An id of probability 0 is never taken.
+
+    Args:
+        probabilities: (R, V), each row of any positive total.
+        uniforms: (R,) in [0, 1).
+    """
+    cumulative = probabilities.cumsum(dim=1)  # (R, V)
+    threshold = uniforms[:, None] * cumulative[:, -1:]
+    exceeds = (cumulative > threshold) & (probabilities > 0)
+    return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals
+
+
+def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor:
+    """Return the probabilities with all others set to 0, not rescaled: (R, V).
+
+    Top-p keeps the smallest set of likeliest ids whose total reaches it, so at least one.
+    """
+    if top_k and top_k < probabilities.shape[1]:
+        smallest = probabilities.topk(top_k, dim=1).values[:, -1:]
+        probabilities = probabilities.where(probabilities >= smallest, 0.0)
+    if top_p < 1:
+        ordered, order = probabilities.sort(dim=1, descending=True)
+        before = ordered.cumsum(dim=1) - ordered  # what the likelier ones already hold
+        ordered = ordered.where(before < top_p * ordered.sum(dim=1, keepdim=True), 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)
+    return probabilities
+
+
+def _generate(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    rows_per_prompt: Sequence[int],
+    limit: int,
+    temperature: float,
+    choose: Choose,
+) -> Completions:
+    device, num_rows = policy.device, sum(rows_per_prompt)
+    ids = torch.full((num_rows, limit), policy.processor.pad_id, device=device)  # (B, C)
+    mask = torch.zeros(num_rows, limit, dtype=torch.bool, device=device)
+    logprobs = torch.zeros(num_rows, limit, device=device)
+    entropies = torch.zeros(num_rows, limit, device=device)
+    end_ids = torch.tensor(policy.processor.end_ids, device=device)
+    banned_ids = torch.tensor(policy.processor.banned_ids, dtype=torch.long, device=device)
+
+    rows = torch.arange(num_rows, device=device)  # (R,) which rows the state still holds
+    live = torch.ones(num_rows, dtype=torch.bool, device=device)  # (R,)
+    state, hidden = policy.prefill(prompts, rows_per_prompt, limit)
+    for position in range(limit):
+        logits = output_logits(hidden, policy.output_weight) / temperature  # (R, V)
+        logits[:, banned_ids] = float("-inf")
+        chosen = choose(logits, rows, position)  # (R,)
+        chosen_logprobs, chosen_entropies = _score(logits, chosen)
+        written = rows[live]
+        ids[written, position] = chosen[live]
+        mask[written, position] = True
+        logprobs[written, position] = chosen_logprobs[live]
+        entropies[written, position] = chosen_entropies[live]
+
+        live = live & ~torch.isin(chosen, end_ids)
+        num_live = int(live.sum())
+        if num_live == 0 or position == limit - 1:
+            break
+        if num_live <= (1 - ENDED_SHARE) * len(rows):
+            state.select(live.nonzero()[:, 0])
+            rows, chosen = rows[live], chosen[live]
+            live = torch.ones_like(rows, dtype=torch.bool)
+        hidden = policy.decode(state, chosen)
+
+    length = int(mask.sum(dim=1).max())
+    mask, ids = mask[:, :length].cpu(), ids[:, :length].cpu()
+    truncated = ~_has_end(ids, mask, policy.processor.end_ids)
+    texts = [
+        policy.processor.decode(row[:count].tolist())
+        for row, count in zip(ids, mask.sum(dim=1).tolist(), strict=True)
+    ]
+    return Completions(
+        ids, mask, logprobs[:, :length].cpu(), entropies[:, :length].cpu(), truncated, texts
+    )
+
+
+def _has_end(ids: Tensor, mask: Tensor, end_ids: Sequence[int]) -> Tensor:
+    """Return (B,): whether the last written token of each row is an end token."""
+    last = ids.gather(1, mask.sum(dim=1, keepdim=True) - 1)[:, 0]
+    return torch.isin(last, torch.tensor(end_ids))
+
+
+def _score(logits: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities (R,) of the chosen ids and the entropies (R,), nats."""
+    logprobs = logits.log_softmax(dim=1)  # (R, V)
+    surprise = logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # 0 if banned
+    return logprobs.gather(1, chosen[:, None])[:, 0], -surprise.sum(dim=1)
+
+
+def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:
+    """Return (R, V) float32 logits; on CUDA from bfloat16 inputs without rounding the outputs."""
+    if hidden.is_cuda and hidden.dtype != torch.float32:
+        return torch.mm(hidden, weight.T, out_dtype=torch.float32)
+    return hidden.float() @ weight.float().T

@@ -1,0 +1,100 @@
+"""Cutting a rollout into micro-batches: every row once, within the budget, groups kept together."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grpo.rollout import PromptBatch, Rollout, micro_batches
+from grpo.sampling import Completions
+
+
+def rollout(prompt_tokens: list[int], row_tokens: list[int], group_size: int) -> Rollout:
+    """A rollout of given lengths; row r is filled with the number r."""
+    prompts = tuple(SimpleNamespace(num_tokens=n, name=i) for i, n in enumerate(prompt_tokens))
+    longest = max(row_tokens)
+    mask = torch.arange(longest) < torch.tensor(row_tokens)[:, None]
+    ids = torch.arange(len(row_tokens))[:, None].expand(-1, longest)
+    zeros = torch.zeros(mask.shape)
+    texts = [f"row {i}" for i in range(len(row_tokens))]
+    completions = Completions(ids, mask, zeros, zeros, mask.new_zeros(len(row_tokens)), texts)
+    batch = PromptBatch(prompts, prompts, tuple(range(len(prompts))), 0)
+    return Rollout(batch, completions, group_size)
+
+
+def test_worked_example():
+    # groups of 2; prompts 10, 10, 10; completions 5: one group is 10 + 2 * 5 = 20 tokens
+    assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 40)) == [[0, 1, 2, 3], [4, 5]]
+    assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 60)) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_what_lies_in_memory_is_counted_padding_included():
+    # the second group's long prompt pads the first one's: 2 * 30 + 4 * 5 = 80, over 70
+    assert list(micro_batches(rollout([10, 30], [5] * 4, 2), 70)) == [[0, 1], [2, 3]]
+    assert list(micro_batches(rollout([10, 30], [5] * 4, 2), 80)) == [[0, 1, 2, 3]]
+
+
+def test_a_group_is_split_only_when_it_does_not_fit_alone():
+    # group 0 is 10 + 4 * 10 = 50; a budget of 35 takes 10 + 2 * 10
+    assert list(micro_batches(rollout([10, 10], [10] * 8, 4), 50)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    parts = list(micro_batches(rollout([10, 10], [10] * 8, 4), 35))
+    assert parts == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
+def test_a_single_row_is_never_refused():
+    assert list(micro_batches(rollout([100], [50, 50], 2), 10)) == [[0], [1]]
+
+
+@given(st.data())
+def test_every_row_once_in_order_and_within_the_budget(data):
+    size = data.draw(st.integers(1, 4))
+    prompts = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=6))
+    count = len(prompts) * size
+    lengths = data.draw(st.lists(st.integers(1, 20), min_size=count, max_size=count))
+    budget = data.draw(st.integers(1, 200))
+    parts = list(micro_batches(rollout(prompts, lengths, size), budget))
+    assert [row for part in parts for row in part] == list(range(count))
+    for part in parts:
+        groups = sorted({row // size for row in part})
+        longest = max(lengths[row] for row in part)
+        padded = len(groups) * max(prompts[g] for g in groups) + len(part) * longest
+        assert padded <= budget or len(part) == 1
+        whole = all(sum(row // size == g for row in part) == size for g in groups)
+        alone = prompts[groups[0]] + size * max(
+            lengths[row] for row in range(groups[0] * size, (groups[0] + 1) * size)
+        )
+        assert whole or (len(groups) == 1 and alone > budget)
+
+
+def test_selected_rows_keep_their_prompt_once_and_are_trimmed():
+    part = rollout([3, 4, 5], [2, 7, 1, 3, 4, 4], 2).select([2, 3, 4])
+    assert [prompt.name for prompt in part.prompts] == [1, 2]
+    assert part.rows_per_prompt == (2, 1)
+    assert part.completion_ids[:, 0].tolist() == [2, 3, 4]
+    assert part.completion_mask.sum(dim=1).tolist() == [1, 3, 4]
+    assert part.completion_ids.shape == (3, 4)
+
+
+def test_texts_are_grouped_prompt_major():
+    texts = rollout([1, 1], [1] * 4, 2).texts
+    assert texts == [["row 0", "row 1"], ["row 2", "row 3"]]
+
+
+@pytest.mark.parametrize("budget", [20, 45, 1000])
+def test_the_cut_never_changes_what_is_selected(budget):
+    whole = rollout([5, 6, 7], [4, 9, 2, 2, 8, 1], 2)
+    rows = [
+        (ids[mask].tolist(), prompt)
+        for part in (whole.select(rows) for rows in micro_batches(whole, budget))
+        for ids, mask, prompt in zip(
+            part.completion_ids,
+            part.completion_mask,
+            [p for p, n in zip(part.prompts, part.rows_per_prompt, strict=True) for _ in range(n)],
+            strict=True,
+        )
+    ]
+    lengths = [4, 9, 2, 2, 8, 1]
+    assert [ids for ids, _ in rows] == [[row] * n for row, n in enumerate(lengths)]
+    assert [prompt.name for _, prompt in rows] == [0, 0, 1, 1, 2, 2]

@@ -1,0 +1,84 @@
+"""Inverse-CDF sampling on distributions small enough to work out by hand."""
+
+import pytest
+import torch
+
+from grpo.sampling import inverse_cdf, keep_likeliest, output_logits, sample_ids
+
+
+@pytest.mark.parametrize(
+    ("uniform", "expected"),
+    [(0.0, 0), (0.19, 0), (0.21, 1), (0.49, 1), (0.51, 3), (0.999, 3)],
+)
+def test_worked_example(uniform, expected):
+    # cumulative 0.2, 0.5, 0.5, 1.0: id 2 has probability 0 and can never come
+    probabilities = torch.tensor([[0.2, 0.3, 0.0, 0.5]])
+    assert sample_ids(probabilities, torch.tensor([uniform])).item() == expected
+
+
+def test_a_zero_uniform_skips_leading_ids_of_probability_zero():
+    probabilities = torch.tensor([[0.0, 0.0, 1.0]])
+    assert sample_ids(probabilities, torch.tensor([0.0])).item() == 2
+
+
+def test_the_largest_uniform_never_takes_a_banned_id_past_the_end():
+    # in float32 the sum over a real vocabulary ends near 0.999999; the last 300 ids are banned
+    torch.manual_seed(0)
+    logits = torch.randn(8, 151_936)
+    logits[:, -300:] = float("-inf")
+    largest = torch.full((8,), 1 - 2**-24)
+    ids = sample_ids(logits.softmax(dim=1), largest)
+    assert (ids < 151_936 - 300).all()
+    scaled = logits.softmax(dim=1) * 0.5  # the total is the sum's own, whatever it is
+    assert (sample_ids(scaled, largest) < 151_936 - 300).all()
+
+
+def test_frequencies_follow_the_probabilities():
+    # 20,000 draws: a share's std is at most 0.0035
+    probabilities = torch.tensor([[0.1, 0.6, 0.0, 0.3]])
+    uniforms = torch.rand(20_000, generator=torch.Generator().manual_seed(0))
+    ids = sample_ids(probabilities.expand(20_000, -1), uniforms)
+    shares = torch.bincount(ids, minlength=4) / 20_000
+    torch.testing.assert_close(shares, probabilities[0], atol=0.0175, rtol=0)
+
+
+def test_top_k_keeps_the_k_likeliest():
+    kept = keep_likeliest(torch.tensor([[0.1, 0.4, 0.2, 0.3]]), top_k=2, top_p=1.0)
+    assert kept.tolist() == [pytest.approx([0.0, 0.4, 0.0, 0.3])]
+
+
+@pytest.mark.parametrize(
+    ("top_p", "expected"),
+    [
+        (0.01, [0.0, 0.5, 0.0, 0.0]),  # at least one
+        (0.5, [0.0, 0.5, 0.0, 0.0]),  # reached exactly by the first
+        (0.6, [0.0, 0.5, 0.0, 0.25]),  # the smallest set that reaches it
+        (0.9, [0.125, 0.5, 0.125, 0.25]),
+    ],
+)
+def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, expected):
+    kept = keep_likeliest(torch.tensor([[0.125, 0.5, 0.125, 0.25]]), top_k=0, top_p=top_p)
+    assert kept.tolist() == [pytest.approx(expected)]
+
+
+def test_off_means_untouched():
+    probabilities = torch.rand(3, 7)
+    assert keep_likeliest(probabilities, top_k=0, top_p=1.0) is probabilities
+
+
+def test_each_row_uses_the_number_of_its_own_row_and_token():
+    # two ids of one half each: a number under 0.5 gives id 0
+    uniforms = torch.tensor([[0.1, 0.9], [0.9, 0.1], [0.9, 0.9]])
+    choose = inverse_cdf(uniforms)
+    logits = torch.zeros(2, 2)
+    assert choose(logits, torch.tensor([0, 2]), 0).tolist() == [0, 1]
+    assert choose(logits, torch.tensor([1, 0]), 1).tolist() == [0, 1]
+
+
+def test_logits_are_float32_products_of_what_the_model_computed():
+    hidden, weight = torch.randn(3, 8), torch.randn(5, 8)
+    torch.testing.assert_close(output_logits(hidden, weight), hidden @ weight.T)
+    rounded = output_logits(hidden.bfloat16(), weight.bfloat16())
+    assert rounded.dtype == torch.float32
+    exact = hidden.bfloat16().double() @ weight.bfloat16().double().T
+    torch.testing.assert_close(rounded.double(), exact, atol=1e-5, rtol=1e-5)
