@@ -1,0 +1,131 @@
+"""AdamW on float32 weights, whatever the policy computes in.
+
+With a learning rate of 1e-6 an update of a bfloat16 weight rounds away. So a weight that is not
+float32 has a float32 master, the gradients of all micro-batches are summed in float32, AdamW moves
+the master, and the weight is its rounded copy. A float32 weight is its own master.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from grpo.config import GRPOConfig
+from grpo.schedule import learning_rate_at
+
+BETAS, EPS = (0.9, 0.999), 1e-8
+
+
+class PolicyOptimizer:
+    """The optimizer of one policy, with clipping and the learning rate of the current step."""
+
+    def __init__(self, policy: nn.Module, config: GRPOConfig, total_steps: int) -> None:
+        """Take every parameter that requires a gradient; the others never move."""
+        self._config, self._total_steps = config, total_steps
+        self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
+        self.masters = {n: _master(p) for n, p in self.weights.items()}
+        matrices = [m for m in self.masters.values() if m.dim() >= 2]
+        vectors = [m for m in self.masters.values() if m.dim() < 2]  # biases and norms
+        self.adamw = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            betas=BETAS,
+            eps=EPS,
+            fused=next(iter(self.masters.values())).is_cuda,
+        )
+        for name, weight in self.weights.items():
+            if self.masters[name] is not weight:
+                weight.register_post_accumulate_grad_hook(_add_to(self.masters[name]))
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the current step."""
+        return self.adamw.param_groups[0]["lr"]
+
+    def start_step(self, step: int) -> None:
+        """Set the learning rate of step ``step``, counted from 0."""
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate_at(step, self._total_steps, self._config)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of the last pass."""
+        self.adamw.zero_grad(set_to_none=True)
+
+    def step(self, max_grad_norm: float) -> float:
+        """Clip the gradient, move the weights, return the gradient's norm before clipping.
+
+        Raises:
+            FloatingPointError: the norm is NaN or inf; no weight was touched.
+        """
+        norm = nn.utils.clip_grad_norm_(self.masters.values(), max_grad_norm)
+        if not torch.isfinite(norm):
+            self.zero_grad()
+            raise FloatingPointError(
+                f"the gradient's norm is {norm.item()}: no weight was changed. Lower"
+                " --learning-rate, try --dtype float32, or look at the step's rollouts for"
+                " log-probabilities that are not finite"
+            )
+        self.adamw.step()
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                if self.masters[name] is not weight:
+                    weight.copy_(self.masters[name])
+        return norm.item()
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """Return the moments of every weight, and the masters of those that are not float32."""
+        tensors = {}
+        for name, weight, master in self._named():
+            if master is not weight:
+                tensors[f"master/{name}"] = master.detach()
+            for key, value in self.adamw.state[master].items():
+                tensors[f"{key}/{name}"] = value
+        return tensors
+
+    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Go on from what `state_tensors` returned.
+
+        Raises:
+            ValueError: the tensors belong to other weights.
+        """
+        names = {key.split("/", 1)[1] for key in tensors}
+        if names != set(self.weights):
+            strange = sorted(names ^ set(self.weights))[:3]
+            raise ValueError(
+                f"the optimizer's state does not fit the model (for example {', '.join(strange)}):"
+                " resume with the run's own model and --freeze-vision setting"
+            )
+        with torch.no_grad():
+            for name, weight, master in self._named():
+                if f"master/{name}" in tensors:
+                    master.copy_(tensors[f"master/{name}"])
+                    weight.copy_(master)
+                self.adamw.state[master] = {
+                    key: tensors[f"{key}/{name}"].to(master.device)
+                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    if f"{key}/{name}" in tensors
+                }
+
+    def _named(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        for name, weight in self.weights.items():
+            yield name, weight, self.masters[name]
+
+
+def _master(weight: nn.Parameter) -> Tensor:
+    if weight.dtype == torch.float32:
+        return weight
+    return weight.detach().float().requires_grad_()
+
+
+def _add_to(master: Tensor):
+    """Return a hook that moves a weight's gradient into its master's, in float32."""
+
+    def move(weight: Tensor) -> None:
+        gradient = weight.grad.float()
+        master.grad = gradient if master.grad is None else master.grad.add_(gradient)
+        weight.grad = None  # only one low-precision gradient exists at a time
+
+    return move
