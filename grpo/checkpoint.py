@@ -1,0 +1,119 @@
+"""Checkpoints: a plain transformers directory, and beside it what training needs to go on.
+
+    checkpoints/step-000100/            loads with from_pretrained, vLLM, TRL
+        groupwise.json                  mode, image size, prompt template, limits, method, step
+        trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not
+        trainer/state.json              step, position in the data order, alarms' memory
+        trainer/rng.safetensors         torch's generator (sampling itself needs none)
+
+No pickle anywhere. A checkpoint is written beside its place and renamed into it, so that the newest
+directory is whole whatever interrupted the run.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from grpo.optimizer import PolicyOptimizer
+from grpo.run_directory import write_json
+from models.policy import Policy
+from models.saving import save_policy
+
+
+def save_checkpoint(
+    run: Path,
+    step: int,
+    policy: Policy,
+    optimizer: PolicyOptimizer,
+    *,
+    state: Mapping[str, Any],
+    card: Mapping[str, Any],
+    keep: int,
+) -> Path:
+    """Write checkpoints/step-<step>, then remove all but the newest ``keep``; return its path.
+
+    Args:
+        run: the run's directory.
+        step: steps done so far.
+        policy: whose weights are saved, in their own dtype.
+        optimizer: whose state is saved.
+        state: what else training needs, as JSON.
+        card: groupwise.json, what an evaluation needs to know.
+        keep: at least 1.
+
+    Raises:
+        OSError: the disk is full or not writable. Nothing half-written stays, and no older
+            checkpoint was touched.
+    """
+    place = run / "checkpoints" / f"step-{step:06d}"
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / "trainer").mkdir(parents=True)
+        save_policy(policy, unfinished)
+        tensors = {name: value.contiguous() for name, value in optimizer.state_tensors().items()}
+        save_file(tensors, unfinished / "trainer" / "optimizer.safetensors")
+        save_file({"cpu": torch.get_rng_state()}, unfinished / "trainer" / "rng.safetensors")
+        write_json(unfinished / "groupwise.json", {**card, "step": step})
+        write_json(unfinished / "trainer" / "state.json", {**state, "step": step})
+        shutil.rmtree(place, ignore_errors=True)
+        unfinished.replace(place)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise OSError(
+            f"checkpoint {place} could not be written ({error}). The older ones are whole: free"
+            f" some space, or lower --keep-checkpoints, and go on with --resume {run}"
+        ) from error
+    for old in whole_checkpoints(run)[:-keep]:
+        shutil.rmtree(old)
+    return place
+
+
+def whole_checkpoints(run: Path) -> list[Path]:
+    """Return the run's checkpoints, oldest first; unfinished ones are not among them."""
+    names = re.compile(r"step-\d{6,}")
+    found = [path for path in (run / "checkpoints").glob("step-*") if names.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the checkpoint a resumed run goes on from.
+
+    Raises:
+        ValueError: the run has none.
+    """
+    found = whole_checkpoints(run)
+    if not found:
+        raise ValueError(
+            f"--resume {run}: no checkpoint in {run / 'checkpoints'}: the run ended before its"
+            " first one; start it anew, with a smaller --save-every"
+        )
+    return found[-1]
+
+
+def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
+    """Put the optimizer and torch's generator where they were; return state.json.
+
+    Raises:
+        ValueError: a file is missing or damaged, or belongs to another model.
+    """
+    folder = checkpoint / "trainer"
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "optimizer.safetensors")
+        generator = load_file(folder / "rng.safetensors")["cpu"]
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ValueError(
+            f"checkpoint {checkpoint} cannot be resumed ({error}): remove it to go on from the one"
+            " before it"
+        ) from error
+    optimizer.load_state_tensors(tensors)
+    torch.set_rng_state(generator)
+    return state

@@ -1,0 +1,145 @@
+"""The files of a run: run.json, metrics.jsonl, rollouts.jsonl, eval/. Checkpoints: checkpoint.py.
+
+A line is written when its step is over and never changed; files that are replaced are replaced
+whole.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+
+class RunDirectory:
+    """One run's folder: `choose` names a fresh one, `open` goes on in an old one."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the folder; nothing is read or written yet."""
+        self.path = path
+
+    @classmethod
+    def choose(cls, output_dir: str, model: str) -> "RunDirectory":
+        """Return the folder of a fresh run: the given one, or runs/<date>-<time>-<model>.
+
+        Nothing is made yet: `make` does that when the run is sure to begin.
+
+        Raises:
+            ValueError: the folder holds something, or is none.
+        """
+        path = Path(output_dir) if output_dir else _fresh_path(model)
+        if path.exists() and not path.is_dir():
+            raise ValueError(f"output directory {path} is a file: name another --output-dir")
+        if path.is_dir() and any(path.iterdir()):
+            has_run = (path / "run.json").is_file()
+            way = f", or go on in it with --resume {path}" if has_run else ""
+            raise ValueError(
+                f"output directory {path} {'holds another run' if has_run else 'is not empty'}:"
+                f" name another --output-dir{way}"
+            )
+        return cls(path)
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ValueError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"output directory {self.path} cannot be made ({error}): choose another"
+                " --output-dir"
+            ) from error
+
+    @classmethod
+    def open(cls, path: str) -> tuple["RunDirectory", dict[str, Any]]:
+        """Return an existing run's folder and its run.json.
+
+        Raises:
+            ValueError: there is no folder or no readable run.json.
+        """
+        file = Path(path) / "run.json"
+        try:
+            return cls(Path(path)), json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                f"--resume {path}: {file} cannot be read ({error}): name the directory of a run,"
+                " the one with run.json and checkpoints/"
+            ) from error
+
+    def read(self) -> dict[str, Any] | None:
+        """Return run.json, or None where the run has not begun."""
+        file = self.path / "run.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def write(self, description: Mapping[str, Any]) -> None:
+        """Write run.json, whole."""
+        write_json(self.path / "run.json", description)
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Add one line to metrics.jsonl."""
+        _append(self.path / "metrics.jsonl", [metrics])
+
+    def append_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Add one line per completion to rollouts.jsonl."""
+        _append(self.path / "rollouts.jsonl", rows)
+
+    def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
+        """Write eval/step-000100.json."""
+        folder = self.path / "eval"
+        folder.mkdir(exist_ok=True)
+        write_json(folder / f"step-{step:06d}.json", summary)
+
+    def read_evaluation(self, step: int) -> dict[str, Any] | None:
+        """Return what `write_evaluation` wrote for a step, or None."""
+        file = self.path / "eval" / f"step-{step:06d}.json"
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+    def cut_after(self, step: int) -> None:
+        """Forget all that was written after ``step``, a last line that was cut short included."""
+        for name in ("metrics.jsonl", "rollouts.jsonl"):
+            file = self.path / name
+            if file.is_file():
+                with file.open(encoding="utf-8") as lines:  # str.splitlines also cuts at U+2028
+                    kept = [line for line in lines if _step_of(line) <= step]
+                write_text(file, "".join(kept))
+        for file in (self.path / "eval").glob("step-*.json"):
+            if int(re.sub(r"\D", "", file.stem)) > step:
+                file.unlink()
+
+
+def _fresh_path(model: str) -> Path:
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", Path(model).name).strip("-") or "model"
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+    path, number = Path("runs") / stem, 2
+    while path.exists():
+        path, number = Path("runs") / f"{stem}-{number}", number + 1
+    return path
+
+
+def _step_of(line: str) -> float:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def write_json(file: Path, value: Any) -> None:
+    """Replace a JSON file whole: a reader sees the old one or the new one."""
+    write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(file: Path, text: str) -> None:
+    """Replace a text file whole."""
+    temporary = file.with_name(f".{file.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
