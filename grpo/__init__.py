@@ -1,1 +1,1 @@
-"""The algorithm: one GRPO step (step.py, read it first) and the loop, sampling, loss and files around it."""
+"""The algorithm: one GRPO step (step.py, read it first) and what it needs around it."""

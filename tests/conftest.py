@@ -1,4 +1,4 @@
-"""What several test files need: where ../shared is, and checkpoint directories in the hub's layout."""
+"""What several test files need: ../shared, and checkpoint directories in the hub's layout."""
 
 import os
 import subprocess

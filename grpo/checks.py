@@ -1,0 +1,133 @@
+"""Silent failures made loud: warnings that say what was seen and what to try.
+
+Each one answers a way in which runs of this kind have gone wrong unnoticed: greedy rollouts, a
+start model without the format, everything truncated, training without the image, a rollout and an
+update that disagree.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from grpo.config import GRPOConfig
+from grpo.forward import completion_logprobs
+from grpo.rollout import CompletionBatch, Rollout
+from models.policy import Policy
+
+GAP_MAX_FLOAT32 = 1e-3  # nat; decode and update differ by rounding alone, about 1e-6
+GAP_MEAN_BFLOAT16 = 0.1  # nat; rounding alone gives a mean of 0.04 on six layers
+GAP_GROWTH = 3.0  # against the mean of the run's first steps
+FIRST_STEPS = 5
+
+
+def first_rollout_warnings(
+    metrics: Mapping[str, float | None], config: GRPOConfig
+) -> Iterator[str]:
+    """Yield what is wrong with the first step's completions."""
+    if metrics["unique_completions"] * config.group_size < 1.5:
+        yield (
+            "the completions of a group are nearly all the same, so there is nothing to compare:"
+            " raise --temperature, and check that --top-k and --top-p are off"
+        )
+    if metrics.get("reward/format") == 0:
+        yield (
+            "no completion has the tags that the mode asks for (reward/format is 0): start from a"
+            " model that knows them (a short --method sft run, an Instruct model), or choose"
+            " another --mode"
+        )
+    if metrics["truncated"] > 0.5:
+        yield (
+            f"{metrics['truncated']:.0%} of the completions reach the limit of"
+            f" {config.max_completion_tokens} tokens without an end: raise --max-completion-tokens,"
+            " or use --mask-truncated"
+        )
+    if config.top_k or config.top_p < 1:
+        yield (
+            "top-k or top-p is on: tokens are sampled from another distribution than the one whose"
+            " log-probabilities are trained"
+        )
+
+
+def image_warnings(policy: Policy, rollout: Rollout, temperature: float) -> Iterator[str]:
+    """Yield what shows that the image has no part in the sampled tokens' log-probabilities.
+
+    Looks at the first group that has an image: the gradient of the sum of its log-probabilities
+    with respect to the image's features, and their change when the pixels are blanked. Not at the
+    loss: at the first step its KL has no gradient, and a group without spread has none at all.
+    """
+    size = rollout.group_size
+    for group, prompt in enumerate(rollout.batch.prompts):
+        if len(prompt.image_grid_thw):
+            part = rollout.select(range(group * size, (group + 1) * size))
+            break
+    else:
+        return
+    if not _image_gradient(policy, part, temperature):
+        yield (
+            "the image's features get no gradient from the sampled tokens: the model is trained"
+            " without its images; check that the prompt template keeps the image and that the"
+            " checkpoint is a vision-language model"
+        )
+    with torch.no_grad():
+        seen = completion_logprobs(policy, part, temperature)
+        moved = (completion_logprobs(policy, blanked(part), temperature) - seen).abs().max()
+    if not moved > 0:
+        yield (
+            "blanking the image changes no log-probability: the model does not see its images;"
+            " check the images and the checkpoint's vision tower"
+        )
+
+
+def blanked(part: CompletionBatch) -> CompletionBatch:
+    """Return the same with every pixel at the processor's mean colour, 0 after normalisation."""
+    prompts = tuple(
+        replace(prompt, pixel_values=torch.zeros_like(prompt.pixel_values))
+        for prompt in part.prompts
+    )
+    return replace(part, prompts=prompts)
+
+
+def _image_gradient(policy: Policy, part: CompletionBatch, temperature: float) -> bool:
+    """Return whether any image feature gets a gradient; the parameters' own are left alone."""
+    with torch.no_grad():
+        features = policy.image_features(part.prompts)
+    features = [feature.detach().requires_grad_() for feature in features]
+    with torch.enable_grad():
+        logprobs = completion_logprobs(policy, part, temperature, image_features=features)
+        gradients = torch.autograd.grad(logprobs.sum(), features, allow_unused=True)
+    return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
+class GapAlarm:
+    """Watches |logp(decode) - logp(update)| of the sampled tokens over a run."""
+
+    def __init__(self, dtype: torch.dtype, first_means: list[float] | None = None) -> None:
+        """Start, or go on with the means of the run's first steps."""
+        self._dtype = dtype
+        self.first_means = first_means or []
+
+    def look(self, metrics: Mapping[str, Any]) -> str | None:
+        """Return a warning if this step's gap is more than rounding; remember the first ones."""
+        mean, largest = metrics["logprob_gap/mean"], metrics["logprob_gap/max"]
+        limit = self._limit()
+        if len(self.first_means) < FIRST_STEPS:
+            self.first_means.append(mean)
+        if self._dtype == torch.float32:
+            too_far = largest > GAP_MAX_FLOAT32
+        else:
+            too_far = mean > limit
+        if not too_far:
+            return None
+        return (
+            f"rollout and update disagree on the sampled tokens' log-probabilities: mean"
+            f" {mean:.2g}, max {largest:.2g} nat. The policy is trained off what it sampled: try"
+            " --dtype float32, and report it with the model's name"
+        )
+
+    def _limit(self) -> float:
+        if len(self.first_means) < FIRST_STEPS:
+            return GAP_MEAN_BFLOAT16
+        usual = sum(self.first_means) / FIRST_STEPS
+        return min(GAP_MEAN_BFLOAT16, GAP_GROWTH * usual)

@@ -1,0 +1,33 @@
+"""Where a step's time goes: laps that add up to the step."""
+
+import time
+
+import torch
+
+PARTS = ("data", "rollout", "reward", "reference", "update", "other")
+
+
+class StepClock:
+    """Times one step. Every lap is named when it ends, so the laps leave no gap between them."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Start now. On CUDA each lap waits for the device, else time would be laid to others."""
+        self._device = device
+        self._laps = dict.fromkeys(PARTS, 0.0)
+        self._started = self._last = time.perf_counter()
+        self.running = "data"  # the part under way, for the message of an out-of-memory error
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last lap as ``name``."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.perf_counter()
+        self._laps[name] += now - self._last
+        self._last = now
+        self.running = PARTS[min(PARTS.index(name) + 1, len(PARTS) - 1)]
+
+    def metrics(self) -> dict[str, float]:
+        """Return time/<part> and their sum time/step, seconds; what is left counts as other."""
+        self.lap("other")
+        laps = {f"time/{name}": seconds for name, seconds in self._laps.items()}
+        return {**laps, "time/step": self._last - self._started}

@@ -1,0 +1,77 @@
+"""The numbers of metrics.jsonl that describe a rollout and its update.
+
+Shapes: N prompts, G completions each, B = N * G rows, M rows of a micro-batch, C completion tokens,
+R reward functions.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from grpo.rollout import Rollout
+
+
+def rollout_metrics(
+    rollout: Rollout,
+    names: Sequence[str],
+    rewards_per_fn: Tensor,
+    rewards: Tensor,
+    advantages: Tensor,
+) -> dict[str, float]:
+    """Return what was sampled and scored, as means or shares over the step's rows or groups.
+
+    Args:
+        rollout: B rows.
+        names: of the R reward functions.
+        rewards_per_fn: (N, G, R).
+        rewards: (N, G), weighted totals.
+        advantages: (N, G).
+    """
+    completions = rollout.completions
+    unique = [len(set(texts)) / len(texts) for texts in rollout.texts]
+    metrics = {"reward": rewards.mean().item()}
+    for name, scores in zip(names, rewards_per_fn.unbind(dim=2), strict=True):
+        metrics[f"reward/{name}"] = scores.mean().item()
+    return metrics | {
+        "advantage/std": advantages.std().item(),
+        "zero_std_groups": (rewards.amax(dim=1) == rewards.amin(dim=1)).float().mean().item(),
+        "entropy": (completions.entropies.sum() / completions.mask.sum()).item(),
+        "completion_tokens": completions.mask.sum(dim=1).float().mean().item(),
+        "truncated": completions.truncated.float().mean().item(),
+        "unique_completions": sum(unique) / len(unique),
+    }
+
+
+class UpdateSums:
+    """Sums over the micro-batches of an update, kept on the device until all are done."""
+
+    def __init__(self) -> None:
+        """Start with nothing; `start_pass` comes before the first micro-batch of each pass."""
+        self._passes = 0
+        self._sums: dict[str, Tensor] = {}
+        self._gap_sum: Tensor | float = 0.0
+        self._gap_max: Tensor | float = 0.0
+
+    def start_pass(self) -> None:
+        """Forget the sums of the last pass; the gap stays that of the first one."""
+        self._passes += 1
+        self._sums = {}
+
+    def add(self, loss_metrics: Mapping[str, Tensor], gap: Tensor) -> None:
+        """Add a micro-batch: weighted sums, and |logp(decode) - logp(update)| (M, C)."""
+        for name, value in loss_metrics.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        if self._passes == 1:  # before any weight moved
+            self._gap_sum = self._gap_sum + gap.sum()
+            self._gap_max = torch.maximum(torch.as_tensor(self._gap_max).to(gap), gap.max())
+
+    def means(self, num_tokens: int, *, with_kl: bool) -> dict[str, float | None]:
+        """Return the metrics of the last pass; kl is None where there is no reference."""
+        metrics: dict[str, float | None] = {k: float(v) for k, v in self._sums.items()}
+        if not with_kl:
+            metrics["kl"] = None
+        return metrics | {
+            "logprob_gap/mean": float(self._gap_sum) / num_tokens,
+            "logprob_gap/max": float(self._gap_max),
+        }

@@ -1,0 +1,48 @@
+"""The rows of rollouts.jsonl: every completion with its question, rewards and advantage."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from grpo.step import StepResult
+
+
+def rollout_rows(
+    result: StepResult,
+    reward_names: Sequence[str],
+    reward_weights: Sequence[float],
+    choice_of: Callable[[str, Any], str | None],
+) -> Iterator[dict[str, Any]]:
+    """Yield one row per completion, prompt-major, without the step's number.
+
+    Args:
+        result: of a step over N prompts with G completions each.
+        reward_names: R, in the order of ``result.rewards_per_fn``'s last axis.
+        reward_weights: R.
+        choice_of: (completion, example) -> the letter it commits to, or None.
+    """
+    rollout = result.rollout
+    lengths = rollout.completion_mask.sum(dim=1).tolist()
+    totals = result.rewards_per_fn @ torch.tensor(reward_weights)  # (N, G)
+    for row, text in enumerate(rollout.completions.texts):
+        group, index = divmod(row, rollout.group_size)
+        example = rollout.batch.examples[group]
+        rewards = result.rewards_per_fn[group, index].tolist()
+        yield {
+            "id": example.id,
+            "index": index,
+            "images": list(example.image_names),
+            "modality": example.modality,
+            "question_type": example.question_type,
+            "question": example.question,
+            "options": list(example.options),
+            "answer": example.answer,
+            "completion": text,
+            "choice": choice_of(text, example),
+            "rewards": dict(zip(reward_names, rewards, strict=True)),
+            "reward": totals[group, index].item(),
+            "advantage": result.advantages[group, index].item(),
+            "completion_tokens": lengths[row],
+            "truncated": bool(rollout.completions.truncated[row]),
+        }

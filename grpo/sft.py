@@ -1,0 +1,62 @@
+"""The supervised baseline: the same data, prompts, forward and log-prob op, another loss.
+
+Shapes: N examples, M rows of a micro-batch (one per example), C target tokens.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from grpo.clock import StepClock
+from grpo.config import GRPOConfig
+from grpo.forward import completion_logprobs
+from grpo.optimizer import PolicyOptimizer
+from grpo.rollout import PromptBatch, Rollout, micro_batches
+from grpo.sampling import Completions
+from models.policy import Policy
+
+
+def sft_step(
+    policy: Policy,
+    optimizer: PolicyOptimizer,
+    batch: PromptBatch,
+    targets: Sequence[str],
+    config: GRPOConfig,
+    clock: StepClock,
+) -> dict[str, float]:
+    """Raise the probability of N given answers; return the step's metrics.
+
+    The loss is -mean log p over all target tokens of the batch, the end token included; the prompt
+    has none.
+    """
+    rollout = target_rollout(policy, batch, targets)
+    num_tokens = int(rollout.completion_mask.sum())
+    optimizer.zero_grad()
+    total = 0.0
+    for rows in micro_batches(rollout, config.micro_batch_tokens):
+        logprobs = completion_logprobs(policy, rollout.select(rows), temperature=1.0)  # (M, C)
+        loss = -logprobs.sum() / num_tokens  # the divisor is the batch's, not the micro-batch's
+        loss.backward()
+        total += loss.item()
+    grad_norm = optimizer.step(config.max_grad_norm)
+    clock.lap("update")
+    return {
+        "loss": total,
+        "completion_tokens": num_tokens / len(targets),
+        "grad_norm": grad_norm,
+        "learning_rate": optimizer.learning_rate,
+    }
+
+
+def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -> Rollout:
+    """Return the targets in the form of a rollout with one completion per prompt."""
+    end = policy.processor.end_ids[0]
+    ids = [[*policy.processor.encode_completion(text), end] for text in targets]
+    longest = max(len(row) for row in ids)
+    pad = policy.processor.pad_id
+    padded = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])  # (N, C)
+    mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in ids])
+    nothing = torch.zeros(mask.shape)
+    truncated = torch.zeros(len(ids), dtype=torch.bool)
+    completions = Completions(padded, mask, nothing, nothing, truncated, list(targets))
+    return Rollout(batch, completions, group_size=1)

@@ -1,0 +1,129 @@
+"""One GRPO step. Read this file first: the whole algorithm is here or one call away.
+
+    sample -> score -> advantages -> log-probabilities -> loss -> update
+
+Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
+prompt 0), M rows per micro-batch, C completion tokens, R reward functions.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grpo.advantages import group_advantages
+from grpo.clock import StepClock
+from grpo.config import GRPOConfig
+from grpo.forward import completion_logprobs, frozen_logprobs
+from grpo.loss import policy_loss, token_weights
+from grpo.metrics import UpdateSums, rollout_metrics
+from grpo.optimizer import PolicyOptimizer
+from grpo.rollout import PromptBatch, Rollout, micro_batches, sample_rollout
+from models.policy import Policy
+
+RewardFn = Callable[[str, Any], float]  # (completion, its example) -> reward; the mode is bound
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What one step did: scalars for the log, and all that was sampled for the rollout file."""
+
+    metrics: dict[str, float | None]
+    rollout: Rollout
+    rewards_per_fn: Tensor  # (N, G, R)
+    advantages: Tensor  # (N, G)
+
+
+def train_step(
+    policy: Policy,
+    reference: Policy | None,
+    optimizer: PolicyOptimizer,
+    batch: PromptBatch,
+    reward_fns: Mapping[str, RewardFn],
+    config: GRPOConfig,
+    clock: StepClock,
+) -> StepResult:
+    """Improve the policy on N prompts; the metrics of the loss are those of the last pass.
+
+    Source: DeepSeekMath, arXiv:2402.03300, Algorithm 1 (its inner loop, run once). The reference is
+    None when beta is 0.
+    """
+    # 1. Sample G completions per prompt from the policy as it is now. A group shares its image and
+    #    prompt: both are run once, here and in every pass below.
+    rollout = sample_rollout(policy, batch, config)
+    clock.lap("rollout")
+
+    # 2. Score text against the answer key; rewards never see tensors.
+    rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
+    rewards = rewards_per_fn @ torch.tensor(config.weights_of_rewards)  # (N, G)
+
+    # 3. Compare siblings. A group whose rewards agree gets zeros and teaches nothing.
+    advantages = group_advantages(rewards, scale=config.advantage_scale)  # (N, G)
+    row_advantages = advantages.flatten().to(policy.device)  # (B,)
+    clock.lap("reward")
+
+    # 4. The log-probabilities the update is measured against, taken before any weight moves. With
+    #    one pass over the batch, the policy's own are the old ones: no extra forward.
+    old_logprobs = ref_logprobs = None
+    if reference is not None:
+        ref_logprobs = frozen_logprobs(reference, rollout, config).to(policy.device)  # (B, C)
+    clock.lap("reference")
+    if config.num_iterations > 1:
+        old_logprobs = frozen_logprobs(policy, rollout, config)  # (B, C)
+
+    # 5. Weights are set once for all B rows, so micro-batch losses add up to the batch's mean
+    #    loss: the token budget changes the memory used, never the gradient.
+    mask = rollout.completion_mask.to(policy.device)  # (B, C)
+    limit = config.max_completion_tokens
+    loss_mask = mask
+    if config.mask_truncated:  # such rows weigh 0, but still count in every denominator of rows
+        loss_mask = mask & ~rollout.completions.truncated.to(policy.device)[:, None]
+    loss_weights = token_weights(loss_mask, config.loss_normalization, limit)  # (B, C)
+    metric_weights = token_weights(mask, "token", limit)  # (B, C), metrics are means over tokens
+    sampled_logprobs = rollout.completions.logprobs.to(policy.device)  # (B, C)
+
+    # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
+    #    is not: watch the reward and grad_norm, not the loss.
+    sums = UpdateSums()
+    for _ in range(config.num_iterations):
+        sums.start_pass()
+        optimizer.zero_grad()
+        for rows in micro_batches(rollout, config.micro_batch_tokens):
+            part = rollout.select(rows)
+            cut = (rows, slice(part.completion_ids.shape[1]))  # (M, C) of this micro-batch
+            logprobs = completion_logprobs(policy, part, config.temperature)  # (M, C)
+            now = logprobs.detach()
+            loss, loss_metrics = policy_loss(
+                logprobs,
+                now if old_logprobs is None else old_logprobs[cut],
+                now if ref_logprobs is None else ref_logprobs[cut],
+                row_advantages[rows],
+                loss_weights[cut],
+                metric_weights[cut],
+                epsilon_low=config.epsilon_low,
+                epsilon_high=config.epsilon_high,
+                beta=config.beta,
+            )
+            loss.backward()
+            sums.add(loss_metrics, gap=(now - sampled_logprobs[cut]).abs() * mask[cut])
+        grad_norm = optimizer.step(config.max_grad_norm)
+    clock.lap("update")
+
+    metrics = {
+        **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
+        **sums.means(int(mask.sum()), with_kl=reference is not None),
+        "grad_norm": grad_norm,
+        "learning_rate": optimizer.learning_rate,
+    }
+    return StepResult(metrics, rollout, rewards_per_fn, advantages)
+
+
+def score_completions(reward_fns: Mapping[str, RewardFn], rollout: Rollout) -> Tensor:
+    """Return (N, G, R): every completion of every group under every reward function."""
+    scores = [
+        [[fn(text, example) for fn in reward_fns.values()] for text in texts]
+        for texts, example in zip(rollout.texts, rollout.batch.examples, strict=True)
+    ]
+    return torch.tensor(scores, dtype=torch.float32)

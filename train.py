@@ -1,0 +1,307 @@
+"""Train a Qwen2-VL with GRPO (or the supervised baseline) on medical image questions.
+
+    python train.py                                      the embedded model on the embedded data
+    python train.py --model DIR --train-json FILE --image-root DIR
+    python train.py --resume RUN_DIR
+
+This file puts a run together: flags -> config -> data, rewards, policy -> grpo.trainer. The
+algorithm is in grpo/step.py, the loop around it in grpo/trainer.py.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.examples import VQAExample
+from data.images import check_images
+from data.order import ExampleOrder
+from data.prompts import prompt_template, supervised_target
+from data.sample import spread_sample
+from data.sources import Split, load_split
+from data.turns import TurnBuilder
+from evaluation.heldout import HeldOut
+from evaluation.scoring import encode_checked
+from evaluation.tables import change_table, sample_completions
+from grpo.checkpoint import load_trainer_state, newest_checkpoint
+from grpo.checks import GapAlarm
+from grpo.clock import StepClock
+from grpo.config import GRPOConfig
+from grpo.flags import FlagParser, add_config_flags
+from grpo.hardware import resolve_hardware
+from grpo.optimizer import PolicyOptimizer
+from grpo.provenance import check_unchanged, file_checksum, machine, model_checksum, text_checksum
+from grpo.rollout import PromptBatch
+from grpo.rollout_log import rollout_rows
+from grpo.run_directory import RunDirectory
+from grpo.settings import embedded_default, read_toml, resolve_config, resumed_config
+from grpo.sft import sft_step
+from grpo.step import train_step
+from grpo.trainer import TakenStep, Trainer
+from models.files import find_checkpoint
+from models.loading import load_policy
+from models.policy import Policy
+from rewards.parsing import parse_completion
+from rewards.registry import load_rewards
+
+
+@dataclass
+class Session:
+    """What a message about a broken-off run needs to know."""
+
+    config: GRPOConfig
+    run: RunDirectory
+    trainer: Trainer | None = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 2 for a mistake that a message explains."""
+    given = vars(_parser().parse_args(argv))
+    config_file, resume = given.pop("config", None), given.pop("resume", None)
+    session = None
+    try:
+        if resume and config_file:
+            raise ValueError("--config cannot be given with --resume: run.json has the settings")
+        session = _resumed(resume, given) if resume else _fresh(given, config_file)
+        train(session)
+    except KeyboardInterrupt:
+        print(f"\ninterrupted{_way_on(session)}", file=sys.stderr)
+        return 130
+    except torch.OutOfMemoryError as error:
+        print(f"error: {_out_of_memory(error, session)}{_way_on(session)}", file=sys.stderr)
+        return 2
+    except (ValueError, FloatingPointError, OSError) as error:
+        print(f"error: {error}{_way_on(session)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> FlagParser:
+    parser = FlagParser(
+        prog="train.py",
+        description="Train a Qwen2-VL on medical image questions with GRPO. Without a flag: the"
+        " embedded model on the embedded data, with the settings of configs/phantoms.toml.",
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="settings by name; flags go on top")
+    parser.add_argument(
+        "--resume", metavar="RUN_DIR", help="go on in this directory, from its newest checkpoint"
+    )
+    add_config_flags(parser)
+    return parser
+
+
+def _fresh(given: Mapping[str, Any], config_file: str | None) -> Session:
+    config = resolve_hardware(resolve_config(given, config_file))
+    if config.model == "tiny" and "model" not in given:
+        shipped, _ = read_toml(embedded_default())
+        values = ", ".join(f"{name} {getattr(config, name)}" for name in shipped)
+        print(f"the embedded default, configs/phantoms.toml with your flags on top: {values}")
+    return Session(config, RunDirectory.choose(config.output_dir, config.model))
+
+
+def _resumed(path: str, given: Mapping[str, Any]) -> Session:
+    run, stored = RunDirectory.open(path)
+    return Session(resolve_hardware(resumed_config(stored["config"], given)), run)
+
+
+def train(session: Session) -> None:
+    """Do all of one run: check what can be checked before weights are loaded, then train."""
+    config, run = session.config, session.run
+    stored = run.read()  # run.json of a resumed run, else None
+    train_split = _read_split(config.train_json, "train", config)
+    eval_split = _read_split(config.eval_json, "eval", config) if config.eval_json else None
+    template = stored["prompt_template"] if stored else _template(config)
+    turns = TurnBuilder(template, config.image_size)
+    reward_fns = load_rewards(config.rewards, config.mode)
+    checksums = _checksums(config, template, train_split, eval_split)
+    if stored:
+        check_unchanged(stored["checksums"], checksums)
+
+    checkpoint = newest_checkpoint(run.path) if stored else None
+    policy = load_policy(
+        checkpoint or config.model,
+        dtype=config.dtype,
+        device=config.device,
+        freeze_vision=config.freeze_vision,
+        gradient_checkpointing=bool(config.gradient_checkpointing),
+    )
+    order = ExampleOrder(train_split.examples, config.seed, config.shuffle_options)
+    total_steps = config.total_steps(len(train_split.examples))
+    optimizer = PolicyOptimizer(policy, config, total_steps)
+    state = load_trainer_state(checkpoint, optimizer) if checkpoint else {"step": 0}
+    heldout = None
+    if eval_split:
+        sample = spread_sample(eval_split.examples, config.eval_limit or None, config.seed)
+        heldout = HeldOut(sample, turns, config.mode, config.max_completion_tokens)
+
+    session.trainer = Trainer(
+        config=config,
+        total_steps=total_steps,
+        policy=policy,
+        optimizer=optimizer,
+        example_at=order.__getitem__,
+        encode=lambda example: encode_checked(policy, example, turns, config.max_completion_tokens),
+        take_step=_method(config, policy, optimizer, reward_fns),
+        evaluate=heldout,
+        run=run,
+        card=_card(config, template),
+        alarm=GapAlarm(policy.dtype, state.get("first_gap_means")),
+        start_step=state["step"],
+    )
+    _write_run(session, stored, template, checksums, total_steps, given_step=state["step"])
+    session.trainer.train()
+    _print_outcome(session, heldout)
+
+
+def _read_split(names: Sequence[str], part: Any, config: GRPOConfig) -> Split:
+    split = load_split(
+        names,
+        part=part,
+        image_root=config.image_root or None,
+        skip_bad_rows=config.skip_bad_rows,
+    )
+    if split.bad_rows:
+        print(f"{part}: {len(split.bad_rows)} bad rows skipped, the first: {split.bad_rows[0]}")
+    check_images(split.examples)
+    return split
+
+
+def _template(config: GRPOConfig) -> str:
+    return prompt_template(config.mode, config.prompt_template or None)
+
+
+def _checksums(
+    config: GRPOConfig, template: str, train_split: Split, eval_split: Split | None
+) -> dict[str, str]:
+    """Return a SHA-256 of everything that decides what is learned and is not in the config."""
+    sums = {f"train data {name}": value for name, value in train_split.checksums.items()}
+    if eval_split:
+        sums |= {f"eval data {name}": value for name, value in eval_split.checksums.items()}
+    for name in config.rewards:
+        if ".py:" in name:
+            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]))
+    sums["prompt template"] = text_checksum(template)
+    sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
+    return sums
+
+
+def _method(
+    config: GRPOConfig,
+    policy: Policy,
+    optimizer: PolicyOptimizer,
+    reward_fns: Mapping[str, Callable[[str, Any], float]],
+) -> Callable[[PromptBatch, StepClock], TakenStep]:
+    """Return what the trainer calls for one step: GRPO's or the supervised baseline's."""
+
+    def supervised(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        targets = [supervised_target(example) for example in batch.examples]
+        return TakenStep(sft_step(policy, optimizer, batch, targets, config, clock))
+
+    if config.method == "sft":
+        return supervised
+    reference = _load_reference(config) if config.beta > 0 else None
+
+    def choice_of(text: str, example: VQAExample) -> str | None:
+        return parse_completion(text, config.mode, example.options).choice
+
+    def grpo(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        result = train_step(policy, reference, optimizer, batch, reward_fns, config, clock)
+        rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choice_of)
+        return TakenStep(result.metrics, list(rows), result.rollout)
+
+    return grpo
+
+
+def _load_reference(config: GRPOConfig) -> Policy:
+    """Return the frozen start model of the KL term."""
+    reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
+    reference.requires_grad_(False)
+    if config.reference_device != config.device:
+        from models.offload import offload_layers
+
+        offload_layers(reference, torch.device(config.device))
+    return reference
+
+
+def _card(config: GRPOConfig, template: str) -> dict[str, Any]:
+    """Return groupwise.json: what an evaluation of a checkpoint has to know."""
+    names = ("mode", "image_size", "max_completion_tokens", "method")
+    return {**{name: getattr(config, name) for name in names}, "prompt_template": template}
+
+
+def _write_run(
+    session: Session,
+    stored: Mapping[str, Any] | None,
+    template: str,
+    checksums: Mapping[str, str],
+    total_steps: int,
+    given_step: int,
+) -> None:
+    config, run = session.config, session.run
+    if stored is None:
+        run.make()
+        description: dict[str, Any] = {"resumed": []}
+    else:
+        run.cut_after(given_step)
+        changed = {
+            name: value
+            for name, value in asdict(config).items()
+            if stored["config"].get(name) != (list(value) if isinstance(value, tuple) else value)
+        }
+        note = {"from_step": given_step, "changed": changed}
+        description = {"resumed": [*stored["resumed"], note]}
+    run.write(
+        {
+            "config": asdict(config),
+            "total_steps": total_steps,
+            "prompt_template": template,
+            "seeds": {"order": config.seed, "sampling": config.seed, "eval_sample": config.seed},
+            "checksums": dict(checksums),
+            **machine(),
+            **description,
+        }
+    )
+    print(f"run directory: {run.path}")
+
+
+def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
+    trainer, run = session.trainer, session.run
+    checkpoint = run.path / "checkpoints" / f"step-{trainer.total_steps:06d}"
+    if heldout is not None:
+        before, after = run.read_evaluation(0), run.read_evaluation(trainer.total_steps)
+        if before and after:
+            print("\nheld-out questions, greedy:", change_table(before, after), sep="\n")
+        if heldout.predictions:
+            print("\nfive of them:", sample_completions(heldout.predictions), sep="\n\n")
+    print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")
+    data = " ".join(session.config.eval_json or session.config.train_json)
+    root = f" --image-root {session.config.image_root}" if session.config.image_root else ""
+    print(f"next: python evaluate.py --model {checkpoint} --json {data}{root}")
+
+
+def _way_on(session: Session | None) -> str:
+    """Return how to go on with a run that has a checkpoint, to end a message with."""
+    if session is None or session.trainer is None:
+        return ""
+    try:
+        newest_checkpoint(session.run.path)
+    except ValueError:
+        return ""
+    return f"\ngo on with: python train.py --resume {session.run.path}"
+
+
+def _out_of_memory(error: Exception, session: Session | None) -> str:
+    clock = session.trainer.clock if session and session.trainer else None
+    part = f"during {clock.running}" if clock else "while the models were loaded"
+    return (
+        f"the device is out of memory {part} ({str(error).splitlines()[0]}). Lower"
+        " --micro-batch-tokens, --prompts-per-step, --group-size or --image-size; keep"
+        " --gradient-checkpointing on; --reference-device cpu; --freeze-vision"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
