@@ -124,7 +124,7 @@ class Policy(nn.Module):
         fed = completion_ids[:, :-1].to(self.device)  # nothing is predicted from the last token
         hidden = self._run_layers(prompts, groups, fed, image_features)  # (T, D)
         first = groups.repeat_prompts(hidden[groups.last_tokens])[:, None]  # (M, 1, D)
-        rest = hidden[groups.num_prompt_tokens :].view(rows, length - 1, -1)
+        rest = hidden[groups.num_prompt_tokens :].unflatten(0, (rows, length - 1))
         return self.text.norm(torch.cat([first, rest], dim=1))
 
     @torch.no_grad()
