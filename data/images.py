@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from data.examples import ImageSource, VQAExample
 
@@ -67,7 +67,6 @@ def _decode(source: ImageSource) -> Image.Image:
     if not isinstance(source, Path):
         return to_rgb(source())
     with Image.open(source) as image:
-        image.load()  # a truncated file fails here, not later in the step
         return to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -81,9 +80,6 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if image.mode == "F" or image.mode.startswith("I"):
         return _stretch(image)
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:

@@ -45,6 +45,7 @@ def test_deep_greys_keep_their_order_and_fill_the_range(tmp_path, values, name):
     )
 
 
+@pytest.mark.filterwarnings("error")  # numpy only warns of a division by zero
 def test_a_constant_deep_image_and_one_with_holes_are_no_error(tmp_path):
     flat = saved(tmp_path, Image.fromarray(np.full((4, 4), 777, np.uint16)), "flat.png")
     assert (greys(load_image(flat, 0)) == 0).all()
@@ -135,6 +136,13 @@ def test_a_square_is_stretched_not_cropped_or_padded():
     pixels = greys(load_image(lambda: wide, 16))
     assert (pixels[:, :6] < 8).all()
     assert (pixels[:, 10:] > 247).all()
+
+
+def test_a_smaller_square_averages_what_it_replaces():
+    # stripes one pixel wide: taking every fourth pixel would give plain black or white
+    stripes = Image.fromarray(np.tile(np.array([0, 255], np.uint8), (64, 32)))
+    pixels = greys(load_image(lambda: stripes, 16))[:, 1:-1]  # the border has less to average
+    assert np.abs(pixels.astype(int) - 127).max() <= 8
 
 
 def test_size_zero_leaves_the_image_as_it_is(tmp_path):

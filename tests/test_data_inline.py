@@ -26,6 +26,7 @@ from data.inline import split_options
         # "(IQA)" holds "A)" but no option
         ("By quality (IQA), which? A)Good, B)Bad", "By quality (IQA), which?", ("Good", "Bad")),
         ("By the quality (IQA) A)Good, B)Bad", "By the quality (IQA)", ("Good", "Bad")),
+        ("Name it A)High quality (IQA), B)Low", "Name it", ("High quality (IQA)", "Low")),
         # letters in the question: the options are those that go on to the end
         ("Is vitamin A) low? A)Yes, B)No", "Is vitamin A) low?", ("Yes", "No")),
         ("Is vitamin A) low A)Yes, B)No", "Is vitamin A) low", ("Yes", "No")),

@@ -65,6 +65,13 @@ def test_seeds_draw_different_rows_and_every_row_can_be_drawn():
     assert all(20 < counts[row.id] < 80 for row in rows)
 
 
+def test_no_small_group_is_favoured_by_its_name():
+    rows = rows_of([(f"modality {n}", "q", "d") for n in range(10)])
+    counts = Counter(row.id for seed in range(400) for row in spread_sample(rows, 3, seed))
+    # 120 expected of each, with a spread of 9: five spreads either way
+    assert all(75 < counts[row.id] < 165 for row in rows)
+
+
 def test_no_limit_and_a_large_one_keep_all():
     rows = rows_of([("CT", "q", "d")] * 4)
     for limit in (None, 4, 5, 10**9):

@@ -77,6 +77,8 @@ def test_phantoms_need_no_image_root_and_the_flag_decides_their_part():
     assert not {e.images for e in train.examples} & {e.images for e in held_out.examples}
     assert train.checksums.keys() == held_out.checksums.keys() == {"phantoms"}
     assert train.checksums != held_out.checksums
+    one_slice = load_split(["phantoms:CT"], part="eval", image_root=None)
+    assert {*one_slice.checksums.values()}.isdisjoint(held_out.checksums.values())
     again = load_split(["phantoms"], part="eval", image_root=None)
     assert again == held_out
 
