@@ -1,0 +1,196 @@
+"""Score a checkpoint on medical image questions, or ask it one.
+
+    python evaluate.py                                    the embedded model on held-out phantoms
+    python evaluate.py --model DIR --json FILE --image-root DIR
+    python evaluate.py ask --model DIR --image FILE --question TEXT --options TEXT TEXT ..
+
+This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.scoring. What
+is measured and how is in evaluation/.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.flags import ask_parser, score_parser
+
+_EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 2 for a mistake that a message explains."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    command, parser = _score_command, score_parser()
+    if argv[:1] == ["ask"]:
+        argv, command, parser = argv[1:], _ask_command, ask_parser()
+    given = vars(parser.parse_args(argv))
+    try:
+        command(given)
+    except KeyboardInterrupt:
+        print("\ninterrupted: nothing was written", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
+            raise
+        print(
+            f"error: the GPU's memory is full ({error}): lower --batch-size or --image-size",
+            file=sys.stderr,
+        )
+        return 2
+    return 0
+
+
+def _score_command(given: dict[str, Any]) -> None:
+    from data.images import check_images
+    from data.sample import spread_sample
+    from data.sources import load_split
+    from evaluation.directory import check_directory, default_directory, write_evaluation
+    from evaluation.scoring import score
+    from evaluation.settings import describe
+    from evaluation.summary import summarize
+    from evaluation.tables import summary_table
+
+    _refuse_half_an_evaluation(given)
+    model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
+    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0)):
+        if given.get(name, least) < least:
+            raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
+    limit, seed, batch_size = given.get("limit"), given.get("seed", 0), given.get("batch_size", 32)
+    output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
+    check_directory(output)
+
+    device = _device(given)
+    directory, settings, turn_builder = _asking(model, given)
+    split = load_split(
+        names,
+        part="eval",
+        image_root=given.get("image_root"),
+        skip_bad_rows=given.get("skip_bad_rows", False),
+    )
+    examples = spread_sample(split.examples, limit, seed)
+    check_images(examples)
+    print(describe(model, settings))
+    print(f"{'questions':<16}{len(examples):,} of {len(split.examples):,} in {', '.join(names)}")
+    if split.bad_rows:
+        print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
+
+    policy = _policy(model, device, given)
+    predictions = score(
+        policy,
+        examples,
+        turn_builder,
+        mode=settings.mode,
+        max_completion_tokens=settings.max_completion_tokens,
+        batch_size=batch_size,
+        with_letters=True,
+    )
+    summary = summarize(predictions)
+    print(f"\n{summary_table(summary)}\n")
+    summary["evaluation"] = {
+        "model": model,
+        **_provenance(directory, policy),
+        **settings.to_json(),
+        "data": {
+            "checksums": split.checksums,
+            "skipped_rows": len(split.bad_rows),
+            "limit": limit,
+            "seed": seed,
+        },
+        "batch_size": batch_size,
+    }
+    write_evaluation(output, summary, predictions)
+    print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+
+
+def _ask_command(given: dict[str, Any]) -> None:
+    from evaluation.ask import answer_text, ask
+    from evaluation.settings import describe
+
+    _, settings, turn_builder = _asking(given["model"], given)
+    policy = _policy(given["model"], _device(given), given)
+    prediction = ask(
+        policy,
+        turn_builder,
+        images=[Path(image) for image in given["image"]],
+        question=given["question"],
+        options=given["options"],
+        mode=settings.mode,
+        max_completion_tokens=settings.max_completion_tokens,
+    )
+    print(f"{describe(given['model'], settings)}\n\n{answer_text(prediction, bar=_bar())}")
+
+
+def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:
+    """Return the checkpoint's directory, how it is asked, and what builds its prompts."""
+    from data.turns import TurnBuilder
+    from evaluation.settings import resolve_settings
+    from models.files import find_checkpoint
+
+    directory = find_checkpoint(model)
+    settings = resolve_settings(directory, given)
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
+
+
+def _device(given: dict[str, Any]) -> Any:
+    import torch
+
+    from models.loading import check_device
+
+    name = given.get("device", "auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return check_device(name)
+
+
+def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
+    from models import load_policy
+
+    dtype = given.get("dtype", "auto")
+    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype).eval()
+
+
+def _provenance(directory: Path, policy: Any) -> dict[str, Any]:
+    """Return what tells one evaluation from another: weights, their training, the machine."""
+    from evaluation.settings import read_card
+    from grpo.provenance import machine, model_checksum
+
+    card = read_card(directory)
+    return {
+        "model_checksum": model_checksum(directory),
+        "method": card.get("method"),
+        "step": card.get("step"),
+        "device": str(policy.device),
+        "dtype": str(policy.dtype).removeprefix("torch."),
+        **machine(),
+    }
+
+
+def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
+    if "model" in given and "json" not in given:
+        raise ValueError(
+            f"--model {given['model']} without --json: add the test file (with --image-root), or"
+            " 'phantoms' for the embedded data"
+        )
+    if "json" in given and "model" not in given:
+        raise ValueError(
+            f"--json {' '.join(given['json'])} without --model: add a checkpoint's directory, a"
+            " Qwen2-VL hub id, or 'tiny' for the embedded model"
+        )
+
+
+def _bar() -> str:
+    try:
+        "█".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

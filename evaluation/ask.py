@@ -1,0 +1,105 @@
+"""One question about one image, answered and shown: what the model writes and how sure it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_uppercase
+from textwrap import indent, wrap
+
+from data.examples import VQAExample
+from data.turns import TurnBuilder
+from evaluation.predictions import Prediction
+from evaluation.scoring import score
+from models.policy import Policy
+
+_BAR_WIDTH = 30
+_OPTION_WIDTH = 44
+_TEXT_WIDTH = 96
+
+
+def ask(
+    policy: Policy,
+    turn_builder: TurnBuilder,
+    *,
+    images: Sequence[Path],
+    question: str,
+    options: Sequence[str],
+    mode: str,
+    max_completion_tokens: int,
+) -> Prediction:
+    """Return the policy's greedy answer with the letters' probabilities.
+
+    Nobody says which option is right, so the prediction's answer, correct and lenient_correct mean
+    nothing.
+
+    Raises:
+        ValueError: fewer than two options or more than there are letters, an empty question, an
+            image that cannot be read.
+    """
+    if not 2 <= len(options) <= len(ascii_uppercase):
+        raise ValueError(
+            f"--options holds {len(options)}: give 2 to {len(ascii_uppercase)}, each in quotes,"
+            " such as --options CT MRI 'Chest X-ray'"
+        )
+    missing = [image.as_posix() for image in images if not image.is_file()]
+    if missing:
+        raise ValueError(f"--image {' '.join(missing)}: no such file, check the path")
+    if not question.strip():
+        raise ValueError("--question is empty: ask something")
+    example = VQAExample("question", tuple(images), question, tuple(options), answer="A")
+    (prediction,) = score(
+        policy,
+        [example],
+        turn_builder,
+        mode=mode,
+        max_completion_tokens=max_completion_tokens,
+        progress=False,
+        with_letters=True,
+    )
+    return prediction
+
+
+def answer_text(prediction: Prediction, *, bar: str = "█") -> str:
+    """Return the answer as a person would read it: question, letters with bars, completion."""
+    lines = [*wrap(f"{', '.join(prediction.images)}: {prediction.question}", _TEXT_WIDTH), ""]
+    lines += [*_letter_lines(prediction, bar), ""]
+    completion = prediction.completion.strip() or "(nothing)"
+    lines += ["the model wrote:", indent("\n".join(_wrapped(completion)), "  ")]
+    if prediction.truncated:
+        lines.append("  (cut off: raise --max-completion-tokens)")
+    return "\n".join([*lines, "", f"choice: {_choice(prediction)}"])
+
+
+def _letter_lines(prediction: Prediction, bar: str) -> list[str]:
+    """Return one line per option: a mark at the choice, the option, its probability as a bar."""
+    probabilities = prediction.letter_probabilities
+    labels = [
+        f"{letter}) {option}"
+        for letter, option in zip(ascii_uppercase, prediction.options, strict=False)
+    ]
+    shown = [label if len(label) <= _OPTION_WIDTH else label[:41] + "..." for label in labels]
+    width = max(map(len, shown))
+    lines = []
+    for letter, label in zip(ascii_uppercase, shown, strict=False):
+        line = f"{'>' if letter == prediction.choice else ' '} {label.ljust(width)}"
+        if probabilities is not None:
+            share = probabilities[letter]
+            line += f"  {100 * share:5.1f} %  {bar * round(_BAR_WIDTH * share)}"
+        lines.append(line.rstrip())
+    if probabilities is None:
+        lines.append("  (no <answer> in the completion, so the letters have no probabilities)")
+    return lines
+
+
+def _choice(prediction: Prediction) -> str:
+    """Return the chosen letter and its option, and what is wrong with the form, if anything is."""
+    letter = prediction.choice or prediction.lenient_choice
+    if letter is None:
+        return "none, the completion names no letter"
+    text = f"{letter}) {prediction.options[ascii_uppercase.index(letter)]}"
+    if prediction.choice is None:
+        return f"{text} (as a forgiving reader would take it; it commits to no letter)"
+    return text if prediction.well_formed else f"{text} (not well-formed: scored as wrong)"
+
+
+def _wrapped(text: str) -> list[str]:
+    return [line for part in text.splitlines() for line in wrap(part, _TEXT_WIDTH) or [""]]

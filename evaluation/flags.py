@@ -1,0 +1,151 @@
+"""The command lines of evaluate.py, grouped and explained for --help."""
+
+import argparse
+from typing import Any
+
+from grpo.config import CHOICES
+from grpo.flags import FlagParser
+
+
+def score_parser() -> FlagParser:
+    """Return the parser of `evaluate.py`; flags that are not given are absent from the result."""
+    parser = _parser(
+        prog="evaluate.py",
+        description="Greedy accuracy of a checkpoint, with 95 % Wilson intervals, per modality and"
+        " question type. Without a flag: the embedded model on the embedded held-out questions.",
+        epilog="To put one question about one image: evaluate.py ask --help",
+    )
+    group = parser.add_argument_group("model and data")
+    _add_model(group)
+    group.add_argument(
+        "--json",
+        nargs="+",
+        metavar="FILE",
+        help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
+        " held-out questions, all or one slice",
+    )
+    group.add_argument(
+        "--image-root", metavar="DIR", help="folder that the rows' image paths start from"
+    )
+    group.add_argument(
+        "--skip-bad-rows", action="store_true", help="count and leave out rows that are wrong"
+    )
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="a seeded sample of N questions, spread over modality, question type and data set in"
+        " proportion (default: all)",
+    )
+    group.add_argument("--seed", type=int, metavar="N", help="of --limit's sample (default: 0)")
+    _add_asking(parser)
+    group = parser.add_argument_group("machine")
+    _add_machine(group)
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="questions answered at once: speed and memory, not answers (default: 32)",
+    )
+    group = parser.add_argument_group("result")
+    group.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        help="where summary.json and predictions.jsonl go, both or neither; must be new or empty"
+        " (default: runs/<date>-<time>-<model>-evaluation)",
+    )
+    return parser
+
+
+def ask_parser() -> FlagParser:
+    """Return the parser of `evaluate.py ask`."""
+    parser = _parser(
+        prog="evaluate.py ask",
+        description="Put one multiple-choice question about one image to a checkpoint: prints what"
+        " it writes, the option it chooses, and how probable each option's letter was.",
+        epilog="Example: evaluate.py ask --model Qwen/Qwen2-VL-2B-Instruct --image scan.png"
+        " --question 'Which imaging technique was used?' --options CT MRI Ultrasound",
+    )
+    group = parser.add_argument_group("model and question")
+    _add_model(group, required=True)
+    group.add_argument(
+        "--image",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="what is asked about, in any format Pillow reads; several are shown in this order",
+    )
+    group.add_argument("--question", required=True, metavar="TEXT", help="in quotes")
+    group.add_argument(
+        "--options",
+        nargs="+",
+        required=True,
+        metavar="TEXT",
+        help="the answers to choose from, each in quotes; they get the letters A, B, ..",
+    )
+    _add_asking(parser)
+    _add_machine(parser.add_argument_group("machine"))
+    return parser
+
+
+def _parser(**options: Any) -> FlagParser:
+    return FlagParser(
+        **options,
+        # only what was given is in the result, so that the checkpoint's own values can come next
+        argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
+    )
+
+
+def _add_model(group: Any, *, required: bool = False) -> None:
+    group.add_argument(
+        "--model",
+        required=required,
+        metavar="DIR",
+        help="a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the"
+        " embedded one",
+    )
+
+
+def _add_asking(parser: FlagParser) -> None:
+    group = parser.add_argument_group(
+        "how it is asked",
+        "What is not given comes from the checkpoint's groupwise.json, else it is train.py's"
+        " default (for 'tiny': configs/phantoms.toml). A flag that differs from groupwise.json is"
+        " warned about: a model asked in another way than it was trained answers worse.",
+    )
+    group.add_argument(
+        "--mode",
+        metavar="|".join(CHOICES["mode"]),
+        help="which tags a completion writes, in which order",
+    )
+    group.add_argument(
+        "--image-size",
+        type=int,
+        metavar="SIZE",
+        help="images become exactly SIZE x SIZE pixels; 0: the processor's own min/max pixels",
+    )
+    group.add_argument(
+        "--prompt-template",
+        metavar="FILE",
+        help="text file used as the user's turn, with {question} and {options} once each",
+    )
+    group.add_argument(
+        "--max-completion-tokens",
+        type=int,
+        metavar="N",
+        help="longest completion; longer ones are truncated, and counted",
+    )
+
+
+def _add_machine(group: Any) -> None:
+    group.add_argument(
+        "--device",
+        metavar="NAME",
+        help="cpu, cuda, cuda:1, .. (default: auto, cuda where there is one)",
+    )
+    group.add_argument(
+        "--dtype",
+        metavar="|".join(CHOICES["dtype"]),
+        help="of the weights (default: auto, bfloat16 on cuda and float32 on cpu)",
+    )

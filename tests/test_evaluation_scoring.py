@@ -1,0 +1,114 @@
+"""Scoring with the embedded model: order, batches, images, and what does not fit."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from data.examples import VQAExample
+from data.prompts import TEMPLATES
+from data.turns import TurnBuilder
+from evaluation.scoring import score
+from models import load_policy
+from rewards import parse_completion
+
+LIMIT = 12
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An image that counts how often it is drawn."""
+
+    color: tuple[int, int, int]
+    times: list[int] = field(default_factory=list, compare=False)
+
+    def __call__(self) -> Image.Image:
+        self.times.append(1)
+        return Image.new("RGB", (90, 60), self.color)
+
+    def __str__(self) -> str:
+        return f"drawn-{self.color[0]}.png"
+
+
+def examples(count=7):
+    # lengths differ, so that batches of similar length are not in the input's order
+    return [
+        VQAExample(
+            f"row-{i}",
+            (Drawing((i * 30, 100, 200 - i * 20)),),
+            "Which modality was used for this image?" + " Look closely." * (i * 5 % 4),
+            ("CT", "MRI", "fundus", "X-ray")[: 2 + i % 3],
+            "AB"[i % 2],
+            modality="CT",
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy("tiny").eval()
+
+
+def run(policy, rows, **options):
+    options = {"max_completion_tokens": LIMIT, "progress": False, "mode": "think", **options}
+    return score(policy, rows, TurnBuilder(TEMPLATES["think"], 84), **options)
+
+
+def test_results_are_in_the_order_of_the_questions_whatever_the_batches(policy):
+    rows = examples()
+    one = run(policy, rows, batch_size=1)
+    assert [item.id for item in one] == [example.id for example in rows]
+    for batch_size in (2, 3, 32):
+        assert run(policy, rows, batch_size=batch_size) == one
+
+
+def test_each_image_is_drawn_once_and_named(policy):
+    rows = examples()
+    predictions = run(policy, rows, batch_size=3, with_letters=True)
+    assert [len(row.images[0].times) for row in rows] == [1] * len(rows)
+    assert predictions[2].images == ("drawn-60.png",)
+
+
+def test_a_prediction_says_what_the_parser_reads(policy):
+    for item, row in zip(run(policy, examples()), examples(), strict=True):
+        parsed = parse_completion(item.completion, "think", row.options)
+        assert (item.choice, item.well_formed) == (parsed.choice, parsed.well_formed)
+        assert item.lenient_choice == parsed.lenient_choice
+        assert item.options == row.options
+        assert item.permutation == tuple(range(len(row.options)))
+        assert (item.letter_probabilities, item.control) == (None, None)
+
+
+def test_a_completion_is_truncated_exactly_when_it_fills_the_limit_without_an_end(policy):
+    (long,) = run(policy, examples(1), max_completion_tokens=200)
+    if not long.truncated:  # the end token is counted
+        (exact,) = run(policy, examples(1), max_completion_tokens=long.completion_tokens)
+        assert exact == long
+    (short,) = run(policy, examples(1), max_completion_tokens=long.completion_tokens - 1)
+    assert short.truncated
+    assert short.completion_tokens == long.completion_tokens - 1
+
+
+def test_what_does_not_fit_into_the_context_is_named_and_not_cut(policy):
+    rows = examples(3)
+    rows[1] = replace(rows[1], question="Why? " * policy.context_tokens)
+    with pytest.raises(ValueError, match=r"example row-1: .* exceed the model's context of \d+"):
+        run(policy, rows)
+    turn = TurnBuilder(TEMPLATES["think"], 84)(rows[0])
+    room = policy.context_tokens - policy.processor.encode(turn.text, turn.images).num_tokens
+    with pytest.raises(ValueError, match="nothing is truncated"):
+        run(policy, rows[:1], max_completion_tokens=room + 1)
+
+
+def test_an_unreadable_image_names_its_example(policy, tmp_path):
+    rows = examples(2)
+    rows[1] = replace(rows[1], images=(Path(tmp_path / "gone.png"),))
+    with pytest.raises(ValueError, match=r"example row-1: image .*gone.png does not exist"):
+        run(policy, rows)
+
+
+def test_a_batch_holds_at_least_one_question(policy):
+    with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
+        run(policy, examples(1), batch_size=0)
