@@ -3,9 +3,13 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from models_nano import FAMILIES, write_checkpoint
+
+from models import load_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -33,3 +37,13 @@ def nano_dirs(shared, tmp_path_factory) -> dict[str, Path]:
         subprocess.run([sys.executable, tool, out, *options], check=True, capture_output=True)
         directories[family] = out
     return directories
+
+
+@pytest.fixture(scope="session", params=FAMILIES)
+def nano_policy(request, tmp_path_factory):
+    """A random policy of each family; many ids end a completion, so that lengths differ."""
+    directory = tmp_path_factory.mktemp("own_nano") / request.param
+    policy = load_policy(write_checkpoint(directory, request.param))
+    ends = (*policy.processor.end_ids, *range(ord("a"), ord("m")))
+    policy.processor = replace(policy.processor, end_ids=ends)
+    return policy

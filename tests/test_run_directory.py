@@ -57,13 +57,15 @@ def test_what_came_after_the_checkpoint_is_cut(tmp_path):
     run = RunDirectory(tmp_path)
     for step in range(1, 6):
         run.append_metrics({"step": step, "reward": 0.5})
-        run.append_rollouts([{"step": step, "index": i} for i in range(2)])
+        text = "a line separator \u2028 inside"
+        run.append_rollouts([{"step": step, "index": i, "completion": text} for i in range(2)])
         run.write_evaluation(step, {"overall": step})
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "rew')  # the line that an interruption cut short
     run.cut_after(3)
     assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
-    assert [row["step"] for row in lines(tmp_path / "rollouts.jsonl")] == [1, 1, 2, 2, 3, 3]
+    with (tmp_path / "rollouts.jsonl").open() as rows:
+        assert [json.loads(row)["step"] for row in rows] == [1, 1, 2, 2, 3, 3]
     kept = sorted(file.name for file in (tmp_path / "eval").iterdir())
     assert kept == ["step-000001.json", "step-000002.json", "step-000003.json"]
     assert run.read_evaluation(3) == {"overall": 3} and run.read_evaluation(4) is None

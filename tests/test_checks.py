@@ -1,0 +1,135 @@
+"""Silent failures are made loud: each warning is provoked, and silent when nothing is wrong."""
+
+import pytest
+import torch
+from models_nano import random_image
+
+from grpo.checks import FIRST_STEPS, GapAlarm, blanked, first_rollout_warnings, image_warnings
+from grpo.config import GRPOConfig
+from grpo.forward import completion_logprobs
+from grpo.rollout import PromptBatch, sample_rollout
+
+CONFIG = GRPOConfig(group_size=4, max_completion_tokens=5)
+HEALTHY = {"unique_completions": 0.9, "reward/format": 0.3, "truncated": 0.1}
+
+
+def gap(mean: float, largest: float) -> dict:
+    return {"logprob_gap/mean": mean, "logprob_gap/max": largest}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "settings", "words"),
+    [
+        ({}, {}, []),
+        ({"unique_completions": 0.25}, {}, ["nearly all the same", "raise --temperature"]),
+        ({"reward/format": 0.0}, {}, ["no completion has the tags", "--method sft"]),
+        ({"truncated": 0.8}, {}, ["80% of the completions", "raise --max-completion-tokens"]),
+        ({}, {"top_k": 5}, ["top-k or top-p is on"]),
+        ({}, {"top_p": 0.9}, ["top-k or top-p is on"]),
+    ],
+)
+def test_the_first_rollout_is_looked_at(metrics, settings, words):
+    config = GRPOConfig(group_size=4, **settings)
+    texts = list(first_rollout_warnings(HEALTHY | metrics, config))
+    assert len(texts) == bool(words)
+    assert all(word in texts[0] for word in words)
+
+
+def test_a_run_without_the_format_reward_is_not_told_about_it():
+    metrics = {"unique_completions": 0.9, "truncated": 0.1}
+    assert not list(first_rollout_warnings(metrics, CONFIG))
+
+
+@pytest.fixture
+def rollout(nano_policy):
+    prompts = (
+        nano_policy.processor.encode("Name a modality."),
+        nano_policy.processor.encode("Which plane?", [random_image(56, 84)]),
+    )
+    batch = PromptBatch(prompts, ("a", "b"), (0, 1), 0)
+    return sample_rollout(nano_policy, batch, CONFIG)
+
+
+def test_a_policy_that_sees_its_image_is_left_in_peace(nano_policy, rollout):
+    assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+
+
+def test_it_also_holds_with_a_frozen_vision_tower_and_leaves_no_gradient(nano_policy, rollout):
+    nano_policy.visual.requires_grad_(False)
+    try:
+        assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+    finally:
+        nano_policy.visual.requires_grad_(True)
+    assert all(parameter.grad is None for parameter in nano_policy.parameters())
+
+
+def test_a_dead_vision_tower_is_noticed(nano_policy, rollout):
+    output = nano_policy.visual.merger.mlp[-1]
+    weight, bias = output.weight.clone(), output.bias.clone()
+    with torch.no_grad():
+        output.weight.zero_()
+    try:
+        texts = list(image_warnings(nano_policy, rollout, 1.0))
+    finally:
+        with torch.no_grad():
+            output.weight.copy_(weight)
+            output.bias.copy_(bias)
+    assert len(texts) == 1 and "blanking the image changes no log-probability" in texts[0]
+
+
+class Disconnected:
+    """A policy whose forward forgets the image: the mistake that nobody noticed elsewhere."""
+
+    def __init__(self, policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str):
+        return getattr(self._policy, name)
+
+    def completion_hidden(self, prompts, rows, ids, *, image_features=None):
+        features = image_features or self._policy.image_features(prompts)
+        zeros = [torch.zeros_like(feature) for feature in features]
+        return self._policy.completion_hidden(prompts, rows, ids, image_features=zeros)
+
+
+def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):
+    texts = list(image_warnings(Disconnected(nano_policy), rollout, 1.0))
+    assert len(texts) == 2
+    assert "get no gradient from the sampled tokens" in texts[0]
+
+
+def test_without_images_there_is_nothing_to_see(nano_policy):
+    batch = PromptBatch((nano_policy.processor.encode("Hello."),), ("a",), (0,), 0)
+    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+
+
+def test_blanking_keeps_everything_but_the_pixels(nano_policy, rollout):
+    part = rollout.select(range(4, 8))
+    blank = blanked(part)
+    assert not blank.prompts[0].pixel_values.any()
+    assert part.prompts[0].pixel_values.any()
+    assert torch.equal(blank.prompts[0].input_ids, part.prompts[0].input_ids)
+    assert completion_logprobs(nano_policy, blank, 1.0).shape == part.completion_ids.shape
+
+
+def test_in_float32_the_largest_gap_counts():
+    alarm = GapAlarm(torch.float32)
+    assert alarm.look(gap(1e-6, 9e-4)) is None
+    assert "mean 0.0001, max 0.0011" in alarm.look(gap(1e-4, 1.1e-3))
+
+
+def test_in_bfloat16_the_mean_counts_not_the_largest():
+    alarm = GapAlarm(torch.bfloat16)
+    assert alarm.look(gap(0.04, 0.9)) is None
+    assert "disagree" in alarm.look(gap(0.11, 0.2))
+
+
+def test_in_bfloat16_it_also_counts_against_the_runs_first_steps():
+    alarm = GapAlarm(torch.bfloat16)
+    for _ in range(FIRST_STEPS):
+        assert alarm.look(gap(0.01, 0.1)) is None
+    assert alarm.look(gap(0.029, 0.1)) is None
+    assert alarm.look(gap(0.031, 0.1)) is not None  # over three times 0.01
+    resumed = GapAlarm(torch.bfloat16, alarm.first_means)
+    assert resumed.look(gap(0.031, 0.1)) is not None
