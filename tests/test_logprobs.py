@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from grpo import logprobs_torch
 from grpo.logprobs import token_logprobs
 from grpo.logprobs_plan import Plan, id_runs, tile_columns
 
@@ -212,6 +213,24 @@ def test_log_probs_never_come_out_above_zero():
             assert token_logprobs(hidden, weight, targets, tile_bytes=tile_bytes)[0].max() <= 0
 
 
+def test_large_logits_cost_no_digits():
+    # logits 1000 and 996.09375, both exact: logp = -ln(1 + e^-3.90625). Subtracting a log-sum-exp
+    # of 1000.02 instead of top and log apart would leave 3e-5 of error
+    hidden, weight = torch.tensor([[1000.0]]), torch.tensor([[1.0], [1 - 1 / 256]])
+    logprobs, _ = token_logprobs(hidden, weight, torch.tensor([0]))
+    assert logprobs.item() == pytest.approx(-math.log1p(math.exp(-3.90625)), abs=1e-8)
+
+
+def test_a_bf16_tile_rounds_its_logits():
+    # logits 257 and 256; bf16 has eight bits, so 257 becomes 256 and the two are equally likely
+    hidden = torch.ones(1, 2, dtype=BF16)
+    weight = torch.tensor([[256.0, 1.0], [256.0, 0.0]], dtype=BF16)
+    rounded, _ = token_logprobs(hidden, weight, torch.tensor([0]), tile_dtype=BF16)
+    exact, _ = token_logprobs(hidden, weight, torch.tensor([0]))
+    assert rounded.item() == pytest.approx(-math.log(2))
+    assert exact.item() == pytest.approx(-math.log1p(math.exp(-1)))
+
+
 # --- memory -------------------------------------------------------------------------------------
 
 
@@ -388,6 +407,20 @@ def test_the_entropy_alone_has_a_gradient():
     ours = gradients([entropy], (hidden, weight), weightings[1:])
     expected = gradients([truth], (hidden, weight), weightings[1:])
     assert all(relative_error(*pair) <= 1e-10 for pair in zip(ours, expected, strict=True))
+
+
+@pytest.mark.parametrize("columns", [3, 33])
+def test_a_target_that_nobody_checked_is_nan_and_reads_nothing_else(columns):
+    # on CUDA the wrapper does not look at the targets, and the backend must show a bad one
+    hidden, weight, targets, _ = make_inputs()
+    targets[targets == 7] = 8
+    plan = Plan(33, columns, FP32, 1.0, True, ((7, 8),), -100)
+    clean = logprobs_torch.forward(hidden, weight, targets, plan)[0]
+    for row, bad in enumerate((33, 40, -1, 7, 2**40)):
+        targets[row] = bad
+    logprobs = logprobs_torch.forward(hidden, weight, targets, plan)[0]
+    assert logprobs.isnan().tolist() == [True] * 5 + [False] * 8
+    assert torch.equal(logprobs[5:], clean[5:])
 
 
 @pytest.mark.parametrize("tile_bytes", [13 * 4 * 5, None])

@@ -1,0 +1,201 @@
+"""Write tests/golden/trl.json: what TRL's own GRPO code makes of a small fixed batch.
+
+    python -m venv trl && trl/bin/pip install torch==2.13.0 trl==1.16.0
+    trl/bin/python scripts/make_trl_golden.py
+
+TRL's trainer runs from the sampled completions to the loss: masks, rewards and their weights,
+advantages, which log-probs are the old ones, loss, metrics. Only the model is replaced, by planted
+completions and planted log-probs. Nothing of this project is imported.
+
+Shapes: N prompts, G completions each, B = N * G rows (prompt-major), C completion tokens.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import tempfile
+from pathlib import Path
+
+import torch
+import transformers
+import trl
+from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+N, G, C = 3, 3, 5
+PAD, END, TOKEN = 0, 1, 2
+MAX_COMPLETION_TOKENS = 8
+REWARD_WEIGHTS = [1.0, 0.5]
+# prompt 0: rewards differ; prompt 1: they agree, no spread; prompt 2: differ by less
+REWARDS = [
+    [1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.2, 0.3, 0.1],
+    [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 0.0],
+]
+LENGTHS = [5, 3, 1, 4, 2, 5, 5, 1, 3]
+TRUNCATED = [0, 3]  # rows that do not end with the end token
+LOSS_TYPES = {"sequence": "grpo", "token": "dapo", "constant": "dr_grpo"}  # ours: TRL's
+SCALES = ("group", "batch", "none")
+
+
+class PlantedTrainer(trl.GRPOTrainer):
+    """TRL's trainer with the model's two answers, completions and log-probs, given beforehand."""
+
+    def plant(self, planted: dict[str, torch.Tensor]) -> None:
+        self.planted = planted
+
+    def _generate_single_turn(self, prompt_ids, *_, **__):
+        completions = [[TOKEN] * length for length in LENGTHS]
+        for row, ids in enumerate(completions):
+            if row not in TRUNCATED:
+                ids[-1] = END
+        return completions[: len(prompt_ids)], None
+
+    def _get_per_token_logps_and_entropies(self, model, *_, **__):
+        if torch.is_grad_enabled():
+            logprobs = self.planted["logprobs"]
+        else:
+            is_reference = model is self.ref_model
+            logprobs = self.planted["ref_logprobs" if is_reference else "old_logprobs"]
+        return logprobs, torch.zeros_like(logprobs).detach(), None
+
+
+def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
+    """Return TRL's advantages (B,), loss, gradient (B, C) and metrics under one setting."""
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_model().save_pretrained(folder)  # TRL loads policy and reference from a directory
+        arguments = trl.GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=N * G,
+            num_generations=G,
+            gradient_accumulation_steps=1,
+            max_completion_length=MAX_COMPLETION_TOKENS,
+            loss_type=case["trl_loss_type"],
+            scale_rewards=case["advantage_scale"],
+            reward_weights=REWARD_WEIGHTS,
+            beta=case["beta"],
+            epsilon=case["epsilon_low"],
+            epsilon_high=case["epsilon_high"],
+            num_iterations=case["num_iterations"],
+            # by default TRL 1.16 multiplies the KL by the ratio, as DeepSeek-V3.2 does; DeepSeekMath,
+            # Med-R1 and this project do not
+            use_bias_correction_kl=False,
+            mask_truncated_completions=case["mask_truncated"],
+            bf16=False,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+        )
+        prompts = [{"prompt": word} for word in "abc" for _ in range(G)]
+        trainer = PlantedTrainer(
+            model=folder,
+            reward_funcs=[lambda scores=scores, **_: scores for scores in REWARDS],
+            args=arguments,
+            train_dataset=Dataset.from_list(prompts),
+            processing_class=tiny_tokenizer(),
+        )
+    logprobs = planted["logprobs"].clone().requires_grad_()
+    trainer.plant({**planted, "logprobs": logprobs})
+    trainer.current_gradient_accumulation_steps = 1  # set by Trainer's loop, which does not run
+    trainer.model.train()
+    inputs = trainer._generate_and_score_completions(prompts)
+    loss = trainer.compute_loss(trainer.model, inputs)
+    loss.backward()
+    metrics = trainer._metrics["train"]
+    return {
+        "mask": inputs["completion_mask"].tolist(),
+        "advantages": rounded(inputs["advantages"]),
+        "loss": rounded(loss),
+        "gradient": rounded(logprobs.grad),
+        "clip_fraction": metrics["clip_ratio/region_mean"][0],
+        "kl": metrics["kl"][0] if case["beta"] else None,
+    }
+
+
+def tiny_model() -> LlamaForCausalLM:
+    config = LlamaConfig(
+        vocab_size=8,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        pad_token_id=PAD,
+        eos_token_id=END,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config)
+
+
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    words = {"<pad>": PAD, "<end>": END, "x": TOKEN, "a": 3, "b": 4, "c": 5}
+    backend = Tokenizer(WordLevel(words, unk_token="x"))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", eos_token="<end>", unk_token="x"
+    )
+
+
+def planted_logprobs(seed: int) -> dict[str, torch.Tensor]:
+    """Return (B, C) log-probs of the policy, the policy when sampled, and the reference."""
+    generator = random.Random(seed)
+    # three digits, so that a reader can redo a token by hand
+    logprobs = [[round(-3 * generator.random(), 3) for _ in range(C)] for _ in range(N * G)]
+
+    def moved():
+        return [[round(value + generator.gauss(0, 0.4), 3) for value in row] for row in logprobs]
+
+    rows = {"logprobs": logprobs, "old_logprobs": moved(), "ref_logprobs": moved()}
+    return {name: torch.tensor(values) for name, values in rows.items()}
+
+
+def all_cases() -> list[dict]:
+    """Return the full product, then TRL's older name of "token", then truncated rows left out."""
+    product = itertools.product(LOSS_TYPES, SCALES, (0.0, 0.04), (0.2, 0.28), (1, 2), (False,))
+    extra = [(name, "group", 0.04, 0.28, 2, True) for name in LOSS_TYPES]
+    names = ("loss_normalization", "advantage_scale", "beta", "epsilon_high", "num_iterations",
+             "mask_truncated")  # fmt: skip
+    cases = [dict(zip(names, values, strict=True)) for values in (*product, *extra)]
+    cases = [
+        {"trl_loss_type": LOSS_TYPES[case["loss_normalization"]], "epsilon_low": 0.2, **case}
+        for case in cases
+    ]
+    older = next(case for case in cases if case["loss_normalization"] == "token" and case["beta"])
+    return [*cases, {**older, "trl_loss_type": "bnpo"}]
+
+
+def rounded(tensor: torch.Tensor, digits: int = 9):
+    """Return nested lists of numbers; nine digits tell any two float32 apart."""
+
+    def shorten(value):
+        is_list = isinstance(value, list)
+        return [shorten(item) for item in value] if is_list else float(f"{value:.{digits}g}")
+
+    return shorten(tensor.detach().tolist())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = Path(__file__).resolve().parent.parent / "tests" / "golden" / "trl.json"
+    parser.add_argument("--output", type=Path, default=default)
+    output = parser.parse_args().output
+    planted = planted_logprobs(seed=0)
+    inputs = {name: rounded(tensor, digits=6) for name, tensor in planted.items()}
+    golden = {
+        "versions": {module.__name__: module.__version__ for module in (trl, transformers, torch)},
+        "group_size": G,
+        "max_completion_tokens": MAX_COMPLETION_TOKENS,
+        "lengths": LENGTHS,
+        "rewards": REWARDS,
+        "reward_weights": REWARD_WEIGHTS,
+        **inputs,
+    }
+    cases = [{**case, **run_case(case, planted)} for case in all_cases()]
+    lines = ",\n".join(json.dumps(case) for case in cases)  # one case a line: diffs stay readable
+    head = json.dumps(golden)[:-1]
+    output.write_text(f'{head}, "cases": [\n{lines}\n]}}\n', encoding="utf-8")
+    print(f"{len(cases)} cases, {output.stat().st_size:,} bytes: {output}")
+
+
+if __name__ == "__main__":
+    main()
