@@ -1,0 +1,320 @@
+"""`python train.py` as a user runs it: files in, a run directory out, and what it says to mistakes.
+
+On a random nano model and a handful of real image files; what is learned is test_learning.py's.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+from models_nano import FAMILIES, random_image, write_checkpoint
+from safetensors.torch import load_file
+
+import train
+
+STEPS = 4
+TIMES = ("time/", "_per_second")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, str]:
+    """A model of each family, images of several sizes, and a split in the published format."""
+    folder = tmp_path_factory.mktemp("files")
+    images = folder / "Images" / "NanoSet"
+    images.mkdir(parents=True)
+    for index in range(6):
+        random_image(60 + 20 * index, 80, seed=index).save(images / f"{index}.png")
+    for part, count in (("train", 9), ("test", 5)):
+        rows = [
+            {
+                "image": f"Images/NanoSet/{i % 6}.png",
+                "problem": f"What is seen in image {i}? A)CT, B)MRI, C)Ultrasound",
+                "solution": f"<answer> {'ABC'[i % 3]} </answer>",
+            }
+            for i in range(count)
+        ]
+        (folder / f"CT_{part}.json").write_text(json.dumps(rows))
+    named = {family: str(write_checkpoint(folder / family, family)) for family in FAMILIES}
+    named |= {"train": str(folder / "CT_train.json"), "test": str(folder / "CT_test.json")}
+    return named | {"root": str(folder)}
+
+
+@pytest.fixture
+def arguments(files):
+    """The flags of a short run, without its output directory."""
+    return [
+        *("--model", files["qwen2_vl"], "--train-json", files["train"]),
+        *("--eval-json", files["test"], "--image-root", files["root"]),
+        *("--image-size", "56", "--max-completion-tokens", "8", "--max-steps", str(STEPS)),
+        *("--prompts-per-step", "2", "--group-size", "3", "--learning-rate", "1e-3"),
+        *("--rewards", f"{Path(__file__).parent / 'reward_of_tests.py'}:ascii_count", "format"),
+        *("--save-every", "2", "--device", "cpu"),
+    ]
+
+
+def run(*arguments) -> int:
+    return train.main([str(argument) for argument in arguments])
+
+
+def lines(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.open(encoding="utf-8")]
+
+
+def without_times(rows: list[dict]) -> list[dict]:
+    return [
+        {name: value for name, value in row.items() if not any(t in name for t in TIMES)}
+        for row in rows
+    ]
+
+
+def error_of(capsys, *arguments) -> str:
+    """Run a mistake; return its one message, having checked that it is one."""
+    assert run(*arguments) == 2
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    message = printed[printed.index("error: ") :]
+    assert message.count("error: ") == 1
+    return message
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tmp_path, capsys):
+    arguments[1] = files[family]
+    out = tmp_path / "run"
+    assert run(*arguments, "--output-dir", out) == 0
+    printed = capsys.readouterr().out
+    assert "held-out accuracy" in printed and "five of them" in printed
+    assert f"next: python evaluate.py --model {out}/checkpoints/step-000004" in printed
+
+    description = json.loads((out / "run.json").read_text())
+    assert description["config"]["device"] == "cpu" and description["config"]["dtype"] == "float32"
+    assert {"torch", "transformers"} <= description["versions"].keys()
+    kinds = ("train data", "eval data", "reward", "prompt template", "start model")
+    assert all(any(name.startswith(kind) for name in description["checksums"]) for kind in kinds)
+
+    metrics = lines(out / "metrics.jsonl")
+    assert [row["step"] for row in metrics] == [1, 2, 3, 4]
+    assert metrics[0]["grad_norm"] > 0 and metrics[0]["logprob_gap/max"] < 1e-4
+    assert metrics[0]["kl"] == pytest.approx(0, abs=1e-6) and metrics[3]["kl"] > 1e-5
+
+    rows = lines(out / "rollouts.jsonl")
+    assert len(rows) == STEPS * 2 * 3 and [row["index"] for row in rows[:6]] == [0, 1, 2, 0, 1, 2]
+    assert rows[0]["images"][0].endswith(".png") and rows[0]["modality"] == "CT"
+    group = [row["advantage"] for row in rows[:3]]
+    assert sum(group) == pytest.approx(0, abs=1e-5)
+    for row in rows:
+        assert row["reward"] == pytest.approx(sum(row["rewards"].values()))
+        assert row["rewards"]["ascii_count"] == sum(c < "\x80" for c in row["completion"])
+
+    evaluations = sorted(file.name for file in (out / "eval").iterdir())
+    assert evaluations == ["step-000000.json", "step-000004.json"]
+    summary = json.loads((out / "eval" / "step-000000.json").read_text())
+    assert summary["overall"]["n"] == 5 and summary["by_modality"]["CT"]["chance"] == 1 / 3
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["step-000002", "step-000004"]
+    card = json.loads((out / "checkpoints" / "step-000004" / "groupwise.json").read_text())
+    assert card["mode"] == "think" and card["image_size"] == 56 and card["step"] == 4
+    assert "{question}" in card["prompt_template"] and card["max_completion_tokens"] == 8
+
+
+@pytest.mark.parametrize("extra", [[], ["--shuffle-options", "--num-iterations", "2"]])
+def test_an_interrupted_run_goes_on_bitwise(arguments, extra, tmp_path, monkeypatch, capsys):
+    arguments += extra
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert run(*arguments, "--output-dir", whole) == 0
+
+    # the power goes off in step 4, after the checkpoint of step 2 and all of step 3
+    from grpo.trainer import Trainer
+
+    real = Trainer._one_step
+
+    def interrupted(self, step):
+        if step == 3:
+            with (broken / "metrics.jsonl").open("a") as stream:
+                stream.write('{"step": 4, "rew')
+            raise KeyboardInterrupt
+        return real(self, step)
+
+    monkeypatch.setattr(Trainer, "_one_step", interrupted)
+    assert run(*arguments, "--output-dir", broken) == 130
+    assert f"--resume {broken}" in capsys.readouterr().err
+    assert len((broken / "metrics.jsonl").read_text().splitlines()) == 4
+    monkeypatch.undo()
+    assert run("--resume", broken) == 0
+
+    for name in ("metrics.jsonl", "rollouts.jsonl"):
+        assert without_times(lines(broken / name)) == without_times(lines(whole / name))
+    for name in ("model.safetensors", "trainer/optimizer.safetensors"):
+        mine, other = (load_file(p / "checkpoints" / "step-000004" / name) for p in (broken, whole))
+        assert mine.keys() == other.keys()
+        assert all((mine[key] == other[key]).all() for key in mine), name
+    for step in ("000000", "000004"):
+        mine, other = (
+            json.loads((p / f"eval/step-{step}.json").read_text()) for p in (broken, whole)
+        )
+        assert mine == other
+    note = json.loads((broken / "run.json").read_text())["resumed"]
+    assert note == [{"from_step": 2, "changed": {}}]
+
+
+def test_a_finished_run_can_be_lengthened_and_the_change_is_noted(arguments, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(*arguments, "--output-dir", out) == 0
+    resumed = ("--resume", out, "--max-steps", "6", "--keep-checkpoints", "1")
+    assert run(*resumed, "--micro-batch-tokens", "300") == 0
+    rows = lines(out / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    # the schedule is that of the new total: step 5 of 6 has 2/6 of the peak
+    assert rows[4]["learning_rate"] == pytest.approx(1e-3 * 2 / 6)
+    stored = json.loads((out / "run.json").read_text())
+    expected = {"max_steps": 6, "keep_checkpoints": 1, "micro_batch_tokens": 300}
+    assert stored["resumed"] == [{"from_step": 4, "changed": expected}]
+    assert stored["config"]["max_steps"] == 6
+    assert [p.name for p in (out / "checkpoints").iterdir()] == ["step-000006"]
+    capsys.readouterr()
+    assert "--seed cannot change" in error_of(capsys, "--resume", out, "--seed", "1")
+
+
+def test_a_resumed_run_must_find_its_data_and_start_model_unchanged(
+    files, arguments, tmp_path, capsys
+):
+    data = tmp_path / "MRI_train.json"
+    data.write_text(Path(files["train"]).read_text())
+    arguments[3] = str(data)
+    out = tmp_path / "run"
+    assert run(*arguments, "--max-steps", "2", "--output-dir", out) == 0
+    data.write_text(Path(files["train"]).read_text().replace("What", "Which"))
+    message = error_of(capsys, "--resume", out, "--max-steps", "3")
+    assert "MRI_train.json changed since the run began" in message
+
+
+def test_the_token_budget_changes_nothing_that_is_learned(arguments, tmp_path):
+    outs = [tmp_path / "one", tmp_path / "many"]
+    for out, budget in zip(outs, ("4096", "70"), strict=True):
+        assert run(*arguments, "--micro-batch-tokens", budget, "--output-dir", out) == 0
+    one, many = (lines(out / "metrics.jsonl") for out in outs)
+    for mine, other in zip(one, many, strict=True):
+        assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
+        assert mine["reward"] == other["reward"]
+
+
+def test_the_supervised_baseline_learns_its_targets(files, tmp_path, capsys):
+    out = tmp_path / "sft"
+    arguments = [
+        *("--method", "sft", "--model", files["qwen2_vl"], "--train-json", files["train"]),
+        *("--eval-json", files["train"], "--image-root", files["root"], "--image-size", "56"),
+        *("--max-steps", "60", "--prompts-per-step", "9", "--learning-rate", "5e-3"),
+        *("--max-completion-tokens", "24", "--lr-schedule", "constant", "--output-dir", out),
+    ]
+    assert run(*arguments) == 0
+    rows = lines(out / "metrics.jsonl")
+    # `<answer>C</answer>` is 18 bytes and the end token: the whole target is taught
+    assert rows[0]["completion_tokens"] == 19
+    assert rows[-1]["loss"] < rows[0]["loss"] / 5
+    before, after = (json.loads((out / f"eval/step-{n:06d}.json").read_text()) for n in (0, 60))
+    assert before["overall"]["well_formed"] == 0 and after["overall"]["well_formed"] == 1
+    assert after["overall"]["accuracy"] >= 2 / 3  # seen rows: 9 of them
+    card = json.loads((out / "checkpoints/step-000060/groupwise.json").read_text())
+    assert (card["mode"], card["method"]) == ("no_think", "sft")
+    assert not (out / "rollouts.jsonl").exists() or not lines(out / "rollouts.jsonl")
+    capsys.readouterr()
+
+
+def test_without_held_out_data_nothing_is_evaluated(arguments, tmp_path, capsys):
+    start = arguments.index("--eval-json")
+    del arguments[start : start + 2]
+    assert run(*arguments, "--max-steps", "1", "--output-dir", tmp_path / "run") == 0
+    assert not (tmp_path / "run" / "eval").exists()
+    assert "next: python evaluate.py" in capsys.readouterr().out
+
+
+def test_beta_zero_loads_no_reference(arguments, tmp_path):
+    out = tmp_path / "run"
+    assert run(*arguments, "--beta", "0", "--max-steps", "2", "--output-dir", out) == 0
+    assert [row["kl"] for row in lines(out / "metrics.jsonl")] == [None, None]
+
+
+def test_bad_rows_are_counted_when_they_may_be_skipped(files, arguments, tmp_path, capsys):
+    rows = json.loads(Path(files["train"]).read_text())
+    rows[1]["solution"] = "<answer> F </answer>"
+    bad = tmp_path / "CT_train.json"
+    bad.write_text(json.dumps(rows))
+    arguments[3] = str(bad)
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path / "a")
+    assert "CT_train.json, row 1: '<answer> F </answer>'" in message
+    assert not (tmp_path / "a").exists()
+    done = run(*arguments, "--skip-bad-rows", "--max-steps", "1", "--output-dir", tmp_path / "b")
+    assert done == 0
+    assert "train: 1 bad rows skipped" in capsys.readouterr().out
+
+
+MISTAKES = {
+    "group size": (["--group-size", "1"], "group_size=1 must be at least 2"),
+    "temperature": (["--temperature", "0"], "temperature=0.0 must be positive"),
+    "mode": (["--mode", "ponder"], "mode='ponder' is unknown: use one of think, no_think"),
+    "reward": (["--rewards", "beauty"], "unknown reward 'beauty'"),
+    "device": (["--device", "abacus"], "device 'abacus'"),
+    "model": (["--model", "nowhere"], "no model directory nowhere"),
+    "data": (["--train-json", "nowhere.json"], "nowhere.json"),
+    "root": (["--image-root", "nowhere"], "image root nowhere is not a folder"),
+    "template": (["--prompt-template", "nowhere.txt"], "nowhere.txt cannot be read"),
+    "config": (["--config", "nowhere.toml"], "nowhere.toml cannot be read"),
+    "resume": (["--resume", "nowhere"], "--resume nowhere"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_with_one_message_and_leaves_nothing(arguments, mistake, tmp_path, capsys):
+    flags, message = MISTAKES[mistake]
+    out = tmp_path / "run"
+    if mistake == "resume":
+        assert message in error_of(capsys, *flags)
+    else:
+        assert message in error_of(capsys, *arguments, *flags, "--output-dir", out)
+    assert not out.exists()
+
+
+def test_an_output_directory_with_another_run_is_refused(arguments, tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path)
+    assert "holds another run" in message
+
+
+def test_missing_images_are_counted_before_a_model_is_loaded(arguments, tmp_path, capsys):
+    arguments[arguments.index("--image-root") + 1] = str(tmp_path)
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path / "run")
+    assert "6 of 6 image files are missing" in message and "NanoSet/0.png" in message
+
+
+def test_a_prompt_beyond_the_context_names_its_sample_and_is_never_cut(
+    files, arguments, tmp_path, capsys
+):
+    rows = json.loads(Path(files["train"]).read_text())
+    for row in rows:
+        row["problem"] = row["problem"].replace("seen", "seen " * 120)  # 512 tokens is the context
+    long = tmp_path / "CT_train.json"
+    long.write_text(json.dumps(rows))
+    arguments[3] = str(long)
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path / "run")
+    assert "example CT_train-" in message and "exceed the model's context of 512" in message
+
+
+def test_a_user_reward_that_fails_is_named_with_its_example(arguments, tmp_path, capsys):
+    file = Path(__file__).parent / "reward_of_tests.py"
+    arguments[arguments.index("--rewards") + 1] = f"{file}:broken"
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path / "run")
+    assert "broken" in message and "CT_train-" in message and "finite" in message
+
+
+def test_an_unknown_flag_is_named(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--num-generations", "8")
+    assert stop.value.code == 2
+    assert "--num-generations" in capsys.readouterr().err
+
+
+def test_help_explains_every_group(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "rewards and objective" in text and "--micro-batch-tokens" in text
