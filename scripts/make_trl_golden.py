@@ -79,8 +79,8 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
             epsilon=case["epsilon_low"],
             epsilon_high=case["epsilon_high"],
             num_iterations=case["num_iterations"],
-            # by default TRL 1.16 multiplies the KL by the ratio, as DeepSeek-V3.2 does; DeepSeekMath,
-            # Med-R1 and this project do not
+            # TRL 1.16's default multiplies the KL by the ratio, as DeepSeek-V3.2 does;
+            # DeepSeekMath, Med-R1 and this project do not
             use_bias_correction_kl=False,
             mask_truncated_completions=case["mask_truncated"],
             bf16=False,

@@ -218,7 +218,7 @@ def test_large_logits_cost_no_digits():
     # of 1000.02 instead of top and log apart would leave 3e-5 of error
     hidden, weight = torch.tensor([[1000.0]]), torch.tensor([[1.0], [1 - 1 / 256]])
     logprobs, _ = token_logprobs(hidden, weight, torch.tensor([0]))
-    assert logprobs.item() == pytest.approx(-math.log1p(math.exp(-3.90625)), abs=1e-8)
+    assert logprobs.item() == pytest.approx(-math.log1p(math.exp(-3.90625)), abs=2e-7)
 
 
 def test_a_bf16_tile_rounds_its_logits():
@@ -413,6 +413,7 @@ def test_the_entropy_alone_has_a_gradient():
 def test_a_target_that_nobody_checked_is_nan_and_reads_nothing_else(columns):
     # on CUDA the wrapper does not look at the targets, and the backend must show a bad one
     hidden, weight, targets, _ = make_inputs()
+    hidden, weight = hidden.detach(), weight.detach()
     targets[targets == 7] = 8
     plan = Plan(33, columns, FP32, 1.0, True, ((7, 8),), -100)
     clean = logprobs_torch.forward(hidden, weight, targets, plan)[0]
