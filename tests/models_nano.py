@@ -45,11 +45,14 @@ def write_checkpoint(
     nested: bool = False,
     shard_size: str = "5GB",
     template_file: str = "tokenizer_config.json",
-    attention_dropout: float = 0.0,
+    changes: dict | None = None,
 ) -> Path:
-    """Write and return a checkpoint; the options are the layouts found on the hub."""
+    """Write and return a checkpoint; the options are the layouts found on the hub.
+
+    `changes` go over the top level of config.json.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    config = flat_config(family, tied, attention_dropout)
+    config = flat_config(family, tied) | (changes or {})
     _write_json(directory / "config.json", config)
     torch.manual_seed(1)
     model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(directory))
@@ -86,7 +89,7 @@ def write_checkpoint(
     return directory
 
 
-def flat_config(family: str, tied: bool = True, attention_dropout: float = 0.0) -> dict:
+def flat_config(family: str, tied: bool = True) -> dict:
     """Return a config.json as the hub's first releases have it: text fields at the top."""
     config = {
         "model_type": family,
@@ -104,7 +107,7 @@ def flat_config(family: str, tied: bool = True, attention_dropout: float = 0.0) 
         "use_sliding_window": False,
         "max_window_layers": 2,
         "tie_word_embeddings": tied,
-        "attention_dropout": attention_dropout,
+        "attention_dropout": 0.0,
         "bos_token_id": IDS["<|endoftext|>"],
         "eos_token_id": IDS["<|im_end|>"],
         "vision_start_token_id": IDS["<|vision_start|>"],

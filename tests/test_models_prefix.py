@@ -210,7 +210,7 @@ def test_a_frozen_tower_gets_no_gradient_but_given_features_do(setup):
 
 
 def test_the_attention_dropout_of_a_checkpoint_never_acts(tmp_path):
-    policy = load_policy(write_checkpoint(tmp_path / "dropout", attention_dropout=0.5))
+    policy = load_policy(write_checkpoint(tmp_path / "dropout", changes={"attention_dropout": 0.5}))
     assert policy.training and policy.text.layers[0].self_attn.attention_dropout == 0.5
     prompts, ids = [policy.processor.encode("Hi", [random_image(56, 56)])], random_completions(2)
     first, second = (shared_logprobs(policy, prompts, [2], ids) for _ in range(2))

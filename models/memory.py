@@ -1,0 +1,118 @@
+"""How much memory a run will need, from config.json alone: told before any weight is loaded.
+
+Shapes: D hidden size, F width of the MLP; of the text decoder or of the vision tower.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from models.files import find_checkpoint, read_config
+
+PARTS = ("weights", "master", "moments", "gradients", "reference", "activations")
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes by purpose."""
+
+    weights: int
+    master: int  # the fp32 copy that AdamW updates, where the weights are not fp32
+    moments: int  # AdamW's two, fp32
+    gradients: int  # summed in fp32
+    reference: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return sum(getattr(self, part) for part in PARTS)
+
+    def __str__(self) -> str:
+        """One line in units of 1e9 bytes, largest reasons visible."""
+        listed = ", ".join(f"{part} {getattr(self, part) / 1e9:.1f}" for part in PARTS)
+        return f"{self.total / 1e9:.1f} GB ({listed})"
+
+
+def estimate_memory(
+    path: str | Path,
+    *,
+    dtype: torch.dtype,
+    text_tokens: int,
+    patches: int,
+    reference: bool = True,
+    freeze_vision: bool = False,
+    gradient_checkpointing: bool = False,
+) -> MemoryEstimate:
+    """Return what full fine-tuning of a checkpoint needs, without the allocator's overhead.
+
+    Left out: the log-prob op's tile, the rollout's caches (given back before the update), and
+    what CUDA itself takes (about 0.5 GB).
+
+    Args:
+        path: as for `load_policy`; only config.json is read.
+        dtype: of the weights.
+        text_tokens: of one forward with gradient: each prompt once plus its completions.
+        patches: image patches of the same forward; a 384 x 384 image has 784 (28 x 28).
+        reference: whether a frozen copy stands on the same device.
+    """
+    model = _weightless_model(find_checkpoint(path))
+    count = sum(parameter.numel() for parameter in model.parameters())
+    vision = sum(parameter.numel() for parameter in model.model.visual.parameters())
+    trained = count - vision if freeze_vision else count
+    elements = text_tokens * _text_elements(model, gradient_checkpointing)
+    if not freeze_vision:
+        patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
+        elements += patches * (patch_size + _vision_elements(model, gradient_checkpointing))
+    return MemoryEstimate(
+        weights=count * dtype.itemsize,
+        master=0 if dtype == torch.float32 else trained * 4,
+        moments=trained * 8,
+        gradients=trained * 4,
+        reference=count * dtype.itemsize if reference else 0,
+        activations=elements * dtype.itemsize,
+    )
+
+
+def _weightless_model(directory: Path) -> nn.Module:
+    from transformers import AutoConfig, AutoModelForImageTextToText
+
+    read_config(directory)
+    with torch.device("meta"):
+        return AutoModelForImageTextToText.from_config(
+            AutoConfig.from_pretrained(directory, local_files_only=True)
+        )
+
+
+def _text_elements(model: nn.Module, checkpointing: bool) -> int:
+    """Return the elements autograd keeps per token of the decoder.
+
+    One layer keeps: of each RMSNorm its input in fp32 (2 D in bf16 elements) and two products
+    (2 D); the attention's query, output and projection input (3 D), keys and values; the MLP's
+    gate, its activation, the up product and their product (4 F).
+    """
+    config = model.config.text_config
+    head_size = config.hidden_size // config.num_attention_heads
+    keys_and_values = 2 * config.num_key_value_heads * head_size
+    layer = 11 * config.hidden_size + keys_and_values + 4 * config.intermediate_size
+    return _stack(layer, config.hidden_size, config.num_hidden_layers, checkpointing)
+
+
+def _vision_elements(model: nn.Module, checkpointing: bool) -> int:
+    """Return the elements autograd keeps per image patch of the vision tower.
+
+    One block keeps two norms (2 D each, Qwen2.5-VL's RMSNorm 4 D), query, key, value, output and
+    its copy (5 D), and three or, gated, four widths of the MLP.
+    """
+    config, blocks = model.config.vision_config, model.model.visual.blocks
+    gated = hasattr(blocks[0].mlp, "gate_proj")
+    size = config.hidden_size if gated else config.embed_dim
+    width = config.intermediate_size if gated else int(size * config.mlp_ratio)
+    block = 13 * size + 4 * width if gated else 9 * size + 3 * width
+    return _stack(block, size, config.depth, checkpointing)
+
+
+def _stack(layer: int, layer_input: int, depth: int, checkpointing: bool) -> int:
+    """Return the elements of all layers; checkpointing keeps each input and one layer whole."""
+    return depth * layer_input + layer if checkpointing else depth * layer

@@ -1,0 +1,178 @@
+"""One preprocessing path, equal to transformers' own processor and model, which need torchvision.
+
+Shapes: P prompt tokens, K image patches.
+"""
+
+import json
+
+import pytest
+import torch
+from models_nano import FAMILIES, IDS, VOCAB_SIZE, random_image, write_checkpoint
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
+from transformers.processing_utils import ProcessorMixin
+
+from models.processor import Processor
+
+
+class ProcessorWithoutVideo(Qwen2VLProcessor):
+    """transformers' processor less its video half, the part that needs torchvision."""
+
+    @classmethod
+    def get_attributes(cls):
+        return ["image_processor", "tokenizer"]
+
+    def __init__(self, image_processor, tokenizer, chat_template):
+        self.image_token, self.video_token = "<|image_pad|>", "<|video_pad|>"
+        self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
+        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+
+def theirs(directory):
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    template = tokenizer.chat_template
+    if template is None:
+        template = json.loads((directory / "chat_template.json").read_text())["chat_template"]
+    images = Qwen2VLImageProcessorPil.from_pretrained(directory)
+    return ProcessorWithoutVideo(images, tokenizer, template)
+
+
+IMAGE_SETS = {
+    "no image": [],
+    "square": [(84, 84)],
+    "odd sizes": [(97, 61)],
+    "smaller than the minimum": [(9, 14)],
+    "larger than the maximum": [(400, 300)],
+    "several": [(56, 112), (130, 50), (77, 77)],
+}
+TEXTS = ["Which plane is this?\nA) axial, B) coronal", "Größe? 肺 🫁", " ", ""]
+
+
+@pytest.fixture(scope="module", params=["nano", "real tokenizer"])
+def both(request, tmp_path_factory):
+    """Our processor, transformers', and a model without weights for its get_rope_index."""
+    if request.param == "nano":
+        directory = write_checkpoint(tmp_path_factory.mktemp("nano") / "qwen2_vl")
+    else:
+        directory = request.getfixturevalue("nano_dirs")["qwen2_vl"]
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(directory))
+    return Processor.load(directory), theirs(directory), model.model
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("sizes", IMAGE_SETS.values(), ids=IMAGE_SETS)
+def test_ids_pixels_grid_and_positions_equal_transformers(both, sizes, text):
+    ours, processor, rope_model = both
+    images = [random_image(*size, seed=i) for i, size in enumerate(sizes)]
+    content = [{"type": "image"} for _ in images] + [{"type": "text", "text": text}]
+    turn = [{"role": "user", "content": content}]
+    rendered = processor.apply_chat_template(turn, add_generation_prompt=True)
+    expected = processor(text=[rendered], images=images or None, return_tensors="pt")
+
+    prompt = ours.encode(text, images)
+
+    assert torch.equal(prompt.input_ids, expected["input_ids"][0])
+    if images:
+        assert torch.equal(prompt.pixel_values, expected["pixel_values"])
+        assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
+        image_token = (prompt.input_ids == rope_model.config.image_token_id).int()
+        positions, deltas = rope_model.get_rope_index(
+            prompt.input_ids[None], image_token[None], prompt.image_grid_thw
+        )
+        assert torch.equal(prompt.position_ids, positions[:, 0])
+        assert prompt.next_position == prompt.num_tokens + int(deltas)
+    else:
+        assert prompt.pixel_values.shape == (0, 1176) and prompt.image_grid_thw.shape == (0, 3)
+        assert torch.equal(prompt.position_ids, torch.arange(prompt.num_tokens).expand(3, -1))
+    assert prompt.pixel_values.dtype == torch.float32
+    assert prompt.input_ids.dtype == prompt.position_ids.dtype == torch.int64
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_visual_tokens_are_the_grid_over_the_merged_square(family, tmp_path):
+    processor = Processor.load(write_checkpoint(tmp_path / family, family))
+    images = [random_image(56, 84), random_image(168, 56)]
+    prompt = processor.encode("?", images)
+    assert prompt.image_grid_thw.tolist() == [[1, 4, 6], [1, 12, 4]]
+    image_tokens = int((prompt.input_ids == IDS["<|image_pad|>"]).sum())
+    assert image_tokens == (24 + 48) // 4 == len(prompt.pixel_values) // 4
+
+
+@pytest.fixture(scope="module")
+def processor(tmp_path_factory):
+    return Processor.load(write_checkpoint(tmp_path_factory.mktemp("nano") / "qwen2_vl"))
+
+
+def test_the_turn_is_the_chat_templates_with_images_before_the_text(processor):
+    ids = processor.encode("Why?", [random_image(56, 56)]).input_ids
+    assert processor.tokenizer.decode(ids) == (
+        "<|im_start|>user\n<|vision_start|>" + "<|image_pad|>" * 4 + "<|vision_end|>Why?"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_every_end_id_of_the_generation_config_ends_a_completion(processor):
+    assert processor.end_ids == (IDS["<|im_end|>"], IDS["<|endoftext|>"])
+    assert processor.pad_id == IDS["<|endoftext|>"]
+
+
+def test_vision_placeholders_and_ids_without_a_token_are_banned_and_ends_are_not(processor):
+    vision = [IDS[f"<|{name}|>"] for name in ("vision_start", "vision_end", "vision_pad")]
+    vision += [IDS["<|image_pad|>"], IDS["<|video_pad|>"]]
+    spare = list(range(256 + len(IDS), VOCAB_SIZE))
+    assert list(processor.banned_ids) == sorted(vision + spare)
+
+
+def test_the_real_vocabulary_has_279_spare_rows(nano_dirs):
+    processor = Processor.load(nano_dirs["qwen2_5_vl"])
+    assert processor.banned_ids == (*range(151652, 151657), *range(151657, 151936))
+    assert len([i for i in processor.banned_ids if i > 151656]) == 279
+    assert processor.end_ids == (151645, 151643)
+
+
+@pytest.mark.parametrize("text", ["<answer>B</answer>", "Größe 肺", "two\nlines  and spaces "])
+def test_a_completion_survives_encode_and_decode(processor, text):
+    ids = processor.encode_completion(text)
+    assert not set(ids) & set(processor.end_ids)
+    assert processor.decode(ids) == text
+    assert processor.decode(torch.tensor([*ids, processor.end_ids[1]])) == text
+    assert processor.decode([]) == ""
+
+
+def test_special_tokens_inside_a_completion_stay_visible(processor):
+    start, end = IDS["<|im_start|>"], processor.end_ids[0]
+    assert processor.decode([start, *b"A", end, end]).startswith("<|im_start|>")
+    assert processor.decode([end, end]) == "<|im_end|>"  # only one end ends a completion
+
+
+def test_a_placeholder_in_the_text_is_refused(processor):
+    with pytest.raises(ValueError, match="2 image placeholders for 1 images: remove the placeh"):
+        processor.encode("What is <|image_pad|>?", [random_image(56, 56)])
+
+
+def test_an_image_like_a_thread_is_refused(processor):
+    with pytest.raises(ValueError, match="aspect ratio"):
+        processor.encode("?", [random_image(2, 600)])
+
+
+@pytest.mark.parametrize(
+    "file", ["tokenizer_config.json", "chat_template.json", "chat_template.jinja"]
+)
+def test_the_chat_template_is_found_wherever_it_stands(file, tmp_path, processor):
+    other = Processor.load(write_checkpoint(tmp_path / "nano", template_file=file))
+    assert other.chat_template == processor.chat_template
+    assert torch.equal(other.encode("Hi").input_ids, processor.encode("Hi").input_ids)
+
+
+def test_min_and_max_pixels_of_the_checkpoint_are_kept(processor):
+    grid = processor.encode("?", [random_image(500, 500)]).image_grid_thw
+    assert grid.tolist() == [[1, 12, 12]]  # 168 x 168, the maximum of preprocessor_config.json
+
+
+def test_saving_copies_what_loading_reads(processor, tmp_path):
+    processor.save(tmp_path)
+    for name in ("tokenizer.json", "preprocessor_config.json", "generation_config.json"):
+        assert (tmp_path / name).read_bytes() == (processor.directory / name).read_bytes()
