@@ -71,6 +71,8 @@ def check_run(directory: Path, steps: int) -> None:
         numbers = {name: row[name] for name in METRICS if row[name] is not None}
         broken = [name for name, value in numbers.items() if not math.isfinite(value)]
         demand(not broken, f"step {row['step']}: {broken} are not finite")
+    moved = any(row["grad_norm"] > 0 for row in metrics)
+    demand(moved, "no step had a gradient: rewards agreed in every group, nothing was learned")
 
     rows = read_lines(directory / "rollouts.jsonl", ROLLOUT)
     demand({row["step"] for row in rows} == set(range(1, steps + 1)), "rollouts miss a step")
