@@ -1,8 +1,8 @@
 """Decoding token by token against preallocated caches: what a rollout spends its time in.
 
 A step does nothing that does not depend on the token: rotary tables, masks and fused projection
-weights are made once in `start`. It runs on the layers' weights directly; calling transformers'
-modules gives the same numbers with twice the overhead on small models.
+weights are made once in `start`. Norms and MLPs are the layers' own modules, so that they round as
+in the update; only the attention is written out, around the caches.
 
 Shapes: N prompts, B rows, P prompt tokens (of the longest), S cache slots, D hidden size, H query
 heads, Hkv key/value heads, d head size.
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from models.groups import PackedGroups
 from models.prompt import EncodedPrompt
@@ -84,7 +84,7 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
     hidden = text.embed_tokens(token_ids)  # (B, D)
     for index, layer in enumerate(text.layers):
         heads, kv_heads = layer.self_attn.num_heads, layer.self_attn.num_key_value_heads
-        projected = linear(_norm(layer.input_layernorm, hidden), *state.projections[index])
+        projected = linear(layer.input_layernorm(hidden), *state.projections[index])
         projected = projected.unflatten(1, (heads + 2 * kv_heads, -1))  # (B, heads, d)
         query_key, value = projected.split([heads + kv_heads, kv_heads], dim=1)
         query, key = _rotate(query_key, cos, sin).split([heads, kv_heads], dim=1)
@@ -98,12 +98,8 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
             scale=layer.self_attn.scaling,
         )  # (B, Hkv, H / Hkv, d)
         hidden = torch.addmm(hidden, read.flatten(1), layer.self_attn.o_proj.weight.t())
-        hidden = hidden + layer.mlp(_norm(layer.post_attention_layernorm, hidden))
-    return _norm(text.norm, hidden)
-
-
-def _norm(norm: nn.Module, hidden: Tensor) -> Tensor:
-    return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
+    return text.norm(hidden)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -146,7 +146,10 @@ DAMAGES = {
     "pickled weights": (_pickle_only, "only pickled weights .*convert them to safetensors"),
     "truncated weights": (_truncate, "model.safetensors is cut short or damaged .*copy it again"),
     "missing tensor": (_lose_tensors, "1 tensors are missing .*layers.1.mlp.up_proj.weight"),
-    "misshapen tensors": (_edit("config.json", intermediate_size=80), "do not fit|another shape"),
+    "misshapen tensors": (
+        _edit("config.json", intermediate_size=80),
+        "6 have another shape .*mlp.down_proj",
+    ),
     "a layer too many": (_edit("config.json", num_hidden_layers=3), "12 tensors are missing"),
     "missing shard": (_lose_shard, "lacks model-00001-of-00002.safetensors, which"),
     "no tokenizer": (_drop("tokenizer.json"), "has no tokenizer: tokenizer.json"),
