@@ -31,7 +31,7 @@ from grpo.checks import GapAlarm
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
-from grpo.hardware import resolve_hardware
+from grpo.hardware import check_memory, memory_of_run, resolve_hardware
 from grpo.optimizer import PolicyOptimizer
 from grpo.provenance import check_unchanged, file_checksum, machine, model_checksum, text_checksum
 from grpo.rollout import PromptBatch
@@ -43,6 +43,7 @@ from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
 from models.files import find_checkpoint
 from models.loading import load_policy
+from models.offload import offload_layers
 from models.policy import Policy
 from rewards.parsing import parse_completion
 from rewards.registry import load_rewards
@@ -120,6 +121,11 @@ def train(session: Session) -> None:
     if stored:
         check_unchanged(stored["checksums"], checksums)
 
+    if config.device.startswith("cuda"):
+        available = torch.cuda.get_device_properties(config.device).total_memory
+        warning = check_memory(memory_of_run(config), available)
+        if warning:
+            print(f"warning: {warning}", file=sys.stderr)
     checkpoint = newest_checkpoint(run.path) if stored else None
     policy = load_policy(
         checkpoint or config.model,
@@ -220,8 +226,6 @@ def _load_reference(config: GRPOConfig) -> Policy:
     reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
     reference.requires_grad_(False)
     if config.reference_device != config.device:
-        from models.offload import offload_layers
-
         offload_layers(reference, torch.device(config.device))
     return reference
 

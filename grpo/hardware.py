@@ -1,11 +1,12 @@
-"""Where a run computes: "auto" settings made definite."""
+"""Where a run computes: "auto" settings made definite, and whether it fits there."""
 
 from dataclasses import replace
 
 import torch
 
 from grpo.config import GRPOConfig
-from models.loading import check_device
+from models.loading import DTYPES, check_device
+from models.memory import MemoryEstimate, estimate_memory
 
 
 def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
@@ -31,3 +32,46 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
 
 def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
+    """Return what a run with these (resolved) settings needs on its device."""
+    reference = config.method == "grpo" and config.beta > 0
+    # 28 pixels are two patches; images of their own size are taken as 384 x 384, Med-R1's
+    side = 2 * max(1, round((config.image_size or 384) / 28))
+    images = min(config.prompts_per_step, max(1, config.micro_batch_tokens // (side**2 // 4)))
+    return estimate_memory(
+        config.model,
+        dtype=DTYPES[config.dtype],
+        text_tokens=config.micro_batch_tokens,
+        patches=images * side**2,
+        reference=reference and config.reference_device == config.device,
+        freeze_vision=config.freeze_vision,
+        gradient_checkpointing=bool(config.gradient_checkpointing),
+    )
+
+
+def check_memory(estimate: MemoryEstimate, available: int) -> str | None:
+    """Return a warning if the run may not fit, or None.
+
+    Args:
+        estimate: from `memory_of_run`.
+        available: bytes of the device.
+
+    Raises:
+        ValueError: weights, optimizer and reference alone are more than the device has, so that no
+            flag that trades speed for memory could help.
+    """
+    resident = estimate.total - estimate.activations
+    needs = f"the run needs about {estimate}, the device has {available / 1e9:.1f} GB"
+    if resident > available:
+        raise ValueError(
+            f"{needs}: full fine-tuning of this model does not fit. Use --freeze-vision,"
+            " --reference-device cpu or --beta 0, a smaller model, or a larger device"
+        )
+    if estimate.total > available:
+        return (
+            f"{needs}: it may run out of memory; lower --micro-batch-tokens, keep"
+            " --gradient-checkpointing on, or use --reference-device cpu"
+        )
+    return None

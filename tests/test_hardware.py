@@ -1,0 +1,68 @@
+"""Devices made definite, and the sum that says whether a run fits."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from models_nano import write_checkpoint
+
+from grpo.config import GRPOConfig
+from grpo.hardware import check_memory, memory_of_run, resolve_hardware
+from models.memory import MemoryEstimate
+
+GB = 10**9
+TWO_B = MemoryEstimate(
+    weights=int(4.4 * GB),
+    master=int(8.8 * GB),
+    moments=int(17.7 * GB),
+    gradients=int(8.8 * GB),
+    reference=int(4.4 * GB),
+    activations=int(1.0 * GB),
+)
+
+
+def test_auto_becomes_what_this_machine_has():
+    config = resolve_hardware(GRPOConfig())
+    on_cuda = torch.cuda.is_available()
+    assert config.device.startswith("cuda") == on_cuda
+    assert config.dtype == ("bfloat16" if on_cuda else "float32")
+    assert config.reference_device == config.device
+    assert config.gradient_checkpointing == on_cuda
+
+
+def test_what_was_asked_for_stays():
+    asked = GRPOConfig(device="cpu", dtype="bfloat16", gradient_checkpointing=True)
+    config = resolve_hardware(asked)
+    assert (config.device, config.dtype, config.gradient_checkpointing) == ("cpu", "bfloat16", True)
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(name):
+    with pytest.raises(ValueError, match=rf"device '{name}' is not there: use one of cpu"):
+        resolve_hardware(GRPOConfig(device=name))
+
+
+def test_full_fine_tuning_of_2b_does_not_fit_24_gb_and_says_so():
+    with pytest.raises(ValueError, match=r"45\.1 GB .* the device has 24\.0 GB: full fine-tuning"):
+        check_memory(TWO_B, 24 * GB)
+
+
+def test_activations_that_do_not_fit_are_a_warning():
+    large = replace(TWO_B, activations=20 * GB)
+    assert "lower --micro-batch-tokens" in check_memory(large, 48 * GB)
+    assert check_memory(TWO_B, 48 * GB) is None
+
+
+def test_the_flags_that_save_memory_lower_the_estimate(tmp_path):
+    model = str(write_checkpoint(tmp_path / "nano"))
+    plain = resolve_hardware(GRPOConfig(model=model, device="cpu", dtype="bfloat16"))
+    total = memory_of_run(plain).total
+    for change in (
+        {"beta": 0.0},
+        {"freeze_vision": True},
+        {"gradient_checkpointing": True},
+        {"micro_batch_tokens": 1024},
+        {"image_size": 112},
+    ):
+        assert memory_of_run(replace(plain, **change)).total < total, change
+    assert memory_of_run(replace(plain, reference_device="cuda")).reference == 0
