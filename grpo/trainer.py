@@ -78,8 +78,8 @@ class Trainer:
             **times,
         }
         self.run.append_metrics(metrics)
-        self.run.append_rollouts({"step": step + 1, **row} for row in taken.rollout_rows)
         if taken.rollout is not None:
+            self.run.append_rollouts({"step": step + 1, **row} for row in taken.rollout_rows)
             self._look_for_trouble(step, metrics, taken.rollout)
         return metrics
 
