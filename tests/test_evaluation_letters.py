@@ -103,3 +103,18 @@ def test_qwens_tokenizer_needs_both_spellings(nano_dirs):
     processor = load_policy(nano_dirs["qwen2_vl"]).processor
     assert len(processor.encode_completion("<answer>B")) == 3
     assert len(spellings(processor.tokenizer, "<answer>", "B")) == 2
+
+
+def test_a_banned_token_takes_no_probability_from_a_letter(nano_dirs):
+    policy = load_policy(nano_dirs["qwen2_vl"]).eval()
+    prompt = policy.processor.encode("Which one?")
+    *before, last = policy.processor.encode_completion("<answer>")
+    forced = torch.tensor([[*before, last, policy.processor.pad_id]])
+    with torch.no_grad():
+        # `>` about as likely as all else, so that the letters behind it weigh beside `>A`, `>B`
+        at_last = policy.completion_hidden([prompt], [1], forced)[0, len(before)]
+        policy.output_weight[last] = 12 * at_last / at_last.square().sum()
+        plain = letter_probabilities(policy, [prompt], ["<answer>"], [4])[0]
+        behind = policy.completion_hidden([prompt], [1], forced)[0, len(before) + 1]
+        policy.output_weight[policy.processor.banned_ids[0]] = 40 * behind / behind.square().sum()
+    assert letter_probabilities(policy, [prompt], ["<answer>"], [4])[0] == pytest.approx(plain)
