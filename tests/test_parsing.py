@@ -263,10 +263,10 @@ ADVERSARIAL = {
 @pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
 @pytest.mark.parametrize("around", ["{}", "<answer {}", "<think>{}</think><answer>A</answer>"])
 def test_a_megabyte_of_adversarial_text_is_read_in_linear_time(unit, around):
-    # quadratic time would be some 10^12 steps, hours: that this test ends is its assertion. Calls
-    # made from Python are counted as well: four times the text, at most four times the calls.
-    small = calls_made(around.format(unit * (MEGABYTE // 4 // len(unit))))
-    large = calls_made(around.format(unit * (MEGABYTE // len(unit))))
+    # quadratic time would be some 10^12 steps, hours: that this line ends is its assertion
+    parse_completion(around.format(unit * (MEGABYTE // len(unit))), "think", OPTIONS)
+    # and counted: four times the text, at most four times the calls made from Python
+    small, large = (calls_made(around.format(unit * (4000 * times))) for times in (1, 4))
     assert large <= 4 * small + 100
 
 
