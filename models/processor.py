@@ -19,22 +19,7 @@ from torch import Tensor
 from models.files import PROCESSOR_FILES, find_checkpoint, read_config, read_json
 from models.positions import prompt_positions
 from models.prompt import EncodedPrompt
-
-# Placeholders of the vision input by their usual names; the config names most of them by id too.
-_VISION_TOKENS = (
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-_VISION_CONFIG_KEYS = (
-    "image_token_id",
-    "video_token_id",
-    "vision_start_token_id",
-    "vision_end_token_id",
-    "vision_token_id",
-)
+from models.tokenizer import banned_ids, chat_template, end_ids, load_tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +44,18 @@ class Processor:
         """
         directory = find_checkpoint(path)
         config = read_config(directory)
-        tokenizer = _load_tokenizer(directory)
-        end_ids = _end_ids(directory, config, tokenizer)
+        tokenizer = load_tokenizer(directory)
+        ends = end_ids(directory, config, tokenizer)
         pad_id = tokenizer.pad_token_id
         return cls(
             directory=directory,
             tokenizer=tokenizer,
             image_processor=_load_image_processor(directory, config),
-            chat_template=_chat_template(directory, tokenizer),
+            chat_template=chat_template(directory, tokenizer),
             image_token_id=config.get("image_token_id", 151655),
-            end_ids=end_ids,
-            banned_ids=_banned_ids(directory, config, tokenizer, end_ids),
-            pad_id=end_ids[0] if pad_id is None else pad_id,
+            end_ids=ends,
+            banned_ids=banned_ids(directory, config, tokenizer),
+            pad_id=ends[0] if pad_id is None else pad_id,
         )
 
     def encode(self, text: str, images: Sequence[Image.Image] = ()) -> EncodedPrompt:
@@ -150,25 +135,6 @@ def _expand(ids: list[int], image_token_id: int, image_tokens: list[int]) -> lis
     return expanded
 
 
-def _load_tokenizer(directory: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    has_vocabulary = (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file()
-    if not (directory / "tokenizer.json").is_file() and not has_vocabulary:
-        raise ValueError(
-            f"{directory} has no tokenizer: tokenizer.json (or vocab.json with merges.txt) is"
-            " missing, copy it from the checkpoint the weights come from"
-        )
-    try:
-        return AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
-        raise ValueError(
-            f"the tokenizer in {directory} cannot be loaded ({error}): fetch its files again"
-        ) from error
-
-
 def _load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
         Qwen2VLImageProcessorPil,
@@ -193,59 +159,3 @@ def _load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
                 " come from different checkpoints"
             )
     return processor
-
-
-def _chat_template(directory: Path, tokenizer: Any) -> str:
-    """Return the template from the tokenizer's files or from chat_template.json.
-
-    AutoTokenizer reads tokenizer_config.json and chat_template.jinja, but not the JSON file, which
-    belongs to transformers' processors and is where Qwen2-VL's first release put it.
-    """
-    template = tokenizer.chat_template
-    if isinstance(template, dict):  # several named templates
-        template = template.get("default")
-    if template is None and (directory / "chat_template.json").is_file():
-        template = read_json(directory, "chat_template.json", "").get("chat_template")
-    if not isinstance(template, str):
-        raise ValueError(
-            f"{directory} has no chat template in tokenizer_config.json, chat_template.jinja or"
-            " chat_template.json: give an Instruct checkpoint, or copy the template from one"
-        )
-    return template
-
-
-def _end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
-    """Return every end id of the generation config and the tokenizer's own."""
-    generation: dict[str, Any] = {}
-    if (directory / "generation_config.json").is_file():
-        generation = read_json(directory, "generation_config.json", "")
-    declared = generation.get("eos_token_id", config.get("eos_token_id"))
-    ids = list(declared) if isinstance(declared, list) else [declared]
-    ends = dict.fromkeys(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
-    if not ends:
-        raise ValueError(
-            f"{directory} names no end token: set eos_token_id in generation_config.json, or no"
-            " completion would ever end"
-        )
-    return tuple(ends)
-
-
-def _banned_ids(
-    directory: Path, config: dict[str, Any], tokenizer: Any, end_ids: tuple[int, ...]
-) -> tuple[int, ...]:
-    """Return the ids a completion may not hold: vision placeholders and rows without a token.
-
-    A sampled placeholder would make the next forward look for an image that is not there, and
-    ids beyond the tokenizer (Qwen2-VL-2B has 279) decode to nothing.
-    """
-    vocabulary = tokenizer.get_vocab()
-    rows = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
-    if rows is None or max(vocabulary.values()) >= rows:
-        raise ValueError(
-            f"{directory}: the tokenizer has ids up to {max(vocabulary.values())}, the embedding"
-            f" {rows} rows (vocab_size): the files come from different checkpoints"
-        )
-    spare = set(range(rows)) - set(vocabulary.values())
-    placeholders = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
-    placeholders |= {config[key] for key in _VISION_CONFIG_KEYS if key in config}
-    return tuple(sorted((spare | placeholders) - set(end_ids)))
