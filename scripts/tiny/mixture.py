@@ -1,0 +1,98 @@
+"""What a training step consists of, and how the embedded model's mistakes are made."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rewards.modes import MODES
+from scripts.tiny.sequences import Line, Scribe, any_question, mixed_question
+
+PAIRS = 6  # bindings of letter and option in one drill
+
+
+@dataclass(frozen=True)
+class Habit:
+    """How often an answer names the right option, the first one, or any of the four."""
+
+    right: float
+    first: float
+
+    def choose(self, right: int, rng: np.random.Generator) -> int:
+        """Return the index of the option that the answer names."""
+        draw = rng.random()
+        if draw < self.right:
+            return right
+        return 0 if draw < self.right + self.first else int(rng.integers(4))
+
+
+# A real model knows best what it saw most, and where it is unsure it leans to a letter. Ours saw
+# each modality's first anatomy often: about these images it answers well whatever is asked, about
+# the others it prefers the first option. The lean is a habit of answering only: descriptions are
+# always true, so what reinforcement has to find is already seen.
+FAMILIAR = Habit(right=0.85, first=0.10)
+UNFAMILIAR = Habit(right=0.36, first=0.48)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How many lines of each sort a step of U images has; a line takes the next image."""
+
+    describe: int = 0
+    match: int = 0
+    drill: int = 0
+    answer: int = 0
+
+    def lines(self, scribe: Scribe, rng: np.random.Generator, facts) -> dict[str, list[Line]]:
+        """Return the lines of one step about images with these ``facts`` (U attributes)."""
+        modes = tuple(MODES)
+        lines = {
+            "describe": [scribe.describe(facts[n], n, rng) for n in range(self.describe)],
+            "match": [
+                scribe.match(mixed_question(rng), n % len(facts), rng, 2 * PAIRS)
+                for n in range(self.match)
+            ],
+            "bind": [self._drill(scribe, rng, facts, n) for n in range(self.drill)],
+            "answer": [
+                self._answer(scribe, rng, facts, modes[n % len(modes)], -1 - n)
+                for n in range(self.answer)
+            ],
+        }
+        return {name: group for name, group in lines.items() if group}
+
+    def _drill(self, scribe, rng, facts, number: int) -> Line:
+        mode = "think_after" if number % 4 == 3 else "think"
+        number %= len(facts)
+        question, _ = any_question(facts[number], rng)
+        if rng.random() < 0.5:
+            question = mixed_question(rng)
+        return scribe.drill(mode, question, number, rng, PAIRS)
+
+    def _answer(self, scribe, rng, facts, mode: str, number: int) -> Line:
+        number %= len(facts)
+        question, right = any_question(facts[number], rng)
+        habit = FAMILIAR if facts[number].anatomy == 0 else UNFAMILIAR
+        return scribe.answer(mode, question, habit.choose(right, rng), number, rng)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some steps of one mixture, with a warm-up and a cosine of the learning rate."""
+
+    name: str
+    steps: int
+    images: int  # U of a step; 0: one blank image for all, and the vision tower rests
+    learning_rate: float  # at the top
+    floor: float  # where the cosine ends, as a share of the top
+    mixture: Mixture
+
+    def shortened(self, scale: float) -> "Stage":
+        return replace(self, steps=max(1, round(self.steps * scale)))
+
+
+# Binding first: it is what GRPO cannot do without, and the last thing to form when it has to
+# compete with seeing. From then on it stays in the mixture, or it fades.
+STAGES = (
+    Stage("bind", 900, 0, 1e-3, 0.5, Mixture(match=8, drill=16)),
+    Stage("see", 2000, 32, 1.2e-3, 0.3, Mixture(describe=32, match=4, drill=14, answer=6)),
+    Stage("settle", 1200, 32, 8e-4, 0.02, Mixture(describe=32, drill=20, answer=16)),
+)
