@@ -21,7 +21,12 @@ from models.prompt import EncodedPrompt
 
 @dataclass
 class DecodeState:
-    """Caches of B rows. Slots 0 .. P - 1 hold the prompt, then one slot per decoded token."""
+    """Caches of B rows. Slots 0 .. P - 1 hold the prompt, then one slot per decoded token.
+
+    A padding slot behind a shorter prompt holds a copy of that prompt's last token, hidden by the
+    mask. Slots from `filled` on are uninitialized and may be NaN: they are never read, since a mask
+    does not hide a NaN (0 * NaN is NaN).
+    """
 
     keys: list[Tensor]  # per layer, (B, Hkv, S, d)
     values: list[Tensor]
@@ -111,14 +116,14 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:
     """Return (B, Hkv, P + max_new_tokens, d) that begins with each row's (Hkv, P, d) prompt."""
     kv_heads, longest, head_size = prompt.shape[1:]
-    cache = prompt.new_zeros(groups.num_rows, kv_heads, longest + max_new_tokens, head_size)
+    cache = prompt.new_empty(groups.num_rows, kv_heads, longest + max_new_tokens, head_size)
     cache[:, :, :longest] = groups.repeat_prompts(prompt)
     return cache
 
 
 def _rows_of(cache: Tensor, rows: Tensor, filled: int) -> Tensor:
     """Return a cache of only these rows, copying only the slots in use."""
-    kept = cache.new_zeros(len(rows), *cache.shape[1:])
+    kept = cache.new_empty(len(rows), *cache.shape[1:])
     kept[:, :, :filled] = cache[:, :, :filled].index_select(0, rows)
     return kept
 

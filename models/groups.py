@@ -40,15 +40,16 @@ class PackedGroups:
     def __post_init__(self) -> None:
         lengths = torch.tensor(self.prompt_lengths)
         rows = torch.tensor(self.rows_per_prompt)
+        # indices are worked out on the CPU, where their sizes are known without a wait
         row_to_prompt = torch.arange(len(lengths)).repeat_interleave(rows)
         self.row_to_prompt = row_to_prompt.to(self.device)
         self.last_tokens = (lengths.cumsum(0) - 1).to(self.device)
         self.padding = None
         if lengths.min() < lengths.max():
             self.padding = Padding.of(lengths, self.device)
-        self.mask = (
-            self._completion_mask(lengths[row_to_prompt]) if self.completion_length else None
-        )
+        self.mask = None
+        if self.completion_length:
+            self.mask = self._completion_mask(lengths[row_to_prompt].to(self.device))
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -85,17 +86,20 @@ class PackedGroups:
         """Return the additive mask of completion queries over [prompt, own tokens].
 
         (C', P + C) when prompts are equally long, else (M, 1, C', P + C); C' = C * H / Hkv, since
-        the query heads that share a key head are folded into the query length.
+        the query heads that share a key head are folded into the query length. Made on the device:
+        with prompts of different lengths it is the largest thing a forward would copy there.
         """
         longest, length = max(self.prompt_lengths), self.completion_length
-        visible = torch.ones(length, longest + length, dtype=torch.bool).tril(longest)
+        everything = torch.ones(length, longest + length, dtype=torch.bool, device=self.device)
+        visible = everything.tril(longest)
         if self.padding is not None:
-            real = torch.arange(longest) < row_lengths[:, None]  # (M, P)
-            own = torch.ones(len(row_lengths), length, dtype=torch.bool)
-            visible = visible & torch.cat([real, own], dim=1)[:, None, None, :]
-        mask = torch.zeros(visible.shape, dtype=self.dtype).masked_fill_(~visible, -torch.inf)
+            slots = torch.arange(longest + length, device=self.device)
+            readable = (slots < row_lengths[:, None]) | (slots >= longest)  # (M, P + C)
+            visible = visible & readable[:, None, None, :]
+        mask = torch.zeros(visible.shape, dtype=self.dtype, device=self.device)
+        mask.masked_fill_(~visible, -torch.inf)
         repeats = [1] * (mask.dim() - 2) + [self.query_heads_per_key, 1]
-        return mask.repeat(repeats).to(self.device)  # heads outermost, as folded_attention reads it
+        return mask.repeat(repeats)  # heads outermost, as folded_attention reads it
 
 
 @dataclass(frozen=True)

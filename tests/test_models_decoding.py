@@ -103,6 +103,28 @@ def test_select_keeps_the_rows_and_their_order(setup, kept):
 
 
 @torch.no_grad()
+def test_slots_that_hold_no_token_are_never_read(setup):
+    """Not even times zero: uninitialized memory is made NaN, which no mask would hide."""
+    policy, ids = setup.policy, random_ids(6)
+    expected = decoded(policy, setup.prompts, [2, 3, 1], ids)
+    torch.use_deterministic_algorithms(True)  # fills what torch.empty returns with NaN
+    try:
+        state, hidden = policy.prefill(setup.prompts, [2, 3, 1], LENGTH)
+        rows = torch.arange(6)
+        for step in range(LENGTH - 1):
+            assert all(cache[:, :, state.filled :].isnan().all() for cache in state.keys)
+            assert not any(cache[:, :, : state.filled].isnan().any() for cache in state.keys)
+            hidden = policy.decode(state, ids[rows, step])
+            logprobs = torch.log_softmax(hidden @ policy.output_weight.t(), dim=-1)
+            assert_close(logprobs, expected[rows, step + 1])
+            if step == 2:
+                rows = torch.tensor([5, 0, 3])
+                state.select(rows)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@torch.no_grad()
 def test_new_weights_count_from_the_next_prefill_on(setup):
     policy, ids = setup.policy, random_ids(2)
     before = decoded(policy, setup.prompts[:1], [2], ids)
