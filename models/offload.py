@@ -21,8 +21,17 @@ def offload_layers(policy: Policy, device: torch.device | str) -> Policy:
     layer instead of all. The results are those of the whole model on the device.
 
     For passes without gradient only: all parameters are frozen, and `prefill` refuses.
+
+    Raises:
+        ValueError: there is no such device, or the policy is on another one (and not on the CPU,
+            where it is best loaded: the device then never holds all of it).
     """
     device = check_device(device)
+    if policy.device.type not in ("cpu", device.type):
+        raise ValueError(
+            f"the layers are to be offloaded, the passes to run on {device}, but the policy is on"
+            f" {policy.device}: load it with device='cpu'"
+        )
     policy.requires_grad_(False)
     layers = [*policy.text.layers, *policy.visual.blocks]
     for layer in layers:
@@ -47,7 +56,8 @@ class _LayerOnDemand:
         self.device = device
         self.stored: dict[nn.Parameter, Tensor] = {}
         for parameter in layer.parameters():
-            # Pinned memory makes the copy asynchronous: it overlaps the layer before.
+            # From pinned memory the copy runs at the bus's full speed and the CPU does not wait for
+            # it. The GPU does: copy and kernels share a stream, so nothing overlaps.
             data = parameter.data.pin_memory() if device.type == "cuda" else parameter.data
             parameter.data = self.stored[parameter] = data
         layer.register_forward_pre_hook(self.bring)

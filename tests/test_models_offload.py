@@ -31,6 +31,14 @@ def test_an_unknown_device_is_refused(tmp_path):
         offload_layers(policy, "tpu")
 
 
+def test_a_policy_on_another_device_than_the_cpu_is_not_offloaded_to_it(tmp_path):
+    policy = load_policy(write_checkpoint(tmp_path / "nano")).to("meta")  # a device anybody has
+    with pytest.raises(
+        ValueError, match="passes to run on cpu, but the policy is on meta: load it"
+    ):
+        offload_layers(policy, "cpu")
+
+
 @torch.no_grad()
 def test_a_failing_forward_still_returns_the_weights(tmp_path):
     policy = offload_layers(load_policy(write_checkpoint(tmp_path / "nano")), "cpu")
