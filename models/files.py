@@ -13,7 +13,7 @@ TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
-# What is read beside the weights. Saving copies these, a download asks for no more.
+# What is read beside the weights. Saving writes these, a download asks for no more.
 PROCESSOR_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
@@ -33,19 +33,20 @@ DOWNLOADED = ("config.json", "*.safetensors", WEIGHTS_INDEX, *PROCESSOR_FILES)
 def find_checkpoint(path: str | Path) -> Path:
     """Return the directory of a checkpoint: `tiny`, a local directory, or a hub id.
 
-    `tiny` is the embedded model next to this file, unless a directory of that name stands in the
-    working directory. A hub id is downloaded into, or found in, the hub's cache.
+    The word `tiny` is the embedded model next to this file, whatever stands in the working
+    directory; `./tiny`, and a Path always, name a directory. A hub id is downloaded into, or found
+    in, the hub's cache.
 
     Raises:
         ValueError: nothing is there, or the hub cannot be reached and has not been before.
     """
+    if path == "tiny":
+        return TINY
     local = Path(path).expanduser()
     if local.is_dir():
         return local
     if local.exists():
         raise ValueError(f"--model {path} is a file: give the directory that holds config.json")
-    if str(path) == "tiny":
-        return TINY
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or str(path).startswith((".", "/")):
         raise ValueError(
             f"no model directory {path}: give a directory that holds config.json, a hub id such as"
@@ -102,6 +103,20 @@ def read_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ValueError(f"{directory / name} holds no JSON object: fetch it again")
     return content
+
+
+def read_processor_files(directory: Path) -> dict[str, bytes]:
+    """Return those of PROCESSOR_FILES that are there, name -> content."""
+    files = {}
+    for name in PROCESSOR_FILES:
+        if (directory / name).is_file():
+            try:
+                files[name] = (directory / name).read_bytes()
+            except OSError as error:
+                raise ValueError(
+                    f"{directory / name} cannot be read ({error}): fetch it again"
+                ) from error
+    return files
 
 
 def check_weights(directory: Path) -> None:

@@ -6,9 +6,8 @@ PIL image processor give the same numbers (tests/test_models_processor.py).
 Shapes: P prompt tokens, K image patches, I images, V vocabulary.
 """
 
-import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,28 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.files import PROCESSOR_FILES, find_checkpoint, read_config, read_json
+from models.files import find_checkpoint, read_config, read_json, read_processor_files
 from models.positions import prompt_positions
 from models.prompt import EncodedPrompt
-from models.tokenizer import banned_ids, chat_template, end_ids, load_tokenizer
+from models.tokenizer import (
+    banned_ids,
+    chat_template,
+    end_ids,
+    load_tokenizer,
+    special_tokens,
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Processor:
     """A checkpoint's tokenizer, chat template and image processor; made by `Processor.load`."""
 
-    directory: Path
+    # Their bytes and not their place: a run that is resumed deletes the checkpoint it began from.
+    files: Mapping[str, bytes] = field(repr=False)
     tokenizer: Any  # transformers' PreTrainedTokenizerBase
     image_processor: Any  # transformers' Qwen2VLImageProcessorPil
     chat_template: str
+    special_tokens: tuple[str, ...]  # texts that the tokenizer reads as one token of their own
     image_token_id: int
     end_ids: tuple[int, ...]  # each of them ends a completion
     banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
@@ -48,13 +55,14 @@ class Processor:
         ends = end_ids(directory, config, tokenizer)
         pad_id = tokenizer.pad_token_id
         return cls(
-            directory=directory,
+            files=read_processor_files(directory),
             tokenizer=tokenizer,
             image_processor=_load_image_processor(directory, config),
             chat_template=chat_template(directory, tokenizer),
+            special_tokens=special_tokens(tokenizer),
             image_token_id=config.get("image_token_id", 151655),
             end_ids=ends,
-            banned_ids=banned_ids(directory, config, tokenizer),
+            banned_ids=banned_ids(directory, config, tokenizer, ends),
             pad_id=ends[0] if pad_id is None else pad_id,
         )
 
@@ -66,9 +74,11 @@ class Processor:
         the product of the image's grid over the merged square.
 
         Raises:
-            ValueError: the text itself holds an image placeholder, or an image is too elongated
-                (its sides' ratio is over 200, where the processor gives up).
+            ValueError: the text holds a special token such as <|im_end|>, the template writes
+                another number of placeholders, or an image is too elongated (its sides' ratio is
+                over 200, where the processor gives up).
         """
+        self._check_text(text)
         content = [{"type": "image"} for _ in images] + [{"type": "text", "text": text}]
         turn = self.tokenizer.apply_chat_template(
             [{"role": "user", "content": content}],
@@ -80,8 +90,7 @@ class Processor:
         if ids.count(self.image_token_id) != len(images):
             raise ValueError(
                 f"the prompt holds {ids.count(self.image_token_id)} image placeholders for"
-                f" {len(images)} images: remove the placeholder token from the text {text[:80]!r},"
-                " or give a chat template that writes one per image"
+                f" {len(images)} images: give a chat template that writes one per image"
             )
         pixel_values, grid = self._pixels(images)
         merge_size = self.image_processor.merge_size
@@ -111,10 +120,22 @@ class Processor:
         )
 
     def save(self, directory: str | Path) -> None:
-        """Copy the tokenizer's, template's, image processor's and generation config's files."""
-        for name in PROCESSOR_FILES:
-            if (self.directory / name).is_file():
-                shutil.copyfile(self.directory / name, Path(directory) / name)
+        """Write the tokenizer's, template's, image processor's and generation config's files.
+
+        They are those that were loaded, to the byte, whatever has become of that directory.
+        """
+        for name, content in self.files.items():
+            (Path(directory) / name).write_bytes(content)
+
+    def _check_text(self, text: str) -> None:
+        """Raise for a special token: it would end the turn, or stand for an image."""
+        for token in self.special_tokens:
+            if token in text:
+                place = text.index(token)
+                raise ValueError(
+                    f"the text holds {token}, which the tokenizer reads as a special token, in"
+                    f" {text[max(0, place - 40) : place + len(token) + 40]!r}: remove it"
+                )
 
     def _pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
         """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""

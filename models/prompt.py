@@ -3,9 +3,10 @@
 Shapes: P prompt tokens, K image patches, I images.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 
@@ -29,3 +30,11 @@ class EncodedPrompt:
         An image occupies max(height, width) positions, not its number of tokens, so this is not P.
         """
         return int(self.position_ids.max()) + 1
+
+    def blanked(self) -> "EncodedPrompt":
+        """Return the same prompt with nothing to see on its images.
+
+        Every pixel value is 0, which is the processor's mean colour after its normalisation; the
+        number of visual tokens and their positions stay.
+        """
+        return replace(self, pixel_values=torch.zeros_like(self.pixel_values))

@@ -23,6 +23,11 @@ _VISION_CONFIG_KEYS = (
 
 
 def load_tokenizer(directory: Path) -> Any:
+    """Return transformers' tokenizer of a checkpoint.
+
+    Raises:
+        ValueError: its files are missing or damaged.
+    """
     from transformers import AutoTokenizer
 
     has_vocabulary = (directory / "vocab.json").is_file() and (directory / "merges.txt").is_file()
@@ -60,6 +65,12 @@ def chat_template(directory: Path, tokenizer: Any) -> str:
     return template
 
 
+def special_tokens(tokenizer: Any) -> tuple[str, ...]:
+    """Return the texts that are special tokens wherever they stand, such as <|im_end|>."""
+    added = tokenizer.added_tokens_decoder.values()
+    return tuple(token.content for token in added if token.special)
+
+
 def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
     """Return every end id of the generation config and the tokenizer's own."""
     generation: dict[str, Any] = {}
@@ -76,11 +87,15 @@ def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[in
     return tuple(ends)
 
 
-def banned_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
+def banned_ids(
+    directory: Path, config: dict[str, Any], tokenizer: Any, ends: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return the ids a completion may not hold: vision placeholders and rows without a token.
 
     A sampled placeholder would make the next forward look for an image that is not there, and
-    ids beyond the tokenizer (Qwen2-VL-2B has 279) decode to nothing.
+    ids beyond the tokenizer (Qwen2-VL-2B has 279) decode to nothing. An end id is never banned,
+    even one of these: no completion could end with it, and an SFT target that does would have the
+    log-probability -inf. As the last token of a completion it is never fed to the model.
     """
     vocabulary = tokenizer.get_vocab()
     rows = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
@@ -92,4 +107,4 @@ def banned_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple
     spare = set(range(rows)) - set(vocabulary.values())
     placeholders = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
     placeholders |= {config[key] for key in _VISION_CONFIG_KEYS if key in config}
-    return tuple(sorted(spare | placeholders))
+    return tuple(sorted((spare | placeholders) - set(ends)))

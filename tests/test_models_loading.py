@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 import torch
-from models_nano import FAMILIES, random_image, write_checkpoint
+from models_nano import FAMILIES, VOCAB_SIZE, random_image, write_checkpoint
 from safetensors.torch import load_file, save_file
 
 from models import load_policy
@@ -82,7 +82,17 @@ def test_tiny_is_the_embedded_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert find_checkpoint("tiny") == TINY
     (tmp_path / "tiny").mkdir()
-    assert find_checkpoint("tiny").resolve() == (tmp_path / "tiny").resolve()
+    assert find_checkpoint("tiny") == TINY
+    for path in ("./tiny", tmp_path / "tiny", "tiny/"):
+        assert find_checkpoint(path).resolve() == tmp_path / "tiny"
+
+
+def test_a_folder_named_tiny_is_loaded_whole_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / "tiny")
+    policy = load_policy("./tiny")
+    assert policy.output_weight.shape == (VOCAB_SIZE, 64)
+    assert max(policy.processor.banned_ids) == VOCAB_SIZE - 1  # not the embedded model's tokenizer
 
 
 # What is wrong with a checkpoint -> (how to break a good one, words of the message).

@@ -4,15 +4,20 @@ Shapes: P prompt tokens, K image patches.
 """
 
 import json
+import re
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from models_nano import FAMILIES, IDS, VOCAB_SIZE, random_image, write_checkpoint
+from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 from transformers.processing_utils import ProcessorMixin
 
+from models.files import PROCESSOR_FILES
 from models.processor import Processor
 
 
@@ -124,6 +129,19 @@ def test_vision_placeholders_and_ids_without_a_token_are_banned_and_ends_are_not
     vision += [IDS["<|image_pad|>"], IDS["<|video_pad|>"]]
     spare = list(range(256 + len(IDS), VOCAB_SIZE))
     assert list(processor.banned_ids) == sorted(vision + spare)
+    assert not {*processor.end_ids} & {*processor.banned_ids}
+
+
+@pytest.mark.parametrize("end", [IDS["<|vision_end|>"], IDS["<|image_pad|>"], VOCAB_SIZE - 1])
+def test_an_end_is_never_banned_even_one_that_would_be(end, tmp_path):
+    """Its log-probability would be -inf, so no completion could end and no target be learned."""
+    directory = write_checkpoint(tmp_path / "nano")
+    usual = Processor.load(directory)
+    ends = [IDS["<|im_end|>"], end]
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    odd = Processor.load(directory)
+    assert odd.end_ids == tuple(ends)
+    assert {*odd.banned_ids} == {*usual.banned_ids} - {end}
 
 
 def test_the_real_vocabulary_has_279_spare_rows(nano_dirs):
@@ -148,9 +166,19 @@ def test_special_tokens_inside_a_completion_stay_visible(processor):
     assert processor.decode([end, end]) == "<|im_end|>"  # only one end ends a completion
 
 
-def test_a_placeholder_in_the_text_is_refused(processor):
-    with pytest.raises(ValueError, match="2 image placeholders for 1 images: remove the placeh"):
-        processor.encode("What is <|image_pad|>?", [random_image(56, 56)])
+@pytest.mark.parametrize("token", IDS)
+def test_a_special_token_in_the_text_is_refused(processor, token):
+    """It would not be asked about: it would end the turn, or stand for an image."""
+    with pytest.raises(ValueError, match=rf"holds {re.escape(token)}, which .* 'What is .*remove"):
+        processor.encode(f"What is {token}?", [random_image(56, 56)])
+    processor.encode("Is 1 <|2| or <| im_end |>?")  # only looks like one
+
+
+def test_a_template_that_writes_no_placeholders_is_refused(processor):
+    template = "{{ messages[0]['content'][-1]['text'] }}"
+    blind = replace(processor, chat_template=template)
+    with pytest.raises(ValueError, match="0 image placeholders for 1 images: give a chat templ"):
+        blind.encode("Why?", [random_image(56, 56)])
 
 
 def test_an_image_like_a_thread_is_refused(processor):
@@ -172,7 +200,28 @@ def test_min_and_max_pixels_of_the_checkpoint_are_kept(processor):
     assert grid.tolist() == [[1, 12, 12]]  # 168 x 168, the maximum of preprocessor_config.json
 
 
-def test_saving_copies_what_loading_reads(processor, tmp_path):
-    processor.save(tmp_path)
-    for name in ("tokenizer.json", "preprocessor_config.json", "generation_config.json"):
-        assert (tmp_path / name).read_bytes() == (processor.directory / name).read_bytes()
+def test_what_is_saved_is_what_was_loaded_whatever_became_of_it(tmp_path):
+    """A resumed run rotates away the checkpoint it began from, and must go on saving."""
+    start = write_checkpoint(tmp_path / "start", template_file="chat_template.json")
+    processor = Processor.load(start)
+    before = {
+        name: (start / name).read_bytes() for name in PROCESSOR_FILES if (start / name).exists()
+    }
+    assert len(before) == 5
+    shutil.rmtree(start)
+    (tmp_path / "saved").mkdir()
+    processor.save(tmp_path / "saved")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "saved").iterdir()} == before
+
+
+def test_a_blanked_prompt_shows_the_mean_colour_and_is_the_same_otherwise(processor):
+    prompt = processor.encode("Why?", [random_image(56, 84), random_image(56, 56)])
+    blank = prompt.blanked()
+    assert blank.pixel_values.shape == prompt.pixel_values.shape
+    assert not blank.pixel_values.any() and prompt.pixel_values.any()
+    for name in ("input_ids", "position_ids", "image_grid_thw"):
+        assert torch.equal(getattr(blank, name), getattr(prompt, name))
+    # an image of the processor's mean colour is blank, but for its rounding to whole levels
+    mean = tuple(round(255 * x) for x in processor.image_processor.image_mean)
+    grey = processor.encode("Why?", [Image.new("RGB", (84, 56), mean)])
+    assert grey.pixel_values.abs().max() < 0.5 / 255 / 0.26

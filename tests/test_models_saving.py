@@ -4,6 +4,7 @@ Shapes: P prompt tokens, V vocabulary.
 """
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -81,6 +82,14 @@ def test_a_master_copy_is_written_in_the_asked_dtype(policy, tmp_path):
     name = "model.language_model.layers.0.mlp.up_proj.weight"
     assert torch.equal(model.state_dict()[name], master[name].bfloat16())
     assert policy.dtype == torch.float32  # the policy itself is untouched
+
+
+def test_a_policy_whose_directory_is_gone_is_saved_whole(policy, tmp_path):
+    shutil.rmtree(tmp_path / "start")
+    save_policy(policy, tmp_path / "saved")
+    again = load_policy(tmp_path / "saved")
+    prompt = policy.processor.encode("Which plane?", [random_image(84, 112)])
+    assert torch.equal(logits(again.model, prompt), logits(policy.model, prompt))
 
 
 def test_a_bf16_policy_saves_and_reloads_bitwise(tmp_path):
