@@ -8,6 +8,8 @@ This file puts a run together: flags -> config -> data, rewards, policy -> grpo.
 algorithm is in grpo/step.py, the loop around it in grpo/trainer.py.
 """
 
+import json
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,7 +26,7 @@ from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.heldout import HeldOut
-from evaluation.scoring import encode_checked
+from evaluation.encoding import encode_checked
 from evaluation.tables import change_table, sample_completions
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.checks import GapAlarm
@@ -37,7 +39,14 @@ from grpo.provenance import check_unchanged, file_checksum, machine, model_check
 from grpo.rollout import PromptBatch
 from grpo.rollout_log import rollout_rows
 from grpo.run_directory import RunDirectory
-from grpo.settings import embedded_default, read_toml, resolve_config, resumed_config
+from grpo.settings import (
+    GRPO_ONLY,
+    embedded_default,
+    read_toml,
+    resolve_config,
+    resumed_config,
+    uses_embedded_default,
+)
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
@@ -45,7 +54,7 @@ from models.files import find_checkpoint
 from models.loading import load_policy
 from models.offload import offload_layers
 from models.policy import Policy
-from rewards.parsing import parse_completion
+from rewards.parsing import ParsedCompletion, parse_completion
 from rewards.registry import load_rewards
 
 
@@ -64,9 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     config_file, resume = given.pop("config", None), given.pop("resume", None)
     session = None
     try:
-        if resume and config_file:
+        if resume is None:
+            session = _fresh(given, config_file)
+        elif config_file is None:
+            session = _resumed(resume, given)
+        else:
             raise ValueError("--config cannot be given with --resume: run.json has the settings")
-        session = _resumed(resume, given) if resume else _fresh(given, config_file)
         train(session)
     except KeyboardInterrupt:
         print(f"\ninterrupted{_way_on(session)}", file=sys.stderr)
@@ -96,10 +108,12 @@ def _parser() -> FlagParser:
 
 def _fresh(given: Mapping[str, Any], config_file: str | None) -> Session:
     config = resolve_hardware(resolve_config(given, config_file))
-    if config.model == "tiny" and "model" not in given:
+    chosen = (read_toml(config_file)[0] if config_file is not None else {}) | given
+    if uses_embedded_default(chosen):
         shipped, _ = read_toml(embedded_default())
-        values = ", ".join(f"{name} {getattr(config, name)}" for name in shipped)
-        print(f"the embedded default, configs/phantoms.toml with your flags on top: {values}")
+        used = [name for name in shipped if config.method == "grpo" or name not in GRPO_ONLY]
+        values = ", ".join(f"{name} {getattr(config, name)}" for name in used)
+        print(f"the embedded default, configs/phantoms.toml with your settings on top: {values}")
     return Session(config, RunDirectory.choose(config.output_dir, config.model))
 
 
@@ -138,10 +152,21 @@ def train(session: Session) -> None:
     total_steps = config.total_steps(len(train_split.examples))
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = load_trainer_state(checkpoint, optimizer) if checkpoint else {"step": 0}
+    if state["step"] > total_steps:
+        raise ValueError(
+            f"--max-steps {total_steps} is less than the {state['step']} steps that are done: give"
+            " at least as many"
+        )
     heldout = None
     if eval_split:
         sample = spread_sample(eval_split.examples, config.eval_limit or None, config.seed)
-        heldout = HeldOut(sample, turns, config.mode, config.max_completion_tokens)
+        heldout = HeldOut(
+            sample,
+            turns,
+            config.mode,
+            config.max_completion_tokens,
+            batch_size=config.completions_per_step,
+        )
 
     session.trainer = Trainer(
         config=config,
@@ -157,7 +182,15 @@ def train(session: Session) -> None:
         alarm=GapAlarm(policy.dtype, state.get("first_gap_means")),
         start_step=state["step"],
     )
-    _write_run(session, stored, template, checksums, total_steps, given_step=state["step"])
+    skipped = {"train": len(train_split.bad_rows)}
+    skipped |= {"eval": len(eval_split.bad_rows)} if eval_split else {}
+    facts = {
+        "total_steps": total_steps,
+        "prompt_template": template,
+        "checksums": checksums,
+        "skipped_rows": skipped,
+    }
+    _write_run(session, stored, facts, state["step"])
     session.trainer.train()
     _print_outcome(session, heldout)
 
@@ -188,7 +221,7 @@ def _checksums(
         sums |= {f"eval data {name}": value for name, value in eval_split.checksums.items()}
     for name in config.rewards:
         if ".py:" in name:
-            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]))
+            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]).expanduser())
     sums["prompt template"] = text_checksum(template)
     sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
     return sums
@@ -204,19 +237,27 @@ def _method(
 
     def supervised(batch: PromptBatch, clock: StepClock) -> TakenStep:
         targets = [supervised_target(example) for example in batch.examples]
-        return TakenStep(sft_step(policy, optimizer, batch, targets, config, clock))
+        metrics = sft_step(policy, optimizer, batch, targets, config, clock)
+        return TakenStep(metrics, samples=len(targets))
 
     if config.method == "sft":
         return supervised
     reference = _load_reference(config) if config.beta > 0 else None
 
-    def choice_of(text: str, example: VQAExample) -> str | None:
-        return parse_completion(text, config.mode, example.options).choice
+    def parse(text: str, example: VQAExample) -> ParsedCompletion:
+        return parse_completion(text, config.mode, example.options)
 
     def grpo(batch: PromptBatch, clock: StepClock) -> TakenStep:
         result = train_step(policy, reference, optimizer, batch, reward_fns, config, clock)
-        rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choice_of)
-        return TakenStep(result.metrics, list(rows), result.rollout)
+        parsed = [
+            parse(text, example)
+            for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
+            for text in texts
+        ]
+        choices = [item.choice for item in parsed]
+        rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choices)
+        well_formed = sum(item.well_formed for item in parsed) / len(parsed)
+        return TakenStep(result.metrics, len(parsed), list(rows), result.rollout, well_formed)
 
     return grpo
 
@@ -237,37 +278,21 @@ def _card(config: GRPOConfig, template: str) -> dict[str, Any]:
 
 
 def _write_run(
-    session: Session,
-    stored: Mapping[str, Any] | None,
-    template: str,
-    checksums: Mapping[str, str],
-    total_steps: int,
-    given_step: int,
+    session: Session, stored: Mapping[str, Any] | None, facts: Mapping[str, Any], step: int
 ) -> None:
+    """Write run.json: of a fresh run, or of a resumed one with a note of what changed."""
     config, run = session.config, session.run
+    settings = json.loads(json.dumps(asdict(config)))  # tuples as run.json has them
+    resumed: list[dict[str, Any]] = []
     if stored is None:
         run.make()
-        description: dict[str, Any] = {"resumed": []}
     else:
-        run.cut_after(given_step)
-        changed = {
-            name: value
-            for name, value in asdict(config).items()
-            if stored["config"].get(name) != (list(value) if isinstance(value, tuple) else value)
-        }
-        note = {"from_step": given_step, "changed": changed}
-        description = {"resumed": [*stored["resumed"], note]}
-    run.write(
-        {
-            "config": asdict(config),
-            "total_steps": total_steps,
-            "prompt_template": template,
-            "seeds": {"order": config.seed, "sampling": config.seed, "eval_sample": config.seed},
-            "checksums": dict(checksums),
-            **machine(),
-            **description,
-        }
-    )
+        run.cut_after(step)
+        changed = {k: v for k, v in settings.items() if stored["config"].get(k) != v}
+        resumed = [*stored["resumed"], {"from_step": step, "changed": changed}]
+        print(f"resumed after step {step}; the learning rate follows {facts['total_steps']} steps")
+    seeds = dict.fromkeys(("order", "sampling", "eval_sample"), config.seed)
+    run.write({"config": settings, "seeds": seeds, **facts, **machine(), "resumed": resumed})
     print(f"run directory: {run.path}")
 
 
@@ -281,9 +306,11 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
         if heldout.predictions:
             print("\nfive of them:", sample_completions(heldout.predictions), sep="\n\n")
     print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")
-    data = " ".join(session.config.eval_json or session.config.train_json)
-    root = f" --image-root {session.config.image_root}" if session.config.image_root else ""
-    print(f"next: python evaluate.py --model {checkpoint} --json {data}{root}")
+    command = ["python", "evaluate.py", "--model", str(checkpoint), "--json"]
+    command += session.config.eval_json or session.config.train_json
+    if session.config.image_root:
+        command += ["--image-root", session.config.image_root]
+    print(f"next: {shlex.join(command)}")
 
 
 def _way_on(session: Session | None) -> str:
@@ -294,14 +321,14 @@ def _way_on(session: Session | None) -> str:
         newest_checkpoint(session.run.path)
     except ValueError:
         return ""
-    return f"\ngo on with: python train.py --resume {session.run.path}"
+    command = ["python", "train.py", "--resume", str(session.run.path)]
+    return f"\ngo on with: {shlex.join(command)}"
 
 
 def _out_of_memory(error: Exception, session: Session | None) -> str:
-    clock = session.trainer.clock if session and session.trainer else None
-    part = f"during {clock.running}" if clock else "while the models were loaded"
+    part = session.trainer.under_way if session and session.trainer else "loading"
     return (
-        f"the device is out of memory {part} ({str(error).splitlines()[0]}). Lower"
+        f"the device is out of memory, during {part} ({str(error).splitlines()[0]}). Lower"
         " --micro-batch-tokens, --prompts-per-step, --group-size or --image-size; keep"
         " --gradient-checkpointing on; --reference-device cpu; --freeze-vision"
     )

@@ -6,11 +6,12 @@
         trainer/state.json              step, position in the data order, alarms' memory
         trainer/rng.safetensors         torch's generator (sampling itself needs none)
 
-No pickle anywhere. A checkpoint is written beside its place and renamed into it, so that the newest
-directory is whole whatever interrupted the run.
+No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into its
+place, so that the newest directory is whole whatever interrupted the run.
 """
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -63,7 +64,8 @@ def save_checkpoint(
         save_file({"cpu": torch.get_rng_state()}, unfinished / "trainer" / "rng.safetensors")
         write_json(unfinished / "groupwise.json", {**card, "step": step})
         write_json(unfinished / "trainer" / "state.json", {**state, "step": step})
-        shutil.rmtree(place, ignore_errors=True)
+        _reach_the_disk(unfinished)
+        _remove(place)
         unfinished.replace(place)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -72,8 +74,25 @@ def save_checkpoint(
             f" some space, or lower --keep-checkpoints, and go on with --resume {run}"
         ) from error
     for old in whole_checkpoints(run)[:-keep]:
-        shutil.rmtree(old)
+        _remove(old)
     return place
+
+
+def _reach_the_disk(folder: Path) -> None:
+    """Wait until the files are on the disk: a power cut after the rename must find them there."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint that may be there; half removed, it is no longer called one."""
+    if checkpoint.exists():
+        leaving = checkpoint.with_name(f".{checkpoint.name}.removed")
+        shutil.rmtree(leaving, ignore_errors=True)
+        checkpoint.replace(leaving)
+        shutil.rmtree(leaving)
 
 
 def whole_checkpoints(run: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Where a step's time goes: laps that add up to the step."""
 
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -10,12 +11,19 @@ PARTS = ("data", "rollout", "reward", "reference", "update", "other")
 class StepClock:
     """Times one step. Every lap is named when it ends, so the laps leave no gap between them."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Start now. On CUDA each lap waits for the device, else time would be laid to others."""
-        self._device = device
+    def __init__(
+        self, device: torch.device, on_part: Callable[[str], None] = lambda _part: None
+    ) -> None:
+        """Start now. On CUDA each lap waits for the device, else time would be laid to others.
+
+        Args:
+            device: that the step computes on.
+            on_part: called with the name of each part that begins.
+        """
+        self._device, self._on_part = device, on_part
         self._laps = dict.fromkeys(PARTS, 0.0)
         self._started = self._last = time.perf_counter()
-        self.running = "data"  # the part under way, for the message of an out-of-memory error
+        on_part(PARTS[0])
 
     def lap(self, name: str) -> None:
         """Count the time since the last lap as ``name``."""
@@ -24,7 +32,7 @@ class StepClock:
         now = time.perf_counter()
         self._laps[name] += now - self._last
         self._last = now
-        self.running = PARTS[min(PARTS.index(name) + 1, len(PARTS) - 1)]
+        self._on_part(PARTS[min(PARTS.index(name) + 1, len(PARTS) - 1)])
 
     def metrics(self) -> dict[str, float]:
         """Return time/<part> and their sum time/step, seconds; what is left counts as other."""

@@ -22,6 +22,7 @@ class PolicyOptimizer:
     def __init__(self, policy: nn.Module, config: GRPOConfig, total_steps: int) -> None:
         """Take every parameter that requires a gradient; the others never move."""
         self._config, self._total_steps = config, total_steps
+        self.has_moved = False  # since `start_step`: until then all is as the last step left it
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
         self.masters = {n: _master(p) for n, p in self.weights.items()}
         matrices = [m for m in self.masters.values() if m.dim() >= 2]
@@ -47,6 +48,7 @@ class PolicyOptimizer:
 
     def start_step(self, step: int) -> None:
         """Set the learning rate of step ``step``, counted from 0."""
+        self.has_moved = False
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate_at(step, self._total_steps, self._config)
 
@@ -64,10 +66,11 @@ class PolicyOptimizer:
         if not torch.isfinite(norm):
             self.zero_grad()
             raise FloatingPointError(
-                f"the gradient's norm is {norm.item()}: no weight was changed. Lower"
-                " --learning-rate, try --dtype float32, or look at the step's rollouts for"
-                " log-probabilities that are not finite"
+                f"the gradient's norm is {norm.item()}: no weight was changed. A resumed run would"
+                " meet it again: start a new one from the last checkpoint (--model"
+                " RUN/checkpoints/..) with a lower --learning-rate or with --dtype float32"
             )
+        self.has_moved = True
         self.adamw.step()
         with torch.no_grad():
             for name, weight in self.weights.items():

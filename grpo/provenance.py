@@ -23,9 +23,10 @@ def machine() -> dict[str, Any]:
 
 
 def model_checksum(directory: Path) -> str:
-    """Return one SHA-256 over a checkpoint's config and weight files, names included."""
+    """Return one SHA-256 over a checkpoint's weights, tokenizer and settings, names included."""
     digest = hashlib.sha256()
-    for file in sorted([directory / "config.json", *directory.glob("*.safetensors")]):
+    kinds = {".json", ".safetensors", ".jinja", ".txt"}
+    for file in sorted(file for file in directory.iterdir() if file.suffix in kinds):
         digest.update(f"{file.name} {file_checksum(file)}\n".encode())
     return digest.hexdigest()
 

@@ -1,6 +1,6 @@
 """The rows of rollouts.jsonl: every completion with its question, rewards and advantage."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ def rollout_rows(
     result: StepResult,
     reward_names: Sequence[str],
     reward_weights: Sequence[float],
-    choice_of: Callable[[str, Any], str | None],
+    choices: Sequence[str | None],
 ) -> Iterator[dict[str, Any]]:
     """Yield one row per completion, prompt-major, without the step's number.
 
@@ -20,11 +20,11 @@ def rollout_rows(
         result: of a step over N prompts with G completions each.
         reward_names: R, in the order of ``result.rewards_per_fn``'s last axis.
         reward_weights: R.
-        choice_of: (completion, example) -> the letter it commits to, or None.
+        choices: N * G, the letter each completion commits to, or None.
     """
     rollout = result.rollout
     lengths = rollout.completion_mask.sum(dim=1).tolist()
-    totals = result.rewards_per_fn @ torch.tensor(reward_weights)  # (N, G)
+    totals = result.rewards_per_fn @ torch.tensor(reward_weights, dtype=torch.float64)  # (N, G)
     for row, text in enumerate(rollout.completions.texts):
         group, index = divmod(row, rollout.group_size)
         example = rollout.batch.examples[group]
@@ -39,7 +39,7 @@ def rollout_rows(
             "options": list(example.options),
             "answer": example.answer,
             "completion": text,
-            "choice": choice_of(text, example),
+            "choice": choices[row],
             "rewards": dict(zip(reward_names, rewards, strict=True)),
             "reward": totals[group, index].item(),
             "advantage": result.advantages[group, index].item(),

@@ -8,16 +8,21 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+# what --resume reads from run.json
+_RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
 
 
 class RunDirectory:
     """One run's folder: `choose` names a fresh one, `open` goes on in an old one."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_default: bool = False) -> None:
         """Name the folder; nothing is read or written yet."""
         self.path = path
+        self._is_default = is_default
 
     @classmethod
     def choose(cls, output_dir: str, model: str) -> "RunDirectory":
@@ -28,26 +33,27 @@ class RunDirectory:
         Raises:
             ValueError: the folder holds something, or is none.
         """
-        path = Path(output_dir) if output_dir else _fresh_path(model)
+        if not output_dir:
+            return cls(_default_path(model), is_default=True)
+        path = Path(output_dir)
         if path.exists() and not path.is_dir():
             raise ValueError(f"output directory {path} is a file: name another --output-dir")
-        if path.is_dir() and any(path.iterdir()):
-            has_run = (path / "run.json").is_file()
-            way = f", or go on in it with --resume {path}" if has_run else ""
-            raise ValueError(
-                f"output directory {path} {'holds another run' if has_run else 'is not empty'}:"
-                f" name another --output-dir{way}"
-            )
+        if path.is_dir():
+            _check_empty(path)
         return cls(path)
 
     def make(self) -> None:
-        """Make the folder.
+        """Make the folder, under the next free name where another run has taken a default one.
 
         Raises:
-            ValueError: it cannot be made.
+            ValueError: it cannot be made, or holds something by now.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            if self._is_default:
+                self.path = _make_fresh(self.path)
+            else:
+                self.path.mkdir(parents=True, exist_ok=True)
+                _check_empty(self.path)
         except OSError as error:
             raise ValueError(
                 f"output directory {self.path} cannot be made ({error}): choose another"
@@ -63,12 +69,16 @@ class RunDirectory:
         """
         file = Path(path) / "run.json"
         try:
-            return cls(Path(path)), json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            description = json.loads(file.read_text(encoding="utf-8"))
+            for name, kind in _RUN_KEYS.items():
+                if not isinstance(description[name], kind):
+                    raise ValueError(f"{name} is no {kind.__name__}")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"--resume {path}: {file} cannot be read ({error}): name the directory of a run,"
-                " the one with run.json and checkpoints/"
+                f"--resume {path}: {file} cannot be read ({type(error).__name__}: {error}): name"
+                " the directory of a run, the one with run.json and checkpoints/"
             ) from error
+        return cls(Path(path)), description
 
     def read(self) -> dict[str, Any] | None:
         """Return run.json, or None where the run has not begun."""
@@ -111,13 +121,31 @@ class RunDirectory:
                 file.unlink()
 
 
-def _fresh_path(model: str) -> Path:
+def _default_path(model: str) -> Path:
     name = re.sub(r"[^A-Za-z0-9.]+", "-", Path(model).name).strip("-") or "model"
-    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-    path, number = Path("runs") / stem, 2
-    while path.exists():
-        path, number = Path("runs") / f"{stem}-{number}", number + 1
-    return path
+    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
+
+
+def _make_fresh(path: Path) -> Path:
+    """Make and return the folder, or path-2, path-3, ..: runs started together never share one."""
+    for number in count(1):
+        place = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        try:
+            place.mkdir(parents=True)
+            return place
+        except FileExistsError:
+            continue
+    raise AssertionError("count() does not end")
+
+
+def _check_empty(path: Path) -> None:
+    if any(path.iterdir()):
+        has_run = (path / "run.json").is_file()
+        way = f", or go on in it with --resume {path}" if has_run else ""
+        raise ValueError(
+            f"output directory {path} {'holds another run' if has_run else 'is not empty'}: name"
+            f" another --output-dir{way}"
+        )
 
 
 def _step_of(line: str) -> float:

@@ -25,8 +25,10 @@ class TakenStep:
     """What a method hands back to the loop."""
 
     metrics: Metrics
+    samples: int  # completions, or supervised targets
     rollout_rows: list[dict[str, Any]] = field(default_factory=list)
     rollout: Rollout | None = None  # of a method that samples
+    well_formed: float | None = None  # share of its completions
 
 
 @dataclass
@@ -45,43 +47,54 @@ class Trainer:
     card: Mapping[str, Any]  # groupwise.json
     alarm: GapAlarm
     start_step: int = 0
-    clock: StepClock | None = None  # of the step under way
+    under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
+    _saved: int = field(init=False)  # steps done when the newest checkpoint was written
+
+    def __post_init__(self) -> None:
+        self._saved = self.start_step
 
     def train(self) -> None:
-        """Run from ``start_step`` to the last step; evaluate and save on the way and at the end."""
-        if self.start_step == 0:
+        """Run from ``start_step`` to the last step; evaluate and save on the way and at the end.
+
+        Whatever breaks it off, the steps that were done are saved first, unless the weights were
+        just being moved.
+        """
+        done = self.start_step
+        if done == 0:
             self._evaluate(0)
-        with tqdm(
-            total=self.total_steps, initial=self.start_step, unit="step", dynamic_ncols=True
-        ) as bar:
-            for step in range(self.start_step, self.total_steps):
-                metrics = self._one_step(step)
-                bar.set_postfix_str(bar_text(metrics), refresh=False)
-                bar.update()
-                done = step + 1
-                if self._is_due(self.config.eval_every, done):
-                    self._evaluate(done)
-                if self._is_due(self.config.save_every, done):
+        with tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar:
+            try:
+                while done < self.total_steps:
+                    metrics = self._one_step(done)
+                    done += 1
+                    self.optimizer.has_moved = False
+                    bar.set_postfix_str(bar_text(metrics), refresh=False)
+                    bar.update()
+                    if self._is_due(self.config.eval_every, done):
+                        self._evaluate(done)
+                    if self._is_due(self.config.save_every, done):
+                        self._save(done)
+            except (Exception, KeyboardInterrupt):
+                if done > self._saved and not self.optimizer.has_moved:
                     self._save(done)
+                raise
 
     def _one_step(self, step: int) -> Metrics:
-        self.clock = StepClock(self.policy.device)
+        clock = StepClock(self.policy.device, on_part=self._set_under_way)
         batch = self._next_batch(step)
-        self.clock.lap("data")
+        clock.lap("data")
         self.optimizer.start_step(step)
-        taken = self.take_step(batch, self.clock)
-        times = self.clock.metrics()
-        metrics = {
-            "step": step + 1,
-            **taken.metrics,
-            **_rates(taken.metrics, batch, times),
-            **times,
-        }
+        taken = self.take_step(batch, clock)
+        times = clock.metrics()
+        metrics = {"step": step + 1, **taken.metrics, **_rates(taken, times), **times}
         self.run.append_metrics(metrics)
         if taken.rollout is not None:
             self.run.append_rollouts({"step": step + 1, **row} for row in taken.rollout_rows)
-            self._look_for_trouble(step, metrics, taken.rollout)
+            self._look_for_trouble(step, metrics, taken)
         return metrics
+
+    def _set_under_way(self, part: str) -> None:
+        self.under_way = part
 
     def _next_batch(self, step: int) -> PromptBatch:
         size = self.config.prompts_per_step
@@ -90,11 +103,11 @@ class Trainer:
         prompts = tuple(self.encode(example) for example in examples)
         return PromptBatch(prompts, examples, positions, step)
 
-    def _look_for_trouble(self, step: int, metrics: Metrics, rollout: Rollout) -> None:
+    def _look_for_trouble(self, step: int, metrics: Metrics, taken: TakenStep) -> None:
         if step == 0:
-            for text in first_rollout_warnings(metrics, self.config):
+            for text in first_rollout_warnings(metrics, taken.well_formed, self.config):
                 warn(text)
-            for text in image_warnings(self.policy, rollout, self.config.temperature):
+            for text in image_warnings(self.policy, taken.rollout, self.config):
                 warn(text)
         text = self.alarm.look(metrics)
         if text is not None:
@@ -105,9 +118,12 @@ class Trainer:
 
     def _evaluate(self, done: int) -> None:
         if self.evaluate is not None:
+            self.under_way = "evaluation"
             self.run.write_evaluation(done, self.evaluate(self.policy, done))
 
     def _save(self, done: int) -> None:
+        self.under_way = "saving"
+        self._saved = done  # also when it fails: it would fail again
         save_checkpoint(
             self.run.path,
             done,
@@ -119,12 +135,10 @@ class Trainer:
         )
 
 
-def _rates(metrics: Metrics, batch: PromptBatch, times: Metrics) -> Metrics:
-    samples = metrics.pop("samples", len(batch.prompts))
-    return {
-        "samples_per_second": samples / times["time/step"],
-        "tokens_per_second": samples * metrics["completion_tokens"] / times["time/step"],
-    }
+def _rates(taken: TakenStep, times: Metrics) -> Metrics:
+    tokens = taken.samples * taken.metrics["completion_tokens"]
+    seconds = times["time/step"]
+    return {"samples_per_second": taken.samples / seconds, "tokens_per_second": tokens / seconds}
 
 
 def bar_text(metrics: Metrics) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from models_nano import write_checkpoint
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
@@ -132,9 +133,10 @@ print(sorted(p.name for p in (run / "checkpoints").iterdir()))
 
 
 @pytest.mark.parametrize("limit", [2_000, 50_000])  # in a JSON file; in the weights
-def test_a_full_disk_leaves_the_previous_checkpoint_whole(nano_policy, tmp_path, limit):
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, limit):
     # a limit on the size of files stands in for the disk: the same OSError from the same call
-    command = [sys.executable, "-c", FULL_DISK, nano_policy.path, tmp_path, str(limit)]
+    model = write_checkpoint(tmp_path / "nano")
+    command = [sys.executable, "-c", FULL_DISK, model, tmp_path, str(limit)]
     root = Path(__file__).resolve().parent.parent
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
     assert "OSError: checkpoint" in done.stdout

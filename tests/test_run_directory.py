@@ -21,6 +21,22 @@ def test_the_default_is_a_fresh_folder_every_time(tmp_path, monkeypatch):
     assert first.path.parent.name == "runs" and first.path.name.count("Qwen2-VL-2B") == 1
 
 
+def test_runs_that_start_together_never_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = [RunDirectory.choose("", "tiny") for _ in range(3)]
+    for run in chosen:
+        run.make()
+    assert len({run.path for run in chosen}) == 3
+
+
+def test_a_folder_that_was_filled_meanwhile_is_refused(tmp_path):
+    run = RunDirectory.choose(str(tmp_path / "out"), "m")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_text("")
+    with pytest.raises(ValueError, match="is not empty"):
+        run.make()
+
+
 def test_a_folder_with_another_run_is_refused(tmp_path):
     run = RunDirectory(tmp_path)
     run.write({"config": {}})
@@ -50,6 +66,9 @@ def test_choosing_makes_nothing(tmp_path):
 
 def test_resuming_needs_a_run(tmp_path):
     with pytest.raises(ValueError, match=r"--resume .* name the directory of a run"):
+        RunDirectory.open(str(tmp_path))
+    (tmp_path / "run.json").write_text('{"config": [], "checksums": {}}')
+    with pytest.raises(ValueError, match="config is no dict"):
         RunDirectory.open(str(tmp_path))
 
 

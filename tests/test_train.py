@@ -11,6 +11,8 @@ from models_nano import FAMILIES, random_image, write_checkpoint
 from safetensors.torch import load_file
 
 import train
+from grpo.optimizer import PolicyOptimizer
+from grpo.trainer import Trainer
 
 STEPS = 4
 TIMES = ("time/", "_per_second")
@@ -116,14 +118,25 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
     assert "{question}" in card["prompt_template"] and card["max_completion_tokens"] == 8
 
 
-@pytest.mark.parametrize("extra", [[], ["--shuffle-options", "--num-iterations", "2"]])
-def test_an_interrupted_run_goes_on_bitwise(arguments, extra, tmp_path, monkeypatch, capsys):
+class PowerCut(BaseException):
+    """What nothing can catch in time to save."""
+
+
+@pytest.mark.parametrize(
+    ("interruption", "saved", "extra"),
+    [
+        (PowerCut, 2, []),  # the checkpoint of step 2 is the newest
+        (PowerCut, 2, ["--shuffle-options", "--num-iterations", "2"]),
+        (KeyboardInterrupt, 3, []),  # what was done is saved first
+        (ValueError, 3, []),
+    ],
+)
+def test_an_interrupted_run_goes_on_bitwise(
+    arguments, interruption, saved, extra, tmp_path, monkeypatch, capsys
+):
     arguments += extra
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert run(*arguments, "--output-dir", whole) == 0
-
-    # the power goes off in step 4, after the checkpoint of step 2 and all of step 3
-    from grpo.trainer import Trainer
 
     real = Trainer._one_step
 
@@ -131,12 +144,16 @@ def test_an_interrupted_run_goes_on_bitwise(arguments, extra, tmp_path, monkeypa
         if step == 3:
             with (broken / "metrics.jsonl").open("a") as stream:
                 stream.write('{"step": 4, "rew')
-            raise KeyboardInterrupt
+            raise interruption("in step 4")
         return real(self, step)
 
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
-    assert run(*arguments, "--output-dir", broken) == 130
-    assert f"--resume {broken}" in capsys.readouterr().err
+    if interruption is PowerCut:
+        with pytest.raises(PowerCut):
+            run(*arguments, "--output-dir", broken)
+    else:
+        assert run(*arguments, "--output-dir", broken) in (2, 130)
+        assert f"--resume {broken}" in capsys.readouterr().err
     assert len((broken / "metrics.jsonl").read_text().splitlines()) == 4
     monkeypatch.undo()
     assert run("--resume", broken) == 0
@@ -153,7 +170,60 @@ def test_an_interrupted_run_goes_on_bitwise(arguments, extra, tmp_path, monkeypa
         )
         assert mine == other
     note = json.loads((broken / "run.json").read_text())["resumed"]
-    assert note == [{"from_step": 2, "changed": {}}]
+    assert note == [{"from_step": saved, "changed": {}}]
+
+
+def test_weights_that_were_being_moved_are_not_saved(arguments, tmp_path, monkeypatch):
+    real = PolicyOptimizer.step
+
+    def interrupted(self, max_grad_norm):
+        norm = real(self, max_grad_norm)
+        if self.learning_rate < 0.5e-3:  # the fourth of four steps of a linear fall from 1e-3
+            raise KeyboardInterrupt
+        return norm
+
+    monkeypatch.setattr(PolicyOptimizer, "step", interrupted)
+    assert run(*arguments, "--output-dir", tmp_path / "run") == 130
+    names = [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()]
+    assert names == ["step-000002"]
+
+
+def test_a_resumed_run_can_save_and_rotate_for_ever(arguments, tmp_path):
+    # the checkpoint it came from is long removed when the last ones are written
+    out = tmp_path / "run"
+    flags = ("--save-every", "1", "--keep-checkpoints", "1")
+    assert run(*arguments, *flags, "--max-steps", "1", "--output-dir", out) == 0
+    assert run("--resume", out, "--max-steps", "4") == 0
+    assert run("--resume", out, "--max-steps", "5") == 0
+    (last,) = (out / "checkpoints").iterdir()
+    assert (last / "tokenizer.json").is_file() and (last / "preprocessor_config.json").is_file()
+
+
+def test_a_resumed_run_cannot_be_shorter_than_it_is(arguments, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert run(*arguments, "--max-steps", "2", "--output-dir", out) == 0
+    capsys.readouterr()
+    message = error_of(capsys, "--resume", out, "--max-steps", "1")
+    assert "--max-steps 1 is less than the 2 steps that are done" in message
+
+
+def test_a_damaged_run_json_is_named(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    assert "run.json cannot be read (KeyError: 'config')" in error_of(capsys, "--resume", tmp_path)
+
+
+def test_an_empty_resume_or_config_is_no_fresh_run(capsys):
+    assert "--resume" in error_of(capsys, "--resume", "")
+    assert "config" in error_of(capsys, "--config", "")
+
+
+def test_rates_count_completions_and_their_tokens(arguments, tmp_path):
+    out = tmp_path / "run"
+    assert run(*arguments, "--max-steps", "1", "--output-dir", out) == 0
+    (row,) = lines(out / "metrics.jsonl")
+    tokens = sum(item["completion_tokens"] for item in lines(out / "rollouts.jsonl"))
+    assert row["samples_per_second"] * row["time/step"] == pytest.approx(6)
+    assert row["tokens_per_second"] * row["time/step"] == pytest.approx(tokens)
 
 
 def test_a_finished_run_can_be_lengthened_and_the_change_is_noted(arguments, tmp_path, capsys):
