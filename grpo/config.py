@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from grpo.advantages import AdvantageScale
+from grpo.loss import LossNormalization
 
 Method = Literal["grpo", "sft"]
-LossNormalization = Literal["sequence", "token", "constant"]
 LRSchedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 ModeName = Literal["think", "no_think", "think_after"]
@@ -113,7 +113,9 @@ class GRPOConfig:
         None, "recompute activations in the backward pass; default: on cuda only"
     )
     reference_device: str = setting(
-        "auto", "cpu: keep the frozen reference there, layers copied over as they are needed"
+        "auto",
+        "cpu: keep the frozen reference there, layers copied over as they are needed;"
+        " auto: on the run's device",
     )
 
     # Evaluating and saving.
@@ -167,8 +169,11 @@ _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
 def _problems(config: GRPOConfig) -> Iterator[str]:
     for item in fields(config):
         value = getattr(config, item.name)
-        if isinstance(value, float) and not math.isfinite(value):
-            yield f"{item.name}={value} must be a finite number"
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                yield f"{item.name}={number} must be a finite number"
+    if config.seed >= 2**63:
+        yield f"seed={config.seed} is too large: use one below 2^63"
     for name, choices in CHOICES.items():
         if getattr(config, name) not in choices:
             yield f"{name}={getattr(config, name)!r} is unknown: use one of {', '.join(choices)}"

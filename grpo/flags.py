@@ -9,7 +9,13 @@ from grpo.config import CHOICES, HEADINGS, GRPOConfig
 
 
 class FlagParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one message on one line, with exit status 2."""
+    """An argument parser whose errors are one message on one line, with exit status 2.
+
+    Flags are not abbreviated: --lr would quietly mean --lr-schedule.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> Any:
         """End with the message; the full usage would bury it."""

@@ -13,21 +13,32 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     """Return the config with device, dtype, reference device and checkpointing made definite.
 
     Raises:
-        ValueError: no such device here.
+        ValueError: no such device here, or a reference on a second GPU.
     """
-    device = check_device(_best_device() if config.device == "auto" else config.device)
+    device = _definite(check_device(_best_device() if config.device == "auto" else config.device))
     on_cuda = device.type == "cuda"
     dtype = config.dtype if config.dtype != "auto" else "bfloat16" if on_cuda else "float32"
-    reference = config.reference_device
-    reference = str(device) if reference == "auto" else str(check_device(reference))
+    reference = device
+    if config.reference_device != "auto":
+        reference = _definite(check_device(config.reference_device))
+    if reference not in (device, torch.device("cpu")):
+        raise ValueError(
+            f"reference_device={config.reference_device} is neither the run's device, {device}, nor"
+            " cpu: use one of these"
+        )
     checkpointing = config.gradient_checkpointing
     return replace(
         config,
         device=str(device),
         dtype=dtype,
-        reference_device=reference,
+        reference_device=str(reference),
         gradient_checkpointing=on_cuda if checkpointing is None else checkpointing,
     )
+
+
+def _definite(device: torch.device) -> torch.device:
+    """Return "cuda" as "cuda:0", so that equal devices have equal names."""
+    return torch.device("cuda", 0) if device == torch.device("cuda") else device
 
 
 def _best_device() -> str:

@@ -45,20 +45,45 @@ def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOCon
         ValueError: an unknown key or a value of the wrong type in a file, a model without data or
             the reverse, a flag that the method does not use, or whatever GRPOConfig refuses.
     """
-    from_file, sft_table = read_toml(config_file) if config_file else ({}, {})
-    method = given.get("method", from_file.get("method", "grpo"))
-    if method == "sft":
-        from_file |= sft_table
-    chosen = from_file | dict(given)
-    _refuse_grpo_flags(chosen, method)
+    given = typed(given, "flags")
+    method = given.get("method")
+    if method is None:
+        method = read_toml(config_file)[0].get("method", "grpo") if config_file else "grpo"
+    from_file = _file_settings(config_file, method) if config_file else {}
+    chosen = _override(from_file, given)
+    _refuse_grpo_flags(given, method)
     _refuse_half_a_run(chosen)
     settings = dict(SFT_DEFAULTS) if method == "sft" else {}
-    if "model" not in chosen:
-        shipped, shipped_sft = read_toml(embedded_default())
-        settings |= {name: shipped[name] for name in shipped if not _unused(name, method)}
-        settings |= shipped_sft if method == "sft" else {}
-    settings |= chosen
-    return GRPOConfig(**settings)
+    if uses_embedded_default(chosen):
+        settings |= _file_settings(embedded_default(), method)
+    return GRPOConfig(**_override(settings, chosen))
+
+
+def uses_embedded_default(chosen: Mapping[str, Any]) -> bool:
+    """Return whether configs/phantoms.toml is loaded under these settings: none names a model."""
+    return "model" not in chosen
+
+
+def _file_settings(path: str | Path, method: str) -> Settings:
+    """Return a TOML file's settings for a method; a file may serve both."""
+    settings, sft_table = read_toml(path)
+    if method == "sft":
+        settings = {name: settings[name] for name in settings if not _unused(name, method)}
+        settings |= sft_table
+    return settings
+
+
+def _override(lower: Settings, higher: Settings) -> Settings:
+    """Return both; a length of the run given above replaces the other way to give it below."""
+    settings = lower | higher
+    if "epochs" in higher and "max_steps" not in higher:
+        settings["max_steps"] = 0
+    if "epochs" in higher and higher.get("max_steps"):
+        raise ValueError(
+            f"epochs={higher['epochs']} and max_steps={higher['max_steps']} both say how long the"
+            " run is: give one of them"
+        )
+    return settings
 
 
 def embedded_default() -> Path:
@@ -162,4 +187,6 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
         )
     known = {item.name for item in fields(GRPOConfig)}
     settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
-    return GRPOConfig(**(settings | dict(given)))
+    if "device" in given:  # what was resolved for the old device is resolved anew for this one
+        settings |= {"reference_device": "auto", "gradient_checkpointing": None}
+    return GRPOConfig(**(settings | typed(given, "flags")))

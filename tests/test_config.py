@@ -5,6 +5,7 @@ import pytest
 from grpo.config import CHOICES, HEADINGS, GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.settings import embedded_default, read_toml, resolve_config, resumed_config
+from rewards.modes import MODES
 
 
 def given(*arguments: str) -> dict:
@@ -22,6 +23,8 @@ def given(*arguments: str) -> dict:
         ({"method": "ppo"}, "method='ppo' is unknown: use one of grpo, sft"),
         ({"beta": -0.1}, "beta=-0.1 must not be negative"),
         ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"seed": 2**64}, "is too large: use one below 2"),
+        ({"reward_weights": (float("nan"), 1.0)}, "reward_weights=nan must be a finite number"),
         ({"top_p": 0.0}, r"top_p=0.0 must lie in \(0, 1\]"),
         ({"epsilon_low": 0.3}, "need 0 < epsilon_low <= epsilon_high"),
         ({"epsilon_low": 1.0, "epsilon_high": 1.0}, "epsilon_low < 1"),
@@ -159,6 +162,45 @@ def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():
     assert (config.group_size, config.max_steps, config.train_json) == (6, 20, ("t",))
     with pytest.raises(ValueError, match="--learning-rate, --seed cannot change when a run is"):
         resumed_config(stored, {"learning_rate": 1e-3, "seed": 4, "max_steps": 3})
+
+
+def test_a_length_given_above_replaces_the_other_one_below(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("max_steps = 5\n")
+    config = resolve_config({"epochs": 2.0}, str(file))
+    assert (config.epochs, config.max_steps) == (2.0, 0)
+    assert resolve_config({"epochs": 2.0}, None).max_steps == 0  # over the embedded default's
+    with pytest.raises(ValueError, match="both say how long the run is: give one of them"):
+        resolve_config({"epochs": 2.0, "max_steps": 3}, None)
+
+
+def test_one_config_file_serves_both_methods():
+    file = str(embedded_default())
+    config = resolve_config({"method": "sft", "model": "m", "train_json": ["t"]}, file)
+    assert (config.mode, config.method) == ("no_think", "sft")
+    assert config.learning_rate == read_toml(file)[1]["learning_rate"]
+
+
+def test_lists_become_tuples_so_that_frozen_means_frozen():
+    config = resolve_config(given("--model", "m", "--train-json", "a", "b"), None)
+    assert config.train_json == ("a", "b")
+
+
+def test_the_modes_are_those_of_the_rewards():
+    assert CHOICES["mode"] == tuple(MODES)
+
+
+def test_flags_are_not_abbreviated(capsys):
+    with pytest.raises(SystemExit):
+        given("--lr", "1e-3")
+    assert "--lr" in capsys.readouterr().err
+
+
+def test_on_another_device_what_the_old_one_resolved_is_resolved_anew():
+    stored = {"device": "cuda:0", "reference_device": "cuda:0", "gradient_checkpointing": True}
+    config = resumed_config(stored | {"dtype": "bfloat16"}, {"device": "cpu"})
+    assert (config.reference_device, config.gradient_checkpointing) == ("auto", None)
+    assert config.dtype == "bfloat16"  # it changes what is learned
 
 
 def test_the_steps_of_an_epoch_are_rounded_up_and_max_steps_overrides():
