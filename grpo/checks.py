@@ -13,7 +13,7 @@ import torch
 
 from grpo.config import GRPOConfig
 from grpo.forward import completion_logprobs
-from grpo.rollout import CompletionBatch, Rollout
+from grpo.rollout import CompletionBatch, Rollout, micro_batches
 from models.policy import Policy
 
 GAP_MAX_FLOAT32 = 1e-3  # nat; decode and update differ by rounding alone, about 1e-6
@@ -23,17 +23,23 @@ FIRST_STEPS = 5
 
 
 def first_rollout_warnings(
-    metrics: Mapping[str, float | None], config: GRPOConfig
+    metrics: Mapping[str, float | None], well_formed: float | None, config: GRPOConfig
 ) -> Iterator[str]:
-    """Yield what is wrong with the first step's completions."""
+    """Yield what is wrong with the first step's completions.
+
+    Args:
+        metrics: the step's.
+        well_formed: share of completions with the mode's tags, whether that is rewarded or not.
+        config: the run's.
+    """
     if metrics["unique_completions"] * config.group_size < 1.5:
         yield (
             "the completions of a group are nearly all the same, so there is nothing to compare:"
             " raise --temperature, and check that --top-k and --top-p are off"
         )
-    if metrics.get("reward/format") == 0:
+    if well_formed == 0:
         yield (
-            "no completion has the tags that the mode asks for (reward/format is 0): start from a"
+            "no completion has the tags that the mode asks for and one letter: start from a"
             " model that knows them (a short --method sft run, an Instruct model), or choose"
             " another --mode"
         )
@@ -50,19 +56,16 @@ def first_rollout_warnings(
         )
 
 
-def image_warnings(policy: Policy, rollout: Rollout, temperature: float) -> Iterator[str]:
+def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iterator[str]:
     """Yield what shows that the image has no part in the sampled tokens' log-probabilities.
 
     Looks at the first group that has an image: the gradient of the sum of its log-probabilities
     with respect to the image's features, and their change when the pixels are blanked. Not at the
     loss: at the first step its KL has no gradient, and a group without spread has none at all.
     """
-    size = rollout.group_size
-    for group, prompt in enumerate(rollout.batch.prompts):
-        if len(prompt.image_grid_thw):
-            part = rollout.select(range(group * size, (group + 1) * size))
-            break
-    else:
+    temperature = config.temperature
+    part = _rows_with_an_image(rollout, config.micro_batch_tokens)
+    if part is None:
         return
     if not _image_gradient(policy, part, temperature):
         yield (
@@ -81,12 +84,17 @@ def image_warnings(policy: Policy, rollout: Rollout, temperature: float) -> Iter
 
 
 def blanked(part: CompletionBatch) -> CompletionBatch:
-    """Return the same with every pixel at the processor's mean colour, 0 after normalisation."""
-    prompts = tuple(
-        replace(prompt, pixel_values=torch.zeros_like(prompt.pixel_values))
-        for prompt in part.prompts
-    )
-    return replace(part, prompts=prompts)
+    """Return the same completions to the same prompts with nothing to see."""
+    return replace(part, prompts=tuple(prompt.blanked() for prompt in part.prompts))
+
+
+def _rows_with_an_image(rollout: Rollout, token_budget: int) -> CompletionBatch | None:
+    """Return completions of the first prompt with an image, as many as one forward may hold."""
+    for rows in micro_batches(rollout, token_budget):
+        for group in sorted({row // rollout.group_size for row in rows}):
+            if len(rollout.batch.prompts[group].image_grid_thw):
+                return rollout.select([r for r in rows if r // rollout.group_size == group])
+    return None
 
 
 def _image_gradient(policy: Policy, part: CompletionBatch, temperature: float) -> bool:

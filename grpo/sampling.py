@@ -21,7 +21,7 @@ from models.prompt import EncodedPrompt
 # then costs less than computing rows nobody reads.
 ENDED_SHARE = 0.25
 
-# (logits (R, V), rows (R,), token position) -> ids (R,)
+# (log-probabilities (R, V), rows (R,), token position) -> ids (R,)
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 
 
@@ -46,7 +46,7 @@ def generate(
     temperature: float,
     choose: Choose,
 ) -> Completions:
-    """Return one completion per row, its tokens chosen by ``choose`` from the scaled logits."""
+    """Return one completion per row, its tokens chosen by ``choose`` from the log-probabilities."""
     with torch.no_grad():
         return _generate(
             policy, prompts, rows_per_prompt, max_completion_tokens, temperature, choose
@@ -63,15 +63,15 @@ def generate_greedy(
         [1] * len(prompts),
         max_completion_tokens=max_completion_tokens,
         temperature=1.0,
-        choose=lambda logits, _rows, _position: logits.argmax(dim=1),
+        choose=lambda logprobs, _rows, _position: logprobs.argmax(dim=1),
     )
 
 
 def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
     """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
 
-    def choose(logits: Tensor, rows: Tensor, position: int) -> Tensor:
-        probabilities = keep_likeliest(logits.softmax(dim=1), top_k=top_k, top_p=top_p)  # (R, V)
+    def choose(logprobs: Tensor, rows: Tensor, position: int) -> Tensor:
+        probabilities = keep_likeliest(logprobs.exp(), top_k=top_k, top_p=top_p)  # (R, V)
         return sample_ids(probabilities, uniforms[rows, position])
 
     return choose
@@ -129,18 +129,16 @@ def _generate(
     live = torch.ones(num_rows, dtype=torch.bool, device=device)  # (R,)
     state, hidden = policy.prefill(prompts, rows_per_prompt, limit)
     for position in range(limit):
-        logits = output_logits(hidden, policy.output_weight) / temperature  # (R, V)
-        logits[:, banned_ids] = float("-inf")
-        chosen = choose(logits, rows, position)  # (R,)
-        chosen_logprobs, chosen_entropies = _score(logits, chosen)
-        written = rows[live]
-        ids[written, position] = chosen[live]
-        mask[written, position] = True
-        logprobs[written, position] = chosen_logprobs[live]
-        entropies[written, position] = chosen_entropies[live]
+        logits = output_logits(hidden, policy.output_weight).div_(temperature)  # (R, V)
+        scored = logits.index_fill_(1, banned_ids, float("-inf")).log_softmax(dim=1)
+        chosen = choose(scored, rows, position)  # (R,)
+        ids[rows, position] = torch.where(live, chosen, policy.processor.pad_id)
+        mask[rows, position] = live
+        logprobs[rows, position] = scored.gather(1, chosen[:, None])[:, 0] * live
+        entropies[rows, position] = _entropy(scored) * live
 
         live = live & ~torch.isin(chosen, end_ids)
-        num_live = int(live.sum())
+        num_live = int(live.sum())  # the step's only wait for the device
         if num_live == 0 or position == limit - 1:
             break
         if num_live <= (1 - ENDED_SHARE) * len(rows):
@@ -167,11 +165,9 @@ def _has_end(ids: Tensor, mask: Tensor, end_ids: Sequence[int]) -> Tensor:
     return torch.isin(last, torch.tensor(end_ids))
 
 
-def _score(logits: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities (R,) of the chosen ids and the entropies (R,), nats."""
-    logprobs = logits.log_softmax(dim=1)  # (R, V)
-    surprise = logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)  # 0 if banned
-    return logprobs.gather(1, chosen[:, None])[:, 0], -surprise.sum(dim=1)
+def _entropy(logprobs: Tensor) -> Tensor:
+    """Return (R,), nats; an id of probability 0 adds 0, not 0 * inf."""
+    return -(logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(dim=1)
 
 
 def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:

@@ -57,7 +57,8 @@ def train_step(
 
     # 2. Score text against the answer key; rewards never see tensors.
     rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
-    rewards = rewards_per_fn @ torch.tensor(config.weights_of_rewards)  # (N, G)
+    weights = torch.tensor(config.weights_of_rewards, dtype=torch.float64)  # (R,)
+    rewards = rewards_per_fn @ weights  # (N, G)
 
     # 3. Compare siblings. A group whose rewards agree gets zeros and teaches nothing.
     advantages = group_advantages(rewards, scale=config.advantage_scale)  # (N, G)
@@ -121,9 +122,9 @@ def train_step(
 
 
 def score_completions(reward_fns: Mapping[str, RewardFn], rollout: Rollout) -> Tensor:
-    """Return (N, G, R): every completion of every group under every reward function."""
+    """Return (N, G, R) float64: every completion of every group under every reward function."""
     scores = [
         [[fn(text, example) for fn in reward_fns.values()] for text in texts]
         for texts, example in zip(rollout.texts, rollout.batch.examples, strict=True)
     ]
-    return torch.tensor(scores, dtype=torch.float32)
+    return torch.tensor(scores, dtype=torch.float64)

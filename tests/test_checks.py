@@ -10,7 +10,7 @@ from grpo.forward import completion_logprobs
 from grpo.rollout import PromptBatch, sample_rollout
 
 CONFIG = GRPOConfig(group_size=4, max_completion_tokens=5)
-HEALTHY = {"unique_completions": 0.9, "reward/format": 0.3, "truncated": 0.1}
+HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
 
 
 def gap(mean: float, largest: float) -> dict:
@@ -18,26 +18,22 @@ def gap(mean: float, largest: float) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("metrics", "settings", "words"),
+    ("metrics", "well_formed", "settings", "words"),
     [
-        ({}, {}, []),
-        ({"unique_completions": 0.25}, {}, ["nearly all the same", "raise --temperature"]),
-        ({"reward/format": 0.0}, {}, ["no completion has the tags", "--method sft"]),
-        ({"truncated": 0.8}, {}, ["80% of the completions", "raise --max-completion-tokens"]),
-        ({}, {"top_k": 5}, ["top-k or top-p is on"]),
-        ({}, {"top_p": 0.9}, ["top-k or top-p is on"]),
+        ({}, 0.3, {}, []),
+        ({}, None, {}, []),
+        ({"unique_completions": 0.25}, 1, {}, ["nearly all the same", "raise --temperature"]),
+        ({}, 0.0, {}, ["no completion has the tags", "--method sft"]),
+        ({"truncated": 0.8}, 1, {}, ["80% of the completions", "raise --max-completion-tokens"]),
+        ({}, 1, {"top_k": 5}, ["top-k or top-p is on"]),
+        ({}, 1, {"top_p": 0.9}, ["top-k or top-p is on"]),
     ],
 )
-def test_the_first_rollout_is_looked_at(metrics, settings, words):
+def test_the_first_rollout_is_looked_at(metrics, well_formed, settings, words):
     config = GRPOConfig(group_size=4, **settings)
-    texts = list(first_rollout_warnings(HEALTHY | metrics, config))
+    texts = list(first_rollout_warnings(HEALTHY | metrics, well_formed, config))
     assert len(texts) == bool(words)
     assert all(word in texts[0] for word in words)
-
-
-def test_a_run_without_the_format_reward_is_not_told_about_it():
-    metrics = {"unique_completions": 0.9, "truncated": 0.1}
-    assert not list(first_rollout_warnings(metrics, CONFIG))
 
 
 @pytest.fixture
@@ -51,13 +47,13 @@ def rollout(nano_policy):
 
 
 def test_a_policy_that_sees_its_image_is_left_in_peace(nano_policy, rollout):
-    assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+    assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
 
 
 def test_it_also_holds_with_a_frozen_vision_tower_and_leaves_no_gradient(nano_policy, rollout):
     nano_policy.visual.requires_grad_(False)
     try:
-        assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+        assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
     finally:
         nano_policy.visual.requires_grad_(True)
     assert all(parameter.grad is None for parameter in nano_policy.parameters())
@@ -69,7 +65,7 @@ def test_a_dead_vision_tower_is_noticed(nano_policy, rollout):
     with torch.no_grad():
         output.weight.zero_()
     try:
-        texts = list(image_warnings(nano_policy, rollout, 1.0))
+        texts = list(image_warnings(nano_policy, rollout, CONFIG))
     finally:
         with torch.no_grad():
             output.weight.copy_(weight)
@@ -93,7 +89,7 @@ class Disconnected:
 
 
 def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):
-    texts = list(image_warnings(Disconnected(nano_policy), rollout, 1.0))
+    texts = list(image_warnings(Disconnected(nano_policy), rollout, CONFIG))
     assert len(texts) == 2
     assert "get no gradient from the sampled tokens" in texts[0]
 
@@ -101,7 +97,7 @@ def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):
 def test_without_images_there_is_nothing_to_see(nano_policy):
     batch = PromptBatch((nano_policy.processor.encode("Hello."),), ("a",), (0,), 0)
     rollout = sample_rollout(nano_policy, batch, CONFIG)
-    assert list(image_warnings(nano_policy, rollout, 1.0)) == []
+    assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
 
 
 def test_blanking_keeps_everything_but_the_pixels(nano_policy, rollout):

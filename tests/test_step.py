@@ -184,7 +184,7 @@ def test_each_completion_is_scored_with_its_own_example_and_weighted(nano_policy
             scores = result.rewards_per_fn[group, index].tolist()
             example = batch.examples[group]
             assert scores == pytest.approx([vowels(text, example), short(text, example)])
-    totals = result.rewards_per_fn @ torch.tensor([1.0, 0.5])
+    totals = result.rewards_per_fn @ torch.tensor([1.0, 0.5], dtype=torch.float64)
     assert result.metrics["reward"] == pytest.approx(totals.mean().item())
     assert result.metrics["reward/short"] == pytest.approx(
         result.rewards_per_fn[..., 1].mean().item()
