@@ -14,12 +14,9 @@ import platform
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -53,8 +50,7 @@ class BlankImages:
 
     def encode(self, text: str, images: Any) -> Any:
         """Return the prompt with the same number of visual tokens and nothing to see."""
-        prompt = self._processor.encode(text, images)
-        return replace(prompt, pixel_values=torch.zeros_like(prompt.pixel_values))
+        return self._processor.encode(text, images).blanked()
 
 
 def main() -> None:
