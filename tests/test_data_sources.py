@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from data.examples import MODALITIES
+from data.phantoms.drawing import MACHINES
 from data.sources import load_split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,6 +83,20 @@ def test_phantoms_need_no_image_root_and_the_flag_decides_their_part():
     assert {*one_slice.checksums.values()}.isdisjoint(held_out.checksums.values())
     again = load_split(["phantoms"], part="eval", image_root=None)
     assert again == held_out
+
+
+@pytest.mark.parametrize("part", ["train", "eval"])
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_a_change_of_the_drawing_code_changes_the_checksum(monkeypatch, modality, part):
+    before = load_split(["phantoms"], part=part, image_root=None).checksums
+    draw_anatomy, palette, finish = MACHINES[modality]
+
+    def finish_brighter(canvas, rng):
+        finish(canvas, rng)
+        canvas += 0.01
+
+    monkeypatch.setitem(MACHINES, modality, (draw_anatomy, palette, finish_brighter))
+    assert load_split(["phantoms"], part=part, image_root=None).checksums != before
 
 
 @pytest.mark.parametrize(
