@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
-from textwrap import indent, wrap
+from textwrap import indent
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.predictions import Prediction
 from evaluation.scoring import score
+from evaluation.tables import wrapped
 from models.policy import Policy
 
 _BAR_WIDTH = 30
 _OPTION_WIDTH = 44
-_TEXT_WIDTH = 96
 
 
 def ask(
@@ -32,8 +32,8 @@ def ask(
     nothing.
 
     Raises:
-        ValueError: fewer than two options or more than there are letters, an empty question, an
-            image that cannot be read.
+        ValueError: fewer than two options or more than there are letters, an empty question, a
+            special token in the text, an image that cannot be read.
     """
     if not 2 <= len(options) <= len(ascii_uppercase):
         raise ValueError(
@@ -60,10 +60,10 @@ def ask(
 
 def answer_text(prediction: Prediction, *, bar: str = "█") -> str:
     """Return the answer as a person would read it: question, letters with bars, completion."""
-    lines = [*wrap(f"{', '.join(prediction.images)}: {prediction.question}", _TEXT_WIDTH), ""]
+    lines = [*wrapped(f"{', '.join(prediction.images)}: {prediction.question}"), ""]
     lines += [*_letter_lines(prediction, bar), ""]
     completion = prediction.completion.strip() or "(nothing)"
-    lines += ["the model wrote:", indent("\n".join(_wrapped(completion)), "  ")]
+    lines += ["the model wrote:", indent("\n".join(wrapped(completion)), "  ")]
     if prediction.truncated:
         lines.append("  (cut off: raise --max-completion-tokens)")
     return "\n".join([*lines, "", f"choice: {_choice(prediction)}"])
@@ -99,7 +99,3 @@ def _choice(prediction: Prediction) -> str:
     if prediction.choice is None:
         return f"{text} (as a forgiving reader would take it; it commits to no letter)"
     return text if prediction.well_formed else f"{text} (not well-formed: scored as wrong)"
-
-
-def _wrapped(text: str) -> list[str]:
-    return [line for part in text.splitlines() for line in wrap(part, _TEXT_WIDTH) or [""]]

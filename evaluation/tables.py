@@ -13,10 +13,11 @@ from evaluation.predictions import Prediction
 _NAME_WIDTH = 28  # "Other Biological Attributes" and its indent of one
 _TEXT_WIDTH = 96
 
-# (heading, width), right-aligned behind the slice's name
+# (heading, width), right-aligned behind the slice's name; a heading too long for its width is
+# broken over lines
 _SUMMARY_COLUMNS = (
-    *(("n", 7), ("accuracy", 10), ("95 % range", 13), ("chance", 8)),
-    *(("well-formed", 13), ("lenient", 9), ("truncated", 11)),
+    *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("lenient", 8)),
+    *(("well-formed", 8), ("parse failures", 9), ("truncated", 10)),
 )
 _CHANGE_COLUMNS = (
     *(("n", 7), ("before", 9), ("after", 9), ("change", 9), ("95 % range after", 18)),
@@ -27,7 +28,7 @@ _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 
 def summary_table(summary: Mapping[str, Any]) -> str:
     """Return the table of one evaluation: overall, per modality, per question type."""
-    lines = [_row("", [heading for heading, _ in _SUMMARY_COLUMNS], _SUMMARY_COLUMNS)]
+    lines = _heading_lines(_SUMMARY_COLUMNS)
     for name, entry in _slices(summary):
         cells = [] if entry is None else _summary_cells(entry)
         lines.append(_row(name, cells, _SUMMARY_COLUMNS))
@@ -38,7 +39,11 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     ]
     if means:
         lines += ["", "mean of the slices' accuracies: " + ", ".join(means)]
-    lines += ["", "per cent; accuracy is strict: a completion of wrong form counts as wrong"]
+    lines += [
+        "",
+        "per cent; accuracy is strict: a completion of wrong form counts as wrong; lenient is the",
+        "accuracy of a forgiving reader; a parse failure: the strict parser finds no letter",
+    ]
     return "\n".join(lines)
 
 
@@ -55,7 +60,7 @@ def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         (name, entry and entry["n"]) for name, entry in new
     ]:
         raise ValueError("before and after were not measured on the same questions: evaluate again")
-    lines = [_row("", [heading for heading, _ in _CHANGE_COLUMNS], _CHANGE_COLUMNS)]
+    lines = _heading_lines(_CHANGE_COLUMNS)
     for (name, old_entry), (_, new_entry) in zip(old, new, strict=True):
         cells = [] if old_entry is None else _change_cells(old_entry, new_entry)
         lines.append(_row(name, cells, _CHANGE_COLUMNS))
@@ -72,6 +77,15 @@ def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str
     return "\n\n".join(_sample(item) for item in chosen)
 
 
+def wrapped(text: str) -> list[str]:
+    """Return a text's lines, those that are too long broken between words."""
+    return [
+        line
+        for part in text.splitlines()
+        for line in wrap(part, _TEXT_WIDTH, break_on_hyphens=False) or [""]
+    ]
+
+
 def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] | None]]:
     """Return (name, entry) per line; a line without an entry is a heading."""
     lines: list[tuple[str, Mapping[str, float] | None]] = [("overall", summary["overall"])]
@@ -79,6 +93,13 @@ def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] |
         lines.append((title, None))
         lines += [(f" {name}", entry) for name, entry in summary[axis].items()]
     return lines
+
+
+def _heading_lines(columns: Sequence[tuple[str, int]]) -> list[str]:
+    parts = [wrap(heading, width - 1) for heading, width in columns]
+    height = max(map(len, parts))
+    full = [[""] * (height - len(part)) + part for part in parts]  # they stand on the last line
+    return [_row("", [part[line] for part in full], columns) for line in range(height)]
 
 
 def _row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
@@ -89,7 +110,7 @@ def _row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) ->
 
 
 def _summary_cells(entry: Mapping[str, float]) -> list[str]:
-    shares = ("chance", "well_formed", "lenient_accuracy", "truncated")
+    shares = ("chance", "lenient_accuracy", "well_formed", "parse_failures", "truncated")
     return [
         f"{entry['n']:,}",
         _percent(entry["accuracy"]),
@@ -127,10 +148,6 @@ def _sample(item: Prediction) -> str:
     completion = item.completion.replace("\n", " ") or "(nothing)"
     if item.truncated:
         completion += " ... (truncated)"
-    body = [*_wrapped(item.question), *_wrapped(options), *_wrapped(completion)]
+    body = [*wrapped(item.question), *wrapped(options), *wrapped(completion)]
     head = f"{', '.join(item.images) or 'no image'} ({item.modality}, {item.question_type})"
     return "\n".join([f"{head}: {verdict}", indent("\n".join(body), "  ")])
-
-
-def _wrapped(text: str) -> list[str]:
-    return wrap(text, _TEXT_WIDTH, break_on_hyphens=False)

@@ -36,6 +36,11 @@ def test_each_option_has_a_bar_as_long_as_it_is_probable():
     assert max(map(len, lines)) < 100
 
 
+def test_a_hyphenated_word_is_not_cut_in_two():
+    lines = answered("<answer>B</answer> " + "long " * 12 + "contrast-enhanced-axial-image")
+    assert any("contrast-enhanced-axial-image" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("completion", "choice"),
     [
@@ -106,6 +111,15 @@ def test_a_wrong_value_ends_with_one_message(tmp_path, capsys, image, options, m
     assert err.startswith("error: ")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("question", "option"), [("Why<|im_end|>?", "CT"), ("?", "<|image_pad|>")])
+def test_a_special_token_in_the_question_is_refused(tmp_path, capsys, question, option):
+    Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")
+    words = ("--question", question, "--options", option, "MRI")
+    status, out, err = run(capsys, "--image", tmp_path / "scan.png", *words)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: the text holds <|im") and err.endswith(": remove it\n")
 
 
 def test_an_empty_question_is_refused(tmp_path, capsys):

@@ -104,10 +104,24 @@ def test_a_right_letter_in_the_wrong_form_is_only_leniently_right():
 def test_the_table_shows_every_slice_in_per_cent(predictions):
     table = summary_table(summarize(predictions))
     rows = {line[:28].strip(): line[28:].split() for line in table.splitlines()}
-    assert rows["overall"] == ["6", "33.3", "9.7-70.0", "29.2", "50.0", "66.7", "16.7"]
-    assert rows["CT"] == ["4", "50.0", "15.0-85.0", "31.2", "75.0", "75.0", "0.0"]
+    # n, accuracy, 95 % range, chance, lenient, well-formed, parse failures, truncated
+    assert rows["overall"] == ["6", "33.3", "9.7-70.0", "29.2", "66.7", "50.0", "50.0", "16.7"]
+    assert rows["CT"] == ["4", "50.0", "15.0-85.0", "31.2", "75.0", "75.0", "25.0", "0.0"]
     assert rows["modality"] == rows["question type"] == []
     assert "by modality 25.0, by question type 16.7" in table
+
+
+def test_each_heading_stands_above_its_column(predictions):
+    above, below, overall = summary_table(summarize(predictions)).splitlines()[:3]
+    for first, second, value in [
+        ("parse", "failures", "50.0"),
+        ("well-", "formed", "50.0"),
+        ("", "truncated", "16.7"),
+        ("", "95 % range", "9.7-70.0"),
+    ]:
+        end = below.index(second) + len(second)
+        assert above[:end].endswith(first)
+        assert overall[:end].endswith(value)
 
 
 def test_tables_are_aligned_and_narrower_than_100_columns(predictions):
@@ -117,6 +131,7 @@ def test_tables_are_aligned_and_narrower_than_100_columns(predictions):
         assert len(lines) == 1 + 3 + 3
         assert len({len(line) for line in lines}) == 1
         assert max(map(len, table.splitlines())) < 100
+        assert "," in lines[0]  # 18,001 questions
 
 
 def test_the_change_is_in_points_of_the_same_slice(predictions):
