@@ -152,7 +152,7 @@ def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
     from models import load_policy
 
     dtype = given.get("dtype", "auto")
-    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype).eval()
+    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype)
 
 
 def _provenance(directory: Path, policy: Any) -> dict[str, Any]:

@@ -193,6 +193,10 @@ def test_help_explains_every_flag(capsys, command):
     assert ("runs/<date>-<time>-<model>-evaluation" in out) == (command == [])
 
 
+def test_the_policy_stays_in_the_mode_it_is_made_for():
+    assert evaluate._policy("tiny", "cpu", {}).training
+
+
 def test_the_summary_is_that_of_its_predictions(tmp_path, capsys):
     from evaluation.predictions import Prediction
 

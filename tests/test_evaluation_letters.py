@@ -22,8 +22,8 @@ OPTION_COUNTS = [4, 4, 2, 3]
 def policy(request):
     """Qwen's tokenizer merges `>B` into one token; the embedded model's is another one."""
     if request.param == "tiny":
-        return load_policy("tiny").eval()
-    return load_policy(request.getfixturevalue("nano_dirs")["qwen2_vl"]).eval()
+        return load_policy("tiny")
+    return load_policy(request.getfixturevalue("nano_dirs")["qwen2_vl"])
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_qwens_tokenizer_needs_both_spellings(nano_dirs):
 
 
 def test_a_banned_token_takes_no_probability_from_a_letter(nano_dirs):
-    policy = load_policy(nano_dirs["qwen2_vl"]).eval()
+    policy = load_policy(nano_dirs["qwen2_vl"])
     prompt = policy.processor.encode("Which one?")
     *before, last = policy.processor.encode_completion("<answer>")
     forced = torch.tensor([[*before, last, policy.processor.pad_id]])
