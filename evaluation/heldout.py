@@ -22,9 +22,12 @@ class HeldOut:
         turn_builder: TurnBuilder,
         mode: str,
         max_completion_tokens: int,
+        *,
+        batch_size: int = 32,
     ) -> None:
+        """Keep what every evaluation has in common; the arguments are those of `score`."""
         self._examples, self._turn_builder = examples, turn_builder
-        self._mode, self._limit = mode, max_completion_tokens
+        self._mode, self._limit, self._batch_size = mode, max_completion_tokens, batch_size
         self.predictions: list[Prediction] = []  # of the newest evaluation
 
     def __call__(self, policy: Policy, step: int) -> dict[str, Any]:
@@ -35,6 +38,7 @@ class HeldOut:
             self._turn_builder,
             mode=self._mode,
             max_completion_tokens=self._limit,
+            batch_size=self._batch_size,
         )
         summary = summarize(self.predictions)
         overall = summary["overall"]

@@ -11,11 +11,11 @@ from tqdm import tqdm
 from data.examples import VQAExample
 from data.prompts import render_prompt
 from data.turns import TurnBuilder
+from evaluation.encoding import encode_checked
 from evaluation.letters import letter_probabilities
 from evaluation.predictions import Prediction, judge
 from grpo.sampling import generate_greedy
 from models.policy import Policy
-from models.prompt import EncodedPrompt
 
 
 def score(
@@ -62,26 +62,6 @@ def score(
             num_correct = sum(item.correct for item in predictions.values())
             bar.set_postfix(accuracy=f"{num_correct / len(predictions):.1%}")
     return [predictions[index] for index in range(len(examples))]
-
-
-def encode_checked(
-    policy: Policy, example: VQAExample, turn_builder: TurnBuilder, max_completion_tokens: int
-) -> EncodedPrompt:
-    """Return the example's prompt, having checked that its completion fits behind it.
-
-    Raises:
-        ValueError: it does not; the example and the three numbers are named.
-    """
-    turn = turn_builder(example)
-    prompt = policy.processor.encode(turn.text, turn.images)
-    if prompt.num_tokens + max_completion_tokens > policy.context_tokens:
-        raise ValueError(
-            f"example {example.id}: its prompt of {prompt.num_tokens} tokens and"
-            f" {max_completion_tokens} of completion exceed the model's context of"
-            f" {policy.context_tokens}: lower --max-completion-tokens or --image-size, or remove"
-            " the row (nothing is truncated)"
-        )
-    return prompt
 
 
 def _answer(

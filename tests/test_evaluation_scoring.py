@@ -9,6 +9,7 @@ from PIL import Image
 from data.examples import VQAExample
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
+from evaluation.heldout import HeldOut
 from evaluation.scoring import score
 from models import load_policy
 from rewards import parse_completion
@@ -48,7 +49,7 @@ def examples(count=7):
 
 @pytest.fixture(scope="module")
 def policy():
-    return load_policy("tiny").eval()
+    return load_policy("tiny")
 
 
 def run(policy, rows, **options):
@@ -107,6 +108,18 @@ def test_an_unreadable_image_names_its_example(policy, tmp_path):
     rows[1] = replace(rows[1], images=(Path(tmp_path / "gone.png"),))
     with pytest.raises(ValueError, match=r"example row-1: image .*gone.png does not exist"):
         run(policy, rows)
+
+
+def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, capsys):
+    rows, turns = examples(), TurnBuilder(TEMPLATES["think"], 84)
+    for batch_size in (2, 7):
+        heldout = HeldOut(rows, turns, "think", LIMIT, batch_size=batch_size)
+        summary = heldout(policy, 5)
+        assert summary["overall"]["n"] == len(rows)
+        assert heldout.predictions == run(policy, rows)
+    assert "step 5: held-out accuracy" in "".join(capsys.readouterr())
+    with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
+        HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
 
 
 def test_a_batch_holds_at_least_one_question(policy):

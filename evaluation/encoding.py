@@ -1,0 +1,27 @@
+"""From an example to its prompt, with room for the answer: one way for training and scoring."""
+
+from data.examples import VQAExample
+from data.turns import TurnBuilder
+from models.policy import Policy
+from models.prompt import EncodedPrompt
+
+
+def encode_checked(
+    policy: Policy, example: VQAExample, turn_builder: TurnBuilder, max_completion_tokens: int
+) -> EncodedPrompt:
+    """Return the example's prompt, having checked that its completion fits behind it.
+
+    Raises:
+        ValueError: it does not; the example and the three numbers are named. An image cannot be
+            read, or the text holds a special token.
+    """
+    turn = turn_builder(example)
+    prompt = policy.processor.encode(turn.text, turn.images)
+    if prompt.num_tokens + max_completion_tokens > policy.context_tokens:
+        raise ValueError(
+            f"example {example.id}: its prompt of {prompt.num_tokens} tokens and"
+            f" {max_completion_tokens} of completion exceed the model's context of"
+            f" {policy.context_tokens}: lower --max-completion-tokens or --image-size, or remove"
+            " the row (nothing is truncated)"
+        )
+    return prompt
