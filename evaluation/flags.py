@@ -93,7 +93,6 @@ def _parser(**options: Any) -> FlagParser:
         **options,
         # only what was given is in the result, so that the checkpoint's own values can come next
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
     )
 
 
