@@ -8,12 +8,10 @@ This file puts a run together: flags -> config -> data, rewards, policy -> grpo.
 algorithm is in grpo/step.py, the loop around it in grpo/trainer.py.
 """
 
-import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,8 +23,8 @@ from data.prompts import prompt_template, supervised_target
 from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
-from evaluation.heldout import HeldOut
 from evaluation.encoding import encode_checked
+from evaluation.heldout import HeldOut
 from evaluation.tables import change_table, sample_completions
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.checks import GapAlarm
@@ -35,7 +33,7 @@ from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.hardware import check_memory, memory_of_run, resolve_hardware
 from grpo.optimizer import PolicyOptimizer
-from grpo.provenance import check_unchanged, file_checksum, machine, model_checksum, text_checksum
+from grpo.provenance import check_unchanged, run_description, source_checksums
 from grpo.rollout import PromptBatch
 from grpo.rollout_log import rollout_rows
 from grpo.run_directory import RunDirectory
@@ -50,7 +48,6 @@ from grpo.settings import (
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
-from models.files import find_checkpoint
 from models.loading import load_policy
 from models.offload import offload_layers
 from models.policy import Policy
@@ -131,7 +128,8 @@ def train(session: Session) -> None:
     template = stored["prompt_template"] if stored else _template(config)
     turns = TurnBuilder(template, config.image_size)
     reward_fns = load_rewards(config.rewards, config.mode)
-    checksums = _checksums(config, template, train_split, eval_split)
+    splits = {"train": train_split} | ({"eval": eval_split} if eval_split else {})
+    checksums = source_checksums(config, template, {k: v.checksums for k, v in splits.items()})
     if stored:
         check_unchanged(stored["checksums"], checksums)
 
@@ -182,15 +180,19 @@ def train(session: Session) -> None:
         alarm=GapAlarm(policy.dtype, state.get("first_gap_means")),
         start_step=state["step"],
     )
-    skipped = {"train": len(train_split.bad_rows)}
-    skipped |= {"eval": len(eval_split.bad_rows)} if eval_split else {}
     facts = {
         "total_steps": total_steps,
         "prompt_template": template,
         "checksums": checksums,
-        "skipped_rows": skipped,
+        "skipped_rows": {part: len(split.bad_rows) for part, split in splits.items()},
     }
-    _write_run(session, stored, facts, state["step"])
+    if stored is None:
+        run.make()
+    else:
+        run.cut_after(state["step"])
+        print(f"resumed after step {state['step']}; the learning rate follows {total_steps} steps")
+    run.write(run_description(config, facts, stored, state["step"]))
+    print(f"run directory: {run.path}")
     session.trainer.train()
     _print_outcome(session, heldout)
 
@@ -210,21 +212,6 @@ def _read_split(names: Sequence[str], part: Any, config: GRPOConfig) -> Split:
 
 def _template(config: GRPOConfig) -> str:
     return prompt_template(config.mode, config.prompt_template or None)
-
-
-def _checksums(
-    config: GRPOConfig, template: str, train_split: Split, eval_split: Split | None
-) -> dict[str, str]:
-    """Return a SHA-256 of everything that decides what is learned and is not in the config."""
-    sums = {f"train data {name}": value for name, value in train_split.checksums.items()}
-    if eval_split:
-        sums |= {f"eval data {name}": value for name, value in eval_split.checksums.items()}
-    for name in config.rewards:
-        if ".py:" in name:
-            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]).expanduser())
-    sums["prompt template"] = text_checksum(template)
-    sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
-    return sums
 
 
 def _method(
@@ -275,25 +262,6 @@ def _card(config: GRPOConfig, template: str) -> dict[str, Any]:
     """Return groupwise.json: what an evaluation of a checkpoint has to know."""
     names = ("mode", "image_size", "max_completion_tokens", "method")
     return {**{name: getattr(config, name) for name in names}, "prompt_template": template}
-
-
-def _write_run(
-    session: Session, stored: Mapping[str, Any] | None, facts: Mapping[str, Any], step: int
-) -> None:
-    """Write run.json: of a fresh run, or of a resumed one with a note of what changed."""
-    config, run = session.config, session.run
-    settings = json.loads(json.dumps(asdict(config)))  # tuples as run.json has them
-    resumed: list[dict[str, Any]] = []
-    if stored is None:
-        run.make()
-    else:
-        run.cut_after(step)
-        changed = {k: v for k, v in settings.items() if stored["config"].get(k) != v}
-        resumed = [*stored["resumed"], {"from_step": step, "changed": changed}]
-        print(f"resumed after step {step}; the learning rate follows {facts['total_steps']} steps")
-    seeds = dict.fromkeys(("order", "sampling", "eval_sample"), config.seed)
-    run.write({"config": settings, "seeds": seeds, **facts, **machine(), "resumed": resumed})
-    print(f"run directory: {run.path}")
 
 
 def _print_outcome(session: Session, heldout: HeldOut | None) -> None:

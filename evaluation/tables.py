@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.predictions import Prediction
 
+_GOLDEN = (5**0.5 - 1) / 2
 _NAME_WIDTH = 28  # "Other Biological Attributes" and its indent of one
 _TEXT_WIDTH = 96
 
@@ -68,12 +69,14 @@ def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str:
-    """Return ``count`` predictions, evenly spaced over all, as a person would read them.
+    """Return ``count`` predictions, spread over all, as a person would read them.
 
-    Evenly spaced and not chosen, so that they show what is there: right ones and wrong ones.
+    Spread and not chosen, so that they show what is there: right ones and wrong ones. The steps are
+    golden sections: equal ones meet the same slice again and again where slices alternate.
     """
     count = min(count, len(predictions))
-    chosen = [predictions[(2 * i + 1) * len(predictions) // (2 * count)] for i in range(count)]
+    places = [int((i + 0.5) * _GOLDEN % 1 * len(predictions)) for i in range(count)]
+    chosen = [predictions[place] for place in places]
     return "\n\n".join(_sample(item) for item in chosen)
 
 

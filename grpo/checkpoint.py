@@ -6,8 +6,8 @@
         trainer/state.json              step, position in the data order, alarms' memory
         trainer/rng.safetensors         torch's generator (sampling itself needs none)
 
-No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into its
-place, so that the newest directory is whole whatever interrupted the run.
+No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into
+it, so that the newest directory is whole whatever interrupted the run.
 """
 
 import json

@@ -1,13 +1,18 @@
 """What run.json says of where a run came from, and the check that a resumed run still has it."""
 
 import hashlib
+import json
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from grpo.config import GRPOConfig
+from models.files import find_checkpoint
 
 PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
 
@@ -20,6 +25,45 @@ def machine() -> dict[str, Any]:
         "machine": {"platform": platform.platform(), "threads": torch.get_num_threads()}
         | {"gpus": gpus},
     }
+
+
+def source_checksums(
+    config: GRPOConfig, template: str, data: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """Return a SHA-256 of everything that decides what is learned and is not in the config.
+
+    Args:
+        config: names the start model and the user's reward functions, whose files are read.
+        template: the prompt's text.
+        data: part of the data -> name of a source -> its SHA-256.
+    """
+    sums = {f"{part} data {name}": data[part][name] for part in data for name in data[part]}
+    for name in config.rewards:
+        if ".py:" in name:
+            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]).expanduser())
+    sums["prompt template"] = text_checksum(template)
+    sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
+    return sums
+
+
+def run_description(
+    config: GRPOConfig, facts: Mapping[str, Any], stored: Mapping[str, Any] | None, step: int
+) -> dict[str, Any]:
+    """Return run.json: of a fresh run, or of a resumed one with a note of what changed.
+
+    Args:
+        config: the resolved settings.
+        facts: what else is known of the run, by run.json's keys.
+        stored: run.json of the run that is resumed, or None.
+        step: after which it is resumed.
+    """
+    settings = json.loads(json.dumps(asdict(config)))  # tuples as run.json has them
+    resumed = []
+    if stored is not None:
+        changed = {k: v for k, v in settings.items() if stored["config"].get(k) != v}
+        resumed = [*stored["resumed"], {"from_step": step, "changed": changed}]
+    seeds = dict.fromkeys(("order", "sampling", "eval_sample"), config.seed)
+    return {"config": settings, "seeds": seeds, **facts, **machine(), "resumed": resumed}
 
 
 def model_checksum(directory: Path) -> str:

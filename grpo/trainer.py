@@ -60,8 +60,9 @@ class Trainer:
         just being moved.
         """
         done = self.start_step
-        if done == 0:
-            self._evaluate(0)
+        due = done == 0 or self._is_due(self.config.eval_every, done)
+        if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
+            self._evaluate(done)
         with tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar:
             try:
                 while done < self.total_steps:

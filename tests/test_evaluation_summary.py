@@ -151,13 +151,25 @@ def test_other_questions_cannot_be_compared(predictions):
         change_table(summarize(predictions), summarize(predictions[:-1]))
 
 
-def test_sample_completions_are_spread_evenly_and_say_right_or_wrong(predictions):
+@pytest.mark.parametrize("slices", [5, 8, 40])
+def test_sample_completions_do_not_meet_one_slice_again_and_again(slices):
+    # as the phantoms' 800 rows do, whose modalities alternate
+    many = [predict("<answer>B</answer>", modality=f"m{i % slices}") for i in range(800)]
+    heads = [sample.splitlines()[0] for sample in sample_completions(many).split("\n\n")]
+    assert len(set(heads)) >= 4
+
+
+def test_sample_completions_are_spread_and_say_right_or_wrong(predictions):
     many = [predict(f"<answer>{'BC'[i % 2]}</answer>", modality=f"m{i}") for i in range(10)]
-    # 2 of 10: the middles of the two halves, positions 2.5 -> 2 and 7.5 -> 7
+    # 2 of 10 at half and one and a half golden sections: 0.309 -> 3, 0.927 -> 9
     first, second = sample_completions(many, 2).split("\n\n")
-    assert first.splitlines()[0] == "no image (m2, Lesion Grading): right"
-    assert second.splitlines()[0] == "no image (m7, Lesion Grading): wrong, the answer is B"
-    assert first.splitlines()[1:] == ["  Which?", "  A) W  B) X  C) Y  D) Z", f"  {RIGHT}"]
+    assert first.splitlines()[0] == "no image (m3, Lesion Grading): wrong, the answer is B"
+    assert second.splitlines()[0] == "no image (m9, Lesion Grading): wrong, the answer is B"
+    third = sample_completions(many, 3).split("\n\n")[2]  # 2.5 of them: 0.545 -> 5
+    assert third.splitlines()[0].startswith("no image (m5")
+    right = sample_completions(many[:1])
+    assert right.splitlines()[0] == "no image (m0, Lesion Grading): right"
+    assert right.splitlines()[1:] == ["  Which?", "  A) W  B) X  C) Y  D) Z", f"  {RIGHT}"]
     assert len(sample_completions(many[:3]).split("\n\n")) == 3
     assert "(truncated)" in sample_completions(predictions[-1:])
     assert "not well-formed" in sample_completions(predictions[-1:])

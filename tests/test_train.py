@@ -11,6 +11,7 @@ from models_nano import FAMILIES, random_image, write_checkpoint
 from safetensors.torch import load_file
 
 import train
+from evaluation.heldout import HeldOut
 from grpo.optimizer import PolicyOptimizer
 from grpo.trainer import Trainer
 
@@ -171,6 +172,23 @@ def test_an_interrupted_run_goes_on_bitwise(
         assert mine == other
     note = json.loads((broken / "run.json").read_text())["resumed"]
     assert note == [{"from_step": saved, "changed": {}}]
+
+
+def test_an_evaluation_that_was_broken_off_is_made_up_for(arguments, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    real = HeldOut.__call__
+
+    def interrupted(self, policy, step):
+        if step == STEPS:
+            raise KeyboardInterrupt
+        return real(self, policy, step)
+
+    monkeypatch.setattr(HeldOut, "__call__", interrupted)
+    assert run(*arguments, "--output-dir", out) == 130
+    monkeypatch.undo()
+    assert not (out / "eval" / "step-000004.json").exists()
+    assert run("--resume", out) == 0
+    assert (out / "eval" / "step-000004.json").is_file()
 
 
 def test_weights_that_were_being_moved_are_not_saved(arguments, tmp_path, monkeypatch):
