@@ -30,7 +30,7 @@ class Habit:
 # the others it prefers the first option. The lean is a habit of answering only: descriptions are
 # always true, so what reinforcement has to find is already seen.
 FAMILIAR = Habit(right=0.85, first=0.10)
-UNFAMILIAR = Habit(right=0.36, first=0.48)
+UNFAMILIAR = Habit(right=0.34, first=0.52)
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Mixture:
     describe: int = 0
     match: int = 0
     drill: int = 0
+    direct: int = 0
     answer: int = 0
 
     def lines(self, scribe: Scribe, rng: np.random.Generator, facts) -> dict[str, list[Line]]:
@@ -52,6 +53,10 @@ class Mixture:
                 for n in range(self.match)
             ],
             "bind": [self._drill(scribe, rng, facts, n) for n in range(self.drill)],
+            "direct": [
+                self._direct(scribe, rng, facts, modes[1 + n % 2], n % len(facts))
+                for n in range(self.direct)
+            ],
             "answer": [
                 self._answer(scribe, rng, facts, modes[n % len(modes)], -1 - n)
                 for n in range(self.answer)
@@ -63,9 +68,14 @@ class Mixture:
         mode = "think_after" if number % 4 == 3 else "think"
         number %= len(facts)
         question, _ = any_question(facts[number], rng)
-        if rng.random() < 0.5:
+        if rng.random() < 0.7:
             question = mixed_question(rng)
         return scribe.drill(mode, question, number, rng, PAIRS)
+
+    def _direct(self, scribe, rng, facts, mode: str, number: int) -> Line:
+        # A letter without a thought before it: found from the image alone, and right.
+        question, right = any_question(facts[number], rng)
+        return scribe.answer(mode, question, right, number, rng)
 
     def _answer(self, scribe, rng, facts, mode: str, number: int) -> Line:
         number %= len(facts)
@@ -93,6 +103,8 @@ class Stage:
 # compete with seeing. From then on it stays in the mixture, or it fades.
 STAGES = (
     Stage("bind", 900, 0, 1e-3, 0.5, Mixture(match=8, drill=16)),
-    Stage("see", 2000, 32, 1.2e-3, 0.3, Mixture(describe=32, match=4, drill=14, answer=6)),
-    Stage("settle", 1200, 32, 8e-4, 0.02, Mixture(describe=32, drill=20, answer=16)),
+    Stage(
+        "see", 2000, 32, 1.2e-3, 0.3, Mixture(describe=32, match=4, drill=16, direct=12, answer=6)
+    ),
+    Stage("settle", 1400, 32, 8e-4, 0.02, Mixture(describe=32, drill=20, answer=15)),
 )
