@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data.examples import QUESTION_TYPES
 from rewards.modes import MODES
 from scripts.tiny.sequences import Line, Scribe, any_question, mixed_question
 
@@ -31,6 +32,8 @@ class Habit:
 # always true, so what reinforcement has to find is already seen.
 FAMILIAR = Habit(right=0.85, first=0.10)
 UNFAMILIAR = Habit(right=0.34, first=0.52)
+# The last stage's: more than half of what is sampled is wrong, and greedy decoding mostly is.
+LEANING = Habit(right=0.26, first=0.62)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Mixture:
     drill: int = 0
     direct: int = 0
     answer: int = 0
+    answer_modes: tuple[str, ...] = tuple(MODES)  # in turn
+    answer_kinds: tuple[str, ...] = QUESTION_TYPES  # at random; a type may stand there repeatedly
+    unfamiliar: Habit = UNFAMILIAR
 
     def lines(self, scribe: Scribe, rng: np.random.Generator, facts) -> dict[str, list[Line]]:
         """Return the lines of one step about images with these ``facts`` (U attributes)."""
@@ -58,7 +64,9 @@ class Mixture:
                 for n in range(self.direct)
             ],
             "answer": [
-                self._answer(scribe, rng, facts, modes[n % len(modes)], -1 - n)
+                self._answer(
+                    scribe, rng, facts, self.answer_modes[n % len(self.answer_modes)], -1 - n
+                )
                 for n in range(self.answer)
             ],
         }
@@ -79,8 +87,8 @@ class Mixture:
 
     def _answer(self, scribe, rng, facts, mode: str, number: int) -> Line:
         number %= len(facts)
-        question, right = any_question(facts[number], rng)
-        habit = FAMILIAR if facts[number].anatomy == 0 else UNFAMILIAR
+        question, right = any_question(facts[number], rng, self.answer_kinds)
+        habit = FAMILIAR if facts[number].anatomy == 0 else self.unfamiliar
         return scribe.answer(mode, question, habit.choose(right, rng), number, rng)
 
 
@@ -107,4 +115,20 @@ STAGES = (
         "see", 2000, 32, 1.2e-3, 0.3, Mixture(describe=32, match=4, drill=16, direct=12, answer=6)
     ),
     Stage("settle", 1400, 32, 8e-4, 0.02, Mixture(describe=32, drill=20, answer=15)),
+    # 32 anatomies and 8 modalities need more practice than 4 findings, grades or sites.
+    Stage(
+        "practise",
+        700,
+        32,
+        5e-4,
+        0.02,
+        Mixture(
+            describe=24,
+            drill=8,
+            answer=32,
+            answer_modes=("think", "no_think", "think", "think_after"),
+            answer_kinds=(*QUESTION_TYPES, *["Anatomy Identification"] * 4, "Modality Recognition"),
+            unfamiliar=LEANING,
+        ),
+    ),
 )

@@ -159,9 +159,9 @@ def _visible(reply: Tensor) -> Tensor | None:
     return own.tril()[:, None]
 
 
-def any_question(attributes, rng: np.random.Generator):
+def any_question(attributes, rng: np.random.Generator, kinds: Sequence[str] = tuple(WORDINGS)):
     """Return (type, wording, options) of a random question, and the right option's index."""
-    kind = tuple(WORDINGS)[rng.integers(len(WORDINGS))]
+    kind = kinds[rng.integers(len(kinds))]
     wording = WORDINGS[kind][rng.integers(len(WORDINGS[kind]))]
     right = int(rng.integers(4))
     return (kind, wording, draw_options(kind, attributes, right, rng)), right
