@@ -44,6 +44,7 @@ from grpo.settings import (
     resolve_config,
     resumed_config,
     uses_embedded_default,
+    with_absolute_paths,
 )
 from grpo.sft import sft_step
 from grpo.step import train_step
@@ -83,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except torch.OutOfMemoryError as error:
         print(f"error: {_out_of_memory(error, session)}{_way_on(session)}", file=sys.stderr)
         return 2
-    except (ValueError, FloatingPointError, OSError) as error:
+    except FloatingPointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (ValueError, OSError) as error:
         print(f"error: {error}{_way_on(session)}", file=sys.stderr)
         return 2
     return 0
@@ -111,7 +115,8 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> Session:
         used = [name for name in shipped if config.method == "grpo" or name not in GRPO_ONLY]
         values = ", ".join(f"{name} {getattr(config, name)}" for name in used)
         print(f"the embedded default, configs/phantoms.toml with your settings on top: {values}")
-    return Session(config, RunDirectory.choose(config.output_dir, config.model))
+    run = RunDirectory.choose(config.output_dir, config.model)
+    return Session(with_absolute_paths(config), run)
 
 
 def _resumed(path: str, given: Mapping[str, Any]) -> Session:

@@ -45,22 +45,65 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
 
 
 def check_images(examples: Iterable[VQAExample]) -> None:
-    """Raise ValueError if image files are missing: how many, and the first few.
+    """Raise ValueError if image files are missing or no images: how many, and the first few.
 
-    Each path is looked at once and not opened, so that tens of thousands take a second or two.
+    Each path is looked at once, and only its header is read: a file that is cut short shows when it
+    is decoded.
     """
-    sources = (source for example in examples for source in example.images)
-    paths = list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
+    paths = _image_files(examples)
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        shown = [f"  - {path.as_posix()}" for path in missing[:_SHOWN_IMAGES]]
-        if len(missing) > _SHOWN_IMAGES:
-            shown.append(f"  - and {len(missing) - _SHOWN_IMAGES:,} more")
+        shown = _first_few([f"  - {path.as_posix()}" for path in missing])
         head = (
             f"{len(missing):,} of {len(paths):,} image files are missing: pass the --image-root"
-            " under which the data file's paths begin (most often the folder that holds Images/):"
+            " under which the data file's paths begin (most often the folder that holds Images/),"
+            " or --skip-bad-rows:"
         )
         raise ValueError("\n".join([head, *shown]))
+    broken = broken_images(paths)
+    if broken:
+        shown = _first_few([f"  - {path.as_posix()}: {broken[path]}" for path in broken])
+        head = (
+            f"{len(broken):,} of {len(paths):,} image files cannot be read: replace them, or leave"
+            " their rows out with --skip-bad-rows:"
+        )
+        raise ValueError("\n".join([head, *shown]))
+
+
+def broken_images(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return the files whose header is no image's, each with the reason."""
+    broken = {}
+    for path in paths:
+        try:
+            with Image.open(path):
+                pass
+        except FileNotFoundError:
+            broken[path] = "the file does not exist"
+        except Exception as error:  # every format of Pillow raises what it likes
+            broken[path] = f"{type(error).__name__}: {error}"
+    return broken
+
+
+def _image_files(examples: Iterable[VQAExample]) -> list[Path]:
+    sources = (source for example in examples for source in example.images)
+    return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
+
+
+def _first_few(lines: list[str]) -> list[str]:
+    rest = len(lines) - _SHOWN_IMAGES
+    return lines[:_SHOWN_IMAGES] + ([f"  - and {rest:,} more"] if rest > 0 else [])
+
+
+def rows_without_images(examples: Iterable[VQAExample]) -> dict[str, str]:
+    """Return the ids of examples with an image that is missing or broken, each with the reason."""
+    examples = list(examples)
+    broken = broken_images(_image_files(examples))
+    return {
+        example.id: f"image {source.as_posix()} cannot be read ({broken[source]})"
+        for example in examples
+        for source in example.images
+        if source in broken
+    }
 
 
 def _decode(source: ImageSource) -> Image.Image:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from data.examples import VQAExample
-from data.images import load_image
+from data.images import load_image, rows_without_images
 from data.readers import BadRow, read_examples
 
 _PHANTOMS = "phantoms"
@@ -57,10 +57,33 @@ def load_split(
                 name, _checked_root(image_root, name), skip_bad_rows=skip_bad_rows
             )
             bad_rows += bad
+            if skip_bad_rows:
+                found, bad = _with_images(found, Path(name))
+                bad_rows += bad
             checksums[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
         examples += found
     _check_ids(examples)
     return Split(examples, bad_rows, checksums)
+
+
+def _with_images(examples: list[VQAExample], file: Path) -> tuple[list[VQAExample], list[BadRow]]:
+    """Return the examples whose images are there, and the rows of the others."""
+    reasons = rows_without_images(examples)
+    bad = [
+        BadRow(
+            str(file),
+            int(example.id.rpartition("-")[2]),
+            ", ".join(example.image_names),
+            reasons[example.id],
+        )
+        for example in examples
+        if example.id in reasons
+    ]
+    if len(bad) == len(examples):
+        raise ValueError(
+            f"no row of {file} has its images ({bad[0].reason}, for example): check --image-root"
+        )
+    return [example for example in examples if example.id not in reasons], bad
 
 
 def is_phantoms(name: str) -> bool:

@@ -112,7 +112,7 @@ def newest_checkpoint(run: Path) -> Path:
     if not found:
         raise ValueError(
             f"--resume {run}: no checkpoint in {run / 'checkpoints'}: the run ended before its"
-            " first one; start it anew, with a smaller --save-every"
+            " first one; remove the directory and start it anew"
         )
     return found[-1]
 
@@ -126,9 +126,11 @@ def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str
     folder = checkpoint / "trainer"
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+            raise ValueError("state.json has no step")
         tensors = load_file(folder / "optimizer.safetensors")
         generator = load_file(folder / "rng.safetensors")["cpu"]
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise ValueError(
             f"checkpoint {checkpoint} cannot be resumed ({error}): remove it to go on from the one"
             " before it"

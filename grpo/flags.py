@@ -1,6 +1,7 @@
 """Command-line flags, generated from the config's fields, so that no flag can be forgotten."""
 
 import argparse
+import re
 import types
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_type_hints
@@ -16,6 +17,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
+        # -1e-3 is a number too; until Python 3.13 argparse took it for a flag
+        self._negative_number_matcher = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?$")
 
     def error(self, message: str) -> Any:
         """End with the message; the full usage would bury it."""

@@ -141,7 +141,10 @@ def _make_fresh(path: Path) -> Path:
 def _check_empty(path: Path) -> None:
     if any(path.iterdir()):
         has_run = (path / "run.json").is_file()
-        way = f", or go on in it with --resume {path}" if has_run else ""
+        way = ""
+        if has_run:
+            has_checkpoint = any(path.glob("checkpoints/step-*"))
+            way = f", or go on in it with --resume {path}" if has_checkpoint else ", or remove it"
         raise ValueError(
             f"output directory {path} {'holds another run' if has_run else 'is not empty'}: name"
             f" another --output-dir{way}"

@@ -9,7 +9,7 @@ where the method is sft.
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -170,6 +170,30 @@ def _refuse_half_a_run(chosen: Mapping[str, Any]) -> None:
             f"--train-json {' '.join(chosen['train_json'])} without --model: add a Qwen2-VL"
             " directory or hub id, or 'tiny' for the embedded model"
         )
+
+
+def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
+    """Return the config with every local path absolute: a run can be resumed from any directory.
+
+    Names that are no path here stay: hub ids, `tiny`, `phantoms`, registered rewards.
+    """
+
+    def absolute(name: str) -> str:
+        return str(Path(name).expanduser().absolute()) if Path(name).expanduser().exists() else name
+
+    rewards = []
+    for name in config.rewards:
+        file, colon, function = name.rpartition(":")
+        rewards.append(f"{absolute(file)}:{function}" if colon else name)
+    return replace(
+        config,
+        model=config.model if config.model == "tiny" else absolute(config.model),
+        train_json=tuple(absolute(name) for name in config.train_json if name),
+        eval_json=tuple(absolute(name) for name in config.eval_json),
+        image_root=config.image_root and absolute(config.image_root),
+        prompt_template=config.prompt_template and absolute(config.prompt_template),
+        rewards=tuple(rewards),
+    )
 
 
 def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:

@@ -1,7 +1,10 @@
 """The outer loop around a step: data in, metrics, rollouts, evaluations and checkpoints out."""
 
+import signal
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,9 +78,12 @@ class Trainer:
                         self._evaluate(done)
                     if self._is_due(self.config.save_every, done):
                         self._save(done)
+            except FloatingPointError:  # what led there is not worth keeping
+                raise
             except (Exception, KeyboardInterrupt):
                 if done > self._saved and not self.optimizer.has_moved:
-                    self._save(done)
+                    with uninterrupted():
+                        self._save(done)
                 raise
 
     def _one_step(self, step: int) -> Metrics:
@@ -140,6 +146,19 @@ def _rates(taken: TakenStep, times: Metrics) -> Metrics:
     tokens = taken.samples * taken.metrics["completion_tokens"]
     seconds = times["time/step"]
     return {"samples_per_second": taken.samples / seconds, "tokens_per_second": tokens / seconds}
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a second Ctrl-C wait for the end of what is inside."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
 
 
 def bar_text(metrics: Metrics) -> str:

@@ -78,7 +78,11 @@ def _from_hub(repo_id: str) -> Path:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Return config.json, flat or nested, of a directory whose model family is one of ours."""
-    config = read_json(directory, "config.json", "it is no checkpoint in the hub's layout")
+    missing = "it is no checkpoint in the hub's layout"
+    inside = sorted(directory.glob("checkpoints/step-*"))
+    if inside:
+        missing = f"it is a run's directory, name one of its checkpoints, such as {inside[-1]}"
+    config = read_json(directory, "config.json", missing)
     family = config.get("model_type")
     if family not in FAMILIES:
         raise ValueError(

@@ -47,6 +47,7 @@ def load_policy(
     check_weights(directory)
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
+    _own_memory(model)
     policy = Policy(model, processor, path).train()
     if freeze_vision:
         policy.visual.requires_grad_(False)
@@ -106,6 +107,13 @@ def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
             " which is not supported: no Qwen2-VL release uses it"
         )
     return model
+
+
+def _own_memory(model: torch.nn.Module) -> None:
+    """Copy what is still a view of the file: replacing that file would end the process (SIGBUS)."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
 
 
 def _check_report(directory: Path, report: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Training scores with it and evaluation counts with it, so that what is rewarded 
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ from rewards.modes import get_mode
 # the quantifier is possessive (*+, it never backs up) and an attempt starts at "<" and consumes no
 # other "<", hence no character is read by two attempts.
 _TAG = re.compile(r"</?(think|answer)\b[^<>]*+>?", re.ASCII | re.IGNORECASE)
+
+
+# Letters and symbols by their category that are drawn as nothing: Hangul fillers, Braille blank.
+_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ def _outside(text: str, tags: list[re.Match]) -> str:
 
 
 def _is_visible(thought: str) -> bool:
-    # zero-width characters are not printable: a thought of them, or of spaces, is empty
-    return any(char.isprintable() and not char.isspace() for char in thought)
+    # letters, digits, punctuation, symbols; marks and zero-width characters alone show nothing
+    return any(unicodedata.category(char)[0] in "LNPS" and char not in _BLANK for char in thought)
 
 
 def _lenient_choice(text: str, tags: list[re.Match], options: Sequence[str]) -> str | None:

@@ -109,9 +109,11 @@ def _load_file(name: str, path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(module_name, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # last, so that what stands beside it shadows nothing
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[module_name]
         raise ValueError(
             f"reward {name!r}: {path} fails while it is loaded"
@@ -124,7 +126,7 @@ def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
     def reward(completion: str, example: Any) -> float:
         try:
             value = function(completion, example, mode)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(
                 f"reward {name!r} fails on example {example.id!r} ({_describe(error)}): it must"
                 " return a number for any text the policy writes"
@@ -146,7 +148,7 @@ def _is_finite(value: Real) -> bool:
         return False
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     """Return the error's type, words and line, for a message without a traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     line = f", line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""

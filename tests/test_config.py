@@ -4,7 +4,13 @@ import pytest
 
 from grpo.config import CHOICES, HEADINGS, GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
-from grpo.settings import embedded_default, read_toml, resolve_config, resumed_config
+from grpo.settings import (
+    embedded_default,
+    read_toml,
+    resolve_config,
+    resumed_config,
+    with_absolute_paths,
+)
 from rewards.modes import MODES
 
 
@@ -188,6 +194,28 @@ def test_lists_become_tuples_so_that_frozen_means_frozen():
 
 def test_the_modes_are_those_of_the_rewards():
     assert CHOICES["mode"] == tuple(MODES)
+
+
+def test_a_negative_number_is_a_value_however_it_is_written():
+    assert given("--reward-weights", "-1e-3", "1")["reward_weights"] == [-1e-3, 1.0]
+
+
+def test_local_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.json").write_text("[]")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "r.py").write_text("")
+    config = GRPOConfig(
+        model="m",
+        train_json=("t.json", "phantoms:CT"),
+        image_root="m",
+        rewards=("r.py:f", "format"),
+    )
+    found = with_absolute_paths(config)
+    assert found.model == found.image_root == str(tmp_path / "m")
+    assert found.train_json == (str(tmp_path / "t.json"), "phantoms:CT")
+    assert found.rewards == (f"{tmp_path / 'r.py'}:f", "format")
+    assert with_absolute_paths(GRPOConfig(model="Qwen/Qwen2-VL-2B-Instruct")).model.startswith("Qw")
 
 
 def test_flags_are_not_abbreviated(capsys):

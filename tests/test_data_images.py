@@ -236,3 +236,12 @@ def test_real_images_decode(shared):
         image = load_image(path, 384)
         assert (image.mode, image.size) == ("RGB", (384, 384))
         assert np.asarray(image).std() > 5
+
+
+def test_a_file_that_is_no_image_is_found_before_training(tmp_path):
+    (tmp_path / "notes.png").write_text("not an image")
+    example = VQAExample("CT_train-3", (tmp_path / "notes.png",), "Which?", ("a", "b"), "A")
+    with pytest.raises(
+        ValueError, match=r"(?s)1 of 1 image files cannot be read.*--skip-bad-rows.*notes"
+    ):
+        check_images([example])

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from data.examples import MODALITIES
 from data.phantoms.drawing import MACHINES
@@ -39,6 +40,7 @@ def test_files_follow_each_other_each_with_its_checksum(tmp_path):
 
 
 def test_skipped_rows_of_all_files_are_listed(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / ROW["image"])
     names = [write(tmp_path / f"{stem}.json", [ROW, {}]) for stem in ("CT", "MRI")]
     split = load_split(names, part="eval", image_root=tmp_path, skip_bad_rows=True)
     assert [Path(bad.file).stem for bad in split.bad_rows] == ["CT", "MRI"]
@@ -125,3 +127,22 @@ def test_the_data_layer_imports_no_torch():
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_rows_without_their_image_are_bad_rows_when_those_may_be_skipped(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "good.png")
+    (tmp_path / "broken.png").write_text("not an image")
+    names = ("good.png", "missing.png", "broken.png")
+    rows = [
+        {"image": name, "problem": "Which? A)x, B)y", "solution": "<answer> A </answer>"}
+        for name in names
+    ]
+    file = tmp_path / "CT_train.json"
+    file.write_text(json.dumps(rows))
+    split = load_split([str(file)], part="train", image_root=tmp_path, skip_bad_rows=True)
+    assert [example.id for example in split.examples] == ["CT_train-0"]
+    assert [bad.row for bad in split.bad_rows] == [1, 2]
+    assert "missing.png cannot be read (the file does not exist)" in split.bad_rows[0].reason
+    file.write_text(json.dumps(rows[1:]))
+    with pytest.raises(ValueError, match=r"no row of .* has its images .*check --image-root"):
+        load_split([str(file)], part="train", image_root=tmp_path, skip_bad_rows=True)

@@ -246,3 +246,14 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = models.nothing
+
+
+def test_the_weights_are_no_view_of_the_file(tmp_path):
+    # a view would change, or end the process, when another checkpoint is written over the file
+    directory = write_checkpoint(tmp_path / "nano")
+    policy = load_policy(directory)
+    before = {name: value.clone() for name, value in policy.model.state_dict().items()}
+    file = directory / "model.safetensors"
+    with file.open("r+b") as stream:
+        stream.write(bytes(file.stat().st_size))
+    assert all(torch.equal(policy.model.state_dict()[name], before[name]) for name in before)

@@ -40,6 +40,9 @@ def test_a_folder_that_was_filled_meanwhile_is_refused(tmp_path):
 def test_a_folder_with_another_run_is_refused(tmp_path):
     run = RunDirectory(tmp_path)
     run.write({"config": {}})
+    with pytest.raises(ValueError, match=r"another run: name another --output-dir, or remove it"):
+        RunDirectory.choose(str(tmp_path), "m")
+    (tmp_path / "checkpoints" / "step-000001").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"holds another run: name another --output-dir, or go on"):
         RunDirectory.choose(str(tmp_path), "m")
 
