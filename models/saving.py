@@ -33,6 +33,8 @@ def save_policy(
     Raises:
         OSError: the disk is full, or the directory cannot be written.
     """
+    from transformers import GenerationConfig
+
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     tensors = dict(policy.model.state_dict() if state_dict is None else state_dict)
@@ -41,8 +43,14 @@ def save_policy(
         tensors.pop("lm_head.weight", None)
     if dtype is not None:
         tensors = {name: tensor.to(dtype) for name, tensor in tensors.items()}
-    with quiet():
-        policy.model.save_pretrained(directory, state_dict=tensors)
+    usual = policy.model.generation_config
+    # The processor writes the checkpoint's own; transformers refuses one that contradicts itself.
+    policy.model.generation_config = GenerationConfig()
+    try:
+        with quiet():
+            policy.model.save_pretrained(directory, state_dict=tensors)
+    finally:
+        policy.model.generation_config = usual
     policy.processor.save(directory)
     _set_dtype(directory / "config.json", next(iter(tensors.values())).dtype)
 
