@@ -7,8 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cuda_emulator import Emulator, require_gxx
+from logprobs_cases import BACKENDS, Op
 from models_nano import FAMILIES, write_checkpoint
 
+from grpo.cuda.rows import kernel_backend
+from grpo.logprobs.backends import register_backend
 from models import load_policy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,3 +51,21 @@ def nano_policy(request, tmp_path_factory):
     ends = (*policy.processor.end_ids, *range(ord("a"), ord("m")))
     policy.processor = replace(policy.processor, end_ids=ends)
     return policy
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory) -> Emulator:
+    """The shipped kernels under g++, registered as the log-prob backend "emulate"."""
+    require_gxx()
+    build_dir = tmp_path_factory.mktemp("emulator")
+    shipped = Emulator(ROOT / "grpo" / "cuda" / "logprobs.cu", order="random", build_dir=build_dir)
+    register_backend("emulate", lambda _device: kernel_backend(shipped))
+    return shipped
+
+
+@pytest.fixture(params=BACKENDS)
+def op(request) -> Op:
+    """`token_logprobs` on each backend in turn."""
+    if request.param == "emulate":
+        request.getfixturevalue("emulator")
+    return Op(request.param)

@@ -16,7 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 SETUP = configparser.ConfigParser(inline_comment_prefixes=None)
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 INSTALLED = ("grpo", "models", "data", "rewards", "evaluation", "configs")
-IMPORT_NAMES = {"pillow": "PIL"}  # where a distribution's module is not called like itself
+IMPORT_NAMES = {
+    "pillow": "PIL",
+    "cuda-bindings": "cuda",
+}  # where a distribution's module is not called like itself
 WITH_TRANSFORMERS = {"huggingface_hub"}  # transformers depends on it and caches through it
 
 
@@ -74,7 +77,11 @@ def test_the_extras_are_the_four_that_are_promised():
 def test_every_import_is_declared():
     # at the top of a file only the core may stand; extras are imported where they are used
     core = {IMPORT_NAMES.get(name, name) for name in ranges(SETUP["options"]["install_requires"])}
-    extras = {name for value in SETUP["options.extras_require"].values() for name in ranges(value)}
+    extras = {
+        IMPORT_NAMES.get(name, name)
+        for value in SETUP["options.extras_require"].values()
+        for name in ranges(value)
+    }
     known = sys.stdlib_module_names | core | WITH_TRANSFORMERS | set(groupwise_commands.OUR_FILES)
     files = [path for package in INSTALLED for path in sorted((ROOT / package).rglob("*.py"))]
     for path in [*files, ROOT / "train.py", ROOT / "evaluate.py", ROOT / "groupwise_commands.py"]:

@@ -1,0 +1,214 @@
+"""The operators `groupwise::token_logprobs` and `groupwise::logits_logprobs`.
+
+Registered with torch.library, so that torch.compile takes them as they are: each has a fake
+implementation that tells shapes, and the first a backward, itself an operator. An operator returns
+plain tensors, so an entropy that nobody asked for has size 0. What depends on values, range checks
+included, happens in here, where it cannot break a graph.
+
+Shapes in this file: N tokens, D hidden size, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from grpo.logprobs import tiles
+from grpo.logprobs.backends import choose_backend, get_backend
+from grpo.logprobs.plan import Plan, id_runs, tile_shape
+
+
+@torch.library.custom_op("groupwise::token_logprobs", mutates_args=())
+def token_logprobs_op(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    temperature: float,
+    with_entropy: bool,
+    banned_ids: list[int],
+    ignore_index: int,
+    tile_dtype: torch.dtype,
+    tile_bytes: int,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,)."""
+    plan = _plan(
+        *(hidden, weight, temperature, with_entropy, banned_ids),
+        *(ignore_index, tile_dtype, tile_bytes),
+    )
+    if not targets.is_cuda:  # there, looking would wait for the device: a bad row comes out NaN
+        _check_targets(targets, plan)
+    chosen = _backend(backend, hidden)
+    return tiles.forward(chosen, hidden, weight, targets.contiguous(), plan)
+
+
+@token_logprobs_op.register_fake
+def _(hidden, _weight, _targets, _temperature, with_entropy, _banned, _ignore, tile_dtype, *_rest):
+    dtype = torch.promote_types(tile_dtype, torch.float32)
+    logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)
+    entropies = hidden.new_empty(hidden.shape[0] if with_entropy else 0, dtype=dtype)
+    return logprobs, entropies, torch.empty_like(logprobs)
+
+
+@torch.library.custom_op("groupwise::token_logprobs_backward", mutates_args=())
+def token_logprobs_backward_op(
+    grad_logprobs: Tensor | None,
+    grad_entropy: Tensor | None,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    entropy: Tensor,
+    lse: Tensor,
+    wants_hidden: bool,
+    wants_weight: bool,
+    temperature: float,
+    banned_ids: list[int],
+    ignore_index: int,
+    tile_dtype: torch.dtype,
+    tile_bytes: int,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of hidden (N, D) and weight (V, D), each of size 0 if not wanted."""
+    with_entropy = grad_entropy is not None
+    plan = _plan(
+        *(hidden, weight, temperature, with_entropy, banned_ids),
+        *(ignore_index, tile_dtype, tile_bytes),
+    )
+    rows = tiles.RowsForBackward(
+        targets=targets.contiguous(),
+        lse=lse,
+        entropy=entropy if with_entropy else None,
+        grad_entropy=grad_entropy.contiguous() if with_entropy else None,
+        grad_logprobs=None if grad_logprobs is None else grad_logprobs.contiguous(),
+    )
+    gradients = tiles.backward(
+        _backend(backend, hidden),
+        *(hidden, weight, rows, plan),
+        wants_hidden=wants_hidden,
+        wants_weight=wants_weight,
+    )
+    return tuple(
+        source.new_empty(0) if gradient is None else gradient
+        for source, gradient in zip((hidden, weight), gradients, strict=True)
+    )
+
+
+@token_logprobs_backward_op.register_fake
+def _(_logp, _entropy, hidden, weight, _targets, _h, _lse, wants_hidden, wants_weight, *_rest):
+    return tuple(
+        torch.empty_like(source) if wanted else source.new_empty(0)
+        for source, wanted in ((hidden, wants_hidden), (weight, wants_weight))
+    )
+
+
+def _save_for_backward(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    """Keep references to the inputs, and two floats per token."""
+    hidden, weight, targets, temperature, with_entropy, *rest = inputs
+    _logprobs, entropy, lse = output
+    ctx.save_for_backward(hidden, weight, targets, entropy, lse)
+    ctx.temperature, ctx.with_entropy, ctx.rest = temperature, with_entropy, rest
+    ctx.mark_non_differentiable(lse)
+    ctx.set_materialize_grads(False)  # None, not zeros, where the entropy is not used
+
+
+def _backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None, _lse: None):
+    wants = ctx.needs_input_grad[:2]
+    gradients = token_logprobs_backward_op(
+        grad_logprobs,
+        grad_entropy if ctx.with_entropy else None,
+        *ctx.saved_tensors,
+        *wants,
+        ctx.temperature,
+        *ctx.rest,
+    )
+    found = (gradient if want else None for gradient, want in zip(gradients, wants, strict=True))
+    return *found, *[None] * (3 + len(ctx.rest))
+
+
+token_logprobs_op.register_autograd(_backward, setup_context=_save_for_backward)
+
+
+@torch.library.custom_op("groupwise::logits_logprobs", mutates_args=())
+def logits_logprobs_op(
+    logits: Tensor,
+    targets: Tensor,
+    temperature: float,
+    with_entropy: bool,
+    ignore_index: int,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    """Return log-probs (N,) and entropies (N,) or (0,) of existing logits (N, V)."""
+    num_tokens, vocab_size = logits.shape
+    plan = Plan(
+        num_tokens=num_tokens,
+        vocab_size=vocab_size,
+        tokens=num_tokens,
+        columns=vocab_size,
+        tile_dtype=logits.dtype,
+        temperature=temperature,
+        with_entropy=with_entropy,
+        banned_runs=(),
+        ignore_index=ignore_index,
+    )
+    if not targets.is_cuda:
+        _check_targets(targets, plan)
+    if num_tokens == 0:
+        return logits.new_empty(0), logits.new_empty(0)
+    chosen = _backend(backend, logits)
+    rows = chosen.running_rows(targets.contiguous(), plan)
+    logits = logits.clone() if chosen.overwrites else logits
+    rows.fold(logits if logits.stride(1) == 1 else logits.contiguous(), 0)
+    logprobs, entropies, _ = rows.finish()
+    return logprobs.clone(), entropies  # a result may not share memory with another
+
+
+@logits_logprobs_op.register_fake
+def _(logits, _targets, _temperature, with_entropy, *_rest):
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    logprobs = logits.new_empty(logits.shape[0], dtype=dtype)
+    return logprobs, logits.new_empty(logits.shape[0] if with_entropy else 0, dtype=dtype)
+
+
+def _backend(name: str, tensor: Tensor) -> tiles.Backend:
+    chosen, _why = choose_backend(name, tensor.device, tensor.dtype)
+    return get_backend(chosen, tensor.device)
+
+
+def _plan(
+    hidden: Tensor,
+    weight: Tensor,
+    temperature: float,
+    with_entropy: bool,
+    banned_ids: Sequence[int],
+    ignore_index: int,
+    tile_dtype: torch.dtype,
+    tile_bytes: int,
+) -> Plan:
+    num_tokens, vocab_size = len(hidden), len(weight)
+    tokens, columns = tile_shape(num_tokens, vocab_size, tile_bytes, tile_dtype.itemsize)
+    return Plan(
+        num_tokens=num_tokens,
+        vocab_size=vocab_size,
+        tokens=tokens,
+        columns=columns,
+        tile_dtype=tile_dtype,
+        temperature=temperature,
+        with_entropy=with_entropy,
+        banned_runs=id_runs(tuple(banned_ids), vocab_size),
+        ignore_index=ignore_index,
+    )
+
+
+def _check_targets(targets: Tensor, plan: Plan) -> None:
+    wrong = (targets < 0) | (targets >= plan.vocab_size)
+    for low, high in plan.banned_runs:
+        wrong |= (targets >= low) & (targets < high)
+    wrong &= targets != plan.ignore_index
+    if wrong.any():
+        row = int(wrong.nonzero()[0, 0])
+        raise IndexError(
+            f"target {int(targets[row])} of token {row} is banned or outside the vocabulary of"
+            f" {plan.vocab_size} ids ({int(wrong.sum())} such targets): mark rows without a target"
+            f" with ignore_index {plan.ignore_index}"
+        )

@@ -1,0 +1,115 @@
+"""What happens to one tile of logits, in plain PyTorch.
+
+The product path on a CPU, the fallback on CUDA, and the oracle of the kernels in grpo/cuda. A row's
+state is the online softmax of Milakov and Gimelshein (arXiv:1805.02867) with the entropy's sum
+beside it.
+
+Shapes in this file: B tokens and K columns of a tile.
+"""
+
+import torch
+from torch import Tensor
+
+from grpo.logprobs.plan import Plan
+from grpo.logprobs.tiles import Backend, RowsForBackward
+
+# A log-probability so low that its exp is 0 in every dtype; of banned columns it takes the place of
+# -inf wherever 0 * -inf would be NaN.
+_NOTHING = -1e4
+
+
+class TorchRows:
+    """The running rows of a block of tokens, in four numbers per token.
+
+    With z the scaled logits, top their running maximum and picked the target's z:
+
+        total     sum of exp(z - top)                    logprob = picked - top - log(total)
+        moment    sum of exp(z - top) * (z - top)        entropy = log(total) - moment / total
+    """
+
+    def __init__(self, targets: Tensor, plan: Plan) -> None:
+        dtype = torch.promote_types(plan.tile_dtype, torch.float32)
+        # the lowest finite number, not -inf: -inf - -inf would poison a row whose first tile is
+        # banned
+        lowest = torch.finfo(dtype).min
+        self._top = torch.full_like(targets, lowest, dtype=dtype)  # (B,)
+        self._total, self._moment = torch.zeros_like(self._top), torch.zeros_like(self._top)
+        self._picked = torch.full_like(self._top, torch.nan)
+        self._targets, self._plan = targets, plan
+
+    def fold(self, logits: Tensor, start: int) -> None:
+        """See `RunningRows`."""
+        z = _scaled(logits, self._plan.temperature)  # (B, K)
+        top = torch.maximum(self._top, z.amax(dim=1))
+        inside, column = _target_columns(self._targets, start, z.shape[1])
+        self._picked = torch.where(inside, z.gather(1, column[:, None])[:, 0], self._picked)
+
+        shifted, rise = z.sub_(top[:, None]), self._top - top  # (B, K), (B,)
+        rescale = rise.exp()
+        if self._plan.with_entropy:
+            exps = shifted.exp()
+            shifted.clamp_(min=_NOTHING)
+            moment = (self._moment + self._total * rise) * rescale
+            self._moment = moment + shifted.mul_(exps).sum(dim=1)
+        else:
+            exps = shifted.exp_()
+        self._total = self._total * rescale + exps.sum(dim=1)
+        self._top = top
+
+    def finish(self) -> tuple[Tensor, Tensor, Tensor]:
+        """See `RunningRows`."""
+        log_total = self._total.log()
+        ignored = self._targets == self._plan.ignore_index
+        # top - picked >= 0 and total >= 1 exactly: no log-prob comes out above 0
+        logprobs = (self._picked - self._top - log_total).masked_fill_(
+            self._picked == -torch.inf,
+            torch.nan,  # a banned target
+        )
+        entropy = log_total.new_empty(0)
+        if self._plan.with_entropy:
+            entropy = (log_total - self._moment / self._total).masked_fill_(ignored, 0.0)
+        return logprobs.masked_fill_(ignored, 0.0), entropy, self._top + log_total
+
+
+def grad_logits(
+    logits: Tensor, start: int, rows: RowsForBackward, plan: Plan, dtype: torch.dtype
+) -> Tensor:
+    """See `Backend`; on CUDA rounded to ``dtype``, so that the tensor cores multiply it.
+
+        d logprob / d z[v] = 1[v = target] - p[v]        d entropy / d z[v] = -p[v] (log p[v] + H)
+
+    The unscaled logits' gradient has one more 1 / temperature.
+    """
+    ignored = rows.targets == plan.ignore_index
+
+    def upstream(grad: Tensor | None) -> Tensor:
+        grad = torch.zeros_like(rows.lse) if grad is None else grad
+        return (grad / plan.temperature).masked_fill(ignored, 0.0)  # (B,)
+
+    of_logprob = upstream(rows.grad_logprobs)
+    log_p = _scaled(logits, plan.temperature).sub_(rows.lse[:, None])  # (B, K)
+    if rows.grad_entropy is None:
+        grad = log_p.exp_().mul_(-of_logprob[:, None])
+    else:
+        p = log_p.exp()
+        pull = log_p.clamp_(min=_NOTHING).add_(rows.entropy[:, None])
+        pull.mul_(upstream(rows.grad_entropy)[:, None]).add_(of_logprob[:, None])
+        grad = pull.mul_(p).neg_()
+    inside, column = _target_columns(rows.targets, start, grad.shape[1])
+    grad.scatter_add_(1, column[:, None], torch.where(inside, of_logprob, 0.0)[:, None])
+    return grad.to(dtype) if grad.is_cuda else grad
+
+
+BACKEND = Backend(running_rows=TorchRows, overwrites=True, grad_logits=grad_logits)
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    """Return z, in the logits' memory where they are wide enough to compute in."""
+    z = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return z if temperature == 1 else z.mul_(1 / temperature)
+
+
+def _target_columns(targets: Tensor, start: int, columns: int) -> tuple[Tensor, Tensor]:
+    """Return whether each target is in the tile, and its column, or some valid one."""
+    column = targets - start
+    return (column >= 0) & (column < columns), column.clamp(0, columns - 1)

@@ -1,0 +1,195 @@
+"""The log-prob op tile by tile: the matrix products of forward and backward, for every backend.
+
+    for each chunk of the vocabulary, for each block of tokens:
+        logits = hidden[block] @ weight[chunk].T        one matrix product
+        rows of logits -> running states, or -> their gradient        the backend's part
+
+The backward computes every tile again instead of keeping it. A chunk of the weight's gradient is
+one matrix product (per block of tokens); the hidden states' gradient adds up in float32.
+
+Shapes in this file: N tokens, D hidden size, V vocabulary; B tokens and K columns of a tile.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from grpo.logprobs.plan import Plan, Span
+
+
+class RunningRows(Protocol):
+    """What a backend keeps of a block's rows while the chunks of the vocabulary pass by."""
+
+    def fold(self, logits: Tensor, start: int) -> None:
+        """Take in (B, K) unscaled logits of columns from ``start`` on, see `Backend.overwrites`."""
+
+    def finish(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return log-probs (B,), entropies (B,) or (0,) without them, and log-sum-exps (B,).
+
+        A row whose target is out of range or banned is NaN; an ignored one is 0.
+        """
+
+
+@dataclass(frozen=True)
+class RowsForBackward:
+    """What a block of tokens brings to the gradient of its logits; all (B,)."""
+
+    targets: Tensor
+    lse: Tensor
+    entropy: Tensor | None  # these two only if the entropy's gradient is wanted
+    grad_entropy: Tensor | None
+    grad_logprobs: Tensor | None
+
+    def block(self, tokens: Span) -> "RowsForBackward":
+        """Return those of tokens [start, stop)."""
+        return RowsForBackward(
+            *(None if item is None else item[slice(*tokens)] for item in vars(self).values())
+        )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """The part of the work that is not a matrix product."""
+
+    running_rows: Callable[[Tensor, Plan], RunningRows]  # from targets (B,)
+    overwrites: bool  # whether folding needs logits nobody else reads
+    # (logits (B, K), first column, rows, plan, dtype) -> gradient of the logits (B, K), in that
+    # dtype or a wider one; may overwrite the logits
+    grad_logits: Callable[[Tensor, int, RowsForBackward, Plan, torch.dtype], Tensor]
+
+
+def forward(
+    backend: Backend, hidden: Tensor, weight: Tensor, targets: Tensor, plan: Plan
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,)."""
+    blocks = list(plan.token_blocks())
+    states = [backend.running_rows(targets[slice(*tokens)], plan) for tokens in blocks]
+    tiles = _Tiles(hidden, weight, plan)
+    for chunk in plan.vocabulary_chunks():
+        rows = tiles.weight_rows(chunk)  # (K, D)
+        for tokens, state in zip(blocks, states, strict=True):
+            state.fold(tiles.logits(tokens, rows, chunk), chunk[0])
+    if not blocks:
+        nothing = hidden.new_empty(0, dtype=_accumulator(plan.tile_dtype))
+        return nothing, nothing.clone(), nothing.clone()
+    parts = [state.finish() for state in states]
+    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+
+
+def backward(
+    backend: Backend,
+    hidden: Tensor,
+    weight: Tensor,
+    rows: RowsForBackward,
+    plan: Plan,
+    *,
+    wants_hidden: bool,
+    wants_weight: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients of hidden (N, D) and weight (V, D), None where not wanted."""
+    accumulator = _accumulator(plan.tile_dtype)
+    grad_hidden = torch.zeros_like(hidden, dtype=accumulator) if wants_hidden else None
+    grad_weight = torch.empty_like(weight) if wants_weight else None
+    blocks = list(plan.token_blocks())
+    tiles = _Tiles(hidden, weight, plan)
+    for chunk in plan.vocabulary_chunks():
+        weight_rows = tiles.weight_rows(chunk)  # (K, D)
+        total = _RowsOfGradient(grad_weight[slice(*chunk)], len(blocks)) if wants_weight else None
+        for tokens in blocks:
+            logits = tiles.logits(tokens, weight_rows, chunk)  # (B, K)
+            grad_logits = backend.grad_logits(
+                logits, chunk[0], rows.block(tokens), plan, hidden.dtype
+            ).to(tiles.operand.dtype)  # (B, K)
+            if wants_hidden:
+                _add_product(grad_hidden[slice(*tokens)], grad_logits, weight_rows)
+            if wants_weight:
+                total.add(grad_logits.t(), tiles.operand[slice(*tokens)])
+        if wants_weight:
+            total.finish()
+    return (grad_hidden.to(hidden.dtype) if wants_hidden else None), grad_weight
+
+
+class _Tiles:
+    """Makes tiles of logits, one after the other in the same memory."""
+
+    def __init__(self, hidden: Tensor, weight: Tensor, plan: Plan) -> None:
+        # CPUs have no product of bf16 numbers with an fp32 result, and few are faster in bf16
+        upcast = hidden.dtype == torch.bfloat16 and not hidden.is_cuda
+        self.operand = hidden.float() if upcast else hidden  # (N, D)
+        self._hidden_dtype = hidden.dtype
+        self._weight = weight
+        self._plan = plan
+        self._buffer = hidden.new_empty(plan.tokens * plan.columns, dtype=plan.tile_dtype)
+
+    def weight_rows(self, chunk: Span) -> Tensor:
+        """Return (K, D) of the operand's dtype; an fp32 master is rounded like the policy's."""
+        return self._weight[slice(*chunk)].to(self._hidden_dtype).to(self.operand.dtype)
+
+    def logits(self, tokens: Span, rows: Tensor, chunk: Span) -> Tensor:
+        """Return (B, K) unscaled logits of the tile's dtype, banned columns at -inf."""
+        shape = (tokens[1] - tokens[0], len(rows))
+        logits = self._buffer[: shape[0] * shape[1]].view(shape)
+        _product(self.operand[slice(*tokens)], rows.t(), out=logits)
+        for low, high in self._plan.banned_in(*chunk):
+            logits[:, low:high] = -torch.inf
+        return logits
+
+
+class _RowsOfGradient:
+    """Rows (K, D) of the weight's gradient: written once, or added up in float32 over blocks."""
+
+    def __init__(self, out: Tensor, num_blocks: int) -> None:
+        self._out = out
+        self._sum = None
+        if num_blocks != 1:
+            self._sum = torch.zeros_like(out, dtype=_accumulator(out.dtype))
+
+    def add(self, a: Tensor, b: Tensor) -> None:
+        if self._sum is None:
+            _product(a, b, out=self._out)
+        else:
+            _add_product(self._sum, a, b)
+
+    def finish(self) -> None:
+        if self._sum is not None:
+            self._out.copy_(self._sum)
+
+
+def _product(a: Tensor, b: Tensor, *, out: Tensor) -> None:
+    """Write a @ b, summed in at least float32, rounded once to ``out``'s dtype."""
+    if a.dtype == out.dtype:
+        torch.mm(a, b, out=out)
+    elif a.is_cuda:  # bf16 operands, fp32 result
+        torch.mm(a, b, out_dtype=out.dtype, out=out)
+    else:
+        out.copy_(torch.mm(a, b))
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
+    """Add a @ b to ``total``, which is at least as wide as the operands."""
+    if a.dtype == total.dtype:
+        total.addmm_(a, b)
+    elif _adds_products_of_bf16(total.device):
+        torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
+    else:
+        total += torch.mm(a, b, out_dtype=total.dtype)
+
+
+@lru_cache
+def _adds_products_of_bf16(device: torch.device) -> bool:
+    """Return whether this torch can add a product of bf16 matrices to an fp32 one in place."""
+    total = torch.zeros(16, 16, device=device)
+    factor = torch.zeros(16, 16, device=device, dtype=torch.bfloat16)
+    try:
+        torch.addmm(total, factor, factor, out_dtype=torch.float32, out=total)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
+def _accumulator(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
