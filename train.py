@@ -32,6 +32,7 @@ from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.hardware import check_memory, memory_of_run, resolve_hardware
+from grpo.logprobs.backends import choose_backend
 from grpo.optimizer import PolicyOptimizer
 from grpo.provenance import check_unchanged, run_description, source_checksums
 from grpo.rollout import PromptBatch
@@ -49,7 +50,7 @@ from grpo.settings import (
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
-from models.loading import load_policy
+from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
 from rewards.parsing import ParsedCompletion, parse_completion
@@ -143,6 +144,9 @@ def train(session: Session) -> None:
         warning = check_memory(memory_of_run(config), available)
         if warning:
             print(f"warning: {warning}", file=sys.stderr)
+    device, dtype = torch.device(config.device), DTYPES[config.dtype]
+    backend, why = choose_backend(config.logprob_backend, device, dtype)
+    print(f"log-probabilities: backend {backend} ({why})")
     checkpoint = newest_checkpoint(run.path) if stored else None
     policy = load_policy(
         checkpoint or config.model,
@@ -189,6 +193,7 @@ def train(session: Session) -> None:
         "total_steps": total_steps,
         "prompt_template": template,
         "checksums": checksums,
+        "logprob_backend": {"name": backend, "why": why},
         "skipped_rows": {part: len(split.bad_rows) for part, split in splits.items()},
     }
     if stored is None:

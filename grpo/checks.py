@@ -63,19 +63,20 @@ def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iter
     with respect to the image's features, and their change when the pixels are blanked. Not at the
     loss: at the first step its KL has no gradient, and a group without spread has none at all.
     """
-    temperature = config.temperature
+    temperature, backend = config.temperature, config.logprob_backend
     part = _rows_with_an_image(rollout, config.micro_batch_tokens)
     if part is None:
         return
-    if not _image_gradient(policy, part, temperature):
+    if not _image_gradient(policy, part, temperature, backend):
         yield (
             "the image's features get no gradient from the sampled tokens: the model is trained"
             " without its images; check that the prompt template keeps the image and that the"
             " checkpoint is a vision-language model"
         )
     with torch.no_grad():
-        seen = completion_logprobs(policy, part, temperature)
-        moved = (completion_logprobs(policy, blanked(part), temperature) - seen).abs().max()
+        seen = completion_logprobs(policy, part, temperature, backend=backend)
+        blind = completion_logprobs(policy, blanked(part), temperature, backend=backend)
+        moved = (blind - seen).abs().max()
     if not moved > 0:
         yield (
             "blanking the image changes no log-probability: the model does not see its images;"
@@ -97,13 +98,17 @@ def _rows_with_an_image(rollout: Rollout, token_budget: int) -> CompletionBatch 
     return None
 
 
-def _image_gradient(policy: Policy, part: CompletionBatch, temperature: float) -> bool:
+def _image_gradient(
+    policy: Policy, part: CompletionBatch, temperature: float, backend: str
+) -> bool:
     """Return whether any image feature gets a gradient; the parameters' own are left alone."""
     with torch.no_grad():
         features = policy.image_features(part.prompts)
     features = [feature.detach().requires_grad_() for feature in features]
     with torch.enable_grad():
-        logprobs = completion_logprobs(policy, part, temperature, image_features=features)
+        logprobs = completion_logprobs(
+            policy, part, temperature, backend=backend, image_features=features
+        )
         gradients = torch.autograd.grad(logprobs.sum(), features, allow_unused=True)
     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
 

@@ -16,6 +16,7 @@ from grpo.loss import LossNormalization
 Method = Literal["grpo", "sft"]
 LRSchedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
+LogprobBackend = Literal["auto", "torch", "cuda"]
 ModeName = Literal["think", "no_think", "think_after"]
 
 
@@ -117,6 +118,9 @@ class GRPOConfig:
         "cpu: keep the frozen reference there, layers copied over as they are needed;"
         " auto: on the run's device",
     )
+    logprob_backend: LogprobBackend = setting(
+        "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
+    )
 
     # Evaluating and saving.
     output_dir: str = setting("", "run directory; default runs/<date>-<time>-<model>")
@@ -156,6 +160,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss_normalization": get_args(LossNormalization),
     "lr_schedule": get_args(LRSchedule),
     "dtype": get_args(Dtype),
+    "logprob_backend": get_args(LogprobBackend),
 }
 
 _AT_LEAST_ONE = ("prompts_per_step", "num_iterations", "max_completion_tokens", "keep_checkpoints")

@@ -19,13 +19,15 @@ def completion_logprobs(
     part: CompletionBatch,
     temperature: float,
     *,
+    backend: str = "auto",
     image_features: Sequence[Tensor] | None = None,
 ) -> Tensor:
     """Return (M, C) float32 log-probabilities on the policy's device, with gradient.
 
     Each prompt runs once for all its rows, each image once. Same temperature and same banned
     tokens as when sampling. Zeros where the mask is false, so that nothing there can become NaN.
-    Image features computed before, one (T, D) per prompt, take the place of the images.
+    The backend is `token_logprobs`'s. Image features computed before, one (T, D) per prompt, take
+    the place of the images.
     """
     ids = part.completion_ids.to(policy.device)  # (M, C)
     hidden = policy.completion_hidden(
@@ -39,6 +41,7 @@ def completion_logprobs(
         ids.flatten()[scored],
         temperature=temperature,
         banned_ids=policy.processor.banned_ids,
+        backend=backend,
     )
     padded = torch.zeros(ids.numel(), dtype=logprobs.dtype, device=ids.device)
     return padded.index_put((scored,), logprobs).view(ids.shape)
@@ -51,7 +54,9 @@ def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Ten
     Cut into micro-batches exactly like the update, so that the first ratio is exactly 1.
     """
     parts = (
-        completion_logprobs(policy, rollout.select(rows), config.temperature)
+        completion_logprobs(
+            policy, rollout.select(rows), config.temperature, backend=config.logprob_backend
+        )
         for rows in micro_batches(rollout, config.micro_batch_tokens)
     )
     return stack_rows(parts, rollout.completion_mask.shape[1])

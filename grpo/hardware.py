@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from grpo.config import GRPOConfig
+from grpo.logprobs.backends import choose_backend
 from models.loading import DTYPES, check_device
 from models.memory import MemoryEstimate, estimate_memory
 
@@ -13,7 +14,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     """Return the config with device, dtype, reference device and checkpointing made definite.
 
     Raises:
-        ValueError: no such device here, or a reference on a second GPU.
+        ValueError: no such device here, a reference on a second GPU, or kernels that cannot run.
     """
     device = _definite(check_device(_best_device() if config.device == "auto" else config.device))
     on_cuda = device.type == "cuda"
@@ -26,6 +27,10 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
             f"reference_device={config.reference_device} is neither the run's device, {device}, nor"
             " cpu: use one of these"
         )
+    try:
+        choose_backend(config.logprob_backend, device, DTYPES[dtype])
+    except RuntimeError as error:
+        raise ValueError(f"logprob_backend={config.logprob_backend}: {error}") from error
     checkpointing = config.gradient_checkpointing
     return replace(
         config,

@@ -92,6 +92,7 @@ def sample_rollout(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> Ro
         [size] * num_prompts,
         max_completion_tokens=config.max_completion_tokens,
         temperature=config.temperature,
+        backend=config.logprob_backend,
         choose=inverse_cdf(
             torch.from_numpy(uniforms).to(policy.device), top_k=config.top_k, top_p=config.top_p
         ),

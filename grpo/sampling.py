@@ -2,7 +2,8 @@
 
 The image is encoded once and the prompt run once per group; the completions of a group continue
 from there. Log-probabilities are those of the temperature-scaled distribution after bans, before
-top-k and top-p: what the update computes for the same tokens.
+top-k and top-p: what the update computes for the same tokens. The logits of one step, (R, V), are
+the only ones of the project that exist whole.
 
 Shapes: N prompts, G completions each, B = N * G rows (prompt-major), R rows still being written,
 C completion tokens, V vocabulary, D hidden size.
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grpo.logprobs import logits_logprobs
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 
@@ -21,7 +23,7 @@ from models.prompt import EncodedPrompt
 # then costs less than computing rows nobody reads.
 ENDED_SHARE = 0.25
 
-# (log-probabilities (R, V), rows (R,), token position) -> ids (R,)
+# (scaled logits with banned columns at -inf (R, V), rows (R,), token position) -> ids (R,)
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 
 
@@ -45,11 +47,15 @@ def generate(
     max_completion_tokens: int,
     temperature: float,
     choose: Choose,
+    backend: str = "auto",
 ) -> Completions:
-    """Return one completion per row, its tokens chosen by ``choose`` from the log-probabilities."""
+    """Return one completion per row, its tokens chosen by ``choose`` from the logits.
+
+    The backend is that of `logits_logprobs`.
+    """
     with torch.no_grad():
         return _generate(
-            policy, prompts, rows_per_prompt, max_completion_tokens, temperature, choose
+            policy, prompts, rows_per_prompt, max_completion_tokens, temperature, choose, backend
         )
 
 
@@ -63,16 +69,18 @@ def generate_greedy(
         [1] * len(prompts),
         max_completion_tokens=max_completion_tokens,
         temperature=1.0,
-        choose=lambda logprobs, _rows, _position: logprobs.argmax(dim=1),
+        choose=lambda logits, _rows, _position: logits.argmax(dim=1),
     )
 
 
 def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
     """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
 
-    def choose(logprobs: Tensor, rows: Tensor, position: int) -> Tensor:
-        probabilities = keep_likeliest(logprobs.exp(), top_k=top_k, top_p=top_p)  # (R, V)
-        return sample_ids(probabilities, uniforms[rows, position])
+    def choose(logits: Tensor, rows: Tensor, position: int) -> Tensor:
+        # in proportion to the probabilities, which is all that sampling needs
+        weights = (logits - logits.amax(dim=1, keepdim=True)).exp_()  # (R, V)
+        weights = keep_likeliest(weights, top_k=top_k, top_p=top_p)
+        return sample_ids(weights, uniforms[rows, position])
 
     return choose
 
@@ -116,6 +124,7 @@ def _generate(
     limit: int,
     temperature: float,
     choose: Choose,
+    backend: str,
 ) -> Completions:
     device, num_rows = policy.device, sum(rows_per_prompt)
     ids = torch.full((num_rows, limit), policy.processor.pad_id, device=device)  # (B, C)
@@ -130,12 +139,13 @@ def _generate(
     state, hidden = policy.prefill(prompts, rows_per_prompt, limit)
     for position in range(limit):
         logits = output_logits(hidden, policy.output_weight).div_(temperature)  # (R, V)
-        scored = logits.index_fill_(1, banned_ids, float("-inf")).log_softmax(dim=1)
-        chosen = choose(scored, rows, position)  # (R,)
+        logits.index_fill_(1, banned_ids, float("-inf"))
+        chosen = choose(logits, rows, position)  # (R,)
+        scores, entropy = logits_logprobs(logits, chosen, with_entropy=True, backend=backend)
         ids[rows, position] = torch.where(live, chosen, policy.processor.pad_id)
         mask[rows, position] = live
-        logprobs[rows, position] = scored.gather(1, chosen[:, None])[:, 0] * live
-        entropies[rows, position] = _entropy(scored) * live
+        logprobs[rows, position] = scores * live
+        entropies[rows, position] = entropy * live
 
         live = live & ~torch.isin(chosen, end_ids)
         num_live = int(live.sum())  # the step's only wait for the device
@@ -163,11 +173,6 @@ def _has_end(ids: Tensor, mask: Tensor, end_ids: Sequence[int]) -> Tensor:
     """Return (B,): whether the last written token of each row is an end token."""
     last = ids.gather(1, mask.sum(dim=1, keepdim=True) - 1)[:, 0]
     return torch.isin(last, torch.tensor(end_ids))
-
-
-def _entropy(logprobs: Tensor) -> Tensor:
-    """Return (R,), nats; an id of probability 0 adds 0, not 0 * inf."""
-    return -(logprobs.exp() * logprobs.clamp(min=torch.finfo(logprobs.dtype).min)).sum(dim=1)
 
 
 def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 # how long.
 RESUMABLE = (
     *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
-    *("keep_checkpoints", "eval_every", "save_every", "max_steps"),
+    *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "max_steps"),
 )
 
 Settings = dict[str, Any]

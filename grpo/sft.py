@@ -34,7 +34,9 @@ def sft_step(
     optimizer.zero_grad()
     total = 0.0
     for rows in micro_batches(rollout, config.micro_batch_tokens):
-        logprobs = completion_logprobs(policy, rollout.select(rows), temperature=1.0)  # (M, C)
+        logprobs = completion_logprobs(
+            policy, rollout.select(rows), temperature=1.0, backend=config.logprob_backend
+        )  # (M, C)
         loss = -logprobs.sum() / num_tokens  # the divisor is the batch's, not the micro-batch's
         loss.backward()
         total += loss.item()

@@ -94,7 +94,9 @@ def train_step(
         for rows in micro_batches(rollout, config.micro_batch_tokens):
             part = rollout.select(rows)
             cut = (rows, slice(part.completion_ids.shape[1]))  # (M, C) of this micro-batch
-            logprobs = completion_logprobs(policy, part, config.temperature)  # (M, C)
+            logprobs = completion_logprobs(
+                policy, part, config.temperature, backend=config.logprob_backend
+            )  # (M, C)
             now = logprobs.detach()
             loss, loss_metrics = policy_loss(
                 logprobs,

@@ -1,5 +1,7 @@
 """Settings: what is refused, in which words, and where a run's values come from."""
 
+from dataclasses import asdict
+
 import pytest
 
 from grpo.config import CHOICES, HEADINGS, GRPOConfig
@@ -160,6 +162,12 @@ def test_sft_refuses_flags_of_sampling_rewards_and_objective_by_name():
 def test_sft_refuses_another_mode():
     with pytest.raises(ValueError, match="mode=think does not go with method=sft"):
         resolve_config({"method": "sft", "mode": "think"}, None)
+
+
+def test_a_run_made_on_a_gpu_can_go_on_without_its_kernels():
+    stored = asdict(GRPOConfig(logprob_backend="cuda", device="cuda:0"))
+    given = {"device": "cpu", "logprob_backend": "torch"}
+    assert resumed_config(stored, given).logprob_backend == "torch"
 
 
 def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():

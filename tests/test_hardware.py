@@ -44,11 +44,21 @@ def test_a_device_that_is_not_there_is_named_with_those_that_are(name):
 
 def test_a_device_has_one_name_and_the_reference_stands_there_or_on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    config = resolve_hardware(GRPOConfig(device="cuda:0", reference_device="cuda"))
+
+    def resolved(**settings):  # nothing is there, so no kernels either
+        return resolve_hardware(GRPOConfig(logprob_backend="torch", **settings))
+
+    config = resolved(device="cuda:0", reference_device="cuda")
     assert config.device == config.reference_device == "cuda:0"
-    assert resolve_hardware(GRPOConfig(device="cuda", reference_device="cpu")).device == "cuda:0"
+    assert resolved(device="cuda", reference_device="cpu").device == "cuda:0"
     with pytest.raises(ValueError, match="reference_device=cuda:1 is neither the run's device"):
-        resolve_hardware(GRPOConfig(device="cuda:0", reference_device="cuda:1"))
+        resolved(device="cuda:0", reference_device="cuda:1")
+
+
+def test_kernels_that_cannot_run_are_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match=r"logprob_backend=cuda: .* cannot run on cpu: use 'auto'"):
+        resolve_hardware(GRPOConfig(device="cpu", logprob_backend="cuda"))
+    assert resolve_hardware(GRPOConfig(device="cpu")).logprob_backend == "auto"
 
 
 def test_full_fine_tuning_of_2b_does_not_fit_24_gb_and_says_so():

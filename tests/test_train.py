@@ -87,11 +87,13 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
     assert run(*arguments, "--output-dir", out) == 0
     printed = capsys.readouterr().out
     assert "held-out accuracy" in printed and "five of them" in printed
+    assert "log-probabilities: backend torch (the kernels need a GPU and this is cpu)" in printed
     assert f"next: python evaluate.py --model {out}/checkpoints/step-000004" in printed
 
     description = json.loads((out / "run.json").read_text())
     assert description["config"]["device"] == "cpu" and description["config"]["dtype"] == "float32"
     assert {"torch", "transformers"} <= description["versions"].keys()
+    assert description["logprob_backend"]["name"] == "torch"
     kinds = ("train data", "eval data", "reward", "prompt template", "start model")
     assert all(any(name.startswith(kind) for name in description["checksums"]) for kind in kinds)
 
