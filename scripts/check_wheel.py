@@ -7,6 +7,7 @@ install .` leaves build/ and *.egg-info). torch and the like are not installed a
 environment looks them up in the one that runs this script, which has requirements.txt installed.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ MUST_HOLD = (
     "models/tiny/tokenizer.json",
     "models/tiny/tokenizer_config.json",
     "configs/phantoms.toml",
+    "grpo/cuda/logprobs.cu",
 )
 
 
@@ -38,6 +40,7 @@ def main() -> None:
         check_contents(wheel, tracked)
         environment = install(wheel, folder / "venv")
         check_imports(environment)
+        check_kernels(environment)
         check_commands(environment, folder)
         check_shadowing(environment, folder)
 
@@ -110,6 +113,18 @@ def pip_install(binaries: Path, wheel: Path) -> None:
 def site_packages(binaries: Path) -> Path:
     code = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return Path(call(binaries / "python", "-c", code).strip())
+
+
+def check_kernels(binaries: Path) -> None:
+    """The installed package finds its kernels' source, byte for byte the one that is tested."""
+    code = (
+        "import hashlib; from grpo.cuda.compiler import source_code;"
+        "print(hashlib.sha256(source_code()).hexdigest())"
+    )
+    source = (ROOT / "grpo" / "cuda" / "logprobs.cu").read_bytes()
+    found = call(binaries / "python", "-P", "-c", code).strip()
+    demand(found == hashlib.sha256(source).hexdigest(), "the kernels' source is another one")
+    print("its kernels' source is the one that is tested")
 
 
 def check_imports(binaries: Path) -> None:
