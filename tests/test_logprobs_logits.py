@@ -72,9 +72,12 @@ def test_rows_of_a_wider_matrix_and_more_dimensions(on_backend):
     )
 
 
-def test_no_rows(on_backend):
-    outputs = on_backend(torch.zeros(0, 5), torch.zeros(0).long(), with_entropy=True)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_no_rows(on_backend, dtype):
+    logits = torch.zeros(0, 5, dtype=dtype)
+    outputs = on_backend(logits, torch.zeros(0).long(), with_entropy=True)
     assert [output.shape for output in outputs] == [(0,), (0,)]
+    assert all(output.dtype == torch.float32 for output in outputs)
 
 
 @pytest.mark.parametrize(

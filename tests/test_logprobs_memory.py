@@ -1,8 +1,14 @@
 """What the log-prob op may allocate and keep: never a tensor of all logits."""
 
+import weakref
+from dataclasses import replace
+
 import pytest
 import torch
 from logprobs_cases import BF16, FP32, PATHS, LargestTensor, each_path, make_inputs, plain
+
+from grpo.logprobs import rows_torch, tiles
+from grpo.logprobs.plan import Plan
 
 # --- memory -------------------------------------------------------------------------------------
 
@@ -32,6 +38,32 @@ def test_no_tensor_is_ever_larger_than_a_tile_or_the_gradients(op, path, with_en
     assert hidden.grad is not None and weight.grad is not None
     assert spy.elements == N * columns  # a tile; (N, V) would be sixteen times as much
     assert N * columns > max(N * D, V * D)  # or the bound would prove nothing
+
+
+@pytest.mark.parametrize("tokens", [100, 257])
+def test_only_one_tile_of_gradients_lives_at_a_time(tokens):
+    # with the kernels it is half a tile beside the logits, and a second one would miss the bar
+    hidden, weight, targets, _ = make_inputs(N=257, D=8, V=1003)
+    plan = Plan(257, 1003, tokens, 64, FP32, 1.0, False, (), -100)
+    alive, most = weakref.WeakSet(), []
+
+    def grad_logits(logits, start, rows, plan, dtype):
+        grad = rows_torch.grad_logits(logits, start, rows, plan, dtype).clone()
+        alive.add(grad)
+        most.append(len(alive))
+        return grad
+
+    backend = replace(rows_torch.BACKEND, grad_logits=grad_logits)
+    logprobs, _, lse = tiles.forward(backend, hidden.detach(), weight.detach(), targets, plan)
+    rows = tiles.RowsForBackward(targets, lse, None, None, torch.ones_like(logprobs))
+    tiles.backward(
+        backend,
+        *(hidden.detach(), weight.detach(), rows, plan),
+        wants_hidden=True,
+        wants_weight=True,
+    )
+    assert len(most) >= 16
+    assert max(most) == 1
 
 
 def test_the_spy_sees_the_plain_path():

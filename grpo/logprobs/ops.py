@@ -154,7 +154,8 @@ def logits_logprobs_op(
     if not targets.is_cuda:
         _check_targets(targets, plan)
     if num_tokens == 0:
-        return logits.new_empty(0), logits.new_empty(0)
+        nothing = logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))
+        return nothing, nothing.clone()
     chosen = _backend(backend, logits)
     rows = chosen.running_rows(targets.contiguous(), plan)
     logits = logits.clone() if chosen.overwrites else logits

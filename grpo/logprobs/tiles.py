@@ -108,6 +108,7 @@ def backward(
                 _add_product(grad_hidden[slice(*tokens)], grad_logits, weight_rows)
             if wants_weight:
                 total.add(grad_logits.t(), tiles.operand[slice(*tokens)])
+            del grad_logits  # else it would live beside the next one
         if wants_weight:
             total.finish()
     return (grad_hidden.to(hidden.dtype) if wants_hidden else None), grad_weight
