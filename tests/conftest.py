@@ -18,6 +18,7 @@ from models import load_policy
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+pytest.register_assert_rewrite("kernel_checks")  # checks that several test files share
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 
 

@@ -36,7 +36,10 @@ def cubin(architecture: str) -> bytes:
     version = _checked(nvrtc, nvrtc.nvrtcVersion(), "nvrtcVersion")
     source = source_code()
     key = cache_key(source, architecture, version)
-    path = cache_directory() / f"{SOURCE.removesuffix('.cu')}-{key.hex()[:32]}.cubin"
+    directory = cache_directory()
+    if directory is None:
+        return compile_source(source, architecture)[0]
+    path = directory / f"{SOURCE.removesuffix('.cu')}-{key.hex()[:32]}.cubin"
     code = read_cached(path, key)
     if code is None:
         code, _log = compile_source(source, architecture)
@@ -85,10 +88,16 @@ def cache_key(source: bytes, architecture: str, version: tuple[int, int]) -> byt
     return digest.digest()
 
 
-def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where compiled kernels are kept: $XDG_CACHE_HOME or ~/.cache, then groupwise."""
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return where compiled kernels are kept: $XDG_CACHE_HOME or ~/.cache, then groupwise.
+
+    None where there is neither: a container's user often has no home.
+    """
     given = Path(environment.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path("~/.cache").expanduser()) / "groupwise"
+    try:
+        return (given if given.is_absolute() else Path("~/.cache").expanduser()) / "groupwise"
+    except RuntimeError:
+        return None
 
 
 def read_cached(path: Path, key: bytes) -> bytes | None:
@@ -113,9 +122,11 @@ def write_cached(path: Path, key: bytes, code: bytes) -> None:
     """Keep machine code for later processes; a directory that cannot be written costs only time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(_MAGIC + key + hashlib.sha256(code).digest() + code)
-        Path(file.name).replace(path)  # whole or not at all, also beside other processes
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone if a write fails
+            unfinished = Path(folder) / path.name
+            unfinished.touch(mode=0o600)
+            unfinished.write_bytes(_MAGIC + key + hashlib.sha256(code).digest() + code)
+            unfinished.replace(path)  # whole or not at all, also beside other processes
     except OSError:
         return
 

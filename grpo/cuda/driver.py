@@ -13,7 +13,9 @@ from typing import Any
 import torch
 
 from grpo.cuda.compiler import cubin
-from grpo.cuda.launch import Launch, Launcher
+from grpo.cuda.launch import KERNELS, Launch, Launcher
+
+_LEGACY_STREAM = 1  # CU_STREAM_LEGACY
 
 _lock = threading.Lock()
 _modules: dict[int, "_Module"] = {}  # by the device's number; a process's contexts live as long
@@ -38,7 +40,9 @@ class _Module:
     def __init__(self, number: int) -> None:
         self._driver = _import_driver()
         self._call("cuInit", 0)
-        if torch.cuda.is_current_stream_capturing():
+        with torch.cuda.device(number):
+            capturing = torch.cuda.is_current_stream_capturing()
+        if capturing:
             raise RuntimeError(
                 "the log-prob kernels are not loaded yet, and loading cannot be captured in a CUDA"
                 " graph: call token_logprobs once before the capture"
@@ -48,8 +52,11 @@ class _Module:
         major, minor = torch.cuda.get_device_capability(number)
         code = cubin(f"sm_{major}{minor}")
         with self._current_context():
-            self._module = self._call("cuModuleLoadData", code)
-        self._functions: dict[str, Any] = {}
+            module = self._call("cuModuleLoadData", code)
+            # all of them: a kernel that is first looked up inside a capture would be loaded there
+            self._functions = {
+                name: self._call("cuModuleGetFunction", module, name.encode()) for name in KERNELS
+            }
 
     def __call__(self, launch: Launch, device: torch.device) -> None:
         """Put a launch on the current stream of its device."""
@@ -57,19 +64,15 @@ class _Module:
         with self._current_context():
             self._call(
                 "cuLaunchKernel",
-                self._function(launch.kernel),
+                self._functions[launch.kernel],
                 *(launch.grid, 1, 1),
                 *(launch.block, 1, 1),
                 0,  # bytes of shared memory beyond the kernel's own
-                torch.cuda.current_stream(device).cuda_stream,
+                # torch's default stream is 0, which the bindings may be told to read as another
+                torch.cuda.current_stream(device).cuda_stream or _LEGACY_STREAM,
                 ctypes.addressof(addresses),
                 0,
             )
-
-    def _function(self, name: str) -> Any:
-        if name not in self._functions:
-            self._functions[name] = self._call("cuModuleGetFunction", self._module, name.encode())
-        return self._functions[name]
 
     @contextmanager
     def _current_context(self) -> Iterator[None]:

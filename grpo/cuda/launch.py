@@ -7,6 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+TILES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
+KERNELS = (
+    *(f"forward_{tile}{entropy}" for tile in TILES.values() for entropy in ("", "_entropy")),
+    *(
+        f"backward_{tile}_to_{out}{entropy}"
+        for tile, out in (("fp32", "fp32"), ("fp32", "bf16"), ("bf16", "bf16"))
+        for entropy in ("", "_entropy")
+    ),
+    "finalise",
+)
+
 Argument = ctypes.c_void_p | ctypes.c_longlong | ctypes.c_int | ctypes.c_float
 
 

@@ -11,14 +11,13 @@ from ctypes import c_float, c_int, c_longlong
 import torch
 from torch import Tensor
 
-from grpo.cuda.launch import Launch, Launcher, pointer
+from grpo.cuda.launch import TILES, Launch, Launcher, pointer
 from grpo.logprobs.plan import Plan
 from grpo.logprobs.tiles import Backend, RowsForBackward
 
 _WARP, _MOST_THREADS = 32, 1024
 _VALUES_PER_PASS = 16  # of one thread, as in logprobs.cu: a wide tile's row takes a few passes
 _FINALISE_THREADS = 256
-_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 
 
 def kernel_backend(launcher: Launcher) -> Backend:
@@ -48,8 +47,9 @@ class KernelRows:
 
     def fold(self, logits: Tensor, start: int) -> None:
         """See `RunningRows`. Only reads the logits: (B, K), rows any distance apart."""
+        assert logits.stride(1) == 1, "a row's logits lie one behind the other"
         launch = Launch(
-            kernel=f"forward_{_NAMES[logits.dtype]}" + "_entropy" * self._plan.with_entropy,
+            kernel=f"forward_{TILES[logits.dtype]}" + "_entropy" * self._plan.with_entropy,
             grid=logits.shape[0],
             block=_threads(logits.shape[1]),
             arguments=(
@@ -99,10 +99,12 @@ def backward_launch(
     In place if the element types agree; a float32 tile of bfloat16 hidden states needs half a tile
     more, so that its products run on the tensor cores.
     """
-    out = logits if logits.dtype == dtype else torch.empty_like(logits, dtype=dtype)
+    out = logits
+    if logits.dtype != dtype:  # of the same strides, since the kernel has one for both
+        out = logits.new_empty_strided(logits.shape, logits.stride(), dtype=dtype)
     assert logits.data_ptr() % 16 == out.data_ptr() % 16 == 0, "vector stores would be misaligned"
     with_entropy = rows.grad_entropy is not None
-    name = f"backward_{_NAMES[logits.dtype]}_to_{_NAMES[dtype]}" + "_entropy" * with_entropy
+    name = f"backward_{TILES[logits.dtype]}_to_{TILES[dtype]}" + "_entropy" * with_entropy
     launch = Launch(
         kernel=name,
         grid=logits.shape[0],

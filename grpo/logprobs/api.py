@@ -46,7 +46,7 @@ def token_logprobs(
         weight: (V, D), the output embedding, of hidden's dtype; or float32 with bfloat16 hidden,
             whose rows are then rounded tile by tile.
         targets: (...) int64 token ids.
-        temperature: finite, above 0; from 1e-30 to 1e30.
+        temperature: finite, above 0; from 1e-20 to 1e20.
         banned_ids: ids of probability 0 (vision placeholders, rows beyond the tokenizer); best
             neighbours, and not a CUDA tensor, whose reading would wait for the device.
         ignore_index: target of rows to leave out: log-prob, entropy and gradient 0.
@@ -67,7 +67,8 @@ def token_logprobs(
             backend out of range.
         TypeError: dtypes other than the above.
         IndexError: a target that is banned or outside the vocabulary. On CUDA, where looking would
-            wait for the device, that row is NaN instead.
+            wait for the device, that row's log-prob is NaN instead; its gradient is finite, so let
+            the NaN reach the loss.
         RuntimeError: ``backend="cuda"`` without a GPU or NVRTC, or where the kernels do not
             compile, with the compiler's log. "auto" falls back to "torch" with one warning.
 
@@ -183,10 +184,10 @@ def _check_ids(targets: Tensor) -> None:
 
 
 def _check_temperature(temperature: float) -> None:
-    # beyond these, 1 / temperature has no normal float32
-    if not 1e-30 <= temperature <= 1e30:
+    # beyond these, 1 / temperature or a scaled logit may have no normal float32
+    if not 1e-20 <= temperature <= 1e20:
         raise ValueError(
-            f"temperature must be finite and above 0 (1e-30 to 1e30), got {temperature}"
+            f"temperature must be finite and above 0 (1e-20 to 1e20), got {temperature}"
         )
 
 

@@ -86,6 +86,8 @@ def _why_no_kernels(device: torch.device) -> str:
     try:
         get_backend("cuda", device)
     except RuntimeError as error:
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise  # it says what to do; a fallback would last as long as the process
         warnings.warn(
             f"log-probabilities fall back to plain PyTorch on {device}, slower: {error}",
             stacklevel=2,

@@ -20,6 +20,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grpo.cuda import compiler
 from grpo.cuda.launch import Launch
 
 HERE = Path(__file__).resolve().parent
@@ -69,6 +70,16 @@ def require_gxx() -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_nvrtc() -> None:
+    """Skip the test where NVRTC is missing; fail it in CI, where nothing may skip silently."""
+    try:
+        compiler._nvrtc()
+    except RuntimeError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 class Emulator:
