@@ -1,6 +1,6 @@
 """Log-probabilities of sampled completions under a model: the one forward of every pass.
 
-Shapes: M rows of a micro-batch, C completion tokens, D hidden size, V vocabulary.
+Shapes: M rows of a micro-batch, C completion tokens, S of them scored, D hidden size, V vocabulary.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,13 +30,17 @@ def completion_logprobs(
     the place of the images.
     """
     ids = part.completion_ids.to(policy.device)  # (M, C)
-    hidden = policy.completion_hidden(
-        part.prompts, part.rows_per_prompt, ids, image_features=image_features
-    )  # (M, C, D)
-    # Only real tokens meet the vocabulary, the widest matrix product of the step.
-    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)
+    # Only real tokens are run, and meet the vocabulary, the widest matrix product of the step.
+    hidden = policy.scored_hidden(
+        part.prompts,
+        part.rows_per_prompt,
+        part.completion_ids,
+        part.completion_mask.sum(dim=1).tolist(),
+        image_features=image_features,
+    )  # (S, D)
+    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
     logprobs, _ = token_logprobs(
-        hidden.flatten(0, 1)[scored],
+        hidden,
         policy.output_weight,
         ids.flatten()[scored],
         temperature=temperature,

@@ -71,15 +71,18 @@ def packed_attention(
     if groups.completion_length == 0:
         return read[None], None
 
-    rows = (groups.num_rows, groups.completion_length)
+    query_own, key_own, value_own = (
+        groups.pad_completions(own) for own in (query_own, key_own, value_own)
+    )  # (M, C, heads, d)
     read_own = folded_attention(
-        query_own.unflatten(0, rows).transpose(1, 2),  # (M, H, C, d)
-        _after_prompt(groups, key_prompt, key_own.unflatten(0, rows)),
-        _after_prompt(groups, value_prompt, value_own.unflatten(0, rows)),
+        query_own.transpose(1, 2),  # (M, H, C, d)
+        _after_prompt(groups, key_prompt, key_own),
+        _after_prompt(groups, value_prompt, value_own),
         mask=groups.mask,
         scale=scaling,
     )
-    return torch.cat([read, read_own.transpose(1, 2).flatten(0, 1)])[None], None
+    read_own = groups.pack_completions(read_own.transpose(1, 2))  # (T_completions, H, d)
+    return torch.cat([read, read_own])[None], None
 
 
 def folded_attention(

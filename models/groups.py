@@ -1,4 +1,4 @@
-"""Groups packed into one row: every prompt once, then all of its completions.
+"""Groups packed into one row: every prompt once, then all of its completions, no padding anywhere.
 
     packed tokens:  [prompt 0 | prompt 1 | ... | completion of row 0 | completion of row 1 | ...]
 
@@ -6,8 +6,11 @@ Everything in a transformer but attention treats tokens one by one, so the layer
 row as on any other; `models/attention.py` is where a completion sees its own group's prompt. The
 prompt is computed once however many completions it has, and its gradient is the sum over them.
 
+Only attention wants rectangles: there shorter prompts and completions are padded, and packed again
+behind it.
+
 Shapes: N prompts, M completion rows (prompt-major), P prompt tokens (of the longest), C completion
-tokens that are fed, T packed tokens, H query heads, Hkv key/value heads.
+tokens that are fed (of the longest row), T packed tokens, H query heads, Hkv key/value heads.
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,7 @@ class PackedGroups:
 
     prompt_lengths: list[int]  # N of them
     rows_per_prompt: list[int]  # N of them, they sum to M
-    completion_length: int  # C; 0 in a prefill
+    completion_lengths: list[int]  # M of them, tokens that are fed; all 0 in a prefill
     device: torch.device
     dtype: torch.dtype
     query_heads_per_key: int  # H / Hkv
@@ -35,6 +38,7 @@ class PackedGroups:
     row_to_prompt: Tensor = field(init=False)  # (M,) int64
     last_tokens: Tensor = field(init=False)  # (N,) int64, each prompt's last packed token
     padding: "Padding | None" = field(init=False)  # None when prompts are equally long
+    own_padding: "Padding | None" = field(init=False)  # None when completions are
     mask: Tensor | None = field(init=False)  # of the completions' attention
 
     def __post_init__(self) -> None:
@@ -44,12 +48,19 @@ class PackedGroups:
         row_to_prompt = torch.arange(len(lengths)).repeat_interleave(rows)
         self.row_to_prompt = row_to_prompt.to(self.device)
         self.last_tokens = (lengths.cumsum(0) - 1).to(self.device)
-        self.padding = None
+        self.padding = self.own_padding = None
         if lengths.min() < lengths.max():
             self.padding = Padding.of(lengths, self.device)
+        if min(self.completion_lengths) < max(self.completion_lengths):
+            self.own_padding = Padding.of(torch.tensor(self.completion_lengths), self.device)
         self.mask = None
         if self.completion_length:
             self.mask = self._completion_mask(lengths[row_to_prompt].to(self.device))
+
+    @property
+    def completion_length(self) -> int:
+        """C."""
+        return max(self.completion_lengths)
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -73,6 +84,40 @@ class PackedGroups:
         """Return the packed (T_prompts, ...) of (N, P, ...): the inverse of `pad_prompts`."""
         flat = padded.flatten(0, 1)
         return flat if self.padding is None else flat.index_select(0, self.padding.kept)
+
+    def pad_completions(self, packed: Tensor) -> Tensor:
+        """Return (M, C, ...) of the packed (T_completions, ...), zeros behind shorter completions.
+
+        Causal attention hides them from every real token of their row.
+        """
+        if self.own_padding is None:
+            return packed.unflatten(0, (self.num_rows, -1))
+        padded = packed.new_zeros(self.num_rows * self.completion_length, *packed.shape[1:])
+        padded = padded.index_copy(0, self.own_padding.kept, packed)
+        return padded.unflatten(0, (self.num_rows, -1))
+
+    def pack_completions(self, padded: Tensor) -> Tensor:
+        """Return the packed (T_completions, ...) of (M, C, ...): the inverse of the above."""
+        flat = padded.flatten(0, 1)
+        return flat if self.own_padding is None else flat.index_select(0, self.own_padding.kept)
+
+    def first_then_rest(self) -> Tensor | None:
+        """Return where to find each row's tokens in [M first ones | T_completions fed ones].
+
+        (S,) int64 indices, row after row: the state behind the prompt predicts a row's first token,
+        its fed tokens the rest. None where rows are equally long and a reshape does it.
+        """
+        if self.own_padding is None:
+            return None
+        fed = torch.tensor(self.completion_lengths)
+        starts = self.num_rows + fed.cumsum(0) - fed  # of each row's fed tokens
+        counts = fed + 1
+        within = torch.arange(int(counts.sum())) - (counts.cumsum(0) - counts).repeat_interleave(
+            counts
+        )
+        rest = starts.repeat_interleave(counts) + within - 1
+        rows = torch.arange(self.num_rows).repeat_interleave(counts)
+        return torch.where(within == 0, rows, rest).to(self.device)
 
     def repeat_prompts(self, per_prompt: Tensor) -> Tensor:
         """Return (M, ...) with each prompt's entry of (N, ...) once per completion row."""
@@ -125,6 +170,8 @@ def packed_positions(prompts: Sequence[EncodedPrompt], groups: PackedGroups) -> 
     """
     starts = torch.tensor([prompt.next_position for prompt in prompts])  # (N,)
     rows = starts.repeat_interleave(torch.tensor(groups.rows_per_prompt))  # (M,)
-    completions = (rows[:, None] + torch.arange(groups.completion_length)).flatten()
+    completions = rows[:, None] + torch.arange(groups.completion_length)  # (M, C)
+    fed = torch.arange(groups.completion_length) < torch.tensor(groups.completion_lengths)[:, None]
+    completions = completions[fed]
     pieces = [prompt.position_ids for prompt in prompts] + [completions.expand(3, -1)]
     return torch.cat(pieces, dim=1)[:, None]

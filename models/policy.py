@@ -115,17 +115,50 @@ class Policy(nn.Module):
             image_features: as `image_features` returns them; computed here when None.
         """
         rows, length = completion_ids.shape
-        if sum(rows_per_prompt) != rows or len(rows_per_prompt) != len(prompts) or length < 1:
+        lengths = [length] * rows
+        hidden = self.scored_hidden(
+            prompts, rows_per_prompt, completion_ids, lengths, image_features=image_features
+        )
+        return hidden.unflatten(0, (rows, length))
+
+    def scored_hidden(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        rows_per_prompt: Sequence[int],
+        completion_ids: Tensor,
+        lengths: Sequence[int],
+        *,
+        image_features: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Return the same for the first ``lengths`` tokens of each row alone, row after row.
+
+        (S, D) with S the sum of the lengths, each at least 1. What lies behind is not computed, so
+        completions of very different length cost what their tokens cost.
+        """
+        rows, length = completion_ids.shape
+        fits = sum(rows_per_prompt) == rows == len(lengths)
+        if not fits or len(rows_per_prompt) != len(prompts) or length < 1:
             raise ValueError(
                 f"completion_ids has shape {(rows, length)} for {len(prompts)} prompts with"
                 f" {list(rows_per_prompt)} rows: give one row per completion, at least one token"
             )
-        groups = self._groups(prompts, rows_per_prompt, completion_length=length - 1)
-        fed = completion_ids[:, :-1].to(self.device)  # nothing is predicted from the last token
-        hidden = self._run_layers(prompts, groups, fed, image_features)  # (T, D)
-        first = groups.repeat_prompts(hidden[groups.last_tokens])[:, None]  # (M, 1, D)
-        rest = hidden[groups.num_prompt_tokens :].unflatten(0, (rows, length - 1))
-        return self.text.norm(torch.cat([first, rest], dim=1))
+        if not 1 <= min(lengths) <= max(lengths) <= length:
+            raise ValueError(
+                f"lengths {list(lengths)} must lie between 1 and the {length} tokens of a row"
+            )
+        fed = [count - 1 for count in lengths]  # nothing is predicted from the last token
+        groups = self._groups(prompts, rows_per_prompt, fed)
+        is_fed = torch.arange(length) < torch.tensor(fed)[:, None]  # (M, C)
+        fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)
+        hidden = self._run_layers(prompts, groups, fed_ids, image_features)  # (T, D)
+        first = groups.repeat_prompts(hidden[groups.last_tokens])  # (M, D)
+        rest = hidden[groups.num_prompt_tokens :]
+        order = groups.first_then_rest()
+        if order is None:
+            scored = torch.cat([first[:, None], rest.unflatten(0, (rows, -1))], dim=1).flatten(0, 1)
+        else:
+            scored = torch.cat([first, rest]).index_select(0, order)
+        return self.text.norm(scored)
 
     @torch.no_grad()
     def prefill(
@@ -141,9 +174,9 @@ class Policy(nn.Module):
         """
         if self.offloaded:
             raise RuntimeError("an offloaded policy cannot decode: its weights are on the CPU")
-        groups = self._groups(prompts, rows_per_prompt, completion_length=0)
+        groups = self._groups(prompts, rows_per_prompt, [0] * sum(rows_per_prompt))
         groups.recorded = []
-        no_tokens = torch.empty(groups.num_rows, 0, dtype=torch.int64, device=self.device)
+        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
         hidden = self._run_layers(prompts, groups, no_tokens, None)  # (T, D)
         first = self.text.norm(hidden[groups.last_tokens])  # (N, D)
         state = decoding.start(self.text, prompts, groups, max_new_tokens)
@@ -158,13 +191,13 @@ class Policy(nn.Module):
         self,
         prompts: Sequence[EncodedPrompt],
         rows_per_prompt: Sequence[int],
-        completion_length: int,
+        completion_lengths: Sequence[int],
     ) -> PackedGroups:
         config = self.text.config
         return PackedGroups(
             prompt_lengths=[prompt.num_tokens for prompt in prompts],
             rows_per_prompt=list(rows_per_prompt),
-            completion_length=completion_length,
+            completion_lengths=list(completion_lengths),
             device=self.device,
             dtype=self.dtype,
             query_heads_per_key=config.num_attention_heads // config.num_key_value_heads,
@@ -174,7 +207,7 @@ class Policy(nn.Module):
         self,
         prompts: Sequence[EncodedPrompt],
         groups: PackedGroups,
-        completion_ids: Tensor,
+        completion_ids: Tensor,  # packed
         image_features: Sequence[Tensor] | None,
     ) -> Tensor:
         """Return the (T, D) hidden states of the packed tokens, before the final norm."""
@@ -182,7 +215,7 @@ class Policy(nn.Module):
             image_features = self.image_features(prompts)
         prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # on the CPU
         image_tokens = (prompt_ids == self.processor.image_token_id).nonzero().squeeze(1)
-        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids.flatten()])
+        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids])
         hidden = self.text.embed_tokens(packed_ids)  # (T, D)
         if len(image_tokens):
             features = torch.cat(list(image_features)).to(hidden.dtype)

@@ -84,10 +84,10 @@ class Disconnected:
     def __getattr__(self, name: str):
         return getattr(self._policy, name)
 
-    def completion_hidden(self, prompts, rows, ids, *, image_features=None):
+    def scored_hidden(self, prompts, rows, ids, lengths, *, image_features=None):
         features = image_features or self._policy.image_features(prompts)
         zeros = [torch.zeros_like(feature) for feature in features]
-        return self._policy.completion_hidden(prompts, rows, ids, image_features=zeros)
+        return self._policy.scored_hidden(prompts, rows, ids, lengths, image_features=zeros)
 
 
 def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):

@@ -14,7 +14,7 @@ def groups(lengths, rows, completion_length, device="cpu"):
     return PackedGroups(
         prompt_lengths=lengths,
         rows_per_prompt=rows,
-        completion_length=completion_length,
+        completion_lengths=[completion_length] * sum(rows),
         device=torch.device(device),
         dtype=torch.float32,
         query_heads_per_key=2,

@@ -118,6 +118,33 @@ def test_logprobs_and_every_gradient_equal_those_of_repeated_prompts(setup, batc
 
 
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
+@pytest.mark.parametrize("lengths", [[6, 1, 3, 6, 2, 4], [1, 1, 1, 2, 1, 1], [5, 2, 2, 2, 2, 2]])
+def test_completions_of_different_length_give_the_same_without_their_padding(
+    setup, lengths, checkpointing
+):
+    policy = setup.policy
+    prompts, rows_per_prompt = [setup.prompts[n] for n in ("two images", "no image")], [2, 4]
+    completion_ids = random_completions(6)[:, : max(lengths)]
+    policy.gradient_checkpointing = checkpointing
+    fed = []
+    hook = policy.text.layers[0].mlp.register_forward_hook(
+        lambda _module, inputs, _output: fed.append(inputs[0].shape[:-1].numel())
+    )
+    hidden = policy.scored_hidden(prompts, rows_per_prompt, completion_ids, lengths)  # (S, D)
+    hook.remove()
+    assert fed == [sum(p.num_tokens for p in prompts) + sum(lengths) - len(lengths)]
+    targets = torch.cat([row[:n] for row, n in zip(completion_ids, lengths, strict=True)])
+    log_p = torch.log_softmax(hidden @ policy.output_weight.t(), dim=-1)  # (S, V)
+    ours = log_p.gather(1, targets[:, None]).squeeze(1)
+
+    token = policy.processor.image_token_id
+    theirs = repeated_logprobs(setup.reference, token, prompts, rows_per_prompt, completion_ids)
+    theirs = torch.cat([row[:n] for row, n in zip(theirs, lengths, strict=True)])
+    torch.testing.assert_close(ours, theirs, atol=LOGPROB_BAR, rtol=0)
+    assert_gradients_equal(gradients(policy.model, ours), gradients(setup.reference, theirs))
+
+
+@pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
 def test_checkpointing_recomputes_text_layers_and_vision_blocks(setup, checkpointing):
     policy, prompts = setup.policy, [setup.prompts["one image"]]
     policy.gradient_checkpointing = checkpointing
@@ -225,3 +252,10 @@ def test_rows_that_do_not_fit_the_prompts_are_refused(setup, rows_per_prompt, sh
     ids = torch.zeros(shape, dtype=torch.int64)
     with pytest.raises(ValueError, match="completion_ids has shape"):
         setup.policy.completion_hidden(prompts, rows_per_prompt, ids)
+
+
+@pytest.mark.parametrize("lengths", [[1, 0], [1, 5], [1]])
+def test_lengths_that_do_not_fit_the_rows_are_refused(setup, lengths):
+    prompts, ids = [setup.prompts["one image"]], torch.zeros(2, 4, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"lengths \[1, .\] must lie|one row per completion"):
+        setup.policy.scored_hidden(prompts, [2], ids, lengths)
