@@ -124,6 +124,8 @@ class GapAlarm:
     def look(self, metrics: Mapping[str, Any]) -> str | None:
         """Return a warning if this step's gap is more than rounding; remember the first ones."""
         mean, largest = metrics["logprob_gap/mean"], metrics["logprob_gap/max"]
+        if mean is None:  # no row was run
+            return None
         limit = self._limit()
         if len(self.first_means) < FIRST_STEPS:
             self.first_means.append(mean)

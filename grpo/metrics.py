@@ -52,26 +52,41 @@ class UpdateSums:
         self._sums: dict[str, Tensor] = {}
         self._gap_sum: Tensor | float = 0.0
         self._gap_max: Tensor | float = 0.0
+        self._slots = self._tokens = 0
 
     def start_pass(self) -> None:
         """Forget the sums of the last pass; the gap stays that of the first one."""
         self._passes += 1
         self._sums = {}
 
-    def add(self, loss_metrics: Mapping[str, Tensor], gap: Tensor) -> None:
-        """Add a micro-batch: weighted sums, and |logp(decode) - logp(update)| (M, C)."""
+    def add(self, loss_metrics: Mapping[str, Tensor], gap: Tensor, num_tokens: int) -> None:
+        """Add a micro-batch of so many completion tokens.
+
+        Args:
+            loss_metrics: weighted sums.
+            gap: (M, C), |logp(decode) - logp(update)|, 0 where there is no token.
+            num_tokens: of its completions.
+        """
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self._passes == 1:  # before any weight moved
+            self._slots += gap.numel()
+            self._tokens += num_tokens
             self._gap_sum = self._gap_sum + gap.sum()
             self._gap_max = torch.maximum(torch.as_tensor(self._gap_max).to(gap), gap.max())
 
-    def means(self, num_tokens: int, *, with_kl: bool) -> dict[str, float | None]:
-        """Return the metrics of the last pass; kl is None where there is no reference."""
-        metrics: dict[str, float | None] = {k: float(v) for k, v in self._sums.items()}
+    def means(self, *, with_kl: bool) -> dict[str, float | None]:
+        """Return the metrics of the last pass; kl is None where there is no reference.
+
+        The gap and the padding are those of the rows that were run; None where none was.
+        """
+        none: dict[str, float | None] = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
+        metrics = none | {k: float(v) for k, v in self._sums.items()}
         if not with_kl:
             metrics["kl"] = None
+        ran = self._tokens > 0
         return metrics | {
-            "logprob_gap/mean": float(self._gap_sum) / num_tokens,
-            "logprob_gap/max": float(self._gap_max),
+            "logprob_gap/mean": float(self._gap_sum) / self._tokens if ran else None,
+            "logprob_gap/max": float(self._gap_max) if ran else None,
+            "padding": 1 - self._tokens / self._slots if ran else None,
         }

@@ -62,6 +62,10 @@ class PolicyOptimizer:
         Raises:
             FloatingPointError: the norm is NaN or inf; no weight was touched.
         """
+        if all(master.grad is None for master in self.masters.values()):
+            # nothing was taught: the gradient is 0, and AdamW's momentum goes on all the same
+            for master in self.masters.values():
+                master.grad = torch.zeros_like(master)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), max_grad_norm)
         if not torch.isfinite(norm):
             self.zero_grad()

@@ -4,7 +4,7 @@ Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: ro
 prompt 0), M rows of a micro-batch, C completion tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,33 +100,34 @@ def sample_rollout(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> Ro
     return Rollout(batch, completions, size)
 
 
-def micro_batches(rollout: Rollout, token_budget: int) -> Iterator[list[int]]:
+def micro_batches(
+    rollout: Rollout, token_budget: int, groups: Iterable[int] | None = None
+) -> Iterator[list[int]]:
     """Yield the rows of one forward after another, in order, each row once.
 
-    Tokens are counted as they lie in memory: every prompt once and every completion, both at the
-    longest of the micro-batch. Whole groups share a micro-batch while they fit; a group is split
-    only when it does not fit alone, and a single row is never refused.
+    Counted are the tokens that are run: every prompt once, and every completion. Whole groups share
+    a micro-batch while they fit; a group is split only when it does not fit alone, and a single row
+    is never refused. All groups, or only those given.
     """
     prompt_tokens = [prompt.num_tokens for prompt in rollout.batch.prompts]  # N
     row_tokens = rollout.completion_mask.sum(dim=1).tolist()  # B
     size = rollout.group_size
     open_rows: list[int] = []
-    for group, prompt in enumerate(prompt_tokens):
+    open_tokens = 0
+    for group in range(len(prompt_tokens)) if groups is None else groups:
         rows = list(range(group * size, (group + 1) * size))
-        groups_open = len(open_rows) // size + 1
-        longest_prompt = max(prompt_tokens[group - groups_open + 1 : group + 1])
-        longest_row = max(row_tokens[row] for row in open_rows + rows)
-        padded = groups_open * longest_prompt + groups_open * size * longest_row
-        if padded <= token_budget:
+        tokens = prompt_tokens[group] + sum(row_tokens[row] for row in rows)
+        if open_tokens + tokens <= token_budget:
             open_rows += rows
+            open_tokens += tokens
             continue
         if open_rows:
             yield open_rows
-        if prompt + size * max(row_tokens[row] for row in rows) <= token_budget:
-            open_rows = rows
+        open_rows, open_tokens = [], 0
+        if tokens <= token_budget:
+            open_rows, open_tokens = rows, tokens
         else:
-            yield from _split_group(rows, prompt, row_tokens, token_budget)
-            open_rows = []
+            yield from _split_group(rows, prompt_tokens[group], row_tokens, token_budget)
     if open_rows:
         yield open_rows
 
@@ -135,10 +136,11 @@ def _split_group(
     rows: list[int], prompt: int, row_tokens: list[int], token_budget: int
 ) -> Iterator[list[int]]:
     part: list[int] = []
+    tokens = prompt
     for row in rows:
-        longest = max(row_tokens[other] for other in [*part, row])
-        if part and prompt + (len(part) + 1) * longest > token_budget:
+        if part and tokens + row_tokens[row] > token_budget:
             yield part
-            part = []
+            part, tokens = [], prompt
         part.append(row)
+        tokens += row_tokens[row]
     yield part

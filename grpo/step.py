@@ -86,12 +86,14 @@ def train_step(
     sampled_logprobs = rollout.completions.logprobs.to(policy.device)  # (B, C)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss.
+    #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group whose rewards
+    #    agree has no gradient at all and is not run.
+    taught = None if config.beta > 0 else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums()
     for _ in range(config.num_iterations):
         sums.start_pass()
         optimizer.zero_grad()
-        for rows in micro_batches(rollout, config.micro_batch_tokens):
+        for rows in micro_batches(rollout, config.micro_batch_tokens, taught):
             part = rollout.select(rows)
             cut = (rows, slice(part.completion_ids.shape[1]))  # (M, C) of this micro-batch
             logprobs = completion_logprobs(
@@ -110,13 +112,14 @@ def train_step(
                 beta=config.beta,
             )
             loss.backward()
-            sums.add(loss_metrics, gap=(now - sampled_logprobs[cut]).abs() * mask[cut])
+            gap = (now - sampled_logprobs[cut]).abs() * mask[cut]
+            sums.add(loss_metrics, gap, int(part.completion_mask.sum()))
         grad_norm = optimizer.step(config.max_grad_norm)
     clock.lap("update")
 
     metrics = {
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
-        **sums.means(int(mask.sum()), with_kl=reference is not None),
+        **sums.means(with_kl=reference is not None),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,
     }

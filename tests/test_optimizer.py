@@ -164,6 +164,31 @@ def test_going_on_from_the_saved_state_is_bitwise_the_same(dtype):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_step_that_taught_nothing_moves_on_by_its_momentum(dtype):
+    # no backward ran: the same as one whose gradients are all zero, not as no step at all
+    def two_steps(second_gradient):
+        policy = network(dtype)
+        optimizer = optimizer_of(policy)
+        optimizer.start_step(0)
+        backward(policy, 0)
+        optimizer.step(max_grad_norm=1.0)
+        first = [weight.detach().clone() for weight in optimizer.masters.values()]
+        optimizer.zero_grad()
+        optimizer.start_step(1)
+        second_gradient(policy)
+        assert optimizer.step(max_grad_norm=1.0) == 0
+        return first, [weight.detach() for weight in optimizer.masters.values()]
+
+    def zeros(policy):
+        sum((weight * 0).sum() for weight in policy.parameters()).backward()
+
+    first, skipped = two_steps(lambda _policy: None)
+    _, expected = two_steps(zeros)
+    assert all(map(torch.equal, skipped, expected))
+    assert not any(map(torch.equal, skipped, first))
+
+
 def test_the_state_of_another_model_is_refused():
     optimizer = optimizer_of(network())
     with pytest.raises(ValueError, match=r"does not fit the model \(for example 0.bias"):

@@ -30,10 +30,17 @@ def test_worked_example():
     assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 60)) == [[0, 1, 2, 3, 4, 5]]
 
 
-def test_what_lies_in_memory_is_counted_padding_included():
-    # the second group's long prompt pads the first one's: 2 * 30 + 4 * 5 = 80, over 70
-    assert list(micro_batches(rollout([10, 30], [5] * 4, 2), 70)) == [[0, 1], [2, 3]]
-    assert list(micro_batches(rollout([10, 30], [5] * 4, 2), 80)) == [[0, 1, 2, 3]]
+def test_only_tokens_that_are_run_are_counted_since_nothing_is_padded():
+    # 10 + 30 prompt tokens and 5 + 1 + 2 + 12 of the completions: 60
+    uneven = rollout([10, 30], [5, 1, 2, 12], 2)
+    assert list(micro_batches(uneven, 59)) == [[0, 1], [2, 3]]
+    assert list(micro_batches(uneven, 60)) == [[0, 1, 2, 3]]
+
+
+def test_groups_can_be_left_out():
+    assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 40, [0, 2])) == [[0, 1, 4, 5]]
+    assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 39, [0, 2])) == [[0, 1], [4, 5]]
+    assert list(micro_batches(rollout([10] * 3, [5] * 6, 2), 40, [])) == []
 
 
 def test_a_group_is_split_only_when_it_does_not_fit_alone():
@@ -58,13 +65,11 @@ def test_every_row_once_in_order_and_within_the_budget(data):
     assert [row for part in parts for row in part] == list(range(count))
     for part in parts:
         groups = sorted({row // size for row in part})
-        longest = max(lengths[row] for row in part)
-        padded = len(groups) * max(prompts[g] for g in groups) + len(part) * longest
-        assert padded <= budget or len(part) == 1
+        tokens = sum(prompts[g] for g in groups) + sum(lengths[row] for row in part)
+        assert tokens <= budget or len(part) == 1
         whole = all(sum(row // size == g for row in part) == size for g in groups)
-        alone = prompts[groups[0]] + size * max(
-            lengths[row] for row in range(groups[0] * size, (groups[0] + 1) * size)
-        )
+        rows = range(groups[0] * size, (groups[0] + 1) * size)
+        alone = prompts[groups[0]] + sum(lengths[row] for row in rows)
         assert whole or (len(groups) == 1 and alone > budget)
 
 

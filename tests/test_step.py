@@ -6,8 +6,10 @@ import pytest
 import torch
 from models_nano import random_image
 
+import grpo.step
 from grpo.clock import PARTS, StepClock
 from grpo.config import GRPOConfig
+from grpo.forward import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.step import train_step
@@ -96,7 +98,7 @@ def slow_logprobs(policy, prompt, ids: list[int], temperature: float):
     return logprobs[torch.arange(len(ids)), ids]
 
 
-def slow_gradient(policy, reference, result, config) -> tuple[float, dict]:
+def slow_gradient(policy, reference, result, config, reward_fns=REWARDS) -> tuple[float, dict]:
     """The loss and gradient of the first pass from the papers' formulas, row after row."""
     rollout, size = result.rollout, config.group_size
     lengths = rollout.completion_mask.sum(dim=1).tolist()
@@ -110,9 +112,9 @@ def slow_gradient(policy, reference, result, config) -> tuple[float, dict]:
         ids = rollout.completions.ids[row, :length].tolist()
         texts = rollout.texts[row // size]
         example = rollout.batch.examples[row // size]
+        weights = config.weights_of_rewards
         rewards = [
-            config.weights_of_rewards[0] * vowels(text, example)
-            + config.weights_of_rewards[1] * short(text, example)
+            sum(w * fn(text, example) for w, fn in zip(weights, reward_fns.values(), strict=True))
             for text in texts
         ]
         mean = sum(rewards) / size
@@ -232,8 +234,35 @@ def test_later_passes_are_measured_against_what_was_sampled(nano_policy, batch):
         nano_policy.load_state_dict(before)
 
 
+def test_a_group_that_agrees_is_not_run_and_the_gradient_is_that_of_all(
+    nano_policy, batch, monkeypatch
+):
+    # the middle one's rewards agree; `slow_gradient` runs every row of every group
+    def disagreeing(text, example):
+        return 0.5 if example.id == "e1" else vowels(text, example) + 0.5 * short(text, example)
+
+    run_prompts = []
+
+    def watched(policy, part, temperature, **options):
+        run_prompts.extend(part.prompts)
+        return completion_logprobs(policy, part, temperature, **options)
+
+    monkeypatch.setattr(grpo.step, "completion_logprobs", watched)
+    config = replace(CONFIG, beta=0.0, rewards=("one",), reward_weights=(), num_iterations=2)
+    optimizer, clock = Recorder(nano_policy, config), StepClock(nano_policy.device)
+    result = train_step(nano_policy, None, optimizer, batch, {"one": disagreeing}, config, clock)
+    assert run_prompts == [batch.prompts[0], batch.prompts[2]] * 2
+    assert result.metrics["zero_std_groups"] == pytest.approx(1 / 3)
+    assert 0 <= result.metrics["padding"] < 1
+
+    # its rows weigh nothing in the loss, but count in every denominator
+    _, expected = slow_gradient(nano_policy, None, result, config, {"one": disagreeing})
+    for gradients in optimizer.gradients:
+        assert_equal_gradients(gradients, expected)
+
+
 def test_groups_that_agree_give_no_gradient(nano_policy, batch):
-    optimizer = Recorder(nano_policy, CONFIG)
+    optimizer = PolicyOptimizer(nano_policy, replace(CONFIG, learning_rate=1e-9), total_steps=10)
     config = replace(CONFIG, beta=0.0, rewards=("same",), reward_weights=())
     result = train_step(
         nano_policy,
@@ -246,6 +275,10 @@ def test_groups_that_agree_give_no_gradient(nano_policy, batch):
     )
     assert result.metrics["zero_std_groups"] == 1 and result.metrics["grad_norm"] == 0
     assert not result.advantages.any()
+    nothing_run = ("logprob_gap/mean", "logprob_gap/max", "padding")
+    assert [result.metrics[name] for name in nothing_run] == [None] * 3
+    assert result.metrics["loss"] == result.metrics["clip_fraction"] == 0
+    assert all(not weight.grad.any() for weight in nano_policy.parameters())
 
 
 def test_the_times_of_a_step_add_up(nano_policy, batch):
