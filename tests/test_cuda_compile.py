@@ -398,9 +398,9 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path, monkeypatch):
 
 
 def test_the_cache_lies_where_the_xdg_specification_says(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/someone")
+    monkeypatch.setenv("HOME", "/dwelling/of/someone")
     assert cache_directory({"XDG_CACHE_HOME": "/somewhere"}) == Path("/somewhere/groupwise")
-    at_home = Path("/home/someone/.cache/groupwise")
+    at_home = Path("/dwelling/of/someone/.cache/groupwise")
     assert cache_directory({}) == at_home
     assert cache_directory({"XDG_CACHE_HOME": ""}) == at_home
     assert cache_directory({"XDG_CACHE_HOME": "relative/cache"}) == at_home
