@@ -15,6 +15,7 @@ from grpo.checks import FIRST_STEPS, GapAlarm, first_rollout_warnings, image_war
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
+from grpo.prefetch import BatchLoader
 from grpo.rollout import PromptBatch, Rollout
 from grpo.run_directory import RunDirectory
 from models.policy import Policy
@@ -52,6 +53,7 @@ class Trainer:
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
+    _batches: BatchLoader = field(init=False)
 
     def __post_init__(self) -> None:
         self._saved = self.start_step
@@ -66,7 +68,15 @@ class Trainer:
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
             self._evaluate(done)
-        with tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar:
+        with (
+            tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar,
+            BatchLoader(
+                self.example_at,
+                self.encode,
+                self.config.prompts_per_step,
+                range(done, self.total_steps),
+            ) as self._batches,
+        ):
             try:
                 while done < self.total_steps:
                     metrics = self._one_step(done)
@@ -88,7 +98,7 @@ class Trainer:
 
     def _one_step(self, step: int) -> Metrics:
         clock = StepClock(self.policy.device, on_part=self._set_under_way)
-        batch = self._next_batch(step)
+        batch = self._batches.batch(step)
         clock.lap("data")
         self.optimizer.start_step(step)
         taken = self.take_step(batch, clock)
@@ -102,13 +112,6 @@ class Trainer:
 
     def _set_under_way(self, part: str) -> None:
         self.under_way = part
-
-    def _next_batch(self, step: int) -> PromptBatch:
-        size = self.config.prompts_per_step
-        positions = tuple(range(step * size, (step + 1) * size))
-        examples = tuple(self.example_at(position) for position in positions)
-        prompts = tuple(self.encode(example) for example in examples)
-        return PromptBatch(prompts, examples, positions, step)
 
     def _look_for_trouble(self, step: int, metrics: Metrics, taken: TakenStep) -> None:
         if step == 0:
