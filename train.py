@@ -34,6 +34,7 @@ from grpo.flags import FlagParser, add_config_flags
 from grpo.hardware import check_memory, memory_of_run, resolve_hardware
 from grpo.logprobs.backends import choose_backend
 from grpo.optimizer import PolicyOptimizer
+from grpo.profiler import StepProfiler
 from grpo.provenance import check_unchanged, run_description, source_checksums
 from grpo.rollout import PromptBatch
 from grpo.rollout_log import rollout_rows
@@ -187,6 +188,7 @@ def train(session: Session) -> None:
         run=run,
         card=_card(config, template),
         alarm=GapAlarm(policy.dtype, state.get("first_gap_means")),
+        profiler=_profiler(config, run, state["step"], total_steps),
         start_step=state["step"],
     )
     facts = {
@@ -266,6 +268,14 @@ def _load_reference(config: GRPOConfig) -> Policy:
     if config.reference_device != config.device:
         offload_layers(reference, torch.device(config.device))
     return reference
+
+
+def _profiler(
+    config: GRPOConfig, run: RunDirectory, start_step: int, total_steps: int
+) -> StepProfiler | None:
+    if not config.profile:
+        return None
+    return StepProfiler(run.path / "profile", torch.device(config.device), start_step, total_steps)
 
 
 def _card(config: GRPOConfig, template: str) -> dict[str, Any]:

@@ -122,6 +122,10 @@ class GRPOConfig:
         "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
     )
 
+    profile: bool = setting(
+        False, "trace a few steps and print where their time went; kept in RUN_DIR/profile"
+    )
+
     # Evaluating and saving.
     output_dir: str = setting("", "run directory; default runs/<date>-<time>-<model>")
     eval_every: int = setting(

@@ -16,6 +16,7 @@ from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
+from grpo.profiler import StepProfiler
 from grpo.rollout import PromptBatch, Rollout
 from grpo.run_directory import RunDirectory
 from models.policy import Policy
@@ -50,6 +51,7 @@ class Trainer:
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
     alarm: GapAlarm
+    profiler: StepProfiler | None = None
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
@@ -97,21 +99,29 @@ class Trainer:
                 raise
 
     def _one_step(self, step: int) -> Metrics:
-        clock = StepClock(self.policy.device, on_part=self._set_under_way)
+        if self.profiler is not None:
+            self.profiler.start_step(step + 1)
+        clock = StepClock(self.policy.device, on_part=self._begin_part)
         batch = self._batches.batch(step)
         clock.lap("data")
         self.optimizer.start_step(step)
         taken = self.take_step(batch, clock)
         times = clock.metrics()
         metrics = {"step": step + 1, **taken.metrics, **_rates(taken, times), **times}
+        if self.profiler is not None:
+            table = self.profiler.end_step(step + 1, metrics)
+            if table is not None:
+                tqdm.write(table)
         self.run.append_metrics(metrics)
         if taken.rollout is not None:
             self.run.append_rollouts({"step": step + 1, **row} for row in taken.rollout_rows)
             self._look_for_trouble(step, metrics, taken)
         return metrics
 
-    def _set_under_way(self, part: str) -> None:
+    def _begin_part(self, part: str) -> None:
         self.under_way = part
+        if self.profiler is not None:
+            self.profiler.part(part)
 
     def _look_for_trouble(self, step: int, metrics: Metrics, taken: TakenStep) -> None:
         if step == 0:

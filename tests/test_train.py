@@ -246,6 +246,19 @@ def test_rates_count_completions_and_their_tokens(arguments, tmp_path):
     assert row["tokens_per_second"] * row["time/step"] == pytest.approx(tokens)
 
 
+def test_a_profiled_run_keeps_its_trace_and_learns_the_same(arguments, tmp_path, capsys):
+    plain, profiled = tmp_path / "plain", tmp_path / "profiled"
+    assert run(*arguments, "--output-dir", plain) == 0
+    assert run(*arguments, "--output-dir", profiled, "--profile") == 0
+    assert "where the time of steps 2 to 4 went" in capsys.readouterr().out
+    assert (profiled / "profile" / "trace.json.gz").stat().st_size > 1000
+    ours, theirs = (without_times(lines(out / "metrics.jsonl")) for out in (profiled, plain))
+    assert ours == theirs
+    for row in lines(plain / "metrics.jsonl"):
+        parts = sum(row[name] for name in row if name.startswith("time/") and name != "time/step")
+        assert parts == pytest.approx(row["time/step"], rel=0.03)
+
+
 def test_a_finished_run_can_be_lengthened_and_the_change_is_noted(arguments, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(*arguments, "--output-dir", out) == 0
