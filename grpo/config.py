@@ -122,6 +122,9 @@ class GRPOConfig:
         "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
     )
 
+    verify_prefix: bool = setting(
+        False, "compare the first batch with plain copies through transformers before training"
+    )
     profile: bool = setting(
         False, "trace a few steps and print where their time went; kept in RUN_DIR/profile"
     )

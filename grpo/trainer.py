@@ -17,8 +17,9 @@ from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
 from grpo.profiler import StepProfiler
-from grpo.rollout import PromptBatch, Rollout
+from grpo.rollout import PromptBatch, Rollout, sample_rollout
 from grpo.run_directory import RunDirectory
+from grpo.verify import verify_prefix
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 
@@ -70,14 +71,11 @@ class Trainer:
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
             self._evaluate(done)
+        if self.config.verify_prefix and done < self.total_steps:
+            self._verify_prefix(done)
         with (
             tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar,
-            BatchLoader(
-                self.example_at,
-                self.encode,
-                self.config.prompts_per_step,
-                range(done, self.total_steps),
-            ) as self._batches,
+            self._loader(range(done, self.total_steps)) as self._batches,
         ):
             try:
                 while done < self.total_steps:
@@ -97,6 +95,16 @@ class Trainer:
                     with uninterrupted():
                         self._save(done)
                 raise
+
+    def _loader(self, steps: range) -> BatchLoader:
+        return BatchLoader(self.example_at, self.encode, self.config.prompts_per_step, steps)
+
+    def _verify_prefix(self, step: int) -> None:
+        self.under_way = "comparing with plain copies"
+        with self._loader(range(step, step + 1)) as batches:
+            batch = batches.batch(step)
+        rollout = sample_rollout(self.policy, batch, self.config)  # what the step will sample
+        print(verify_prefix(self.policy, rollout, self.config))
 
     def _one_step(self, step: int) -> Metrics:
         if self.profiler is not None:

@@ -246,6 +246,18 @@ def test_rates_count_completions_and_their_tokens(arguments, tmp_path):
     assert row["tokens_per_second"] * row["time/step"] == pytest.approx(tokens)
 
 
+def test_the_prefix_is_verified_before_the_first_step_and_changes_nothing(
+    arguments, tmp_path, capsys
+):
+    plain, verified = tmp_path / "plain", tmp_path / "verified"
+    assert run(*arguments, "--max-steps", "1", "--output-dir", plain) == 0
+    assert run(*arguments, "--max-steps", "1", "--output-dir", verified, "--verify-prefix") == 0
+    assert "shared prefix against 6 plain copies through transformers" in capsys.readouterr().out
+    ours, theirs = (without_times(lines(out / "metrics.jsonl")) for out in (verified, plain))
+    assert ours == theirs
+    assert "--verify-prefix" in error_of(capsys, "--method", "sft", "--verify-prefix")
+
+
 def test_a_profiled_run_keeps_its_trace_and_learns_the_same(arguments, tmp_path, capsys):
     plain, profiled = tmp_path / "plain", tmp_path / "profiled"
     assert run(*arguments, "--output-dir", plain) == 0
