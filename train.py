@@ -241,7 +241,7 @@ def _method(
 
     if config.method == "sft":
         return supervised
-    reference = _load_reference(config) if config.beta > 0 else None
+    reference = _load_reference(config, policy) if config.beta > 0 else None
 
     def parse(text: str, example: VQAExample) -> ParsedCompletion:
         return parse_completion(text, config.mode, example.options)
@@ -261,12 +261,14 @@ def _method(
     return grpo
 
 
-def _load_reference(config: GRPOConfig) -> Policy:
-    """Return the frozen start model of the KL term."""
+def _load_reference(config: GRPOConfig, policy: Policy) -> Policy:
+    """Return the frozen start model of the KL term, which shares a frozen vision tower."""
     reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
     reference.requires_grad_(False)
     if config.reference_device != config.device:
         offload_layers(reference, torch.device(config.device))
+    else:
+        reference.share_vision(policy)
     return reference
 
 

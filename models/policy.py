@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models import attention, decoding, vision
+from models.features import FeatureCache
 from models.groups import PackedGroups, packed_positions
 from models.processor import Processor
 from models.prompt import EncodedPrompt
@@ -36,6 +37,7 @@ class Policy(nn.Module):
         self.processor = processor
         self.path = path
         self.offloaded = False
+        self.feature_cache = FeatureCache()  # of use while the vision tower is frozen
         self.text.config._attn_implementation = attention.NAME
         vision.embed_patches_by_matmul(self.visual)
 
@@ -88,10 +90,30 @@ class Policy(nn.Module):
     def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
         """Return (visual tokens, D) per prompt, all images of the batch in one pass.
 
-        They carry gradient to the vision tower unless it is frozen.
+        They carry gradient to the vision tower unless it is frozen; then they are kept, and the
+        same image in another pass, step or epoch costs nothing.
         """
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
-            return vision.image_features(self.visual, prompts)
+        compute = partial(vision.image_features, self.visual)
+        if self.vision_frozen:
+            return self.feature_cache.features(self.visual, prompts, compute)
+        return compute(prompts)
+
+    def share_vision(self, other: "Policy") -> bool:
+        """Use another policy's vision tower and features if both are frozen and equal; say whether.
+
+        The reference of a run with a frozen tower then encodes no image of its own, and the tower's
+        weights are in memory once.
+        """
+        if not (self.vision_frozen and other.vision_frozen) or self.device != other.device:
+            return False
+        ours, theirs = self.visual.state_dict(), other.visual.state_dict()
+        if ours.keys() != theirs.keys() or any(
+            ours[n].dtype != theirs[n].dtype or not torch.equal(ours[n], theirs[n]) for n in ours
+        ):
+            return False
+        self.model.model.visual = other.visual
+        self.feature_cache = other.feature_cache
+        return True
 
     def completion_hidden(
         self,

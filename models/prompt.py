@@ -3,6 +3,7 @@
 Shapes: P prompt tokens, K image patches, I images.
 """
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -30,6 +31,13 @@ class EncodedPrompt:
         An image occupies max(height, width) positions, not its number of tokens, so this is not P.
         """
         return int(self.position_ids.max()) + 1
+
+    @cached_property
+    def pixel_digest(self) -> bytes:
+        """A digest of the images' patches and grids: equal images, equal digest."""
+        digest = hashlib.sha256(self.image_grid_thw.numpy().tobytes())
+        digest.update(self.pixel_values.contiguous().numpy().tobytes())
+        return digest.digest()
 
     def blanked(self) -> "EncodedPrompt":
         """Return the same prompt with nothing to see on its images.
