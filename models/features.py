@@ -36,7 +36,7 @@ class FeatureCache:
         Args:
             visual: the tower, for its weights' version.
             prompts: whose features are wanted.
-            compute: prompts -> features, in one pass.
+            compute: prompts -> features.
         """
         version = sum(parameter._version for parameter in visual.parameters())
         keys = [(version, prompt.pixel_digest) for prompt in prompts]
@@ -46,11 +46,11 @@ class FeatureCache:
             if key not in self._features
         }
         found = {key: self._features[key] for key in keys if key not in missing}
-        if missing:
+        for key, prompt in missing.items():
+            # Each in a pass of its own: a product rounds by its number of rows, and a resumed run
+            # meets other images anew than the run that never stopped.
             with torch.no_grad():
-                # a copy of its own: a piece of the whole pass would keep all of it alive
-                new = [features.clone() for features in compute(list(missing.values()))]
-            found |= dict(zip(missing, new, strict=True))
+                found[key] = compute([prompt])[0].clone()  # not a piece of something larger
         for key in keys:
             self._keep(key, found[key])
         return [found[key] for key in keys]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from models.features import FeatureCache
 from models.files import check_weights, find_checkpoint, read_config
 from models.policy import Policy
 from models.processor import Processor
@@ -33,7 +34,7 @@ def load_policy(
         dtype: of the weights, a torch dtype or "float32" or "bfloat16"; None is float32 on the
             CPU and bfloat16 on CUDA.
         device: "cpu", "cuda", "cuda:1" ...
-        freeze_vision: the vision tower gets no gradient.
+        freeze_vision: the vision tower gets no gradient, and its features are kept.
         gradient_checkpointing: trade time for memory, see `Policy.gradient_checkpointing`.
 
     Raises:
@@ -51,6 +52,7 @@ def load_policy(
     policy = Policy(model, processor, path).train()
     if freeze_vision:
         policy.visual.requires_grad_(False)
+        policy.feature_cache = FeatureCache()
     if gradient_checkpointing:
         policy.gradient_checkpointing = True
     return policy

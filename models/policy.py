@@ -37,7 +37,7 @@ class Policy(nn.Module):
         self.processor = processor
         self.path = path
         self.offloaded = False
-        self.feature_cache = FeatureCache()  # of use while the vision tower is frozen
+        self.feature_cache: FeatureCache | None = None
         self.text.config._attn_implementation = attention.NAME
         vision.embed_patches_by_matmul(self.visual)
 
@@ -90,13 +90,14 @@ class Policy(nn.Module):
     def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
         """Return (visual tokens, D) per prompt, all images of the batch in one pass.
 
-        They carry gradient to the vision tower unless it is frozen; then they are kept, and the
-        same image in another pass, step or epoch costs nothing.
+        They carry gradient to the vision tower unless it is frozen. One that was frozen when it was
+        loaded keeps them: the same image in another pass, step or epoch costs nothing.
         """
         compute = partial(vision.image_features, self.visual)
-        if self.vision_frozen:
+        if self.vision_frozen and self.feature_cache is not None:
             return self.feature_cache.features(self.visual, prompts, compute)
-        return compute(prompts)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
+            return compute(prompts)
 
     def share_vision(self, other: "Policy") -> bool:
         """Use another policy's vision tower and features if both are frozen and equal; say whether.

@@ -46,7 +46,20 @@ def test_equal_images_are_encoded_once_whatever_is_asked_about_them(
         for ours, theirs in zip(frozen.image_features(prompts), expected, strict=True):
             torch.testing.assert_close(ours, theirs.detach(), atol=1e-6, rtol=0)
             assert not ours.requires_grad
-    assert passes == [4]  # first, second, and the two of "both"
+    assert passes == [1, 1, 2]  # first, second, and the two of "both"
+
+
+def test_features_do_not_depend_on_what_else_was_asked_for(nano_policy, prompts):
+    # bitwise: a resumed run has an empty cache, and must go on as if it had not stopped
+    def fresh():
+        policy = load_policy(nano_policy.path, freeze_vision=True)
+        policy.processor = nano_policy.processor
+        return policy
+
+    together = fresh().image_features(prompts)
+    apart = fresh()
+    for prompt, expected in zip(prompts[::-1], together[::-1], strict=True):
+        assert torch.equal(apart.image_features([prompt])[0], expected)
 
 
 def test_a_blanked_image_is_another_one(frozen, prompts, passes):
