@@ -13,15 +13,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
 from models.groups import PackedGroups
 from models.prompt import EncodedPrompt
+from models.shared_decode import SharedPrompts
 
 
 @dataclass
 class DecodeState:
-    """Caches of B rows. Slots 0 .. P - 1 hold the prompt, then one slot per decoded token.
+    """Caches of B rows: one slot per decoded token, and the prompt in one of two ways.
+
+    Where a prompt has several rows, `shared` holds each prompt once and the caches begin with the
+    first decoded token (P = 0 below). Else slots 0 .. P - 1 of the caches hold the row's prompt:
+    then there is nothing to share, and one attention costs less than two.
 
     A padding slot behind a shorter prompt holds a copy of that prompt's last token, hidden by the
     mask. Slots from `filled` on are uninitialized and may be NaN: they are never read, since a mask
@@ -31,11 +36,13 @@ class DecodeState:
     keys: list[Tensor]  # per layer, (B, Hkv, S, d)
     values: list[Tensor]
     projections: list[tuple[Tensor, Tensor | None]]  # per layer, fused q, k, v: weight and bias
+    gates: list[Tensor]  # per layer, the MLP's gate and up projections as one weight
     cos: Tensor  # (B, S - P, 1, d), of each token to come
     sin: Tensor  # the same, its first half negated: see `_rotate`
     mask: Tensor | None  # (B, 1, 1, S), additive; None when prompts are equally long
     prompt_slots: int  # P
     filled: int  # slots in use
+    shared: SharedPrompts | None = None
 
     @property
     def num_rows(self) -> int:
@@ -44,6 +51,8 @@ class DecodeState:
     def select(self, rows: Tensor) -> None:
         """Keep only these rows, (B',) int64, in this order: the others cost nothing any more."""
         rows = rows.to(self.cos.device)
+        if self.shared is not None:
+            self.shared.select(rows)
         for caches in (self.keys, self.values):
             for layer, cache in enumerate(caches):
                 caches[layer] = _rows_of(cache, rows, self.filled)
@@ -56,21 +65,28 @@ def start(
     text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
 ) -> DecodeState:
     """Return the state after the prompts that `groups.recorded` holds the keys and values of."""
+    shared = _shared_prompts(groups) if max(groups.rows_per_prompt) > 1 else None
     keys, values = [], []
     for key, value in groups.recorded:
-        keys.append(_cache(key, groups, max_new_tokens))
-        values.append(_cache(value, groups, max_new_tokens))
+        for caches, prompt in ((keys, key), (values, value)):
+            held = prompt[:, :, :0] if shared else prompt
+            caches.append(_cache(held, groups, max_new_tokens))
     slots = keys[0].shape[2]
     cos, sin = _rotary_tables(text, prompts, groups, max_new_tokens)
     return DecodeState(
         keys=keys,
         values=values,
         projections=[_fused_projection(layer.self_attn) for layer in text.layers],
+        gates=[
+            torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight])
+            for layer in text.layers
+        ],
         cos=cos,
         sin=sin,
-        mask=_padding_mask(groups, slots),
+        mask=None if shared else _padding_mask(groups, slots),
         prompt_slots=slots - max_new_tokens,
         filled=slots - max_new_tokens,
+        shared=shared,
     )
 
 
@@ -89,22 +105,36 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
     hidden = text.embed_tokens(token_ids)  # (B, D)
     for index, layer in enumerate(text.layers):
         heads, kv_heads = layer.self_attn.num_heads, layer.self_attn.num_key_value_heads
-        projected = linear(layer.input_layernorm(hidden), *state.projections[index])
+        projected = linear(_normed(layer.input_layernorm, hidden), *state.projections[index])
         projected = projected.unflatten(1, (heads + 2 * kv_heads, -1))  # (B, heads, d)
         query_key, value = projected.split([heads + kv_heads, kv_heads], dim=1)
         query, key = _rotate(query_key, cos, sin).split([heads, kv_heads], dim=1)
         state.keys[index][:, :, slot] = key
         state.values[index][:, :, slot] = value
-        read = scaled_dot_product_attention(
-            query.unflatten(1, (kv_heads, -1)),  # heads that share a key are its query rows
-            state.keys[index][:, :, : slot + 1],
-            state.values[index][:, :, : slot + 1],
-            attn_mask=mask,
-            scale=layer.self_attn.scaling,
-        )  # (B, Hkv, H / Hkv, d)
+        query = query.unflatten(1, (kv_heads, -1))  # heads that share a key are its query rows
+        keys = state.keys[index][:, :, : slot + 1]
+        values = state.values[index][:, :, : slot + 1]
+        scale = layer.self_attn.scaling
+        if state.shared is not None:
+            read = state.shared.read(index, query, keys, values, scale)
+        else:
+            read = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
+        # (B, Hkv, H / Hkv, d)
         hidden = torch.addmm(hidden, read.flatten(1), layer.self_attn.o_proj.weight.t())
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-    return text.norm(hidden)
+        gate, up = linear(
+            _normed(layer.post_attention_layernorm, hidden), state.gates[index]
+        ).chunk(2, dim=1)
+        hidden = torch.addmm(
+            hidden, layer.mlp.act_fn(gate).mul_(up), layer.mlp.down_proj.weight.t()
+        )
+    return _normed(text.norm, hidden)
+
+
+def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
+    """Return what an RMSNorm module computes: in float32 by one call, else with its rounding."""
+    if hidden.dtype == torch.float32:
+        return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    return norm(hidden)
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -139,6 +169,18 @@ def _rotary_tables(
     half = sin.shape[-1] // 2
     sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
     return groups.repeat_prompts(cos)[:, :, None], groups.repeat_prompts(sin)[:, :, None]
+
+
+def _shared_prompts(groups: PackedGroups) -> SharedPrompts:
+    """Return the prompts once each, as the prefill computed them."""
+    mask = None
+    if groups.padding is not None:
+        lengths = torch.tensor(groups.prompt_lengths, device=groups.device)
+        slot = torch.arange(max(groups.prompt_lengths), device=groups.device)
+        mask = torch.zeros(len(lengths), 1, 1, len(slot), dtype=groups.dtype, device=groups.device)
+        mask.masked_fill_((slot >= lengths[:, None])[:, None, None], -torch.inf)
+    keys, values = ([entry[i].contiguous() for entry in groups.recorded] for i in range(2))
+    return SharedPrompts(keys, values, mask, groups.row_to_prompt)
 
 
 def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:

@@ -1,0 +1,115 @@
+"""Decoding against prompts that are kept once per group, not once per row.
+
+A new token reads its prompt and its row's own tokens. The two parts are computed apart and merged
+by their log-sum-exps, or scored apart and normalised by one softmax: either way the keys and values
+of a prompt are read once for all rows of the group, which become one longer query.
+
+Shapes: N prompts, B rows, G rows of the largest group, P prompt tokens (of the longest), t own
+tokens, Hkv key/value heads, r query heads per key head, d head size.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+
+@dataclass
+class SharedPrompts:
+    """Keys and values of N prompts, and which rows read which."""
+
+    keys: list[Tensor]  # per layer, (N, Hkv, P, d)
+    values: list[Tensor]
+    mask: Tensor | None  # (N, 1, 1, P), additive; None when prompts are equally long
+    row_to_prompt: Tensor  # (B,) int64
+    # Where groups differ in size, the smaller ones are filled up with copies of one of their rows:
+    slots: Tensor | None = None  # (N * G,) the row of each slot; None when row = slot
+    places: Tensor | None = None  # (B,) the slot of each row
+
+    def __post_init__(self) -> None:
+        self._lay_out()
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows, (B',), in this order; a prompt without rows goes too."""
+        used, self.row_to_prompt = self.row_to_prompt[rows].unique(return_inverse=True)
+        if len(used) < len(self.keys[0]):
+            for kept in (self.keys, self.values):
+                for layer, tensor in enumerate(kept):
+                    kept[layer] = tensor.index_select(0, used)
+            self.mask = None if self.mask is None else self.mask[used]
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        counts = self.row_to_prompt.bincount()  # (N,)
+        size = int(counts.max())
+        owners, order = self.row_to_prompt.sort(stable=True)  # rows by prompt
+        rows = torch.arange(len(order), device=order.device)
+        if int(counts.min()) == size and torch.equal(order, rows):
+            self.slots = self.places = None
+            return
+        first = counts.cumsum(0) - counts  # where each prompt's rows begin in that order
+        within = torch.arange(size, device=counts.device)
+        self.slots = order[first[:, None] + torch.minimum(within, counts[:, None] - 1)].flatten()
+        self.places = torch.empty_like(order)
+        self.places[order] = owners * size + rows - first[owners]
+
+    def fold(self, query: Tensor) -> Tensor:
+        """Return (N, Hkv, G * r, d) of (B, Hkv, r, d)."""
+        if self.slots is not None:
+            query = query.index_select(0, self.slots)
+        groups = query.unflatten(0, (len(self.keys[0]), -1))  # (N, G, Hkv, r, d)
+        return groups.transpose(1, 2).flatten(2, 3)
+
+    def unfold(self, folded: Tensor, per_row: int) -> Tensor:
+        """Return (B, Hkv, r, ...) of (N, Hkv, G * r, ...), r = ``per_row``."""
+        rows = folded.unflatten(2, (-1, per_row)).transpose(1, 2).flatten(0, 1)
+        return rows if self.places is None else rows.index_select(0, self.places)
+
+    def read(
+        self, layer: int, query: Tensor, own_keys: Tensor, own_values: Tensor, scale: float
+    ) -> Tensor:
+        """Return what each row's token reads of its prompt and of its own tokens, (B, Hkv, r, d).
+
+        Args:
+            layer: whose prompt keys and values.
+            query: (B, Hkv, r, d).
+            own_keys, own_values: (B, Hkv, t, d), the token itself included.
+            scale: of the scores.
+        """
+        read = _read_by_flash if query.device.type == "cpu" else _read_by_matmul
+        return read(self, layer, query, own_keys, own_values, scale)
+
+
+def _read_by_flash(
+    shared: SharedPrompts, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float
+) -> Tensor:
+    """Two flash attentions, merged: share of the own part = sigmoid(lse_own - lse_prompt)."""
+    per_row = query.shape[2]
+    of_prompt, lse_prompt = _flash(
+        shared.fold(query),
+        *(shared.keys[layer], shared.values[layer]),
+        attn_mask=shared.mask,
+        scale=scale,
+    )
+    of_own, lse_own = _flash(query, keys, values, scale=scale)
+    share = torch.sigmoid(lse_own - shared.unfold(lse_prompt, per_row))[..., None].to(query.dtype)
+    return torch.lerp(shared.unfold(of_prompt, per_row), of_own, share)
+
+
+def _read_by_matmul(
+    shared: SharedPrompts, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float
+) -> Tensor:
+    """Public operations only, on any device: two products, one softmax in float32, two products."""
+    per_row = query.shape[2]
+    prompt_scores = shared.fold(query) @ shared.keys[layer].transpose(2, 3)  # (N, Hkv, G * r, P)
+    if shared.mask is not None:
+        prompt_scores = prompt_scores + shared.mask
+    scores = torch.cat(
+        [shared.unfold(prompt_scores, per_row), query @ keys.transpose(2, 3)], dim=3
+    )  # (B, Hkv, r, P + t)
+    weights = (scores.float() * scale).softmax(dim=3).to(query.dtype)
+    of_prompt, of_own = weights.split([prompt_scores.shape[3], keys.shape[2]], dim=3)
+    read = shared.fold(of_prompt) @ shared.values[layer]
+    return shared.unfold(read, per_row) + of_own @ values
