@@ -14,6 +14,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from models.groups import PackedGroups
+from models.merged import MergedAttention
 
 NAME = "packed_groups"
 
@@ -74,13 +75,18 @@ def packed_attention(
     query_own, key_own, value_own = (
         groups.pad_completions(own) for own in (query_own, key_own, value_own)
     )  # (M, C, heads, d)
-    read_own = folded_attention(
-        query_own.transpose(1, 2),  # (M, H, C, d)
-        _after_prompt(groups, key_prompt, key_own),
-        _after_prompt(groups, value_prompt, value_own),
-        mask=groups.mask,
-        scale=scaling,
-    )
+    if groups.reads_apart:
+        read_own = _read_apart(
+            groups, query_own, key_prompt, value_prompt, key_own, value_own, scaling
+        )
+    else:
+        read_own = folded_attention(
+            query_own.transpose(1, 2),  # (M, H, C, d)
+            _after_prompt(groups, key_prompt, key_own),
+            _after_prompt(groups, value_prompt, value_own),
+            mask=groups.mask,
+            scale=scaling,
+        )
     read_own = groups.pack_completions(read_own.transpose(1, 2))  # (T_completions, H, d)
     return torch.cat([read, read_own])[None], None
 
@@ -102,6 +108,32 @@ def folded_attention(
     folded = query.unflatten(1, (key.shape[1], -1)).flatten(2, 3)  # (M, Hkv, H / Hkv * C, d)
     read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
     return read.unflatten(2, (-1, length)).reshape(len(query), heads, length, -1)
+
+
+def _read_apart(
+    groups: PackedGroups,
+    query: Tensor,
+    key_prompt: Tensor,
+    value_prompt: Tensor,
+    key_own: Tensor,
+    value_own: Tensor,
+    scale: float | None,
+) -> Tensor:
+    """Return (M, H, C, d) without a copy of any prompt.
+
+    Args:
+        query, key_own, value_own: (M, C, heads, d).
+        key_prompt, value_prompt: (N, Hkv, P, d).
+    """
+    rows, length, heads, head_size = query.shape
+    folded = query.transpose(1, 2).unflatten(1, (key_own.shape[2], -1)).flatten(2, 3)
+    read = MergedAttention.apply(
+        folded,  # (M, Hkv, H / Hkv * C, d)
+        *(key_prompt, value_prompt, key_own.transpose(1, 2), value_own.transpose(1, 2)),
+        *(groups.prompt_mask, groups.own_mask),
+        head_size**-0.5 if scale is None else scale,
+    )
+    return read.unflatten(2, (-1, length)).reshape(rows, heads, length, head_size)
 
 
 def _after_prompt(groups: PackedGroups, prompt: Tensor, own: Tensor) -> Tensor:
