@@ -97,6 +97,8 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """
     cumulative = probabilities.cumsum(dim=1)  # (R, V)
     threshold = uniforms[:, None] * cumulative[:, -1:]
+    if cumulative.device.type == "cpu":  # summed from left to right, so it never falls
+        return torch.searchsorted(cumulative, threshold, right=True)[:, 0]
     exceeds = (cumulative > threshold) & (probabilities > 0)
     return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals
 

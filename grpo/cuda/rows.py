@@ -33,7 +33,13 @@ def kernel_backend(launcher: Launcher) -> Backend:
         launcher(launch, logits.device)
         return out
 
-    return Backend(running_rows, overwrites=False, grad_logits=grad_logits)
+    def score(logits: Tensor, targets: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+        rows = running_rows(targets, plan)
+        rows.fold(logits if logits.stride(1) == 1 else logits.contiguous(), 0)
+        logprobs, entropies, _ = rows.finish()
+        return logprobs.clone(), entropies  # an operator's results share no memory
+
+    return Backend(running_rows, score, grad_logits)
 
 
 class KernelRows:

@@ -156,12 +156,7 @@ def logits_logprobs_op(
     if num_tokens == 0:
         nothing = logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))
         return nothing, nothing.clone()
-    chosen = _backend(backend, logits)
-    rows = chosen.running_rows(targets.contiguous(), plan)
-    logits = logits.clone() if chosen.overwrites else logits
-    rows.fold(logits if logits.stride(1) == 1 else logits.contiguous(), 0)
-    logprobs, entropies, _ = rows.finish()
-    return logprobs.clone(), entropies  # a result may not share memory with another
+    return _backend(backend, logits).score(logits, targets.contiguous(), plan)
 
 
 @logits_logprobs_op.register_fake

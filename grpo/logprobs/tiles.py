@@ -25,7 +25,7 @@ class RunningRows(Protocol):
     """What a backend keeps of a block's rows while the chunks of the vocabulary pass by."""
 
     def fold(self, logits: Tensor, start: int) -> None:
-        """Take in (B, K) unscaled logits of columns from ``start`` on, see `Backend.overwrites`."""
+        """Take in (B, K) unscaled logits of columns from ``start`` on; may overwrite them."""
 
     def finish(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probs (B,), entropies (B,) or (0,) without them, and log-sum-exps (B,).
@@ -56,7 +56,8 @@ class Backend:
     """The part of the work that is not a matrix product."""
 
     running_rows: Callable[[Tensor, Plan], RunningRows]  # from targets (B,)
-    overwrites: bool  # whether folding needs logits nobody else reads
+    # (logits (B, V), targets (B,), plan) -> log-probs and entropies of existing logits, only read
+    score: Callable[[Tensor, Tensor, Plan], tuple[Tensor, Tensor]]
     # (logits (B, K), first column, rows, plan, dtype) -> gradient of the logits (B, K), in that
     # dtype or a wider one; may overwrite the logits
     grad_logits: Callable[[Tensor, int, RowsForBackward, Plan, torch.dtype], Tensor]
