@@ -31,7 +31,12 @@ from grpo.checks import GapAlarm
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
-from grpo.hardware import check_memory, memory_of_run, resolve_hardware
+from grpo.hardware import (
+    check_memory,
+    keep_freed_memory,
+    memory_of_run,
+    resolve_hardware,
+)
 from grpo.logprobs.backends import choose_backend
 from grpo.optimizer import PolicyOptimizer
 from grpo.profiler import StepProfiler
@@ -140,7 +145,9 @@ def train(session: Session) -> None:
     if stored:
         check_unchanged(stored["checksums"], checksums)
 
-    if config.device.startswith("cuda"):
+    if config.device == "cpu":
+        keep_freed_memory()
+    else:
         available = torch.cuda.get_device_properties(config.device).total_memory
         warning = check_memory(memory_of_run(config), available)
         if warning:

@@ -1,5 +1,6 @@
 """Where a run computes: "auto" settings made definite, and whether it fits there."""
 
+import ctypes
 from dataclasses import replace
 
 import torch
@@ -48,6 +49,24 @@ def _definite(device: torch.device) -> torch.device:
 
 def _best_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def keep_freed_memory() -> bool:
+    """Let the C library keep freed memory for the next tensor; say whether it could be told so.
+
+    By default glibc hands the large blocks of every layer back to the kernel and gets them anew,
+    zeroed page by page: 8 % of an update's time on a CPU (67 against 73 ms, the embedded model, 32
+    rows of 247 + 24 tokens). The peak stays the same. Does nothing on other C libraries.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    # from malloc.h: serve up to 32 MiB, the most it takes, from memory that it already has ..
+    m_mmap_threshold, m_trim_threshold, m_top_pad = -3, -1, -2
+    settings = ((m_mmap_threshold, 2**25), (m_trim_threshold, 2**31 - 1), (m_top_pad, 2**26))
+    told = [mallopt(name, value) == 1 for name, value in settings]  # .. and never give it back
+    return all(told)
 
 
 def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
