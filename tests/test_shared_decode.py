@@ -6,6 +6,7 @@ Shapes: N prompts, B rows, P prompt tokens, t own tokens, Hkv key/value heads, r
 import pytest
 import torch
 
+import models.decoding
 import models.shared_decode
 from models.shared_decode import SharedPrompts, _read_by_flash, _read_by_matmul
 
@@ -129,3 +130,16 @@ def test_a_rollout_is_the_same_by_products_alone(nano_policy, monkeypatch):
     by_flash = run()
     monkeypatch.setattr(models.shared_decode, "_read_by_flash", _read_by_matmul)
     torch.testing.assert_close(run(), by_flash, atol=1e-5, rtol=1e-5)
+
+
+def test_the_mlps_own_modules_give_the_same(nano_policy, monkeypatch):
+    """What a GPU runs, where the fused copy of their weights is not made."""
+    prompts = [nano_policy.processor.encode("Which plane is this?")]
+
+    def run():
+        state, _ = nano_policy.prefill(prompts, [3], 4)
+        return nano_policy.decode(state, torch.tensor([65, 66, 67]))
+
+    fused = run()
+    monkeypatch.setattr(models.decoding, "_fused_gates", lambda _text: None)
+    torch.testing.assert_close(run(), fused, atol=1e-5, rtol=1e-5)
