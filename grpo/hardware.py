@@ -62,10 +62,11 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError, TypeError):
         return False
-    # from malloc.h: serve up to 32 MiB, the most it takes, from memory that it already has ..
+    # From malloc.h: blocks up to 32 MiB, the most it takes, come from memory that the process has,
+    # which is given back only beyond 2 GiB and grows by 64 MiB at a time.
     m_mmap_threshold, m_trim_threshold, m_top_pad = -3, -1, -2
     settings = ((m_mmap_threshold, 2**25), (m_trim_threshold, 2**31 - 1), (m_top_pad, 2**26))
-    told = [mallopt(name, value) == 1 for name, value in settings]  # .. and never give it back
+    told = [mallopt(name, value) == 1 for name, value in settings]
     return all(told)
 
 

@@ -98,7 +98,9 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     cumulative = probabilities.cumsum(dim=1)  # (R, V)
     threshold = uniforms[:, None] * cumulative[:, -1:]
     if cumulative.device.type == "cpu":  # summed from left to right, so it never falls
-        return torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+        found = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+        # past the end only where a row is NaN: its log-prob says so, an id outside would not
+        return found.clamp_(max=probabilities.shape[1] - 1)
     exceeds = (cumulative > threshold) & (probabilities > 0)
     return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals
 

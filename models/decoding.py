@@ -1,8 +1,8 @@
 """Decoding token by token against preallocated caches: what a rollout spends its time in.
 
 A step does nothing that does not depend on the token: rotary tables, masks and fused projection
-weights are made once in `start`. Norms and MLPs are the layers' own modules, so that they round as
-in the update; only the attention is written out, around the caches.
+weights are made once in `start`. The attention is written out, around the caches; norms and MLPs
+are the layers' own modules, or on a CPU in float32 the same formulas in fewer calls.
 
 Shapes: N prompts, B rows, P prompt tokens (of the longest), S cache slots, D hidden size, H query
 heads, Hkv key/value heads, d head size.

@@ -33,6 +33,13 @@ def test_the_largest_uniform_never_takes_a_banned_id_past_the_end():
     assert (sample_ids(scaled, largest) < 151_936 - 300).all()
 
 
+def test_a_row_of_nan_gives_an_id_of_the_vocabulary():
+    # the run then ends with its own words about a gradient that is NaN, not with a wrong index
+    weights = torch.tensor([[0.5, 0.5, 0.0], [torch.nan] * 3])
+    ids = sample_ids(weights, torch.tensor([0.6, 0.6]))
+    assert ids[0] == 1 and 0 <= ids[1] < 3
+
+
 def test_frequencies_follow_the_probabilities():
     # 20,000 draws: a share's std is at most 0.0035
     probabilities = torch.tensor([[0.1, 0.6, 0.0, 0.3]])
