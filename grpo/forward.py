@@ -11,7 +11,7 @@ from torch import Tensor
 from grpo.config import GRPOConfig
 from grpo.logprobs import token_logprobs
 from grpo.rollout import CompletionBatch, Rollout, micro_batches
-from models.policy import Policy
+from models.policy import Policy, PromptPass
 
 
 def completion_logprobs(
@@ -21,14 +21,18 @@ def completion_logprobs(
     *,
     backend: str = "auto",
     image_features: Sequence[Tensor] | None = None,
+    prompt_pass: PromptPass | None = None,
 ) -> Tensor:
     """Return (M, C) float32 log-probabilities on the policy's device, with gradient.
 
     Each prompt runs once for all its rows, each image once. Same temperature and same banned
     tokens as when sampling. Zeros where the mask is false, so that nothing there can become NaN.
     The backend is `token_logprobs`'s. Image features computed before, one (T, D) per prompt, take
-    the place of the images.
+    the place of the images; a pass over these very prompts takes the place of both, one over others
+    is left alone.
     """
+    if prompt_pass is not None and prompt_pass.prompts != part.prompts:  # by identity
+        prompt_pass = None
     ids = part.completion_ids.to(policy.device)  # (M, C)
     # Only real tokens are run, and meet the vocabulary, the widest matrix product of the step.
     hidden = policy.scored_hidden(
@@ -37,6 +41,7 @@ def completion_logprobs(
         part.completion_ids,
         part.completion_mask.sum(dim=1).tolist(),
         image_features=image_features,
+        prompt_pass=prompt_pass,
     )  # (S, D)
     scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
     logprobs, _ = token_logprobs(

@@ -15,7 +15,7 @@ from torch import Tensor
 from grpo.config import GRPOConfig
 from grpo.sampling import Completions, generate, inverse_cdf
 from grpo.uniforms import token_uniforms
-from models.policy import Policy
+from models.policy import Policy, PromptPass
 from models.prompt import EncodedPrompt
 
 
@@ -72,7 +72,27 @@ class Rollout:
         )
 
 
-def sample_rollout(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> Rollout:
+def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:
+    """Return a pass over the prompts, with gradient, that rollout and update both go on from.
+
+    The policy that samples is the one whose gradient is wanted, so the prompts' pass is the same in
+    both. None where the update could not use it: its activations are recomputed (gradient
+    checkpointing), or completions of full length would not fit one micro-batch with all prompts.
+    """
+    rows = len(batch.prompts) * config.group_size
+    tokens = sum(prompt.num_tokens for prompt in batch.prompts)
+    fits = tokens + rows * config.max_completion_tokens <= config.micro_batch_tokens
+    if policy.gradient_checkpointing or not fits:
+        return None
+    return policy.run_prompts(batch.prompts)
+
+
+def sample_rollout(
+    policy: Policy,
+    batch: PromptBatch,
+    config: GRPOConfig,
+    prompt_pass: PromptPass | None = None,
+) -> Rollout:
     """Sample G completions for each prompt from the policy as it is; no gradients.
 
     The order of rows, of prompts in the batch and the batch's size have no part in the random
@@ -96,6 +116,7 @@ def sample_rollout(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> Ro
         choose=inverse_cdf(
             torch.from_numpy(uniforms).to(policy.device), top_k=config.top_k, top_p=config.top_p
         ),
+        prompt_pass=prompt_pass,
     )
     return Rollout(batch, completions, size)
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from grpo.logprobs import logits_logprobs
-from models.policy import Policy
+from models.decoding import DecodeState
+from models.policy import Policy, PromptPass
 from models.prompt import EncodedPrompt
 
 # Rows that ended leave the batch once they are this share of it: copying the cache of the others
@@ -48,15 +49,15 @@ def generate(
     temperature: float,
     choose: Choose,
     backend: str = "auto",
+    prompt_pass: PromptPass | None = None,
 ) -> Completions:
     """Return one completion per row, its tokens chosen by ``choose`` from the logits.
 
-    The backend is that of `logits_logprobs`.
+    The backend is that of `logits_logprobs`. Given a pass over these prompts, it starts from there.
     """
     with torch.no_grad():
-        return _generate(
-            policy, prompts, rows_per_prompt, max_completion_tokens, temperature, choose, backend
-        )
+        start = policy.prefill(prompts, rows_per_prompt, max_completion_tokens, prompt_pass)
+        return _generate(policy, *start, max_completion_tokens, temperature, choose, backend)
 
 
 def generate_greedy(
@@ -123,14 +124,14 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
 
 def _generate(
     policy: Policy,
-    prompts: Sequence[EncodedPrompt],
-    rows_per_prompt: Sequence[int],
+    state: DecodeState,
+    hidden: Tensor,  # (B, D)
     limit: int,
     temperature: float,
     choose: Choose,
     backend: str,
 ) -> Completions:
-    device, num_rows = policy.device, sum(rows_per_prompt)
+    device, num_rows = policy.device, len(hidden)
     ids = torch.full((num_rows, limit), policy.processor.pad_id, device=device)  # (B, C)
     mask = torch.zeros(num_rows, limit, dtype=torch.bool, device=device)
     logprobs = torch.zeros(num_rows, limit, device=device)
@@ -140,7 +141,6 @@ def _generate(
 
     rows = torch.arange(num_rows, device=device)  # (R,) which rows the state still holds
     live = torch.ones(num_rows, dtype=torch.bool, device=device)  # (R,)
-    state, hidden = policy.prefill(prompts, rows_per_prompt, limit)
     for position in range(limit):
         logits = output_logits(hidden, policy.output_weight).div_(temperature)  # (R, V)
         logits.index_fill_(1, banned_ids, float("-inf"))

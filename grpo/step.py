@@ -20,7 +20,13 @@ from grpo.forward import completion_logprobs, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch, Rollout, micro_batches, sample_rollout
+from grpo.rollout import (
+    PromptBatch,
+    Rollout,
+    micro_batches,
+    run_prompts_once,
+    sample_rollout,
+)
 from models.policy import Policy
 
 RewardFn = Callable[[str, Any], float]  # (completion, its example) -> reward; the mode is bound
@@ -51,8 +57,10 @@ def train_step(
     None when beta is 0.
     """
     # 1. Sample G completions per prompt from the policy as it is now. A group shares its image and
-    #    prompt: both are run once, here and in every pass below.
-    rollout = sample_rollout(policy, batch, config)
+    #    prompt: both are run once, here and in every pass below. Where memory allows, the update's
+    #    first pass goes on from the same run of the prompts, since no weight moves in between.
+    prompt_pass = run_prompts_once(policy, batch, config)
+    rollout = sample_rollout(policy, batch, config, prompt_pass)
     clock.lap("rollout")
 
     # 2. Score text against the answer key; rewards never see tensors.
@@ -97,8 +105,13 @@ def train_step(
             part = rollout.select(rows)
             cut = (rows, slice(part.completion_ids.shape[1]))  # (M, C) of this micro-batch
             logprobs = completion_logprobs(
-                policy, part, config.temperature, backend=config.logprob_backend
+                policy,
+                part,
+                config.temperature,
+                backend=config.logprob_backend,
+                prompt_pass=prompt_pass,
             )  # (M, C)
+            prompt_pass = None  # one backward frees it
             now = logprobs.detach()
             loss, loss_metrics = policy_loss(
                 logprobs,

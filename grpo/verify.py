@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from grpo.config import GRPOConfig
 from grpo.forward import completion_logprobs
-from grpo.rollout import Rollout, micro_batches
+from grpo.rollout import Rollout, micro_batches, run_prompts_once
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 
@@ -107,12 +107,18 @@ def _shared(policy: Policy, rollout: Rollout, config: GRPOConfig, weights: Tenso
     """Return what the update computes."""
     gradients = _GradientSums(policy.model)
     logprobs = torch.zeros_like(weights)
+    prompt_pass = run_prompts_once(policy, rollout.batch, config)
     for rows in micro_batches(rollout, config.micro_batch_tokens):
         part = rollout.select(rows)
         cut = (rows, slice(part.completion_ids.shape[1]))
         found = completion_logprobs(
-            policy, part, config.temperature, backend=config.logprob_backend
+            policy,
+            part,
+            config.temperature,
+            backend=config.logprob_backend,
+            prompt_pass=prompt_pass,
         )
+        prompt_pass = None
         logprobs[cut] = found.detach()
         gradients.add((found * weights[cut]).sum())
     return _Result(logprobs, gradients.sums)

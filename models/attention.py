@@ -49,15 +49,20 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
+    if groups.given is not None:
+        read_own = _read_completions(
+            groups, query[0], key[0], value[0], *groups.given[module.layer_idx], scaling
+        )
+        return read_own[None], None
     tokens = [groups.num_prompt_tokens, query.shape[2] - groups.num_prompt_tokens]
     # split, not two slices: its backward is one concatenation instead of two zero-padded sums
-    query_prompt, query_own = query[0].transpose(0, 1).split(tokens)  # (tokens, H, d)
-    key_prompt, key_own = key[0].transpose(0, 1).split(tokens)  # (tokens, Hkv, d)
-    value_prompt, value_own = value[0].transpose(0, 1).split(tokens)
+    query_prompt, query_own = query[0].split(tokens, dim=1)  # (H, tokens, d)
+    key_prompt, key_own = key[0].split(tokens, dim=1)  # (Hkv, tokens, d)
+    value_prompt, value_own = value[0].split(tokens, dim=1)
 
-    query_prompt = groups.pad_prompts(query_prompt).transpose(1, 2)  # (N, H, P, d)
-    key_prompt = groups.pad_prompts(key_prompt).transpose(1, 2)  # (N, Hkv, P, d)
-    value_prompt = groups.pad_prompts(value_prompt).transpose(1, 2)
+    query_prompt = groups.pad_prompts(query_prompt.transpose(0, 1)).transpose(1, 2)  # (N, H, P, d)
+    key_prompt = groups.pad_prompts(key_prompt.transpose(0, 1)).transpose(1, 2)  # (N, Hkv, P, d)
+    value_prompt = groups.pad_prompts(value_prompt.transpose(0, 1)).transpose(1, 2)
     if groups.recorded is not None:
         groups.recorded.append((key_prompt, value_prompt))
     read = scaled_dot_product_attention(
@@ -71,24 +76,41 @@ def packed_attention(
     read = groups.pack_prompts(read.transpose(1, 2))  # (T_prompts, H, d)
     if groups.completion_length == 0:
         return read[None], None
+    read_own = _read_completions(
+        groups, query_own, key_own, value_own, key_prompt, value_prompt, scaling
+    )
+    return torch.cat([read, read_own])[None], None
 
-    query_own, key_own, value_own = (
-        groups.pad_completions(own) for own in (query_own, key_own, value_own)
+
+def _read_completions(
+    groups: PackedGroups,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    key_prompt: Tensor,
+    value_prompt: Tensor,
+    scaling: float | None,
+) -> Tensor:
+    """Return what packed completion tokens read of their prompt and their row, (T_own, H, d).
+
+    Args:
+        query: (H, T_own, d); key and value: (Hkv, T_own, d).
+        key_prompt, value_prompt: (N, Hkv, P, d).
+    """
+    query, key, value = (
+        groups.pad_completions(own.transpose(0, 1)) for own in (query, key, value)
     )  # (M, C, heads, d)
     if groups.reads_apart:
-        read_own = _read_apart(
-            groups, query_own, key_prompt, value_prompt, key_own, value_own, scaling
-        )
+        read = _read_apart(groups, query, key_prompt, value_prompt, key, value, scaling)
     else:
-        read_own = folded_attention(
-            query_own.transpose(1, 2),  # (M, H, C, d)
-            _after_prompt(groups, key_prompt, key_own),
-            _after_prompt(groups, value_prompt, value_own),
+        read = folded_attention(
+            query.transpose(1, 2),  # (M, H, C, d)
+            _after_prompt(groups, key_prompt, key),
+            _after_prompt(groups, value_prompt, value),
             mask=groups.mask,
             scale=scaling,
         )
-    read_own = groups.pack_completions(read_own.transpose(1, 2))  # (T_completions, H, d)
-    return torch.cat([read, read_own])[None], None
+    return groups.pack_completions(read.transpose(1, 2))
 
 
 def folded_attention(

@@ -34,6 +34,8 @@ class PackedGroups:
     query_heads_per_key: int  # H / Hkv
     # When not None, attention appends each layer's prompt keys and values, (N, Hkv, P, head_dim).
     recorded: list[tuple[Tensor, Tensor]] | None = None
+    # When not None, these of an earlier pass, per layer: no prompt token is packed, all are there.
+    given: list[tuple[Tensor, Tensor]] | None = None
 
     row_to_prompt: Tensor = field(init=False)  # (M,) int64
     last_tokens: Tensor = field(init=False)  # (N,) int64, each prompt's last packed token
@@ -83,7 +85,8 @@ class PackedGroups:
 
     @property
     def num_prompt_tokens(self) -> int:
-        return sum(self.prompt_lengths)
+        """How many of the packed tokens are prompts'."""
+        return sum(self.prompt_lengths) if self.given is None else 0
 
     @property
     def num_rows(self) -> int:
@@ -202,5 +205,5 @@ def packed_positions(prompts: Sequence[EncodedPrompt], groups: PackedGroups) -> 
     completions = rows[:, None] + torch.arange(groups.completion_length)  # (M, C)
     fed = torch.arange(groups.completion_length) < torch.tensor(groups.completion_lengths)[:, None]
     completions = completions[fed]
-    pieces = [prompt.position_ids for prompt in prompts] + [completions.expand(3, -1)]
-    return torch.cat(pieces, dim=1)[:, None]
+    pieces = [prompt.position_ids for prompt in prompts] if groups.given is None else []
+    return torch.cat([*pieces, completions.expand(3, -1)], dim=1)[:, None]

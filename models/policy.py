@@ -9,6 +9,7 @@ hidden size, V vocabulary, T packed tokens (models/groups.py).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,15 @@ from models.features import FeatureCache
 from models.groups import PackedGroups, packed_positions
 from models.processor import Processor
 from models.prompt import EncodedPrompt
+
+
+@dataclass(frozen=True)
+class PromptPass:
+    """N prompts that were run once, each with its image: what their completions go on from."""
+
+    prompts: tuple[EncodedPrompt, ...]
+    last_hidden: Tensor  # (N, D) behind each prompt's last token, before the final norm
+    keys_values: list[tuple[Tensor, Tensor]]  # per layer, (N, Hkv, P, d) each
 
 
 class Policy(nn.Module):
@@ -116,6 +126,21 @@ class Policy(nn.Module):
         self.feature_cache = other.feature_cache
         return True
 
+    def run_prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptPass:
+        """Return a pass over the prompts and their images that completions can go on from.
+
+        With gradient where it is enabled: then one `scored_hidden`, and its backward, may go on
+        from it, besides a prefill. Without gradient checkpointing only, which throws away what
+        is kept here.
+        """
+        if self.gradient_checkpointing and torch.is_grad_enabled():
+            raise RuntimeError("no pass over prompts is kept under gradient checkpointing")
+        groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
+        groups.recorded = []
+        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
+        hidden = self._run_layers(prompts, groups, no_tokens, None)  # (T, D)
+        return PromptPass(tuple(prompts), hidden[groups.last_tokens], groups.recorded)
+
     def completion_hidden(
         self,
         prompts: Sequence[EncodedPrompt],
@@ -152,11 +177,13 @@ class Policy(nn.Module):
         lengths: Sequence[int],
         *,
         image_features: Sequence[Tensor] | None = None,
+        prompt_pass: PromptPass | None = None,
     ) -> Tensor:
         """Return the same for the first ``lengths`` tokens of each row alone, row after row.
 
         (S, D) with S the sum of the lengths, each at least 1. What lies behind is not computed, so
-        completions of very different length cost what their tokens cost.
+        completions of very different length cost what their tokens cost. With a pass over these
+        prompts from before, made by the same weights, only completions are run.
         """
         rows, length = completion_ids.shape
         fits = sum(rows_per_prompt) == rows == len(lengths)
@@ -170,11 +197,12 @@ class Policy(nn.Module):
                 f"lengths {list(lengths)} must lie between 1 and the {length} tokens of a row"
             )
         fed = [count - 1 for count in lengths]  # nothing is predicted from the last token
-        groups = self._groups(prompts, rows_per_prompt, fed)
+        groups = self._groups(prompts, rows_per_prompt, fed, prompt_pass)
         is_fed = torch.arange(length) < torch.tensor(fed)[:, None]  # (M, C)
         fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)
         hidden = self._run_layers(prompts, groups, fed_ids, image_features)  # (T, D)
-        first = groups.repeat_prompts(hidden[groups.last_tokens])  # (M, D)
+        ends = hidden[groups.last_tokens] if prompt_pass is None else prompt_pass.last_hidden
+        first = groups.repeat_prompts(ends)  # (M, D)
         rest = hidden[groups.num_prompt_tokens :]
         order = groups.first_then_rest()
         if order is None:
@@ -189,19 +217,21 @@ class Policy(nn.Module):
         prompts: Sequence[EncodedPrompt],
         rows_per_prompt: Sequence[int],
         max_new_tokens: int,
+        prompt_pass: PromptPass | None = None,
     ) -> tuple["decoding.DecodeState", Tensor]:
         """Return the state to decode from and the (B, D) hidden states of each row's first token.
 
-        Each prompt is run once; its keys and values are then laid out for its rows, with room for
-        max_new_tokens tokens more.
+        Each prompt is run once, or not at all where a pass over them is given; its keys and values
+        are then laid out for its rows, with room for max_new_tokens tokens more.
         """
         if self.offloaded:
             raise RuntimeError("an offloaded policy cannot decode: its weights are on the CPU")
+        if prompt_pass is None:
+            prompt_pass = self.run_prompts(prompts)
         groups = self._groups(prompts, rows_per_prompt, [0] * sum(rows_per_prompt))
-        groups.recorded = []
-        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
-        hidden = self._run_layers(prompts, groups, no_tokens, None)  # (T, D)
-        first = self.text.norm(hidden[groups.last_tokens])  # (N, D)
+        # the caches are written to, the pass is not
+        groups.recorded = [(k.detach(), v.detach()) for k, v in prompt_pass.keys_values]
+        first = self.text.norm(prompt_pass.last_hidden)  # (N, D)
         state = decoding.start(self.text, prompts, groups, max_new_tokens)
         return state, groups.repeat_prompts(first)
 
@@ -215,6 +245,7 @@ class Policy(nn.Module):
         prompts: Sequence[EncodedPrompt],
         rows_per_prompt: Sequence[int],
         completion_lengths: Sequence[int],
+        prompt_pass: PromptPass | None = None,
     ) -> PackedGroups:
         config = self.text.config
         return PackedGroups(
@@ -224,6 +255,7 @@ class Policy(nn.Module):
             device=self.device,
             dtype=self.dtype,
             query_heads_per_key=config.num_attention_heads // config.num_key_value_heads,
+            given=None if prompt_pass is None else prompt_pass.keys_values,
         )
 
     def _run_layers(
@@ -234,18 +266,33 @@ class Policy(nn.Module):
         image_features: Sequence[Tensor] | None,
     ) -> Tensor:
         """Return the (T, D) hidden states of the packed tokens, before the final norm."""
-        if image_features is None:
-            image_features = self.image_features(prompts)
-        prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # on the CPU
-        image_tokens = (prompt_ids == self.processor.image_token_id).nonzero().squeeze(1)
-        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids])
-        hidden = self.text.embed_tokens(packed_ids)  # (T, D)
-        if len(image_tokens):
-            features = torch.cat(list(image_features)).to(hidden.dtype)
-            hidden = hidden.index_copy(0, image_tokens.to(self.device), features)
+        if groups.given is None:
+            hidden = self._embed(prompts, completion_ids, image_features)  # (T, D)
+        else:
+            hidden = self.text.embed_tokens(completion_ids)
+        if len(hidden) == 0:  # each completion is one token, which its prompt predicts
+            return hidden
         hidden = hidden[None]
         positions = packed_positions(prompts, groups).to(self.device)
         rotary = self.text.rotary_emb(hidden, positions)
         for layer in self.text.layers:
             hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, groups=groups)
         return hidden[0]
+
+    def _embed(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        completion_ids: Tensor,
+        image_features: Sequence[Tensor] | None,
+    ) -> Tensor:
+        """Return the (T, D) input of the first layer: embeddings, and images in their place."""
+        if image_features is None:
+            image_features = self.image_features(prompts)
+        prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # on the CPU
+        image_tokens = (prompt_ids == self.processor.image_token_id).nonzero().squeeze(1)
+        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids])
+        hidden = self.text.embed_tokens(packed_ids)  # (T, D)
+        if len(image_tokens) == 0:
+            return hidden
+        features = torch.cat(list(image_features)).to(hidden.dtype)
+        return hidden.index_copy(0, image_tokens.to(self.device), features)
