@@ -76,13 +76,13 @@ def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> 
     """Return a pass over the prompts, with gradient, that rollout and update both go on from.
 
     The policy that samples is the one whose gradient is wanted, so the prompts' pass is the same in
-    both. None where the update could not use it: its activations are recomputed (gradient
-    checkpointing), or completions of full length would not fit one micro-batch with all prompts.
+    both. None where the update could not use it: where the policy keeps none, or completions of
+    full length would not fit one micro-batch with all prompts.
     """
     rows = len(batch.prompts) * config.group_size
     tokens = sum(prompt.num_tokens for prompt in batch.prompts)
     fits = tokens + rows * config.max_completion_tokens <= config.micro_batch_tokens
-    if policy.gradient_checkpointing or not fits:
+    if not (fits and policy.keeps_prompt_passes):
         return None
     return policy.run_prompts(batch.prompts)
 

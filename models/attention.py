@@ -15,6 +15,7 @@ from transformers.masking_utils import sdpa_mask
 
 from models.groups import PackedGroups
 from models.merged import MergedAttention
+from models.varlen import varlen_attention
 
 NAME = "packed_groups"
 
@@ -54,6 +55,8 @@ def packed_attention(
             groups, query[0], key[0], value[0], *groups.given[module.layer_idx], scaling
         )
         return read_own[None], None
+    if groups.segments is not None:
+        return _read_packed(groups, query, key, value, scaling), None
     tokens = [groups.num_prompt_tokens, query.shape[2] - groups.num_prompt_tokens]
     # split, not two slices: its backward is one concatenation instead of two zero-padded sums
     query_prompt, query_own = query[0].split(tokens, dim=1)  # (H, tokens, d)
@@ -111,6 +114,21 @@ def _read_completions(
             scale=scaling,
         )
     return groups.pack_completions(read.transpose(1, 2))
+
+
+def _read_packed(
+    groups: PackedGroups, query: Tensor, key: Tensor, value: Tensor, scale: float | None
+) -> Tensor:
+    """Return (1, T, H, d) of the tensors that `packed_attention` gets, by varlen flash."""
+    query, key, value = (packed[0].transpose(0, 1) for packed in (query, key, value))
+    if groups.recorded is not None:
+        groups.recorded.append(
+            tuple(
+                groups.pad_prompts(packed[: groups.num_prompt_tokens]).transpose(1, 2)
+                for packed in (key, value)
+            )
+        )
+    return varlen_attention(query, key, value, groups.segments, groups.flash, scale=scale)[None]
 
 
 def folded_attention(

@@ -6,7 +6,8 @@ Everything in a transformer but attention treats tokens one by one, so the layer
 row as on any other; `models/attention.py` is where a completion sees its own group's prompt. The
 prompt is computed once however many completions it has, and its gradient is the sum over them.
 
-Only attention wants rectangles: there shorter prompts and completions are padded, and packed again
+On CUDA in half precision attention reads the packed tokens as they lie (models/varlen.py).
+Elsewhere it wants rectangles: there shorter prompts and completions are padded, and packed again
 behind it.
 
 Shapes: N prompts, M completion rows (prompt-major), P prompt tokens (of the longest), C completion
@@ -15,11 +16,13 @@ tokens that are fed (of the longest row), T packed tokens, H query heads, Hkv ke
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from models.prompt import EncodedPrompt
+from models.varlen import Flash, PackedSegments
 
 
 @dataclass
@@ -32,6 +35,7 @@ class PackedGroups:
     device: torch.device
     dtype: torch.dtype
     query_heads_per_key: int  # H / Hkv
+    flash: Flash | None = None  # what reads the packed tokens as they lie, where there is such
     # When not None, attention appends each layer's prompt keys and values, (N, Hkv, P, head_dim).
     recorded: list[tuple[Tensor, Tensor]] | None = None
     # When not None, these of an earlier pass, per layer: no prompt token is packed, all are there.
@@ -39,10 +43,9 @@ class PackedGroups:
 
     row_to_prompt: Tensor = field(init=False)  # (M,) int64
     last_tokens: Tensor = field(init=False)  # (N,) int64, each prompt's last packed token
-    padding: "Padding | None" = field(init=False)  # None when prompts are equally long
-    own_padding: "Padding | None" = field(init=False)  # None when completions are
-    # Of the completions' attention, one of two: over [prompt, own tokens] ..
-    mask: Tensor | None = field(init=False)
+    segments: PackedSegments | None = field(init=False, default=None)  # with flash; no mask then
+    # Else of the completions' attention, one of two: over [prompt, own tokens] ..
+    mask: Tensor | None = field(init=False, default=None)
     # .. or, where the two are read apart (models/merged.py), over each: (N, 1, 1, P), (C', C)
     prompt_mask: Tensor | None = field(init=False, default=None)
     own_mask: Tensor | None = field(init=False, default=None)
@@ -54,16 +57,24 @@ class PackedGroups:
         row_to_prompt = torch.arange(len(lengths)).repeat_interleave(rows)
         self.row_to_prompt = row_to_prompt.to(self.device)
         self.last_tokens = (lengths.cumsum(0) - 1).to(self.device)
-        self.padding = self.own_padding = None
-        if lengths.min() < lengths.max():
-            self.padding = Padding.of(lengths, self.device)
-        if min(self.completion_lengths) < max(self.completion_lengths):
-            self.own_padding = Padding.of(torch.tensor(self.completion_lengths), self.device)
-        self.mask = None
-        if self.reads_apart:
+        if self.flash is not None:
+            self.segments = PackedSegments.of(
+                self.prompt_lengths, self.rows_per_prompt, self.completion_lengths, self.device
+            )
+        elif self.reads_apart:
             self._make_masks_apart(lengths.to(self.device))
         elif self.completion_length:
             self.mask = self._completion_mask(lengths[row_to_prompt].to(self.device))
+
+    @cached_property
+    def padding(self) -> "Padding | None":
+        """Of the prompts; None when they are equally long."""
+        return Padding.of(self.prompt_lengths, self.device)
+
+    @cached_property
+    def own_padding(self) -> "Padding | None":
+        """Of the completions; None when they are equally long."""
+        return Padding.of(self.completion_lengths, self.device)
 
     @property
     def completion_length(self) -> int:
@@ -75,8 +86,8 @@ class PackedGroups:
         """Whether completions read their prompt apart from their own tokens, without copies of it.
 
         Faster on a CPU from P = 4 C on (forward and backward, 2 threads, 2 prompts of 16 rows, 4
-        heads of 64: P 1,024 and C 32 29 against 64 ms; P 64 and C 32 5.3 against 4.6). The CUDA
-        way is not written yet.
+        heads of 64: P 1,024 and C 32 29 against 64 ms; P 64 and C 32 5.3 against 4.6). On CUDA
+        models/varlen.py does so for any shape, in half precision; float32 copies there.
         """
         rows = self.rows_per_prompt
         equal = min(rows) == max(rows) > 1
@@ -129,7 +140,7 @@ class PackedGroups:
         (S,) int64 indices, row after row: the state behind the prompt predicts a row's first token,
         its fed tokens the rest. None where rows are equally long and a reshape does it.
         """
-        if self.own_padding is None:
+        if min(self.completion_lengths) == self.completion_length:
             return None
         fed = torch.tensor(self.completion_lengths)
         starts = self.num_rows + fed.cumsum(0) - fed  # of each row's fed tokens
@@ -181,13 +192,16 @@ class PackedGroups:
 
 @dataclass(frozen=True)
 class Padding:
-    """Index tensors between packed prompts and a padded batch of N prompts of P tokens."""
+    """Index tensors between packed sequences and a padded batch, here N prompts of P tokens."""
 
     source: Tensor  # (N * P,) the packed token that fills each slot
     kept: Tensor  # (T_prompts,) the slot of each packed token
 
     @classmethod
-    def of(cls, lengths: Tensor, device: torch.device) -> "Padding":
+    def of(cls, lengths_of: Sequence[int], device: torch.device) -> "Padding | None":
+        lengths = torch.tensor(lengths_of)
+        if lengths.min() == lengths.max():
+            return None
         slots = torch.arange(int(lengths.max()))  # (P,)
         starts = lengths.cumsum(0) - lengths  # (N,)
         source = starts[:, None] + torch.minimum(slots, lengths[:, None] - 1)  # (N, P)

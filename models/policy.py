@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models import attention, decoding, vision
+from models import attention, decoding, varlen, vision
 from models.features import FeatureCache
 from models.groups import PackedGroups, packed_positions
 from models.processor import Processor
@@ -126,15 +126,21 @@ class Policy(nn.Module):
         self.feature_cache = other.feature_cache
         return True
 
+    @property
+    def keeps_prompt_passes(self) -> bool:
+        """Whether `scored_hidden` can go on from a pass over the prompts.
+
+        Gradient checkpointing throws away what it would need, and varlen flash (models/varlen.py)
+        reads prompts and completions of one forward together.
+        """
+        return not self.gradient_checkpointing and self._flash is None
+
     def run_prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptPass:
         """Return a pass over the prompts and their images that completions can go on from.
 
-        With gradient where it is enabled: then one `scored_hidden`, and its backward, may go on
-        from it, besides a prefill. Without gradient checkpointing only, which throws away what
-        is kept here.
+        A prefill can, and with gradient enabled one `scored_hidden` and its backward too, if this
+        policy `keeps_prompt_passes`.
         """
-        if self.gradient_checkpointing and torch.is_grad_enabled():
-            raise RuntimeError("no pass over prompts is kept under gradient checkpointing")
         groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
         groups.recorded = []
         no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
@@ -185,6 +191,8 @@ class Policy(nn.Module):
         completions of very different length cost what their tokens cost. With a pass over these
         prompts from before, made by the same weights, only completions are run.
         """
+        if prompt_pass is not None and not self.keeps_prompt_passes:
+            raise RuntimeError("this policy keeps no pass over prompts to go on from")
         rows, length = completion_ids.shape
         fits = sum(rows_per_prompt) == rows == len(lengths)
         if not fits or len(rows_per_prompt) != len(prompts) or length < 1:
@@ -240,6 +248,12 @@ class Policy(nn.Module):
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
         return decoding.step(self.text, state, token_ids)
 
+    @property
+    def _flash(self) -> varlen.Flash | None:
+        config = self.text.config
+        head_size = config.hidden_size // config.num_attention_heads
+        return varlen.flash_for(self.device, self.dtype, head_size)
+
     def _groups(
         self,
         prompts: Sequence[EncodedPrompt],
@@ -256,6 +270,7 @@ class Policy(nn.Module):
             dtype=self.dtype,
             query_heads_per_key=config.num_attention_heads // config.num_key_value_heads,
             given=None if prompt_pass is None else prompt_pass.keys_values,
+            flash=self._flash,
         )
 
     def _run_layers(

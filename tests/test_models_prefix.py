@@ -12,8 +12,9 @@ import pytest
 import torch
 from models_nano import FAMILIES, random_image, write_checkpoint
 from transformers import AutoModelForImageTextToText
+from varlen_standin import SLOW
 
-from models import load_policy
+from models import load_policy, varlen
 
 COMPLETION_LENGTH = 6
 LOGPROB_BAR = 1e-5
@@ -38,6 +39,16 @@ def setup(request, tmp_path_factory):
     }
     assert len({prompt.num_tokens for prompt in prompts.values()}) == len(prompts)
     return SimpleNamespace(policy=policy, reference=reference, prompts=prompts)
+
+
+@pytest.fixture(params=["rectangles", "varlen"])
+def way(request, monkeypatch):
+    """How attention reads the groups: a CPU's way, then CUDA's with slow calls in flash's place."""
+    if request.param == "varlen":
+        monkeypatch.setattr(varlen, "flash_for", lambda *_: SLOW)
+
+
+both_ways = pytest.mark.usefixtures("way")
 
 
 def random_completions(rows, seed=0):
@@ -98,6 +109,7 @@ BATCHES = {
 }
 
 
+@both_ways
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
 @pytest.mark.parametrize("batch", BATCHES)
 def test_logprobs_and_every_gradient_equal_those_of_repeated_prompts(setup, batch, checkpointing):
@@ -117,6 +129,7 @@ def test_logprobs_and_every_gradient_equal_those_of_repeated_prompts(setup, batc
     assert_gradients_equal(gradients(policy.model, ours), gradients(setup.reference, theirs))
 
 
+@both_ways
 @pytest.mark.parametrize("checkpointing", [False, True], ids=["plain", "checkpointing"])
 @pytest.mark.parametrize("lengths", [[6, 1, 3, 6, 2, 4], [1, 1, 1, 2, 1, 1], [5, 2, 2, 2, 2, 2]])
 def test_completions_of_different_length_give_the_same_without_their_padding(
@@ -167,6 +180,7 @@ def test_checkpointing_recomputes_text_layers_and_vision_blocks(setup, checkpoin
     assert calls == dict.fromkeys(calls, 2 if checkpointing else 1)
 
 
+@both_ways
 def test_a_row_does_not_see_what_follows_or_stands_beside_it(setup):
     prompts = [setup.prompts["one image"], setup.prompts["no image"]]
     completion_ids = random_completions(4)
@@ -182,6 +196,7 @@ def test_a_row_does_not_see_what_follows_or_stands_beside_it(setup):
     assert not torch.allclose(after[0, 4:], before[0, 4:], atol=1e-3)
 
 
+@both_ways
 def test_a_prompt_in_a_mixed_batch_gives_what_it_gives_alone(setup):
     prompts = list(setup.prompts.values())
     completion_ids = random_completions(len(prompts))
@@ -191,6 +206,7 @@ def test_a_prompt_in_a_mixed_batch_gives_what_it_gives_alone(setup):
         torch.testing.assert_close(together[row : row + 1], alone, atol=LOGPROB_BAR, rtol=0)
 
 
+@both_ways
 def test_completions_of_one_token_need_the_prompt_alone(setup):
     prompts, ids = [setup.prompts["one image"]], random_completions(2)[:, :1]
     ours = shared_logprobs(setup.policy, prompts, [2], ids)

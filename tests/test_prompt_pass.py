@@ -145,7 +145,9 @@ def test_nothing_is_kept_where_the_update_could_not_use_it(policy, batch):
     policy.gradient_checkpointing = True
     try:
         assert run_prompts_once(policy, batch, config) is None
-        with pytest.raises(RuntimeError, match="under gradient checkpointing"):
-            policy.run_prompts(batch.prompts)
+        prompt_pass = policy.run_prompts(batch.prompts)
+        part = sample_rollout(policy, batch, config, prompt_pass).select(range(9))
+        with pytest.raises(RuntimeError, match="keeps no pass over prompts"):
+            completion_logprobs(policy, part, 1.0, prompt_pass=prompt_pass)
     finally:
         policy.gradient_checkpointing = False
