@@ -15,6 +15,9 @@ from torch import Tensor
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
+MANY_HEADS = 128  # B * Hkv, see `_own_part`
+SHORT_ROW = 64  # own tokens
+
 
 @dataclass
 class SharedPrompts:
@@ -93,9 +96,24 @@ def _read_by_flash(
         attn_mask=shared.mask,
         scale=scale,
     )
-    of_own, lse_own = _flash(query, keys, values, scale=scale)
+    of_own, lse_own = _own_part(query, keys, values, scale)
     share = torch.sigmoid(lse_own - shared.unfold(lse_prompt, per_row))[..., None].to(query.dtype)
     return torch.lerp(shared.unfold(of_prompt, per_row), of_own, share)
+
+
+def _own_part(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """Return what a token reads of its row, (B, Hkv, r, d), and the log-sum-exp, (B, Hkv, r).
+
+    The flash kernel of a CPU takes its heads one by one, which for a row of a few tokens costs more
+    than the arithmetic: two products for all heads together are up to 3 times faster then (256 rows
+    of 12 tokens, 2 key heads of 32, 2 threads: 0.41 against 1.1 ms; of 1 token 0.47 against 0.17).
+    """
+    many_short = query.shape[0] * query.shape[1] >= MANY_HEADS and 4 <= keys.shape[2] <= SHORT_ROW
+    if query.dtype != torch.float32 or not many_short:
+        return _flash(query, keys, values, scale=scale)
+    scores = (query * scale) @ keys.transpose(2, 3)  # (B, Hkv, r, t)
+    lse = scores.logsumexp(dim=3)
+    return scores.sub_(lse[..., None]).exp_() @ values, lse
 
 
 def _read_by_matmul(

@@ -103,6 +103,30 @@ def test_bfloat16_stays_bfloat16(read):
     torch.testing.assert_close(actual.double(), expected, atol=3e-2, rtol=0)
 
 
+@pytest.mark.parametrize("tokens", [3, 4, 64, 65])
+@pytest.mark.parametrize("rows", [63, 64, 200])
+def test_own_tokens_are_read_alike_in_every_size(rows, tokens):
+    # the sizes on both sides of where flash gives way to products
+    query, own = (
+        random(rows, HKV, R, D, seed=3),
+        [random(rows, HKV, tokens, D, seed=s) for s in (4, 5)],
+    )
+    scores = query.double() @ own[0].double().transpose(2, 3) * 0.4
+    read, lse = models.shared_decode._own_part(query, *own, 0.4)
+    torch.testing.assert_close(lse.double(), scores.logsumexp(3), atol=3e-6, rtol=0)
+    expected = scores.softmax(3) @ own[1].double()
+    torch.testing.assert_close(read.double(), expected, atol=3e-6, rtol=0)
+
+
+def test_a_large_rollout_reads_as_small_ones_do():
+    owners = [0] * 30 + [1] * 30 + [2] * 30
+    shared = shared_prompts(owners, (7, 2, 5))
+    query, own = random(90, HKV, R, D, seed=3), [random(90, HKV, 9, D, seed=s) for s in (4, 5)]
+    expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
+    actual = _read_by_flash(shared, 0, query, *own, 0.4)
+    torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
+
+
 def test_the_prompts_are_not_copied(nano_policy):
     prompts = [nano_policy.processor.encode("Which plane is this?" * n) for n in (1, 3)]
     state, _ = nano_policy.prefill(prompts, [4, 4], 10)
