@@ -129,8 +129,7 @@ def _backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | Non
 token_logprobs_op.register_autograd(_backward, setup_context=_save_for_backward)
 
 
-@torch.library.custom_op("groupwise::logits_logprobs", mutates_args=())
-def logits_logprobs_op(
+def score_logits(
     logits: Tensor,
     targets: Tensor,
     temperature: float,
@@ -157,6 +156,11 @@ def logits_logprobs_op(
         nothing = logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))
         return nothing, nothing.clone()
     return _backend(backend, logits).score(logits, targets.contiguous(), plan)
+
+
+logits_logprobs_op = torch.library.custom_op(
+    "groupwise::logits_logprobs", score_logits, mutates_args=()
+)
 
 
 @logits_logprobs_op.register_fake
