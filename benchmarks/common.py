@@ -1,4 +1,4 @@
-"""What the CPU benchmarks share: checkpoints, questions, timing in turns, the result file.
+"""What the benchmarks share: checkpoints, questions, timing in turns, memory, the result file.
 
 Importing it puts the project's root on the path, so import it before anything of the project.
 """
@@ -9,6 +9,7 @@ import json
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -41,7 +42,13 @@ FILLER = ("Look", "at", "the", "image", "and", "say", "what", "is", "seen", "in"
 
 
 def write_checkpoint(
-    directory: Path, *, image_size: int, text: dict[str, Any] | None = None
+    directory: Path,
+    *,
+    image_size: int,
+    text: dict[str, Any] | None = None,
+    vision: dict[str, Any] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
 ) -> Path:
     """Write and return the embedded checkpoint for images of another size, or a larger random one.
 
@@ -50,6 +57,9 @@ def write_checkpoint(
         image_size: the processor leaves images of this many pixels a side as they are.
         text: changes to the text config. Given any, the weights are random (seed 0) and the
             tokenizer gets a token for every id up to the vocabulary's size.
+        vision: changes to the vision config, beside those to the text's.
+        dtype: of random weights.
+        device: where random weights are made.
     """
     shutil.copytree(TINY, directory)
     _edit(directory / "preprocessor_config.json", min_pixels=784, max_pixels=image_size**2)
@@ -60,13 +70,18 @@ def write_checkpoint(
     config = json.loads((directory / "config.json").read_text())
     config["text_config"] |= text
     config["text_config"].pop("layer_types")  # one per layer, worked out from their number
+    config["tie_word_embeddings"] = config["text_config"]["tie_word_embeddings"]
+    config["vision_config"] |= vision or {}
     config["vision_config"]["hidden_size"] = config["text_config"]["hidden_size"]
     (directory / "config.json").write_text(json.dumps(config))
     _fill_vocabulary(directory / "tokenizer.json", config["text_config"]["vocab_size"])
     torch.manual_seed(0)
-    model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(directory))
+    with torch.device(device):
+        model = AutoModelForImageTextToText.from_config(
+            AutoConfig.from_pretrained(directory), dtype=dtype
+        )
     generation = (directory / "generation_config.json").read_bytes()
-    model.float().save_pretrained(directory)
+    model.to(dtype).save_pretrained(directory)
     (directory / "generation_config.json").write_bytes(generation)
     return directory
 
@@ -97,7 +112,7 @@ def perturb(model: nn.Module, scale: float = 0.1) -> None:
     """Move every parameter by noise that depends on its name only, so that the KL is not zero."""
     for name, parameter in model.named_parameters():
         generator = torch.Generator().manual_seed(crc32(name.encode()))
-        noise = torch.randn(parameter.shape, generator=generator)
+        noise = torch.randn(parameter.shape, generator=generator).to(parameter)
         parameter.add_(noise * parameter.abs().mean() * scale)
 
 
@@ -140,28 +155,46 @@ def lengthened(turn: UserTurn, processor: Processor, num_tokens: int) -> UserTur
 
 
 def interleaved(
-    runs: dict[str, Callable[[], Any]], repeats: int, warmup: int = 1
+    runs: dict[str, Callable[[], Any]],
+    repeats: int,
+    warmup: int = 1,
+    device: torch.device | None = None,
+    digits: int = 4,
 ) -> dict[str, dict[str, Any]]:
     """Return the seconds of each run, taken in turns so that a slow minute of the machine hits all.
 
-    What a run returns is dropped before the next one starts.
+    What a run returns is dropped before the next one starts. On a CUDA device each run begins and
+    ends with a wait for it.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for repeat in range(warmup + repeats):
         for name, run in runs.items():
-            gc.collect()
-            started = time.perf_counter()
-            run()
-            elapsed = time.perf_counter() - started
+            elapsed = seconds_of(run, device)
             if repeat >= warmup:
                 seconds[name].append(elapsed)
-    return {name: spread(values) for name, values in seconds.items()}
+    return {name: spread(values, digits) for name, values in seconds.items()}
 
 
-def spread(seconds: Sequence[float]) -> dict[str, Any]:
-    """Return median, least and most of some measurements, rounded to a tenth of a millisecond."""
-    rounded = [round(value, 4) for value in seconds]
-    middle = round(statistics.median(seconds), 4)
+def seconds_of(run: Callable[[], Any], device: torch.device | None = None) -> float:
+    """Return how long one run takes, from an idle device to an idle device."""
+    gc.collect()
+    wait_for(device)
+    started = time.perf_counter()
+    run()
+    wait_for(device)
+    return time.perf_counter() - started
+
+
+def wait_for(device: torch.device | None) -> None:
+    """Wait until a CUDA device has done what it was given; a CPU already has."""
+    if device is not None and device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def spread(seconds: Sequence[float], digits: int = 4) -> dict[str, Any]:
+    """Return median, least and most of some measurements, rounded (to a tenth of a millisecond)."""
+    rounded = [round(value, digits) for value in seconds]
+    middle = round(statistics.median(seconds), digits)
     return {"median": middle, "min": min(rounded), "max": max(rounded), "repeats": len(rounded)}
 
 
@@ -185,10 +218,54 @@ def write_result(file: Path, command: str, content: dict[str, Any]) -> None:
     file.write_text(text + "\n")
 
 
+def device_slug(device: torch.device) -> str:
+    """Return what a result file of this device is called after: cpu, or the GPU's name."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
 def peak_mebibytes() -> float:
     """Return the most memory this process has held."""
+    return _held("VmHWM")
+
+
+class PeakMemory:
+    """The most memory used beyond what was in use when this was made: host's or CUDA's own."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device) / 2**20
+        else:
+            Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+            self._before = _held("VmRSS")
+
+    def mebibytes(self) -> float:
+        """Return it, up to now."""
+        if self._device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(self._device) / 2**20
+        else:
+            peak = _held("VmHWM")
+        return peak - self._before
+
+
+def _held(field: str) -> float:
     status = Path("/proc/self/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
+    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) / 1024
+
+
+def in_a_process(script: str, *flags: str) -> Any:
+    """Run a benchmark again in a process of its own and return the JSON of its last line.
+
+    Raises:
+        RuntimeError: it failed; with what it printed.
+    """
+    done = subprocess.run([sys.executable, script, *flags], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{Path(script).name} {' '.join(flags)} failed:\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def gradients(policy: Policy | nn.Module) -> dict[str, torch.Tensor]:

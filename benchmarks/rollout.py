@@ -44,7 +44,8 @@ class HFGenerate:
     """transformers' own model and its generate, fed as TRL feeds them."""
 
     def __init__(self, checkpoint: Path, policy: Policy) -> None:
-        self.model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=torch.float32)
+        model = AutoModelForImageTextToText.from_pretrained(checkpoint, dtype=policy.dtype)
+        self.model = model.to(policy.device)
         self.processor = policy.processor
 
     def config(self, new_tokens: int, **changes: Any) -> GenerationConfig:
@@ -74,13 +75,14 @@ class HFGenerate:
 
         ids = torch.stack([padded(prompt.input_ids, self.processor.pad_id) for prompt in rows])
         masks = [padded(torch.ones_like(prompt.input_ids), 0) for prompt in rows]
-        return {
+        inputs = {
             "input_ids": ids,
             "attention_mask": torch.stack(masks),
             "mm_token_type_ids": (ids == self.processor.image_token_id).long(),
             "pixel_values": torch.cat([prompt.pixel_values for prompt in rows]),
             "image_grid_thw": torch.cat([prompt.image_grid_thw for prompt in rows]),
         }
+        return {name: tensor.to(self.model.device) for name, tensor in inputs.items()}
 
     @torch.no_grad()
     def new_tokens(self, inputs: dict[str, Tensor], config: GenerationConfig) -> Tensor:
@@ -97,7 +99,7 @@ def greedy_agree(peer: HFGenerate, policy: Policy, prompts: list[EncodedPrompt],
     """Return whether both sides take the same tokens when each takes the likeliest."""
     greedy = {"do_sample": False, "temperature": None, "top_k": None, "top_p": None}
     theirs = peer.new_tokens(peer.inputs(prompts, 1), peer.config(C, **greedy))
-    return torch.equal(theirs, generate_greedy(policy, prompts, C).ids)
+    return torch.equal(theirs.cpu(), generate_greedy(policy, prompts, C).ids)
 
 
 def main() -> None:

@@ -16,8 +16,6 @@ past it: without Triton, that is on a CPU, it runs the output head at prompt pos
 """
 
 import json
-import math
-import subprocess
 import sys
 from dataclasses import asdict
 from importlib.util import find_spec
@@ -30,61 +28,16 @@ from common import (
     ROOT,
     THREADS,
     arguments,
+    in_a_process,
     peak_mebibytes,
-    perturb,
-    spread,
     without_special_tokens,
     write_result,
 )
 from flop_count import forward_flops
+from our_step import Ours, prove, spreads
 from step_cases import CASES, REWARDS, SMOKE, Case, make_checkpoint, make_turns
 
-from data.turns import UserTurn
-from grpo.clock import StepClock
-from grpo.config import GRPOConfig
-from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch
-from grpo.step import StepResult, train_step
 from models import load_policy
-
-TOLERANCE = 1e-4  # relative, of loss, gradient norm and advantages
-
-
-class Ours:
-    """Policy, reference and optimizer of this project, and the questions of every step."""
-
-    def __init__(self, checkpoint: Path, case: Case, turns: list[UserTurn]) -> None:
-        self.case, self.turns = case, turns
-        self.policy, self.reference = load_policy(checkpoint), load_policy(checkpoint)
-        self.reference.requires_grad_(False)
-        perturb(self.policy.model)
-        for policy in (self.policy, self.reference):
-            policy.processor = without_special_tokens(policy.processor)
-        self.config = GRPOConfig(
-            prompts_per_step=case.prompts,
-            group_size=case.group,
-            max_completion_tokens=case.new_tokens,
-            micro_batch_tokens=1 << 20,  # TRL's batch is one forward as well
-            beta=case.beta,
-            learning_rate=case.learning_rate,
-            lr_schedule="constant",
-            rewards=("accuracy", "format"),  # names only: the functions are handed to train_step
-        )
-        self.optimizer = PolicyOptimizer(self.policy, self.config, total_steps=len(turns))
-
-    def step(self, index: int) -> tuple[StepResult, dict[str, float]]:
-        """Return what the step did and its seconds by part."""
-        clock = StepClock(self.policy.device)
-        places = range(index * self.case.prompts, (index + 1) * self.case.prompts)
-        encode = self.policy.processor.encode
-        prompts = tuple(encode(self.turns[i].text, self.turns[i].images) for i in places)
-        batch = PromptBatch(prompts, (None,) * len(prompts), tuple(places), index)
-        clock.lap("data")
-        self.optimizer.start_step(index)
-        result = train_step(
-            self.policy, self.reference, self.optimizer, batch, REWARDS, self.config, clock
-        )
-        return result, clock.metrics()
 
 
 def run_case(case: Case, repeats: int) -> dict[str, Any]:
@@ -94,7 +47,7 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         checkpoint = make_checkpoint(case, Path(folder))
         turns = make_turns(case, checkpoint, steps=repeats + 1)
-        ours = Ours(checkpoint, case, turns)
+        ours = Ours.perturbed(checkpoint, case, turns)
         banned = ours.policy.processor.banned_ids
         given = trl_peer.settings(case, banned)
         peer = trl_peer.Peer.of(checkpoint, turns, REWARDS, given)
@@ -117,34 +70,6 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
     return row
 
 
-def spreads(times: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the spread of every part of a step over the steps."""
-    return {part.removeprefix("time/"): spread([step[part] for step in times]) for part in times[0]}
-
-
-def prove(ours: Ours, peer: Any, banned: tuple[int, ...]) -> dict[str, Any]:
-    """Return both sides' numbers on the completions of our first step, and whether they agree."""
-    result, _ = ours.step(0)
-    completions = result.rollout.completions
-    assert bool(completions.mask.all()), "a completion ended early: lengths would differ"
-    theirs = peer.loss_on(completions.ids, ours.case.group, banned)
-    mine = {"loss": result.metrics["loss"], "grad_norm": result.metrics["grad_norm"]}
-    advantages = result.advantages.flatten().float()
-    differences = {name: abs(mine[name] / theirs[name] - 1) for name in mine}
-    gap = (advantages - theirs["advantages"]).abs().max() / advantages.abs().max()
-    differences["advantages"] = gap.item()
-    lengths = [prompt.num_tokens for prompt in result.rollout.batch.prompts]
-    return {
-        "ours": mine,
-        "trl": {name: theirs[name] for name in mine},
-        "kl": result.metrics["kl"],
-        "relative_difference": differences,
-        "prompt_tokens": lengths,
-        "equal": theirs["prompt_tokens"] == lengths
-        and all(math.isfinite(d) and d <= TOLERANCE for d in differences.values()),
-    }
-
-
 def flop_ideal(ours: Ours, prompt_tokens: list[int]) -> float:
     """Return how many times fewer FLOPs a step takes when each prompt and image is run once."""
     case, config = ours.case, ours.policy.model.config
@@ -158,20 +83,15 @@ def flop_ideal(ours: Ours, prompt_tokens: list[int]) -> float:
 
 def peak_of(side: str, case: Case, checkpoint: Path) -> float:
     """Return the peak memory, in MiB, of a process that runs two steps of one side only."""
-    command = [sys.executable, __file__, "--peak-of", side, "--checkpoint", str(checkpoint)]
-    done = subprocess.run(
-        [*command, "--case-json", json.dumps(asdict(case))], capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(f"the process that measures {side}'s memory failed:\n{done.stderr}")
-    return round(float(done.stdout.split()[-1]), 1)
+    given = ("--peak-of", side, "--checkpoint", str(checkpoint), "--case-json")
+    return round(in_a_process(__file__, *given, json.dumps(asdict(case))), 1)
 
 
 def print_peak(side: str, case: Case, checkpoint: Path) -> None:
     """Run two steps of one side and print this process's peak memory."""
     turns = make_turns(case, checkpoint, steps=2)
     if side == "ours":
-        ours = Ours(checkpoint, case, turns)
+        ours = Ours.perturbed(checkpoint, case, turns)
         for index in range(2):
             ours.step(index)
     else:

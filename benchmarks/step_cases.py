@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from common import lengthened, phantom_turns, write_checkpoint
 
 from data.turns import UserTurn
@@ -21,6 +22,7 @@ class Case:
     image_size: int
     prompt_tokens: int = 0  # 0: the phantoms' own prompts
     text: dict[str, Any] | None = None  # text config of a random checkpoint; None: the embedded one
+    vision: dict[str, Any] | None = None  # vision config of a random checkpoint, where it differs
     bar: float = 0.0  # times faster than TRL, at least; 0: no bar
     memory_bar: float = 0.0  # share of TRL's peak memory, at most; 0: not measured
     beta: float = 0.04
@@ -69,9 +71,12 @@ SMOKE = [
 ]
 
 
-def make_checkpoint(case: Case, folder: Path) -> Path:
+def make_checkpoint(
+    case: Case, folder: Path, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> Path:
     """Return the case's checkpoint, written into the folder."""
-    return write_checkpoint(folder / "checkpoint", image_size=case.image_size, text=case.text)
+    sizes = {"image_size": case.image_size, "text": case.text, "vision": case.vision}
+    return write_checkpoint(folder / "checkpoint", **sizes, dtype=dtype, device=device)
 
 
 def make_turns(case: Case, checkpoint: Path, steps: int) -> list[UserTurn]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from common import perturb
+from common import perturb, wait_for
 from datasets import Dataset
 from torch import Tensor
 from transformers import AutoTokenizer, PrinterCallback, TrainerCallback
@@ -40,6 +40,23 @@ class ImageProcessor(Qwen2VLProcessor):
         tokenizer = AutoTokenizer.from_pretrained(checkpoint, padding_side="left")
         images = Qwen2VLImageProcessorPil.from_pretrained(checkpoint)
         return cls(images, tokenizer, chat_template=tokenizer.chat_template)
+
+
+def gpu_settings(case: Any, banned_ids: Sequence[int], rows: int, on_cuda: bool) -> dict[str, Any]:
+    """Return what TRL is told in bfloat16: one rollout, then updates of `rows` rows added up.
+
+    All rows at once do not fit beside their copies of prompts and images. Pure bfloat16 weights and
+    moments are less work than our float32 masters.
+    """
+    parts = case.prompts * case.group // rows
+    return settings(case, banned_ids) | {
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": parts,
+        "steps_per_generation": parts,
+        "model_init_kwargs": {"dtype": "bfloat16"},
+        "bf16": True,
+        "use_cpu": not on_cuda,
+    }
 
 
 def settings(case: Any, banned_ids: Sequence[int]) -> dict[str, Any]:
@@ -106,8 +123,9 @@ class Peer(GRPOTrainer):
             processing_class=ImageProcessor.of(checkpoint),
         )
         perturb(trainer.model)
+        dtype = torch.bfloat16 if given["bf16"] else torch.float32
         for model in (trainer.model, trainer.ref_model):
-            assert {p.dtype for p in model.parameters()} == {torch.float32}
+            assert {p.dtype for p in model.parameters()} == {dtype}
         return trainer
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
@@ -128,7 +146,7 @@ class Peer(GRPOTrainer):
         """
         rows = [dict(self.train_dataset[index // group]) for index in range(len(completion_ids))]
         for model in (self.model, self.ref_model):
-            bias = torch.zeros(model.lm_head.weight.shape[0])
+            bias = torch.zeros(model.lm_head.weight.shape[0], device=model.device)
             bias[list(banned_ids)] = BANNED_LOGIT
             model.lm_head.bias = torch.nn.Parameter(bias, requires_grad=False)
         self.planted = completion_ids.tolist()
@@ -145,7 +163,7 @@ class Peer(GRPOTrainer):
             model.lm_head.bias = None
         found = {"loss": loss.item(), "grad_norm": norm.item()}
         return found | {
-            "advantages": inputs["advantages"],
+            "advantages": inputs["advantages"].cpu(),
             "prompt_tokens": inputs["prompt_mask"].sum(dim=1)[::group].tolist(),
         }
 
@@ -161,9 +179,11 @@ class Peer(GRPOTrainer):
         class Watch(TrainerCallback):
             def on_step_begin(self, *_: Any, **__: Any) -> None:
                 gc.collect()
+                wait_for(trainer.model.device)
                 self.started = time.perf_counter()
 
             def on_step_end(self, *_: Any, **__: Any) -> None:
+                wait_for(trainer.model.device)
                 step = time.perf_counter() - self.started
                 times.append({"step": step, "generation": trainer.generation_seconds})
                 gc.collect()
