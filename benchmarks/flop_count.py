@@ -1,7 +1,8 @@
 """FLOPs of a forward by the textbook: what sharing a prompt among G completions can save at most.
 
 Counted are matrix products: projections, MLPs, attention over the visible keys, the output head on
-completion tokens, the vision tower. A backward costs two forwards.
+completion tokens, the vision tower. A backward costs two forwards; what checkpointing computes
+again is not counted.
 
 Shapes: N prompts, G completions each, P prompt tokens, C completion tokens, K image patches.
 """
@@ -26,13 +27,38 @@ def forward_flops(
 ) -> float:  # fmt: skip
     """Return those of a whole forward: vision tower, text body, head on completion tokens."""
     text, vision = config.text_config, config.vision_config
-    head = 2 * text.hidden_size * text.vocab_size * N * G * C
     body = text_flops(text, N=N, G=G, P=P, C=C, shared=shared)
     images = N if shared else N * G
-    return body + head + images * _vision_flops(vision, K)
+    return body + head_flops(text, N * G * C) + images * vision_flops(vision, K)
 
 
-def _vision_flops(vision: Any, patches: int) -> float:
+def update_flops(config: Any, *, N: int, G: int, P: int, C: int, K: int) -> float:
+    """Return those of a forward and backward with shared prompts, every weight trained."""
+    return 3 * forward_flops(config, N=N, G=G, P=P, C=C, K=K, shared=True)
+
+
+def step_flops(
+    config: Any, *, N: int, G: int, P: int, C: int, K: int, frozen: bool = False
+) -> float:  # fmt: skip
+    """Return those of rollout, reference and update: what is computed is five forwards.
+
+    Frozen are vision tower and embeddings: images are then encoded once in a step, and the head's
+    backward is one product instead of two.
+    """
+    five = 5 * forward_flops(config, N=N, G=G, P=P, C=C, K=K, shared=True)
+    if not frozen:
+        return five
+    spared = 4 * N * vision_flops(config.vision_config, K)
+    return five - spared - head_flops(config.text_config, N * G * C)
+
+
+def head_flops(text: Any, tokens: int) -> float:
+    """Return those of the output head."""
+    return 2 * text.hidden_size * text.vocab_size * tokens
+
+
+def vision_flops(vision: Any, patches: int) -> float:
+    """Return those of the vision tower on one image."""
     width, merged = vision.embed_dim, vision.embed_dim * vision.spatial_merge_size**2
     patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
     block = 2 * patches * (4 + 2 * vision.mlp_ratio) * width**2 + 4 * patches**2 * width
