@@ -57,7 +57,7 @@ LARGEST_IMAGE = 672  # pixels a side; smaller ones are left as they are too
 WARMUP = 2  # the first step also makes the optimizer's moments
 # On the exponents. Time: a median that is 5 % off at one end of a factor of 4 moves the slope by
 # 0.04; parts of a step run at other rates than a large product (completions of 64 to 256 tokens,
-# one thread's own seconds: 1.12 where FLOPs alone say 0.97). Memory is nearly the same in every run.
+# one thread's own seconds: 1.12 where FLOPs alone say 0.97). Memory differs little between runs.
 TOLERANCE = {"time": 0.15, "memory": 0.1}
 COLUMNS = {"time": ("seconds", "ideal_seconds"), "memory": ("peak_mebibytes", "estimate_mebibytes")}
 
