@@ -72,7 +72,7 @@ def start(
             held = prompt[:, :, :0] if shared else prompt
             caches.append(_cache(held, groups, max_new_tokens))
     slots = keys[0].shape[2]
-    cos, sin = _rotary_tables(text, prompts, groups, max_new_tokens)
+    cos, sin = _row_tables(text, prompts, groups, max_new_tokens)
     return DecodeState(
         keys=keys,
         values=values,
@@ -91,10 +91,7 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
     """Return (B, D), after the final norm, and put the tokens' keys and values into the caches."""
     slot = state.filled
     if slot == state.keys[0].shape[2]:
-        raise ValueError(
-            f"the caches are full after {slot - state.prompt_slots} tokens: prefill with a larger"
-            " max_new_tokens"
-        )
+        raise full_error(slot - state.prompt_slots)
     state.filled = slot + 1
     cos = state.cos[:, slot - state.prompt_slots]  # (B, 1, d)
     sin = state.sin[:, slot - state.prompt_slots]
@@ -168,16 +165,30 @@ def _rows_of(cache: Tensor, rows: Tensor, filled: int) -> Tensor:
     return kept
 
 
-def _rotary_tables(
-    text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
+def full_error(tokens: int) -> ValueError:
+    """Return the error of one token too many."""
+    return ValueError(
+        f"the caches are full after {tokens} tokens: prefill with a larger max_new_tokens"
+    )
+
+
+def rotary_tables(
+    text: nn.Module, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> tuple[Tensor, Tensor]:
-    """Return cos and signed sin of the tokens to come, (B, max_new_tokens, 1, d) each."""
+    """Return cos and signed sin of the tokens behind each prompt, (N, max_new_tokens, d) each."""
     starts = torch.tensor([prompt.next_position for prompt in prompts])
     positions = (starts[:, None] + torch.arange(max_new_tokens)).expand(3, -1, -1)
     weight = text.norm.weight  # only its dtype and device matter
-    cos, sin = text.rotary_emb(weight, positions.to(weight.device))  # (N, max_new_tokens, d)
+    cos, sin = text.rotary_emb(weight, positions.to(weight.device))
     half = sin.shape[-1] // 2
-    sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+    return cos, torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+
+
+def _row_tables(
+    text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
+) -> tuple[Tensor, Tensor]:
+    """Return the same for each row, (B, max_new_tokens, 1, d)."""
+    cos, sin = rotary_tables(text, prompts, max_new_tokens)
     return groups.repeat_prompts(cos)[:, :, None], groups.repeat_prompts(sin)[:, :, None]
 
 

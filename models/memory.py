@@ -47,8 +47,9 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Return what full fine-tuning of a checkpoint needs, without the allocator's overhead.
 
-    Left out: the log-prob op's tile, the rollout's caches (given back before the update), and
-    what CUDA itself takes (about 0.5 GB).
+    Left out: the log-prob op's tile, the rollout's caches (on a CPU given back before the update,
+    on CUDA kept: models/graphed_decode.py has the formula), and what CUDA itself takes (about
+    0.5 GB).
 
     Args:
         path: as for `load_policy`; only config.json is read.

@@ -20,6 +20,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models import attention, decoding, varlen, vision
 from models.features import FeatureCache
+from models.graphed_decode import GraphedDecoder, GraphedState
 from models.groups import PackedGroups, packed_positions
 from models.processor import Processor
 from models.prompt import EncodedPrompt
@@ -48,6 +49,10 @@ class Policy(nn.Module):
         self.path = path
         self.offloaded = False
         self.feature_cache: FeatureCache | None = None
+        # "auto": CUDA graphs on CUDA, no graphs on a CPU; "off": none anywhere; "stand-in": the
+        # graphs' own step, called instead of captured, on any device
+        self.decode_graphs = "auto"
+        self._decoder: GraphedDecoder | None = None
         self.text.config._attn_implementation = attention.NAME
         vision.embed_patches_by_matmul(self.visual)
 
@@ -226,11 +231,12 @@ class Policy(nn.Module):
         rows_per_prompt: Sequence[int],
         max_new_tokens: int,
         prompt_pass: PromptPass | None = None,
-    ) -> tuple["decoding.DecodeState", Tensor]:
+    ) -> tuple["decoding.DecodeState | GraphedState", Tensor]:
         """Return the state to decode from and the (B, D) hidden states of each row's first token.
 
         Each prompt is run once, or not at all where a pass over them is given; its keys and values
-        are then laid out for its rows, with room for max_new_tokens tokens more.
+        are then laid out for its rows, with room for max_new_tokens tokens more. Where CUDA graphs
+        decode, only the last state can go on, and their memory stays: see models/graphed_decode.py.
         """
         if self.offloaded:
             raise RuntimeError("an offloaded policy cannot decode: its weights are on the CPU")
@@ -240,13 +246,36 @@ class Policy(nn.Module):
         # the caches are written to, the pass is not
         groups.recorded = [(k.detach(), v.detach()) for k, v in prompt_pass.keys_values]
         first = self.text.norm(prompt_pass.last_hidden)  # (N, D)
-        state = decoding.start(self.text, prompts, groups, max_new_tokens)
+        decoder = self._graphed_decoder()
+        start = decoding.start if decoder is None else decoder.start
+        state = start(self.text, prompts, groups, max_new_tokens)
         return state, groups.repeat_prompts(first)
 
     @torch.no_grad()
-    def decode(self, state: "decoding.DecodeState", token_ids: Tensor) -> Tensor:
+    def decode(self, state: "decoding.DecodeState | GraphedState", token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
+        if isinstance(state, GraphedState):
+            return state.decode(token_ids)
         return decoding.step(self.text, state, token_ids)
+
+    def free_decoding(self) -> None:
+        """Give back what CUDA graphs of decoding keep; the next prefill makes it anew."""
+        self._decoder = None
+
+    def _graphed_decoder(self) -> GraphedDecoder | None:
+        """Return the decoder that `decode_graphs` asks for; None is decoding without graphs."""
+        if self.decode_graphs not in ("auto", "off", "stand-in"):
+            raise ValueError(
+                f"policy.decode_graphs is {self.decode_graphs!r}: choose 'auto', 'off' or"
+                " 'stand-in'"
+            )
+        on_cuda = self.decode_graphs == "auto" and self.device.type == "cuda"
+        device = self.device if on_cuda else None
+        if device is None and self.decode_graphs != "stand-in":
+            self._decoder = None
+        elif self._decoder is None or self._decoder.device != device:
+            self._decoder = GraphedDecoder(device)
+        return self._decoder
 
     @property
     def _flash(self) -> varlen.Flash | None:

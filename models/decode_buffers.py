@@ -1,0 +1,101 @@
+"""What a decode step reads and writes, at addresses that stay: caches, tables, indices.
+
+One allocation holds the largest batch so far; a smaller bucket is a view of its beginning, so rows
+may leave and slots may fill without anything moving to another address.
+
+Shapes: L layers, R rows of a bucket (padding rows behind the real ones), S slots of own tokens, N
+prompts, P prompt slots, G cells per prompt (rows of the largest group), Hkv key/value heads, d head
+size, D hidden size.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+SLOTS = 64  # own slots and prompt slots come in multiples of it
+
+
+class Bucket(NamedTuple):
+    """The sizes of one step, and the key of its graph."""
+
+    rows: int  # R
+    slots: int  # S
+    prompts: int  # N
+    prompt_slots: int  # P
+    cells: int  # G
+
+    def holds(self, other: "Bucket") -> bool:
+        """Whether each size is at least the other's."""
+        return all(ours >= theirs for ours, theirs in zip(self, other, strict=True))
+
+
+def count_bucket(count: int) -> int:
+    """Return the smallest of 1, 2, 3, 4, 6, 8, 12, 16, 24, .. that is at least ``count``.
+
+    >>> [count_bucket(count) for count in (1, 3, 5, 7, 32, 33, 49)]
+    [1, 3, 6, 8, 32, 48, 64]
+    """
+    power = 1 << (count - 1).bit_length()
+    midpoint = power * 3 // 4
+    return midpoint if power >= 4 and count <= midpoint else power
+
+
+def slot_bucket(count: int) -> int:
+    """Return the smallest multiple of `SLOTS` that is at least ``count``, and not 0.
+
+    >>> [slot_bucket(count) for count in (0, 1, 64, 65)]
+    [64, 64, 64, 128]
+    """
+    return max(1, -(-count // SLOTS)) * SLOTS
+
+
+class DecodeBuffers:
+    """The tensors of the largest bucket. All begin as zeros: no memory may hold a stray NaN."""
+
+    def __init__(self, text: nn.Module, capacity: Bucket) -> None:
+        """Allocate them on the device and in the dtype of the decoder's weights."""
+        attention, weight = text.layers[0].self_attn, text.norm.weight
+        kv_heads, head_size = attention.num_key_value_heads, attention.head_dim
+        rows, slots, prompts, prompt_slots, cells = self.capacity = capacity
+
+        def integers(*shape: int) -> Tensor:
+            return torch.zeros(shape, dtype=torch.int64, device=weight.device)
+
+        pairs = (len(text.layers), 2)  # keys, then values
+        self.own = weight.new_zeros(*pairs, rows, kv_heads, slots, head_size)
+        self.prompts = weight.new_zeros(*pairs, prompts, kv_heads, prompt_slots, head_size)
+        self.cos = weight.new_zeros(rows, slots, head_size)  # of each row's tokens to come
+        self.sin = weight.new_zeros(rows, slots, head_size)
+        self.prompt_mask = weight.new_zeros(rows, prompt_slots)  # -inf behind a row's prompt
+        self.cell_rows = integers(prompts * kv_heads * cells)  # see `Views.cell_rows`
+        self.row_cells = integers(rows * kv_heads)
+        self.slot = integers(1)  # where the token goes
+        self.token_ids = integers(rows)
+        self.hidden = weight.new_zeros(rows, weight.shape[0])  # the step's result
+        self.slot_numbers = torch.arange(slots, device=weight.device)
+        self.diagonal = torch.eye(head_size, dtype=weight.dtype, device=weight.device)
+        # x @ off_diagonal swaps the halves of x; the sign is in the sine
+        self.off_diagonal = self.diagonal.roll(head_size // 2, 0)
+
+
+class Views:
+    """The buffers as one bucket's step sees them."""
+
+    def __init__(self, buffers: DecodeBuffers, bucket: Bucket) -> None:
+        rows, slots, prompts, prompt_slots, cells = self.bucket = bucket
+        kv_heads = buffers.own.shape[3]
+        self.own = buffers.own[:, :, :rows, :, :slots]  # (L, 2, R, Hkv, S, d)
+        self.prompts = buffers.prompts[:, :, :prompts, :, :prompt_slots]  # (L, 2, N, Hkv, P, d)
+        self.cos = buffers.cos[:rows, :slots]  # (R, S, d)
+        self.sin = buffers.sin[:rows, :slots]
+        self.prompt_mask = buffers.prompt_mask[:rows, :prompt_slots]  # (R, P)
+        # Rows share what is read of a prompt as the cells of an (N, Hkv, G) grid. Both count the
+        # Hkv heads of a row apart: which (row, head) a cell shows, and where each one's is.
+        self.cell_rows = buffers.cell_rows[: prompts * kv_heads * cells]
+        self.row_cells = buffers.row_cells[: rows * kv_heads]
+        self.slot = buffers.slot  # (1,)
+        self.token_ids = buffers.token_ids[:rows]
+        self.hidden = buffers.hidden[:rows]  # (R, D)
+        self.slot_numbers = buffers.slot_numbers[:slots]
+        self.diagonal, self.off_diagonal = buffers.diagonal, buffers.off_diagonal  # (d, d)
