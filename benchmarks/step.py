@@ -3,8 +3,9 @@
     python -m venv trl && trl/bin/pip install -r requirements.txt torch==2.13.0 trl==1.16.0
     trl/bin/python benchmarks/step.py              writes benchmarks/results/step_cpu.json
 
-Both sides sample, score, run the reference and update, one step of each in turn. Before any time
-is taken, both get the same completions, with policies moved away from the reference by the same
+Both sides sample, score, run the reference and update, one step of each in turn, each in a process
+of its own: ours keeps freed memory there as train.py does, TRL's is as TRL leaves it. Before any
+time is taken, both get the same completions, with policies moved away from the reference by equal
 noise: unless loss, gradient norm and advantages agree to 1e-4 there is no ratio.
 
 Special tokens, the end tokens among them, are never sampled: every completion has the same length.
@@ -34,7 +35,7 @@ from common import (
     write_result,
 )
 from flop_count import forward_flops
-from our_step import Ours, prove, spreads
+from our_step import Ours, OursElsewhere, prove, spreads
 from step_cases import CASES, REWARDS, SMOKE, Case, make_checkpoint, make_turns
 
 from models import load_policy
@@ -54,15 +55,17 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
         row = {"case": asdict(case), "trl_settings": given, "proof": prove(ours, peer, banned)}
         if not row["proof"]["equal"]:
             return row
+        row["flop_ideal"] = round(flop_ideal(ours, row["proof"]["prompt_tokens"]), 2)
+        del ours
         our_times: list[dict[str, float]] = []
         # both answer the same questions in the same order; the first step of each is its warm-up
-        trl_times = peer.steps(
-            repeats + 1, between=lambda index: our_times.append(ours.step(index)[1])
-        )
+        with OursElsewhere(checkpoint, case, repeats + 1) as ours:
+            trl_times = peer.steps(
+                repeats + 1, between=lambda index: our_times.append(ours.step(index))
+            )
         row["trl"] = spreads(trl_times[1:])
         row["ours"] = spreads(our_times[1:])
         row["ratio"] = round(row["trl"]["step"]["median"] / row["ours"]["step"]["median"], 2)
-        row["flop_ideal"] = round(flop_ideal(ours, row["proof"]["prompt_tokens"]), 2)
         if case.memory_bar:
             row["peak_mebibytes"] = {
                 side: peak_of(side, case, checkpoint) for side in ("ours", "trl")
