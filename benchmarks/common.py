@@ -172,6 +172,7 @@ def interleaved(
             elapsed = seconds_of(run, device)
             if repeat >= warmup:
                 seconds[name].append(elapsed)
+            getattr(run, "settle", gc.collect)()  # before another one's time begins
     return {name: spread(values, digits) for name, values in seconds.items()}
 
 

@@ -1,20 +1,16 @@
 """Our GRPO step as the benchmarks run it, and the proof that TRL's does the same work."""
 
-import gc
 import math
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-from common import THREADS, perturb, spread, without_special_tokens
+from common import perturb, spread, without_special_tokens
 from step_cases import REWARDS, Case, make_turns
 
 from data.turns import UserTurn
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
-from grpo.hardware import keep_freed_memory
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.step import StepResult, train_step
@@ -94,44 +90,10 @@ class Ours:
         return result, clock.metrics()
 
 
-class OursElsewhere:
-    """Our steps in a process of their own, whose memory is handled as train.py handles it.
-
-    So each side runs as its user would run it: train.py tells the C library to keep freed memory on
-    a CPU (grpo/hardware.py), which in one process would reach the other side too.
-    """
-
-    def __init__(self, checkpoint: Path, case: Case, steps: int) -> None:
-        context = get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, checkpoint, case, steps), daemon=True
-        )
-
-    def __enter__(self) -> "OursElsewhere":
-        self._process.start()
-        assert self._pipe.recv() == "ready"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.join()
-
-    def step(self, index: int) -> dict[str, float]:
-        """Return the seconds by part of one step."""
-        self._pipe.send(index)
-        return self._pipe.recv()
-
-
-def _serve(pipe: Connection, checkpoint: Path, case: Case, steps: int) -> None:
-    keep_freed_memory()
-    torch.set_num_threads(THREADS)
+def steps_of_ours(checkpoint: Path, case: Case, steps: int) -> Callable[[int], dict[str, float]]:
+    """Return a function that takes a step and returns its seconds by part; for `Elsewhere`."""
     ours = Ours.perturbed(checkpoint, case, make_turns(case, checkpoint, steps))
-    pipe.send("ready")
-    while True:
-        times = ours.step(pipe.recv())[1]
-        gc.collect()
-        pipe.send(times)
+    return lambda index: ours.step(index)[1]
 
 
 def spreads(times: list[dict[str, float]]) -> dict[str, Any]:

@@ -5,13 +5,16 @@
 32 questions of the phantoms, 8 completions of 24 tokens each, on the embedded checkpoint. Same
 sampling parameters; special tokens are never sampled, so that all completions are equally long.
 Both sides start from encoded prompts and end with texts. Before any time is taken, greedy
-decoding must give the same tokens on both sides.
+decoding must give the same tokens on both sides. Each side is a process of its own, see
+benchmarks/elsewhere.py.
 """
 
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from common import (
@@ -24,12 +27,13 @@ from common import (
     write_checkpoint,
     write_result,
 )
+from elsewhere import Elsewhere
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from grpo.config import GRPOConfig
-from grpo.rollout import PromptBatch, Rollout, sample_rollout
+from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
 from models import load_policy
 from models.policy import Policy
@@ -38,6 +42,14 @@ from models.prompt import EncodedPrompt
 PROMPTS, GROUP, NEW_TOKENS, IMAGE_SIZE = 32, 8, 24, 84
 GREEDY_PROMPTS = 8
 BAR = 4.0
+
+
+class Sizes(NamedTuple):
+    """Of one rollout."""
+
+    prompts: int
+    group: int
+    new_tokens: int
 
 
 class HFGenerate:
@@ -102,32 +114,59 @@ def greedy_agree(peer: HFGenerate, policy: Policy, prompts: list[EncodedPrompt],
     return torch.equal(theirs.cpu(), generate_greedy(policy, prompts, C).ids)
 
 
+def rollouts_of_ours(checkpoint: Path, sizes: Sizes) -> Callable[[int], bool]:
+    """Return a function that samples a rollout; it says whether all are of full length."""
+    policy = _policy(checkpoint)
+    prompts, places = _prompts(policy, sizes.prompts), tuple(range(sizes.prompts))
+    config = GRPOConfig(
+        prompts_per_step=sizes.prompts,
+        group_size=sizes.group,
+        max_completion_tokens=sizes.new_tokens,
+    )
+
+    def sample(step: int) -> bool:
+        batch = PromptBatch(tuple(prompts), (None,) * sizes.prompts, places, step)
+        return bool(sample_rollout(policy, batch, config).completion_mask.all())
+
+    return sample
+
+
+def _policy(checkpoint: Path) -> Policy:
+    policy = load_policy(checkpoint)
+    policy.processor = without_special_tokens(policy.processor)
+    return policy
+
+
+def _prompts(policy: Policy, count: int) -> list[EncodedPrompt]:
+    _, turns = phantom_turns(count, IMAGE_SIZE)
+    return [policy.processor.encode(turn.text, turn.images) for turn in turns]
+
+
 def main() -> None:
     parser = arguments(__doc__, "rollout_cpu.json")
     given = parser.parse_args()
     torch.set_num_threads(THREADS)
-    num_prompts, group, new_tokens = (4, 2, 4) if given.smoke else (PROMPTS, GROUP, NEW_TOKENS)
+    sizes = Sizes(4, 2, 4) if given.smoke else Sizes(PROMPTS, GROUP, NEW_TOKENS)
     with TemporaryDirectory() as folder:
         checkpoint = write_checkpoint(Path(folder) / "checkpoint", image_size=IMAGE_SIZE)
-        policy = load_policy(checkpoint)
-        policy.processor = without_special_tokens(policy.processor)
+        policy = _policy(checkpoint)
         peer = HFGenerate(checkpoint, policy)
-    _, turns = phantom_turns(num_prompts, IMAGE_SIZE)
-    prompts = [policy.processor.encode(turn.text, turn.images) for turn in turns]
-    config = GRPOConfig(
-        prompts_per_step=num_prompts, group_size=group, max_completion_tokens=new_tokens
-    )
+        with Elsewhere(rollouts_of_ours, checkpoint, sizes) as ours:
+            measure(given, sizes, policy, peer, ours)
 
-    def ours(step: int = 0) -> Rollout:
-        places = tuple(range(num_prompts))
-        batch = PromptBatch(tuple(prompts), (None,) * num_prompts, places, step)
-        return sample_rollout(policy, batch, config)
+
+def measure(
+    given: Namespace, sizes: Sizes, policy: Policy, peer: HFGenerate, ours: Elsewhere
+) -> None:
+    """Prove the work equal, time both sides, print, write the result, and end with its status."""
+    num_prompts, group, new_tokens = sizes
+    prompts = _prompts(policy, num_prompts)
 
     def theirs() -> list[str]:
         return peer.texts(peer.inputs(prompts, group), peer.config(new_tokens))
 
     same = greedy_agree(peer, policy, prompts[:GREEDY_PROMPTS], new_tokens)
-    equal_lengths = bool(ours().completion_mask.all())
+    equal_lengths = ours()
     if not (same and equal_lengths):
         sys.exit(f"not the same work: greedy tokens equal {same}, equal lengths {equal_lengths}")
     repeats = 3 if given.smoke else given.repeats
@@ -139,10 +178,14 @@ def main() -> None:
               f" {tokens / found['median']:,.0f} tokens a second")  # fmt: skip
     missed = [f"{ratio} times, wanted {BAR}"] if ratio < BAR and not given.smoke else []
     print(f"ours is {ratio} times faster" + "".join(f"; MISSED: {text}" for text in missed))
-    sizes = {"prompts": num_prompts, "group": group, "new_tokens": new_tokens}
-    sizes["prompt_tokens"] = [prompt.num_tokens for prompt in prompts]
+    lengths = {"prompt_tokens": [prompt.num_tokens for prompt in prompts]}
     hf_settings = peer.config(new_tokens).to_diff_dict()
-    content = {**sizes, "hf_settings": hf_settings, "greedy_tokens_equal": same}
+    content = {
+        **sizes._asdict(),
+        **lengths,
+        "hf_settings": hf_settings,
+        "greedy_tokens_equal": same,
+    }
     command = f"python {Path(__file__).relative_to(ROOT)}"
     write_result(given.output, command, {**content, **seconds, "ratio": ratio, "missed": missed})
     sys.exit(bool(missed))

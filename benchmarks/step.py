@@ -34,8 +34,9 @@ from common import (
     without_special_tokens,
     write_result,
 )
+from elsewhere import Elsewhere
 from flop_count import forward_flops
-from our_step import Ours, OursElsewhere, prove, spreads
+from our_step import Ours, prove, spreads, steps_of_ours
 from step_cases import CASES, REWARDS, SMOKE, Case, make_checkpoint, make_turns
 
 from models import load_policy
@@ -59,10 +60,8 @@ def run_case(case: Case, repeats: int) -> dict[str, Any]:
         del ours
         our_times: list[dict[str, float]] = []
         # both answer the same questions in the same order; the first step of each is its warm-up
-        with OursElsewhere(checkpoint, case, repeats + 1) as ours:
-            trl_times = peer.steps(
-                repeats + 1, between=lambda index: our_times.append(ours.step(index))
-            )
+        with Elsewhere(steps_of_ours, checkpoint, case, repeats + 1) as step:
+            trl_times = peer.steps(repeats + 1, between=lambda index: our_times.append(step(index)))
         row["trl"] = spreads(trl_times[1:])
         row["ours"] = spreads(our_times[1:])
         row["ratio"] = round(row["trl"]["step"]["median"] / row["ours"]["step"]["median"], 2)

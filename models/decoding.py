@@ -146,8 +146,7 @@ def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Return (B, heads, d) turned by its position: x cos + swap_halves(x) sin, sin signed."""
-    first, second = x.chunk(2, dim=-1)
-    return torch.addcmul(x * cos, torch.cat([second, first], dim=-1), sin)
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:

@@ -55,6 +55,7 @@ class Policy(nn.Module):
         self._decoder: GraphedDecoder | None = None
         self.text.config._attn_implementation = attention.NAME
         vision.embed_patches_by_matmul(self.visual)
+        vision.attend_in_runs(self.visual)
 
     @property
     def text(self) -> nn.Module:
