@@ -51,7 +51,7 @@ def packed_attention(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
     if groups.given is not None:
-        read_own = _read_completions(
+        read_own = read_completions(
             groups, query[0], key[0], value[0], *groups.given[module.layer_idx], scaling
         )
         return read_own[None], None
@@ -79,13 +79,13 @@ def packed_attention(
     read = groups.pack_prompts(read.transpose(1, 2))  # (T_prompts, H, d)
     if groups.completion_length == 0:
         return read[None], None
-    read_own = _read_completions(
+    read_own = read_completions(
         groups, query_own, key_own, value_own, key_prompt, value_prompt, scaling
     )
     return torch.cat([read, read_own])[None], None
 
 
-def _read_completions(
+def read_completions(
     groups: PackedGroups,
     query: Tensor,
     key: Tensor,
@@ -170,7 +170,7 @@ def _read_apart(
     read = MergedAttention.apply(
         folded,  # (M, Hkv, H / Hkv * C, d)
         *(key_prompt, value_prompt, key_own.transpose(1, 2), value_own.transpose(1, 2)),
-        *(groups.prompt_mask, groups.own_mask),
+        *(groups.prompt_padding_mask, groups.own_mask),
         head_size**-0.5 if scale is None else scale,
     )
     return read.unflatten(2, (-1, length)).reshape(rows, heads, length, head_size)

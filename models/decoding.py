@@ -193,14 +193,8 @@ def _row_tables(
 
 def _shared_prompts(groups: PackedGroups) -> SharedPrompts:
     """Return the prompts once each, as the prefill computed them."""
-    mask = None
-    if groups.padding is not None:
-        lengths = torch.tensor(groups.prompt_lengths, device=groups.device)
-        slot = torch.arange(max(groups.prompt_lengths), device=groups.device)
-        mask = torch.zeros(len(lengths), 1, 1, len(slot), dtype=groups.dtype, device=groups.device)
-        mask.masked_fill_((slot >= lengths[:, None])[:, None, None], -torch.inf)
     keys, values = ([entry[i].contiguous() for entry in groups.recorded] for i in range(2))
-    return SharedPrompts(keys, values, mask, groups.row_to_prompt)
+    return SharedPrompts(keys, values, groups.prompt_padding_mask, groups.row_to_prompt)
 
 
 def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:

@@ -46,8 +46,7 @@ class PackedGroups:
     segments: PackedSegments | None = field(init=False, default=None)  # with flash; no mask then
     # Else of the completions' attention, one of two: over [prompt, own tokens] ..
     mask: Tensor | None = field(init=False, default=None)
-    # .. or, where the two are read apart (models/merged.py), over each: (N, 1, 1, P), (C', C)
-    prompt_mask: Tensor | None = field(init=False, default=None)
+    # .. or, where the two are read apart (models/merged.py), over the own ones: (C', C)
     own_mask: Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -62,7 +61,7 @@ class PackedGroups:
                 self.prompt_lengths, self.rows_per_prompt, self.completion_lengths, self.device
             )
         elif self.reads_apart:
-            self._make_masks_apart(lengths.to(self.device))
+            self._make_own_mask()
         elif self.completion_length:
             self.mask = self._completion_mask(lengths[row_to_prompt].to(self.device))
 
@@ -160,15 +159,27 @@ class PackedGroups:
             return repeated.flatten(0, 1)
         return per_prompt.index_select(0, self.row_to_prompt)
 
-    def _make_masks_apart(self, lengths: Tensor) -> None:
-        longest, length = max(self.prompt_lengths), self.completion_length
+    def read_tokens(self, packed: Tensor) -> Tensor:
+        """Return (K, ...) of (T, ...): each prompt's last token, then all completion tokens."""
+        tokens = [self.num_prompt_tokens, len(packed) - self.num_prompt_tokens]
+        prompts, own = packed.split(tokens)
+        return torch.cat([prompts.index_select(0, self.last_tokens), own])
+
+    @cached_property
+    def prompt_padding_mask(self) -> Tensor | None:
+        """Additive, hides the padding behind shorter prompts: (N, 1, 1, P); None without any."""
+        if self.padding is None:
+            return None
+        lengths = torch.tensor(self.prompt_lengths, device=self.device)
+        slots = torch.arange(max(self.prompt_lengths), device=self.device)
+        mask = torch.zeros(len(lengths), len(slots), dtype=self.dtype, device=self.device)
+        return mask.masked_fill_(slots >= lengths[:, None], -torch.inf)[:, None, None]
+
+    def _make_own_mask(self) -> None:
+        length = self.completion_length
         hidden = torch.ones(length, length, dtype=torch.bool, device=self.device).triu(1)
         mask = torch.zeros(hidden.shape, dtype=self.dtype, device=self.device)
         self.own_mask = mask.masked_fill_(hidden, -torch.inf).repeat(self.query_heads_per_key, 1)
-        if self.padding is not None:
-            padding = torch.arange(longest, device=self.device) >= lengths[:, None]  # (N, P)
-            mask = torch.zeros(padding.shape, dtype=self.dtype, device=self.device)
-            self.prompt_mask = mask.masked_fill_(padding, -torch.inf)[:, None, None]
 
     def _completion_mask(self, row_lengths: Tensor) -> Tensor:
         """Return the additive mask of completion queries over [prompt, own tokens].

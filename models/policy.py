@@ -22,6 +22,7 @@ from models import attention, decoding, varlen, vision
 from models.features import FeatureCache
 from models.graphed_decode import GraphedDecoder, GraphedState
 from models.groups import PackedGroups, packed_positions
+from models.layers import run_layers
 from models.processor import Processor
 from models.prompt import EncodedPrompt
 
@@ -150,8 +151,8 @@ class Policy(nn.Module):
         groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
         groups.recorded = []
         no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
-        hidden = self._run_layers(prompts, groups, no_tokens, None)  # (T, D)
-        return PromptPass(tuple(prompts), hidden[groups.last_tokens], groups.recorded)
+        ends, _ = self._run_layers(prompts, groups, no_tokens, None)
+        return PromptPass(tuple(prompts), ends, groups.recorded)
 
     def completion_hidden(
         self,
@@ -214,10 +215,10 @@ class Policy(nn.Module):
         groups = self._groups(prompts, rows_per_prompt, fed, prompt_pass)
         is_fed = torch.arange(length) < torch.tensor(fed)[:, None]  # (M, C)
         fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)
-        hidden = self._run_layers(prompts, groups, fed_ids, image_features)  # (T, D)
-        ends = hidden[groups.last_tokens] if prompt_pass is None else prompt_pass.last_hidden
+        ends, rest = self._run_layers(prompts, groups, fed_ids, image_features)
+        if prompt_pass is not None:
+            ends = prompt_pass.last_hidden
         first = groups.repeat_prompts(ends)  # (M, D)
-        rest = hidden[groups.num_prompt_tokens :]
         order = groups.first_then_rest()
         if order is None:
             scored = torch.cat([first[:, None], rest.unflatten(0, (rows, -1))], dim=1).flatten(0, 1)
@@ -309,20 +310,18 @@ class Policy(nn.Module):
         groups: PackedGroups,
         completion_ids: Tensor,  # packed
         image_features: Sequence[Tensor] | None,
-    ) -> Tensor:
-        """Return the (T, D) hidden states of the packed tokens, before the final norm."""
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `run_layers` does, each prompt's end and each completion token."""
         if groups.given is None:
             hidden = self._embed(prompts, completion_ids, image_features)  # (T, D)
         else:
             hidden = self.text.embed_tokens(completion_ids)
         if len(hidden) == 0:  # each completion is one token, which its prompt predicts
-            return hidden
-        hidden = hidden[None]
+            return hidden, hidden
         positions = packed_positions(prompts, groups).to(self.device)
         rotary = self.text.rotary_emb(hidden, positions)
-        for layer in self.text.layers:
-            hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, groups=groups)
-        return hidden[0]
+        # a layer that is offloaded is lent its weights for the time of its own call only
+        return run_layers(self.text, hidden, rotary, groups, whole=self.offloaded)
 
     def _embed(
         self,

