@@ -83,7 +83,7 @@ def test_the_ranker_depends_on_the_question():
         example(f"Is the {thing} seen?", options, "AB"[options.index(right)])
         for thing, right in (("lung", "present"), ("liver", "absent"))
         for options in (["present", "absent"], ["absent", "present"])
-        for _ in range(15)
+        for _ in range(100)
     ]
     ranker = LinearRanker().fit(rows)
     assert ranker.choose(example("Is the lung seen?", ["absent", "present"], "B")) == "B"
