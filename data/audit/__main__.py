@@ -1,0 +1,92 @@
+"""``python -m data.audit FILES... [--image-root DIR]``: what split files give away and share."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.audit.directory import check_directory, default_directory, read_audit, write_audit
+from data.audit.files import pairs_of, read_files
+from data.audit.headlines import headlines
+from data.audit.page import page
+from data.audit.report import audit
+from data.audit.sections import tables_of
+from data.audit.text import tables_text
+
+_NOWHERE = Path("images")  # paths are compared, none is opened
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the audit; returns the exit status, 2 for what the user can mend."""
+    args = _parser().parse_args(argv)
+    try:
+        directory = run(args)
+    except ValueError as error:
+        print(f"data.audit: {error}", file=sys.stderr)
+        return 2
+    print(f"\nwritten: {directory / 'audit.json'}, {directory / 'audit.html'}")
+    return 0
+
+
+def run(args: argparse.Namespace) -> Path:
+    """Audit, print, write; returns the directory.
+
+    Raises:
+        ValueError: what the user can mend, in one sentence.
+    """
+    directory = args.output_dir or default_directory()
+    check_directory(directory)
+    if args.image_root is not None and not args.image_root.is_dir():
+        raise ValueError(f"image root {args.image_root} is not a folder: check --image-root")
+    if not 0 <= args.near_distance <= 15:
+        raise ValueError(f"--near-distance {args.near_distance} must be 0 to 15 of 64 bits")
+    beside = None if args.beside is None else read_audit(args.beside)
+    files = read_files(args.files, args.image_root or _NOWHERE)
+    pairs_of(files)  # raises before the work
+    report = audit(files, args.image_root, args.near_distance)
+    tables, lines = list(tables_of(report, beside)), list(headlines(report))
+    write_audit(directory, report, page(report, tables, lines))
+    print(tables_text(tables), *(f"- {line}" for line in lines), sep="\n")
+    return directory
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m data.audit", description=__doc__)
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="data files; NAME_train.json and NAME_test.json are a pair, in whichever folders",
+    )
+    parser.add_argument(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="the folder under which image paths begin: contents are compared, too",
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="where audit.json and audit.html go (default: runs/<date>-<time>-audit)",
+    )
+    parser.add_argument(
+        "--near-distance",
+        type=int,
+        default=4,
+        metavar="BITS",
+        help="images whose 64-bit hashes differ in at most so many bits are near-duplicates (4)",
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        metavar="AUDIT",
+        help="an earlier audit.json, of the original splits for example: its text priors are shown"
+        " beside the new ones",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

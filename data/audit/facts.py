@@ -1,0 +1,61 @@
+"""What can be counted in one file alone."""
+
+from collections import Counter
+from typing import Any
+
+from data.audit.files import AuditFile
+from data.examples import UNKNOWN, VQAExample
+from data.priors.table import chance
+
+_SHOWN_BAD_ROWS = 20
+
+
+def file_facts(file: AuditFile) -> dict[str, Any]:
+    """Return a file's rows, options, right letters, equal options and repeated rows."""
+    rows = file.examples
+    equal = [example for example in rows if has_equal_options(example)]
+    letters = Counter(example.answer for example in rows)
+    return {
+        "path": str(file.path),
+        "part": file.part,
+        "label": file.label,
+        "axis": file.axis,
+        "sha256": file.checksum,
+        "rows": len(rows),
+        "bad_rows": len(file.bad_rows),
+        "bad_rows_shown": [str(row) for row in file.bad_rows[:_SHOWN_BAD_ROWS]],
+        "images": len({image for images in file.images for image in images}),
+        "option_counts": _sorted(Counter(len(example.options) for example in rows)),
+        "right_letters": _sorted(letters),
+        "chance": chance(rows),
+        "equal_options": len(equal),
+        "equal_options_rows": [example.id for example in equal],
+        "right_option_repeated": sum(map(_right_option_repeated, equal)),
+        "repeated_rows": _repeated(file),
+        "unknown_modality": sum(example.modality == UNKNOWN for example in rows),
+        "datasets": _sorted(Counter(example.dataset for example in rows)),
+    }
+
+
+def has_equal_options(example: VQAExample) -> bool:
+    """Return whether two options are one text up to letter case."""
+    return len({text.casefold() for text in example.options}) < len(example.options)
+
+
+def _right_option_repeated(example: VQAExample) -> bool:
+    """Return whether the right answer stands at two letters: such a row has no fair answer."""
+    right = example.answer_text.casefold()
+    return sum(text.casefold() == right for text in example.options) > 1
+
+
+def _repeated(file: AuditFile) -> int:
+    """Return the rows that ask an earlier row's question about its image."""
+    asked = Counter(
+        (images, example.question)
+        for images, example in zip(file.images, file.examples, strict=True)
+    )
+    return sum(asked.values()) - len(asked)
+
+
+def _sorted(counts: Counter) -> dict[str, int]:
+    return {str(key): counts[key] for key in sorted(counts)}

@@ -1,0 +1,108 @@
+"""The files of an audit: read, named, and paired as train and test of one subject."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.examples import UNKNOWN, VQAExample
+from data.grouping import image_key
+from data.labels import modality_label, question_type_label, subject_of
+from data.readers import BadRow, read_examples
+
+_PART = re.compile(r"_(train|test)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class AuditFile:
+    """One data file and its rows."""
+
+    path: Path
+    subject: str  # the name without _train or _test, see `data.labels.subject_of`
+    part: str  # "train", "test", or "" where the name ends with neither
+    examples: list[VQAExample]
+    images: list[tuple[str, ...]]  # per example: its images' paths below the image root
+    bad_rows: list[BadRow]
+    checksum: str  # SHA-256 of the file
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def label(self) -> str:
+        """The subject as modality or question type, in one spelling; else as the file has it."""
+        labels = (modality_label(self.subject), question_type_label(self.subject))
+        return next((label for label in labels if label != UNKNOWN), self.subject)
+
+    @property
+    def axis(self) -> str:
+        """What the file is a slice of: ``modality``, ``question type`` or ``other``."""
+        if modality_label(self.subject) != UNKNOWN:
+            return "modality"
+        return "question type" if question_type_label(self.subject) != UNKNOWN else "other"
+
+
+Pair = tuple[AuditFile, AuditFile]  # train, test
+
+
+def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]:
+    """Return the files in their order, bad rows left out and listed.
+
+    Raises:
+        ValueError: a file that cannot be read, is named twice, or has no good row; two files of one
+            name, since rows and tables are called after it.
+    """
+    files: dict[str, AuditFile] = {}
+    for path in map(Path, paths):
+        if path.stem in files:
+            raise ValueError(
+                f"two files are called {path.stem}: {files[path.stem].path} and {path}; name each"
+                " file once, and audit two versions of one split apart"
+            )
+        files[path.stem] = _read(path, image_root)
+    return list(files.values())
+
+
+def pairs_of(files: Sequence[AuditFile]) -> list[Pair]:
+    """Return (train, test) of every subject that has both.
+
+    Raises:
+        ValueError: no subject has both.
+    """
+    train = {file.subject: file for file in files if file.part == "train"}
+    pairs = [
+        (train[file.subject], file)
+        for file in files
+        if file.part == "test" and file.subject in train
+    ]
+    if not pairs:
+        names = ", ".join(sorted(file.path.name for file in files)[:6])
+        raise ValueError(
+            f"no two of the {len(files)} files are a pair ({names}): pass NAME_train.json and"
+            " NAME_test.json of at least one subject"
+        )
+    return pairs
+
+
+def _read(path: Path, image_root: Path) -> AuditFile:
+    examples, bad_rows = read_examples(path, image_root, skip_bad_rows=True)
+    part = _PART.search(path.stem)
+    return AuditFile(
+        path=path,
+        subject=subject_of(path.stem),
+        part=part[1].lower() if part else "",
+        examples=examples,
+        images=[_below(example, image_root) for example in examples],
+        bad_rows=bad_rows,
+        checksum=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+
+
+def _below(example: VQAExample, image_root: Path) -> tuple[str, ...]:
+    return tuple(
+        image_key(image.relative_to(image_root).as_posix())
+        for image in example.images
+        if isinstance(image, Path)
+    )

@@ -1,0 +1,47 @@
+"""The few sentences that a reader should not miss."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from data.audit.sections import shares
+
+
+def headlines(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one sentence per finding, the gravest kinds first."""
+    pairs, totals = report["pairs"].values(), report["totals"]
+    best = [max(entry["accuracy"] for entry in pair["priors"].values()) for pair in pairs]
+    chances = [pair["chance"] for pair in pairs]
+    yield (
+        f"text alone answers {_span(best)} of the test rows (chance {_span(chances)}): an accuracy"
+        " in-domain means little without a blank-image control"
+        if max(b - c for b, c in zip(best, chances, strict=True)) > 0.1
+        else f"text alone answers {_span(best)} of the test rows (chance {_span(chances)})"
+    )
+    rows = sum(pair["n"] for pair in pairs)
+    seen = sum(pair["images"]["same_image"] for pair in pairs)
+    yield f"{shares(seen, rows)} of {rows:,} test rows show an image of their own train file"
+    if report["image_root"] is not None:
+        near = sum(pair["images"]["near_duplicate"] for pair in pairs)
+        yield f"{shares(near, rows)} show one that is the same or nearly, by content"
+    readable = sum(pair["patients"]["readable"] for pair in pairs)
+    known = sum(pair["patients"]["in_train"] for pair in pairs)
+    if readable:
+        seen_too = shares(known, readable)
+        yield f"of {readable:,} whose file name gives a patient, {seen_too} have theirs in train"
+    across = sum(entry["same_image"] for entry in report["foreign_rows"] if entry["across_axes"])
+    if across:
+        yield f"{across:,} times a test row's image is in a train file of the other axis"
+    if totals["equal_options"]:
+        yield f"{totals['equal_options']:,} rows hold two options equal up to letter case"
+    if totals["right_option_repeated"]:
+        yield f"in {totals['right_option_repeated']:,} of them it is the right answer that repeats"
+    if totals["bad_rows"]:
+        yield f"{totals['bad_rows']:,} rows cannot be used, and were left out"
+    unpaired = set(report["files"]) - {n for p in pairs for n in (p["train"], p["test"])}
+    if unpaired:
+        yield f"without a partner, so only in part looked at: {', '.join(sorted(unpaired))}"
+
+
+def _span(values: list[float]) -> str:
+    low, high = (f"{100 * value:.1f}" for value in (min(values), max(values)))
+    return f"{low} %" if low == high else f"{low} to {high} %"

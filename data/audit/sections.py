@@ -1,0 +1,205 @@
+"""The audit's tables: one set of headings, cells and notes for the terminal and for the page."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Table:
+    """A titled table; the first column is a name, the others are numbers."""
+
+    title: str
+    note: str  # what the numbers mean
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    shades: Sequence[Sequence[float | None]] | None = None  # per cell 0 .. 1, for a matrix
+
+
+def tables_of(
+    report: Mapping[str, Any], beside: Mapping[str, Any] | None = None
+) -> Iterator[Table]:
+    """Yield the tables of an audit; ``beside`` is an earlier one whose text priors stand beside."""
+    yield _rows_table(report)
+    yield _letters_table(report)
+    yield _priors_table(report, beside)
+    for prior in ("lookup", "linear ranker"):
+        if any(len(row) > 1 for row in report["matrix"][prior].values()):
+            yield _matrix_table(report, prior)
+    yield _images_table(report)
+    if any(pair["patients"]["readable"] for pair in report["pairs"].values()):
+        yield _patients_table(report)
+    if report["foreign_rows"]:
+        yield _foreign_table(report)
+
+
+def shares(part: int, whole: int) -> str:
+    """Return a count and its share of the whole.
+
+    >>> shares(526, 1615), shares(0, 0)
+    ('526 (32.6 %)', '0')
+    """
+    return f"{part:,} ({100 * part / whole:.1f} %)" if part and whole else f"{part:,}"
+
+
+def _rows_table(report: Mapping[str, Any]) -> Table:
+    headings = ("file", "rows", "bad", "repeated", "images", "equal options", "unknown modality")
+    keys = ("rows", "bad_rows", "repeated_rows", "images", "equal_options", "unknown_modality")
+    rows = [[name, *(f"{fact[key]:,}" for key in keys)] for name, fact in report["files"].items()]
+    note = (
+        "bad: rows that no reader can use, left out of everything below. repeated: rows that ask an"
+        " earlier row's question about its image. equal options: rows with two options that are one"
+        " text up to letter case. unknown modality: neither row nor file name tells it."
+    )
+    return Table("Rows", note, headings, rows)
+
+
+def _letters_table(report: Mapping[str, Any]) -> Table:
+    files = report["files"]
+    counts = sorted({count for fact in files.values() for count in fact["option_counts"]}, key=int)
+    letters = sorted({letter for fact in files.values() for letter in fact["right_letters"]})
+    headings = ("file", *(f"{count} options" for count in counts), "chance", *letters)
+    rows = [
+        [
+            name,
+            *(f"{fact['option_counts'].get(count, 0):,}" for count in counts),
+            _percent(fact["chance"]),
+            *(_percent(fact["right_letters"].get(letter, 0) / fact["rows"]) for letter in letters),
+        ]
+        for name, fact in files.items()
+    ]
+    note = (
+        "rows by number of options; chance, the mean of 1 / options; and how often each letter is"
+        " right, both in per cent."
+    )
+    return Table("Options and letters", note, headings, rows)
+
+
+def _priors_table(report: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Table:
+    pairs = report["pairs"]
+    names = list(next(iter(pairs.values()))["priors"])
+    earlier = {} if beside is None else {p["label"]: p["priors"] for p in beside["pairs"].values()}
+    headings = ["test file", "n", "chance", *names, "lookup wrong"]
+    headings += [f"{name} beside" for name in names] if beside is not None else []
+    rows = []
+    for name, pair in pairs.items():
+        cells = [f"{pair['n']:,}", _percent(pair["chance"])]
+        cells += [_percent(pair["priors"][prior]["accuracy"]) for prior in names]
+        cells.append(f"{len(pair['lookup_wrong']):,}")
+        if beside is not None:
+            other = earlier.get(pair["label"])
+            cells += ["-" if other is None else _percent(other[p]["accuracy"]) for p in names]
+        rows.append([_title(report, name), *cells])
+    means = [_mean(pair["priors"][prior]["accuracy"] for pair in pairs.values()) for prior in names]
+    chance = _mean(pair["chance"] for pair in pairs.values())
+    rows.append(["mean of the files", "", *map(_percent, [chance, *means])])
+    note = (
+        "accuracy in per cent of guessers that see no image, fitted on the train file of the pair."
+        " What they reach, a model may reach without looking. lookup wrong: rows whose answer the"
+        " option strings do not give away (their ids are in audit.json)."
+    )
+    if beside is not None:
+        note += " beside: the same in the audit named with --beside."
+    return Table("Text priors", note, headings, rows)
+
+
+def _matrix_table(report: Mapping[str, Any], prior: str) -> Table:
+    matrix = report["matrix"][prior]
+    trains = list(next(iter(matrix.values())))
+    rows, shades = [], []
+    for test, row in matrix.items():
+        rows.append([_title(report, test), *(_percent(row[train]) for train in trains)])
+        shades.append([None, *(row[train] for train in trains)])
+    note = (
+        f"accuracy of the {prior} in per cent: rows are test files, columns the train files that it"
+        " was fitted on."
+    )
+    headings = ("test file", *(_title(report, train) for train in trains))
+    return Table(f"Text priors across files: {prior}", note, headings, rows, shades)
+
+
+def _images_table(report: Mapping[str, Any]) -> Table:
+    headings = ["test file", "n", "same path", "same question"]
+    with_pictures = report["image_root"] is not None
+    if with_pictures:
+        headings += ["same content", "near-duplicate", "files found", "missing", "broken"]
+    rows = []
+    for name, pair in report["pairs"].items():
+        images, n = pair["images"], pair["n"]
+        cells = [f"{n:,}", shares(images["same_image"], n), shares(images["same_question"], n)]
+        if with_pictures:
+            cells += [shares(images[key], n) for key in ("same_content", "near_duplicate")]
+            cells += [f"{images[key]:,}" for key in ("found", "missing", "broken")]
+        rows.append([_title(report, name), *cells])
+    note = (
+        "test rows that show an image of the pair's train file, by its path; same question: with a"
+        " train row's question as well."
+    )
+    if with_pictures:
+        note += (
+            " same content: the file's bytes are those of a train image. near-duplicate: that, or"
+            f" its difference hash is at most {report['near_distance']} of 64 bits from a train"
+            " image's, which makes it a picture to look at. files: images of both."
+        )
+    else:
+        note += " With --image-root contents are compared, too."
+    return Table("Images in train and test", note, headings, rows)
+
+
+def _patients_table(report: Mapping[str, Any]) -> Table:
+    rows = []
+    for name, pair in report["pairs"].items():
+        patients = pair["patients"]
+        entries = {_title(report, name): patients} | {
+            f"  {key}": e for key, e in patients["datasets"].items()
+        }
+        rows += [
+            [
+                title,
+                f"{entry.get('rows', pair['n']):,}",
+                f"{entry['readable']:,}",
+                shares(entry["in_train"], entry["readable"]),
+            ]
+            for title, entry in entries.items()
+        ]
+    note = (
+        "test rows whose file name gives a patient, examination or series, and how many of them"
+        " have theirs in the pair's train file, by data set."
+    )
+    headings = ("test file, data set", "n", "id readable", "in train")
+    return Table("Patients in train and test", note, headings, rows)
+
+
+def _foreign_table(report: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            f"{_title(report, entry['test'])} in {_title(report, entry['train'])}",
+            "yes" if entry["across_axes"] else "no",
+            f"{entry['n']:,}",
+            shares(entry["same_image"], entry["n"]),
+            shares(entry["same_question"], entry["n"]),
+        ]
+        for entry in report["foreign_rows"]
+    ]
+    note = (
+        "test rows whose image, or image and question, stand in a train file that is not the pair's"
+        " own. A checkpoint must not be scored on such a test file."
+    )
+    headings = ("test file in train file", "other axis", "n", "same image", "same question")
+    return Table("Test rows in other train files", note, headings, rows)
+
+
+def _title(report: Mapping[str, Any], name: str) -> str:
+    """Return a file's label, which is short, or its name where another file has that label."""
+    part, label = (report["files"][name][key] for key in ("part", "label"))
+    same = [f for f in report["files"].values() if (f["part"], f["label"]) == (part, label)]
+    return label if len(same) == 1 else name
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def _mean(values: Iterator[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)

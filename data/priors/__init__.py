@@ -1,0 +1,25 @@
+"""Text priors: guessers that never see the image, fitted on the rows of train files only.
+
+What they get right in a test file says nothing about seeing, so their accuracy belongs beside every
+model's. `fit_all` fits the three of them, `prior_table` scores them:
+
+>>> from data.priors import PRIORS
+>>> list(PRIORS)
+['lookup', 'question majority', 'linear ranker']
+"""
+
+from data.priors.base import TextPrior
+from data.priors.lookup import OptionLookup, QuestionMajority
+from data.priors.ranker import LinearRanker
+from data.priors.table import PRIORS, accuracy, fit_all, prior_table
+
+__all__ = [
+    "PRIORS",
+    "LinearRanker",
+    "OptionLookup",
+    "QuestionMajority",
+    "TextPrior",
+    "accuracy",
+    "fit_all",
+    "prior_table",
+]
