@@ -5,6 +5,7 @@ forgotten after it, so that memory does not grow with the number of questions.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tqdm import tqdm
 
@@ -30,6 +31,8 @@ def score(
     progress: bool = True,
     with_letters: bool = False,
     control: str | None = None,
+    orders: Sequence[Sequence[int]] | None = None,
+    title: str = "evaluating",
 ) -> list[Prediction]:
     """Return the policy's greedy answer to every question, in the order of ``examples``.
 
@@ -45,6 +48,9 @@ def score(
         control: "blank" answers the same questions with nothing to see on their images; the other
             names say what was done to the examples (evaluation/controls.py). It is noted in the
             predictions.
+        orders: which order each example's options were brought into, noted in the predictions;
+            None: their own.
+        title: of the bar.
 
     Raises:
         ValueError: an image cannot be read, or prompt and completion do not fit into the model's
@@ -55,15 +61,18 @@ def score(
     if control not in (None, *CONTROLS):
         raise ValueError(f"unknown control {control!r}: use None or one of {', '.join(CONTROLS)}")
     predictions: dict[int, Prediction] = {}
-    bar = tqdm(
-        total=len(examples), desc="evaluating", unit="question", disable=not progress, leave=False
-    )
+    bar = tqdm(total=len(examples), desc=title, unit="question", disable=not progress, leave=False)
     with bar:
         for indices in _batches(examples, turn_builder.template, batch_size):
             batch = [examples[index] for index in indices]
             answers = _answer(
                 policy, batch, turn_builder, mode, max_completion_tokens, with_letters, control
             )
+            if orders is not None:
+                answers = [
+                    replace(item, permutation=tuple(orders[index]))
+                    for index, item in zip(indices, answers, strict=True)
+                ]
             predictions.update(zip(indices, answers, strict=True))
             bar.update(len(batch))
             num_correct = sum(item.correct for item in predictions.values())
