@@ -2,14 +2,16 @@
 
     python evaluate.py                                    the embedded model on held-out phantoms
     python evaluate.py --model DIR --json FILE --image-root DIR
+    python evaluate.py --controls blank shuffled --permute-options 4 --text-prior phantoms
     python evaluate.py ask --model DIR --image FILE --question TEXT --options TEXT TEXT ..
 
-This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.scoring. What
+This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.passes. What
 is measured and how is in evaluation/.
 """
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +51,17 @@ def _score_command(given: dict[str, Any]) -> None:
     from data.sample import spread_sample
     from data.sources import load_split
     from evaluation.directory import check_directory, default_directory, write_evaluation
+    from evaluation.extra_table import extra_table, images_note
+    from evaluation.passes import plan_passes, run_passes, summarize_passes
     from evaluation.scoring import score
     from evaluation.settings import describe
-    from evaluation.summary import summarize
     from evaluation.tables import summary_table
+    from evaluation.text_priors import fit_priors, summarize_priors
 
     _refuse_half_an_evaluation(given)
     model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
-    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0)):
+    _refuse_idle_flags(given)
+    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
         if given.get(name, least) < least:
             raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
     limit, seed, batch_size = given.get("limit"), given.get("seed", 0), given.get("batch_size", 32)
@@ -72,24 +77,47 @@ def _score_command(given: dict[str, Any]) -> None:
         skip_bad_rows=given.get("skip_bad_rows", False),
     )
     examples = spread_sample(split.examples, limit, seed)
-    check_images(examples)
+    plan = plan_passes(
+        examples,
+        split.examples,
+        controls=given.get("controls", ()),
+        shuffle_within=given.get("shuffle_within", "modality"),
+        permute_options=given.get("permute_options"),
+        seed=seed,
+    )
+    train_names = given.get("text_prior", ())
+    priors = fit_priors(
+        train_names, given.get("image_root"), skip_bad_rows=given.get("skip_bad_rows", False)
+    )
+    check_images(plan.images())
     print(describe(model, settings))
     print(f"{'questions':<16}{len(examples):,} of {len(split.examples):,} in {', '.join(names)}")
+    if len(plan.passes) > 1:
+        print(f"{'answers':<16}{plan.num_questions:,} in {len(plan.passes)} passes")
     if split.bad_rows:
         print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
 
     policy = _policy(model, device, given)
-    predictions = score(
-        policy,
-        examples,
-        turn_builder,
-        mode=settings.mode,
-        max_completion_tokens=settings.max_completion_tokens,
-        batch_size=batch_size,
-        with_letters=True,
+    predictions = run_passes(
+        plan,
+        partial(
+            score,
+            policy,
+            turn_builder=turn_builder,
+            mode=settings.mode,
+            max_completion_tokens=settings.max_completion_tokens,
+            batch_size=batch_size,
+            with_letters=True,
+        ),
     )
-    summary = summarize(predictions)
-    print(f"\n{summary_table(summary)}\n")
+    summary = summarize_passes(plan, predictions)
+    if train_names:
+        plain = predictions[: len(examples)]
+        summary["text_priors"] = summarize_priors(priors, examples, plain)
+    for text in (summary_table(summary), extra_table(summary), images_note(summary)):
+        if text:
+            print(f"\n{text}")
+    print()
     summary["evaluation"] = {
         "model": model,
         **_provenance(directory, policy),
@@ -101,6 +129,10 @@ def _score_command(given: dict[str, Any]) -> None:
             "seed": seed,
         },
         "batch_size": batch_size,
+        "controls": list(given.get("controls", ())),
+        "shuffle_within": given.get("shuffle_within"),
+        "permute_options": given.get("permute_options"),
+        "text_prior": list(train_names),
     }
     write_evaluation(output, summary, predictions)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
@@ -181,6 +213,14 @@ def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
         raise ValueError(
             f"--json {' '.join(given['json'])} without --model: add a checkpoint's directory, a"
             " Qwen2-VL hub id, or 'tiny' for the embedded model"
+        )
+
+
+def _refuse_idle_flags(given: dict[str, Any]) -> None:
+    if "shuffle_within" in given and "shuffled" not in given.get("controls", ()):
+        raise ValueError(
+            f"--shuffle-within {given['shuffle_within']} does nothing without a shuffled control:"
+            " add --controls shuffled"
         )
 
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from evaluation.controls import SHUFFLE_WITHIN
 from grpo.config import CHOICES
 from grpo.flags import FlagParser
 
@@ -37,8 +38,14 @@ def score_parser() -> FlagParser:
         help="a seeded sample of N questions, spread over modality, question type and data set in"
         " proportion (default: all)",
     )
-    group.add_argument("--seed", type=int, metavar="N", help="of --limit's sample (default: 0)")
+    group.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of --limit's sample, of borrowed images, of orders (default: 0)",
+    )
     _add_asking(parser)
+    _add_comparisons(parser)
     group = parser.add_argument_group("machine")
     _add_machine(group)
     group.add_argument(
@@ -134,6 +141,38 @@ def _add_asking(parser: FlagParser) -> None:
         type=int,
         metavar="N",
         help="longest completion; longer ones are truncated, and counted",
+    )
+
+
+def _add_comparisons(parser: FlagParser) -> None:
+    group = parser.add_argument_group(
+        "what the accuracy is compared with",
+        "Each control and each further order asks all questions once more.",
+    )
+    group.add_argument(
+        "--controls",
+        nargs="+",
+        metavar="NAME",
+        help="also ask with an image that cannot help: blank (its mean colour, same size), shuffled"
+        " (another one of the modality), no_image (none), swapped (one whose right answer is"
+        " another)",
+    )
+    group.add_argument(
+        "--shuffle-within",
+        metavar="|".join(SHUFFLE_WITHIN),
+        help="which rows a shuffled image may come from (default: modality)",
+    )
+    group.add_argument(
+        "--permute-options",
+        type=int,
+        metavar="COUNT",
+        help="ask with the options in COUNT orders, the rows' own among them",
+    )
+    group.add_argument(
+        "--text-prior",
+        nargs="+",
+        metavar="FILE",
+        help="train files, or 'phantoms': what priors fitted on their text reach without an image",
     )
 
 

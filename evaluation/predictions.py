@@ -32,6 +32,11 @@ class Prediction:
     letter_probabilities: dict[str, float] | None  # None: not asked for, or no <answer> tag
     control: str | None  # what was done to the image, None: nothing
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the row was asked as it stands in the data: its own image, options in order."""
+        return self.control is None and self.permutation == tuple(range(len(self.options)))
+
     def to_json(self) -> dict[str, Any]:
         """The line of predictions.jsonl as a dictionary."""
         return asdict(self)

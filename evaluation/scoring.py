@@ -5,12 +5,14 @@ forgotten after it, so that memory does not grow with the number of questions.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.prompts import render_prompt
 from data.turns import TurnBuilder
+from evaluation.controls import CONTROLS
 from evaluation.encoding import encode_checked
 from evaluation.letters import letter_probabilities
 from evaluation.predictions import Prediction, judge
@@ -28,6 +30,9 @@ def score(
     batch_size: int = 32,
     progress: bool = True,
     with_letters: bool = False,
+    control: str | None = None,
+    orders: Sequence[Sequence[int]] | None = None,
+    title: str = "evaluating",
 ) -> list[Prediction]:
     """Return the policy's greedy answer to every question, in the order of ``examples``.
 
@@ -40,6 +45,12 @@ def score(
         batch_size: questions of one forward. Changes speed and memory, answers only by rounding.
         progress: show a bar.
         with_letters: also compute the option letters' probabilities, one more forward per batch.
+        control: "blank" answers the same questions with nothing to see on their images; the other
+            names say what was done to the examples (evaluation/controls.py). It is noted in the
+            predictions.
+        orders: which order each example's options were brought into, noted in the predictions;
+            None: their own.
+        title: of the bar.
 
     Raises:
         ValueError: an image cannot be read, or prompt and completion do not fit into the model's
@@ -47,16 +58,21 @@ def score(
     """
     if batch_size < 1:
         raise ValueError(f"batch size {batch_size} must be at least 1")
+    if control not in (None, *CONTROLS):
+        raise ValueError(f"unknown control {control!r}: use None or one of {', '.join(CONTROLS)}")
     predictions: dict[int, Prediction] = {}
-    bar = tqdm(
-        total=len(examples), desc="evaluating", unit="question", disable=not progress, leave=False
-    )
+    bar = tqdm(total=len(examples), desc=title, unit="question", disable=not progress, leave=False)
     with bar:
         for indices in _batches(examples, turn_builder.template, batch_size):
             batch = [examples[index] for index in indices]
             answers = _answer(
-                policy, batch, turn_builder, mode, max_completion_tokens, with_letters
+                policy, batch, turn_builder, mode, max_completion_tokens, with_letters, control
             )
+            if orders is not None:
+                answers = [
+                    replace(item, permutation=tuple(orders[index]))
+                    for index, item in zip(indices, answers, strict=True)
+                ]
             predictions.update(zip(indices, answers, strict=True))
             bar.update(len(batch))
             num_correct = sum(item.correct for item in predictions.values())
@@ -71,11 +87,14 @@ def _answer(
     mode: str,
     max_completion_tokens: int,
     with_letters: bool,
+    control: str | None,
 ) -> list[Prediction]:
     """Return the predictions of one batch."""
     prompts = [
         encode_checked(policy, example, turn_builder, max_completion_tokens) for example in examples
     ]
+    if control == "blank":
+        prompts = [prompt.blanked() for prompt in prompts]
     completions = generate_greedy(policy, prompts, max_completion_tokens)
     letters: Sequence[dict[str, float] | None] = [None] * len(examples)
     if with_letters:
@@ -91,6 +110,7 @@ def _answer(
             completion_tokens=lengths[row],
             truncated=truncated[row],
             letter_probabilities=letters[row],
+            control=control,
         )
         for row, example in enumerate(examples)
     ]

@@ -1,4 +1,8 @@
-"""How sure an accuracy is, and what guessing would reach."""
+"""How sure an accuracy is, and what guessing would reach.
+
+Rows that share images: evaluation/bootstrap.py. Two models on the same rows: evaluation/pairs.py.
+Confidences: evaluation/calibration.py.
+"""
 
 from collections.abc import Sequence
 from math import sqrt

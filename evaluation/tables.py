@@ -29,12 +29,12 @@ _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 
 def summary_table(summary: Mapping[str, Any]) -> str:
     """Return the table of one evaluation: overall, per modality, per question type."""
-    lines = _heading_lines(_SUMMARY_COLUMNS)
+    lines = heading_lines(_SUMMARY_COLUMNS)
     for name, entry in _slices(summary):
         cells = [] if entry is None else _summary_cells(entry)
-        lines.append(_row(name, cells, _SUMMARY_COLUMNS))
+        lines.append(row(name, cells, _SUMMARY_COLUMNS))
     means = [
-        f"by {title} {_percent(summary['macro'][axis])}"
+        f"by {title} {percent(summary['macro'][axis])}"
         for axis, title in _AXES.items()
         if len(summary[axis]) > 1
     ]
@@ -61,10 +61,10 @@ def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         (name, entry and entry["n"]) for name, entry in new
     ]:
         raise ValueError("before and after were not measured on the same questions: evaluate again")
-    lines = _heading_lines(_CHANGE_COLUMNS)
+    lines = heading_lines(_CHANGE_COLUMNS)
     for (name, old_entry), (_, new_entry) in zip(old, new, strict=True):
         cells = [] if old_entry is None else _change_cells(old_entry, new_entry)
-        lines.append(_row(name, cells, _CHANGE_COLUMNS))
+        lines.append(row(name, cells, _CHANGE_COLUMNS))
     return "\n".join(lines)
 
 
@@ -98,14 +98,16 @@ def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] |
     return lines
 
 
-def _heading_lines(columns: Sequence[tuple[str, int]]) -> list[str]:
+def heading_lines(columns: Sequence[tuple[str, int]]) -> list[str]:
+    """Return a table's head, headings broken over lines at their columns' widths."""
     parts = [wrap(heading, width - 1) for heading, width in columns]
     height = max(map(len, parts))
     full = [[""] * (height - len(part)) + part for part in parts]  # they stand on the last line
-    return [_row("", [part[line] for part in full], columns) for line in range(height)]
+    return [row("", [part[line] for part in full], columns) for line in range(height)]
 
 
-def _row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
+def row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
+    """Return one line of a table; missing cells at the end stay empty."""
     if len(name) > _NAME_WIDTH:
         name = name[: _NAME_WIDTH - 1] + "…"
     padded = [cell.rjust(width) for cell, (_, width) in zip(cells, columns, strict=False)]
@@ -116,29 +118,31 @@ def _summary_cells(entry: Mapping[str, float]) -> list[str]:
     shares = ("chance", "lenient_accuracy", "well_formed", "parse_failures", "truncated")
     return [
         f"{entry['n']:,}",
-        _percent(entry["accuracy"]),
-        _interval(entry),
-        *(_percent(entry[name]) for name in shares),
+        percent(entry["accuracy"]),
+        interval(entry),
+        *(percent(entry[name]) for name in shares),
     ]
 
 
 def _change_cells(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
     return [
         f"{before['n']:,}",
-        _percent(before["accuracy"]),
-        _percent(after["accuracy"]),
+        percent(before["accuracy"]),
+        percent(after["accuracy"]),
         f"{100 * (after['accuracy'] - before['accuracy']):+.1f}",
-        _interval(after),
-        _percent(after["chance"]),
+        interval(after),
+        percent(after["chance"]),
     ]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as a table prints it."""
     return f"{100 * share:.1f}"
 
 
-def _interval(entry: Mapping[str, float]) -> str:
-    return f"{_percent(entry['low'])}-{_percent(entry['high'])}"
+def interval(entry: Mapping[str, float]) -> str:
+    """Return an entry's low and high as a table prints them."""
+    return f"{percent(entry['low'])}-{percent(entry['high'])}"
 
 
 def _sample(item: Prediction) -> str:

@@ -146,6 +146,10 @@ def test_what_does_not_fit_into_the_context_ends_with_the_samples_name(tmp_path,
         (["--limit", "-2"], "--limit -2 must be at least 1"),
         (["--batch-size", "0"], "--batch-size 0 must be at least 1"),
         (["--seed", "-1"], "--seed -1 must be at least 0"),
+        (["--controls", "noise"], "unknown control 'noise': use one of blank, shuffled"),
+        (["--shuffle-within", "modality"], "without a shuffled control: add --controls shuffled"),
+        (["--controls", "shuffled", "--shuffle-within", "x"], "unknown stratum 'x'"),
+        (["--permute-options", "1"], "--permute-options 1 must be at least 2"),
         (["--image-size", "-84"], "--image-size -84 must be at least 0"),
         (["--max-completion-tokens", "0"], "--max-completion-tokens 0 must be at least 1"),
         (["--prompt-template", "{tmp}/a.json"], "{question} stands 0 times"),
@@ -166,7 +170,7 @@ def test_a_users_mistake_ends_with_one_message_and_status_2(tmp_path, capsys, fl
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--controls", "blank"], "unrecognized arguments: --controls blank"),
+        (["--control", "blank"], "unrecognized arguments: --control blank"),
         (["--out", "x"], "unrecognized arguments: --out x"),  # no abbreviations
         (["--limit", "many"], "invalid int value: 'many'"),
         (["matrix"], "unrecognized arguments: matrix"),

@@ -1,0 +1,180 @@
+"""Controls: the same questions with an image that cannot help, so that what it helped shows.
+
+    blank       the row's own image in the processor's mean colour, of the same size and tokens
+    shuffled    another row's image of the same modality
+    no_image    no image at all: no visual token in the prompt
+    swapped     the image of a row of the same kind whose right answer is another text
+
+A row that its control cannot be made for is left out and counted by the reason: it never keeps its
+own image. Images are told apart by name (a file's path, a drawing's own name). Which image a row
+gets depends on the seed, the row's id and the rows to borrow from alone.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from data.examples import VQAExample
+from data.seeded import seeded_key
+
+CONTROLS = ("blank", "shuffled", "no_image", "swapped")
+
+Stratum = tuple[str, ...]
+
+# What `shuffled` keeps equal between a row and the one whose image it gets.
+SHUFFLE_WITHIN: dict[str, Callable[[VQAExample], Stratum]] = {
+    "modality": lambda example: (example.modality,),
+    "dataset_question_type": lambda example: (example.dataset, example.question_type),
+}
+
+# What `swapped` tries to keep equal, the best first. The question type always stays: a CT of the
+# lung does not make "CT" wrong only because its own question was about the organ.
+_SWAP_WITHIN: tuple[Callable[[VQAExample], Stratum], ...] = (
+    lambda example: ("modality", example.modality, example.question_type),
+    lambda example: ("data set", example.dataset, example.question_type),
+    lambda example: ("question type", example.question_type),
+)
+
+
+@dataclass(frozen=True)
+class ControlRows:
+    """What one control asks: rows of the evaluation with other images, and why some are missing."""
+
+    name: str
+    examples: list[VQAExample]
+    impossible: dict[str, int]  # reason -> rows left out
+
+
+def control_rows(
+    name: str,
+    examples: Sequence[VQAExample],
+    donors: Sequence[VQAExample],
+    *,
+    seed: int,
+    shuffle_within: str = "modality",
+) -> ControlRows:
+    """Return the examples as a control shows them; ids, questions, options and answers stay.
+
+    Args:
+        name: one of CONTROLS. The blank's images are blanked after encoding, by `score`.
+        examples: the rows of the evaluation.
+        donors: rows whose images may be borrowed, such as the whole file that was sampled.
+        seed: of the choice of images.
+        shuffle_within: a key of SHUFFLE_WITHIN.
+
+    Raises:
+        ValueError: an unknown name, or a control that no row at all can have.
+    """
+    if name not in CONTROLS:
+        raise ValueError(f"unknown control {name!r}: use one of {', '.join(CONTROLS)}")
+    if shuffle_within not in SHUFFLE_WITHIN:
+        raise ValueError(
+            f"unknown stratum {shuffle_within!r} to shuffle within: use one of"
+            f" {', '.join(SHUFFLE_WITHIN)}"
+        )
+    find = _finder(name, donors, seed, shuffle_within)
+    rows, impossible = [], Counter[str]()
+    for example in examples:
+        found = find(example) if example.images else "the row has no image"
+        if isinstance(found, str):
+            impossible[found] += 1
+        else:
+            rows.append(found)
+    if not rows:
+        reason, _ = impossible.most_common(1)[0]
+        raise ValueError(f"control {name} is impossible for every row ({reason}): leave it out")
+    return ControlRows(name, rows, dict(impossible))
+
+
+def _finder(
+    name: str, donors: Sequence[VQAExample], seed: int, shuffle_within: str
+) -> Callable[[VQAExample], VQAExample | str]:
+    """Return what makes a row's control, or the reason why it has none."""
+    if name == "blank":
+        return lambda example: example
+    if name == "no_image":
+        return lambda example: replace(example, images=())
+    if name == "shuffled":
+        return _Shuffler(donors, seed, SHUFFLE_WITHIN[shuffle_within])
+    return _Swapper(donors, seed)
+
+
+class _Pools:
+    """Rows to borrow images from, by stratum, one row per image, in a seeded order."""
+
+    def __init__(
+        self, donors: Sequence[VQAExample], stratum: Callable[[VQAExample], Stratum], *parts: object
+    ) -> None:
+        pools: dict[Stratum, dict[tuple[str, ...], VQAExample]] = {}
+        for donor in donors:
+            if donor.images:
+                pools.setdefault(stratum(donor), {}).setdefault(donor.image_names, donor)
+        self._parts = tuple(map(str, parts))
+        self._pools = {
+            key: [pool[names] for names in sorted(pool, key=self._key)]
+            for key, pool in pools.items()
+        }
+
+    def pick(
+        self, stratum: Stratum, row: VQAExample, fits: Callable[[VQAExample], bool]
+    ) -> VQAExample | None:
+        """Return a row of the stratum that fits, from a random place on; None where none does.
+
+        The order is random as well, so walking on over rows that do not fit favours none of those
+        that do by what they hold.
+        """
+        pool = self._pools.get(stratum, [])
+        start = self._key((row.id,)) % max(len(pool), 1)
+        return next((donor for donor in pool[start:] + pool[:start] if fits(donor)), None)
+
+    def _key(self, names: tuple[str, ...]) -> int:
+        return seeded_key(*self._parts, *names)
+
+
+class _Shuffler:
+    """Gives a row the image of another one of its stratum."""
+
+    def __init__(
+        self, donors: Sequence[VQAExample], seed: int, stratum: Callable[[VQAExample], Stratum]
+    ) -> None:
+        self._stratum = stratum
+        self._pools = _Pools(donors, stratum, "shuffled", seed)
+
+    def __call__(self, example: VQAExample) -> VQAExample | str:
+        stratum, own = self._stratum(example), set(example.image_names)
+        donor = self._pools.pick(stratum, example, lambda other: own.isdisjoint(other.image_names))
+        if donor is None:
+            return f"{', '.join(stratum)} holds no other image"
+        return replace(example, images=donor.images)
+
+
+class _Swapper:
+    """Gives a row the image of one with another right answer, as alike as there is."""
+
+    def __init__(self, donors: Sequence[VQAExample], seed: int) -> None:
+        self._pools = [_Pools(donors, stratum, "swapped", seed) for stratum in _SWAP_WITHIN]
+        self._answers: dict[tuple[str, str], set[str]] = {}  # (image, question type) -> answers
+        for donor in donors:
+            for name in donor.image_names:
+                self._answers.setdefault((name, donor.question_type), set()).add(_answer(donor))
+
+    def __call__(self, example: VQAExample) -> VQAExample | str:
+        for stratum, pools in zip(_SWAP_WITHIN, self._pools, strict=True):
+            donor = pools.pick(
+                stratum(example), example, lambda other: self._contradicts(other, example)
+            )
+            if donor is not None:
+                return replace(example, images=donor.images)
+        return f"{example.question_type} holds no image with another right answer"
+
+    def _contradicts(self, donor: VQAExample, example: VQAExample) -> bool:
+        """Whether none of the donor's images has the example's answer, or is the example's own."""
+        own, answer = set(example.image_names), _answer(example)
+        return own.isdisjoint(donor.image_names) and not any(
+            answer in self._answers[name, donor.question_type] for name in donor.image_names
+        )
+
+
+def _answer(example: VQAExample) -> str:
+    """Return the right answer without what does not change its meaning: case and a full stop."""
+    return example.answer_text.strip().rstrip(".").strip().casefold()

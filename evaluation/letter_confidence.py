@@ -1,0 +1,62 @@
+"""How sure the answers were, from the option letters' probabilities of the predictions."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from evaluation.calibration import (
+    brier_score,
+    expected_calibration_error,
+    multiclass_brier_score,
+    reliability_bins,
+    risk_coverage_area,
+)
+from evaluation.predictions import Prediction
+
+
+def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
+    """Return calibration and ranking of the chosen letters' probabilities.
+
+        n                   answers measured
+        without_answer_tag  left out: the completion has no <answer>, so letters have no
+                            probabilities
+        without_choice      left out: it has the tag but commits to no letter
+        accuracy            share of the measured whose letter is right, whatever the form
+        confidence          mean probability of the chosen letter
+        ece                 expected calibration error, 15 bins
+        brier               Brier score of the chosen letter's probability
+        brier_options       the same over all options
+        risk_coverage_area  mean share of wrong answers among the k surest, k = 1 .. n
+        bins                of the reliability diagram: low, high, n, confidence, accuracy
+
+    With n = 0 the numbers are None and bins is empty.
+    """
+    tagged = [item for item in predictions if item.letter_probabilities is not None]
+    chosen = [item for item in tagged if item.choice in item.letter_probabilities]
+    counts = {
+        "n": len(chosen),
+        "without_answer_tag": len(predictions) - len(tagged),
+        "without_choice": len(tagged) - len(chosen),
+    }
+    return {**counts, **_numbers(chosen)}
+
+
+def _numbers(chosen: Sequence[Prediction]) -> dict[str, Any]:
+    names = ("accuracy", "confidence", "ece", "brier", "brier_options", "risk_coverage_area")
+    if not chosen:
+        return {**dict.fromkeys(names), "bins": []}
+    # a sum of shares may round to 1 + 2e-16
+    confidences = [min(item.letter_probabilities[item.choice], 1.0) for item in chosen]
+    correct = [item.choice == item.answer for item in chosen]
+    numbers = (
+        sum(correct) / len(chosen),
+        sum(confidences) / len(chosen),
+        expected_calibration_error(confidences, correct),
+        brier_score(confidences, correct),
+        multiclass_brier_score(
+            [item.letter_probabilities for item in chosen], [item.answer for item in chosen]
+        ),
+        risk_coverage_area(confidences, correct),
+    )
+    bins = [asdict(item) for item in reliability_bins(confidences, correct)]
+    return {**dict(zip(names, numbers, strict=True)), "bins": bins}
