@@ -28,6 +28,7 @@ def score(
     batch_size: int = 32,
     progress: bool = True,
     with_letters: bool = False,
+    control: str | None = None,
 ) -> list[Prediction]:
     """Return the policy's greedy answer to every question, in the order of ``examples``.
 
@@ -40,6 +41,7 @@ def score(
         batch_size: questions of one forward. Changes speed and memory, answers only by rounding.
         progress: show a bar.
         with_letters: also compute the option letters' probabilities, one more forward per batch.
+        control: "blank" answers the same questions with nothing to see on their images.
 
     Raises:
         ValueError: an image cannot be read, or prompt and completion do not fit into the model's
@@ -47,6 +49,8 @@ def score(
     """
     if batch_size < 1:
         raise ValueError(f"batch size {batch_size} must be at least 1")
+    if control not in (None, "blank"):
+        raise ValueError(f"unknown control {control!r}: use None or 'blank'")
     predictions: dict[int, Prediction] = {}
     bar = tqdm(
         total=len(examples), desc="evaluating", unit="question", disable=not progress, leave=False
@@ -55,7 +59,7 @@ def score(
         for indices in _batches(examples, turn_builder.template, batch_size):
             batch = [examples[index] for index in indices]
             answers = _answer(
-                policy, batch, turn_builder, mode, max_completion_tokens, with_letters
+                policy, batch, turn_builder, mode, max_completion_tokens, with_letters, control
             )
             predictions.update(zip(indices, answers, strict=True))
             bar.update(len(batch))
@@ -71,11 +75,14 @@ def _answer(
     mode: str,
     max_completion_tokens: int,
     with_letters: bool,
+    control: str | None,
 ) -> list[Prediction]:
     """Return the predictions of one batch."""
     prompts = [
         encode_checked(policy, example, turn_builder, max_completion_tokens) for example in examples
     ]
+    if control == "blank":
+        prompts = [prompt.blanked() for prompt in prompts]
     completions = generate_greedy(policy, prompts, max_completion_tokens)
     letters: Sequence[dict[str, float] | None] = [None] * len(examples)
     if with_letters:
@@ -91,6 +98,7 @@ def _answer(
             completion_tokens=lengths[row],
             truncated=truncated[row],
             letter_probabilities=letters[row],
+            control=control,
         )
         for row, example in enumerate(examples)
     ]
