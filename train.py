@@ -24,6 +24,7 @@ from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.encoding import encode_checked
+from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
 from evaluation.tables import change_table, sample_completions
 from grpo.best import Best
@@ -251,12 +252,15 @@ def _method(
     if config.method == "sft":
         return supervised
     reference = _load_reference(config, policy) if config.beta > 0 else None
+    grounding = make_grounding(config)
 
     def parse(text: str, example: VQAExample) -> ParsedCompletion:
         return parse_completion(text, config.mode, example.options)
 
     def grpo(batch: PromptBatch, clock: StepClock) -> TakenStep:
-        result = train_step(policy, reference, optimizer, batch, reward_fns, config, clock)
+        result = train_step(
+            policy, reference, optimizer, batch, reward_fns, config, clock, grounding
+        )
         parsed = [
             parse(text, example)
             for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
@@ -265,7 +269,8 @@ def _method(
         choices = [item.choice for item in parsed]
         rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choices)
         well_formed = sum(item.well_formed for item in parsed) / len(parsed)
-        return TakenStep(result.metrics, len(parsed), list(rows), result.rollout, well_formed)
+        metrics = {**result.metrics, "well_formed": well_formed}
+        return TakenStep(metrics, len(parsed), list(rows), result.rollout, well_formed)
 
     return grpo
 

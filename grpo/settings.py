@@ -21,6 +21,7 @@ GRPO_ONLY = (
     *("group_size", "num_iterations", "temperature", "top_k", "top_p", "mask_truncated"),
     *("rewards", "reward_weights", "advantage_scale", "loss_normalization", "beta"),
     *("epsilon_low", "epsilon_high", "reference_device", "verify_prefix"),
+    *("grounding", "grounding_weight"),
 )
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 

@@ -81,9 +81,8 @@ def checkpoints(out: Path) -> list[str]:
     return sorted(path.name for path in (out / "checkpoints").glob("step-*"))
 
 
-def test_the_best_is_saved_at_once_kept_beside_the_newest_and_named(
-    scripted, arguments, tmp_path, capsys
-):
+@pytest.mark.usefixtures("scripted")
+def test_the_best_is_saved_at_once_kept_beside_the_newest_and_named(arguments, tmp_path, capsys):
     out = tmp_path / "run"
     assert run(*arguments, "--output-dir", out) == 0
     assert checkpoints(out) == ["step-000001", "step-000004"]
@@ -97,9 +96,10 @@ class PowerCut(BaseException):
     """What nothing can catch in time to save."""
 
 
+@pytest.mark.usefixtures("scripted")
 @pytest.mark.parametrize("cut_in_step", [1, 2])
 def test_it_survives_an_interruption_and_a_lengthening(
-    scripted, arguments, cut_in_step, tmp_path, monkeypatch
+    arguments, cut_in_step, tmp_path, monkeypatch
 ):
     out = tmp_path / "run"
     real = Trainer._one_step
@@ -125,8 +125,9 @@ def test_it_survives_an_interruption_and_a_lengthening(
     assert json.loads((out / "checkpoints" / "best.json").read_text())["step"] == 5
 
 
+@pytest.mark.usefixtures("scripted")
 def test_where_the_start_model_did_best_nothing_more_is_kept(
-    scripted, arguments, tmp_path, monkeypatch, capsys
+    arguments, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setitem(ACCURACIES, 0, 0.9)
     out = tmp_path / "run"

@@ -117,7 +117,14 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
         summary = heldout(policy, 5)
         assert summary["overall"]["n"] == len(rows)
         assert heldout.predictions == run(policy, rows)
-    assert "step 5: held-out accuracy" in "".join(capsys.readouterr())
+    printed = "".join(capsys.readouterr())
+    blank = [item.correct for item in run(policy, rows, control="blank")]
+    assert summary["blank"]["overall"]["accuracy"] == sum(blank) / len(blank)
+    gain = summary["overall"]["accuracy"] - sum(blank) / len(blank)
+    assert summary["visual_gain"] == pytest.approx(gain)
+    assert "step 5: held-out accuracy" in printed and f"gain {100 * gain:+.1f} points" in printed
+    alone = HeldOut(rows, turns, "think", LIMIT, with_blank=False)(policy, 5)
+    assert summary.keys() - alone.keys() == {"blank", "visual_gain"}
     with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
         HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
 
