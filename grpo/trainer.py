@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grpo.alarms import MetricAlarms
 from grpo.best import Best, find_best, write_best
 from grpo.checkpoint import save_checkpoint
 from grpo.checks import FIRST_STEPS, GapAlarm, first_rollout_warnings, image_warnings
@@ -56,6 +57,7 @@ class Trainer:
     profiler: StepProfiler | None = None
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
+    alarms: MetricAlarms = field(init=False)
     best: Best | None = None  # of the evaluations so far
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
     _batches: BatchLoader = field(init=False)
@@ -71,6 +73,7 @@ class Trainer:
         """
         done = self.start_step
         self.best = find_best(self.run.path)
+        self.alarms = MetricAlarms(past=self.run.read_metrics())
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
             self._evaluate(done)
@@ -143,6 +146,8 @@ class Trainer:
                 warn(text)
         text = self.alarm.look(metrics)
         if text is not None:
+            warn(f"step {step + 1}: {text}")
+        for text in self.alarms.look(metrics):
             warn(f"step {step + 1}: {text}")
 
     def _is_due(self, every: int, done: int) -> bool:
