@@ -7,6 +7,9 @@ import torch
 from models_nano import random_image
 
 from data.examples import VQAExample
+from data.phantoms import phantom_examples
+from data.prompts import TEMPLATES
+from data.turns import TurnBuilder
 from evaluation.grounding import blank_letters, make_grounding
 from evaluation.letters import letter_probabilities
 from grpo.advantages import group_advantages
@@ -18,6 +21,7 @@ from grpo.rollout import PromptBatch
 from grpo.sampling import generate_greedy
 from grpo.step import train_step
 from models import load_policy
+from rewards import parse_completion
 
 CONFIG = GRPOConfig(
     mode="no_think",
@@ -114,6 +118,24 @@ def test_the_letters_are_those_of_a_policy_that_never_sees_the_image(tiny, quest
             assert sum(letters.values()) == pytest.approx(1)
     other = [replace(p, pixel_values=p.pixel_values.flip(0) + 1) for p in prompts]
     assert blank_letters(tiny, other, rows, mode, 24) == found
+
+
+def test_behind_its_own_thought_every_letter_is_certain_without_the_image_too(tiny):
+    # why the blind thought is asked for: 1 for all of a group would vanish
+    rows = phantom_examples("heldout", rows_per_cell=1)[:16]
+    turns = [TurnBuilder(TEMPLATES["think"], 84)(row) for row in rows]
+    prompts = [tiny.processor.encode(turn.text, turn.images) for turn in turns]
+    texts = generate_greedy(tiny, prompts, 24).texts
+    choices = [
+        parse_completion(text, "think", row.options).choice
+        for text, row in zip(texts, rows, strict=True)
+    ]
+    unseen = [prompt.blanked() for prompt in prompts]
+    own = letter_probabilities(tiny, unseen, texts, [4] * len(rows))
+    assert min(letters[choice] for letters, choice in zip(own, choices, strict=True)) > 0.99
+    blind = blank_letters(tiny, prompts, rows, "think", 24)
+    given = [letters[choice] for letters, choice in zip(blind, choices, strict=True)]
+    assert min(given) < 0.1
 
 
 def test_each_prompt_is_run_once_for_its_group(tiny, questions, monkeypatch):
