@@ -24,8 +24,10 @@ from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.encoding import encode_checked
+from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
 from evaluation.tables import change_table, sample_completions
+from grpo.best import Best
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.checks import GapAlarm
 from grpo.clock import StepClock
@@ -181,6 +183,7 @@ def train(session: Session) -> None:
             config.mode,
             config.max_completion_tokens,
             batch_size=config.completions_per_step,
+            with_blank=config.eval_blank,
         )
 
     session.trainer = Trainer(
@@ -249,12 +252,15 @@ def _method(
     if config.method == "sft":
         return supervised
     reference = _load_reference(config, policy) if config.beta > 0 else None
+    grounding = make_grounding(config)
 
     def parse(text: str, example: VQAExample) -> ParsedCompletion:
         return parse_completion(text, config.mode, example.options)
 
     def grpo(batch: PromptBatch, clock: StepClock) -> TakenStep:
-        result = train_step(policy, reference, optimizer, batch, reward_fns, config, clock)
+        result = train_step(
+            policy, reference, optimizer, batch, reward_fns, config, clock, grounding
+        )
         parsed = [
             parse(text, example)
             for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
@@ -263,7 +269,8 @@ def _method(
         choices = [item.choice for item in parsed]
         rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choices)
         well_formed = sum(item.well_formed for item in parsed) / len(parsed)
-        return TakenStep(result.metrics, len(parsed), list(rows), result.rollout, well_formed)
+        metrics = {**result.metrics, "well_formed": well_formed}
+        return TakenStep(metrics, len(parsed), list(rows), result.rollout, well_formed)
 
     return grpo
 
@@ -302,12 +309,20 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
             print("\nheld-out questions, greedy:", change_table(before, after), sep="\n")
         if heldout.predictions:
             print("\nfive of them:", sample_completions(heldout.predictions), sep="\n\n")
+    if trainer.best is not None:
+        print(f"\n{_best_line(trainer.best, run)}")
     print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")
     command = ["python", "evaluate.py", "--model", str(checkpoint), "--json"]
     command += session.config.eval_json or session.config.train_json
     if session.config.image_root:
         command += ["--image-root", session.config.image_root]
     print(f"next: {shlex.join(command)}")
+
+
+def _best_line(best: Best, run: RunDirectory) -> str:
+    line = f"best held-out accuracy: {best.accuracy:.1%} at step {best.step}"
+    place = run.path / "checkpoints" / f"step-{best.step:06d}"
+    return f"{line}, {place if place.is_dir() else 'the start model itself'}"
 
 
 def _way_on(session: Session | None) -> str:

@@ -84,7 +84,7 @@ def one_run(seed: int, directory: Path) -> dict[str, Any]:
     evaluations = sorted((directory / "eval").glob("step-*.json"))
     before, after = (json.loads(evaluations[i].read_text()) for i in (0, -1))
     steps = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
-    checkpoint = sorted((directory / "checkpoints").iterdir())[-1]
+    checkpoint = sorted((directory / "checkpoints").glob("step-*"))[-1]
     run = {"seed": seed, "seconds": seconds, "steps": len(steps)}
     run |= {"before": before["overall"]["accuracy"], "after": after["overall"]["accuracy"]}
     run |= slices(before, after)

@@ -24,26 +24,54 @@ class HeldOut:
         max_completion_tokens: int,
         *,
         batch_size: int = 32,
+        with_blank: bool = True,
     ) -> None:
-        """Keep what every evaluation has in common; the arguments are those of `score`."""
+        """Keep what every evaluation has in common.
+
+        The arguments are those of `score`; ``with_blank`` asks every question once more with
+        nothing to see on its image.
+        """
         self._examples, self._turn_builder = examples, turn_builder
         self._mode, self._limit, self._batch_size = mode, max_completion_tokens, batch_size
-        self.predictions: list[Prediction] = []  # of the newest evaluation
+        self._with_blank = with_blank
+        self.predictions: list[Prediction] = []  # of the newest evaluation, images seen
 
     def __call__(self, policy: Policy, step: int) -> dict[str, Any]:
-        """Return the summary of this policy, and print its first line."""
-        self.predictions = score(
+        """Return the summary of this policy, and print its first line.
+
+        With the blank control, ``blank`` holds the summary of the same questions asked blind and
+        ``visual_gain`` the accuracy minus the blind one: what the images contribute.
+        """
+        self.predictions = self._score(policy)
+        summary = summarize(self.predictions)
+        if self._with_blank:
+            blank = summarize(self._score(policy, control="blank"))
+            gain = summary["overall"]["accuracy"] - blank["overall"]["accuracy"]
+            summary |= {"blank": blank, "visual_gain": gain}
+        tqdm.write(f"step {step}: {_first_line(summary)}")
+        return summary
+
+    def _score(self, policy: Policy, control: str | None = None) -> list[Prediction]:
+        return score(
             policy,
             self._examples,
             self._turn_builder,
             mode=self._mode,
             max_completion_tokens=self._limit,
             batch_size=self._batch_size,
+            control=control,
         )
-        summary = summarize(self.predictions)
-        overall = summary["overall"]
-        tqdm.write(
-            f"step {step}: held-out accuracy {overall['accuracy']:.1%} (95 % range"
-            f" {overall['low']:.1%} to {overall['high']:.1%}, {overall['n']} questions)"
+
+
+def _first_line(summary: dict[str, Any]) -> str:
+    overall = summary["overall"]
+    line = (
+        f"held-out accuracy {overall['accuracy']:.1%} (95 % range"
+        f" {overall['low']:.1%} to {overall['high']:.1%}, {overall['n']} questions)"
+    )
+    if "blank" in summary:
+        line += (
+            f"; images blank {summary['blank']['overall']['accuracy']:.1%},"
+            f" visual gain {100 * summary['visual_gain']:+.1f} points"
         )
-        return summary
+    return line

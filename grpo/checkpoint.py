@@ -37,8 +37,11 @@ def save_checkpoint(
     state: Mapping[str, Any],
     card: Mapping[str, Any],
     keep: int,
+    best: int | None = None,
 ) -> Path:
-    """Write checkpoints/step-<step>, then remove all but the newest ``keep``; return its path.
+    """Write checkpoints/step-<step>, then remove all but the newest ``keep`` and the best.
+
+    Returns the new checkpoint's path.
 
     Args:
         run: the run's directory.
@@ -48,6 +51,7 @@ def save_checkpoint(
         state: what else training needs, as JSON.
         card: groupwise.json, what an evaluation needs to know.
         keep: at least 1.
+        best: the step whose checkpoint stays however old it is, if it has one.
 
     Raises:
         OSError: the disk is full or not writable. Nothing half-written stays, and no older
@@ -74,7 +78,8 @@ def save_checkpoint(
             f" some space, or lower --keep-checkpoints, and go on with --resume {run}"
         ) from error
     for old in whole_checkpoints(run)[:-keep]:
-        _remove(old)
+        if best is None or old.name != f"step-{best:06d}":
+            _remove(old)
     return place
 
 

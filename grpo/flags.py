@@ -45,7 +45,7 @@ def _add_flag(group: Any, item: Field, hint: Any) -> None:
     options: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS}
     if hint in (bool, bool | None):
         options["action"] = argparse.BooleanOptionalAction
-        text += " (default: off)" if item.default is False else ""
+        text += {False: " (default: off)", True: " (default: on)"}.get(item.default, "")
     else:
         options |= _value_options(item, hint)
         if item.default not in ("", (), "auto") and "default" not in text:

@@ -25,7 +25,7 @@ def rollout_metrics(
         rollout: B rows.
         names: of the R reward functions.
         rewards_per_fn: (N, G, R).
-        rewards: (N, G), weighted totals.
+        rewards: (N, G), weighted totals, a grounding term left out.
         advantages: (N, G).
     """
     completions = rollout.completions
@@ -35,7 +35,7 @@ def rollout_metrics(
         metrics[f"reward/{name}"] = scores.mean().item()
     return metrics | {
         "advantage/std": advantages.std().item(),
-        "zero_std_groups": (rewards.amax(dim=1) == rewards.amin(dim=1)).float().mean().item(),
+        "zero_std_groups": (~advantages.any(dim=1)).float().mean().item(),
         "entropy": (completions.entropies.sum() / completions.mask.sum()).item(),
         "completion_tokens": completions.mask.sum(dim=1).float().mean().item(),
         "truncated": completions.truncated.float().mean().item(),

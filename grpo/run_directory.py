@@ -6,7 +6,7 @@ whole.
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -92,6 +92,13 @@ class RunDirectory:
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl."""
         _append(self.path / "metrics.jsonl", [metrics])
+
+    def read_metrics(self) -> Iterator[dict[str, Any]]:
+        """Yield the lines of metrics.jsonl, if there are any."""
+        file = self.path / "metrics.jsonl"
+        if file.is_file():
+            with file.open(encoding="utf-8") as lines:
+                yield from map(json.loads, lines)
 
     def append_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add one line per completion to rollouts.jsonl."""

@@ -21,6 +21,7 @@ GRPO_ONLY = (
     *("group_size", "num_iterations", "temperature", "top_k", "top_p", "mask_truncated"),
     *("rewards", "reward_weights", "advantage_scale", "loss_normalization", "beta"),
     *("epsilon_low", "epsilon_high", "reference_device", "verify_prefix"),
+    *("grounding", "grounding_weight"),
 )
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 
@@ -29,7 +30,7 @@ SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 RESUMABLE = (
     *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
     *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "max_steps"),
-    *("verify_prefix", "profile"),
+    *("eval_blank", "verify_prefix", "profile"),
 )
 
 Settings = dict[str, Any]

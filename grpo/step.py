@@ -17,6 +17,7 @@ from grpo.advantages import group_advantages
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.forward import completion_logprobs, frozen_logprobs
+from grpo.grounding import Grounding
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
@@ -50,6 +51,7 @@ def train_step(
     reward_fns: Mapping[str, RewardFn],
     config: GRPOConfig,
     clock: StepClock,
+    grounding: Grounding | None = None,
 ) -> StepResult:
     """Improve the policy on N prompts; the metrics of the loss are those of the last pass.
 
@@ -68,8 +70,13 @@ def train_step(
     weights = torch.tensor(config.weights_of_rewards, dtype=torch.float64)  # (R,)
     rewards = rewards_per_fn @ weights  # (N, G)
 
-    # 3. Compare siblings. A group whose rewards agree gets zeros and teaches nothing.
-    advantages = group_advantages(rewards, scale=config.advantage_scale)  # (N, G)
+    # 3. Compare siblings. A group whose rewards agree gets zeros and teaches nothing. With a
+    #    grounding term, right letters that need no image earn less, or teach less.
+    term = None if grounding is None else grounding(policy, rollout)
+    compared = rewards if term is None else rewards - term.penalties  # (N, G)
+    advantages = group_advantages(compared, scale=config.advantage_scale)  # (N, G)
+    if term is not None:
+        advantages = (advantages * term.scales).float()
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
@@ -132,6 +139,7 @@ def train_step(
 
     metrics = {
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
+        **({} if term is None else term.metrics),
         **sums.means(with_kl=reference is not None),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,

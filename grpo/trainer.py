@@ -10,6 +10,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from grpo.alarms import MetricAlarms
+from grpo.best import Best, find_best, write_best
 from grpo.checkpoint import save_checkpoint
 from grpo.checks import FIRST_STEPS, GapAlarm, first_rollout_warnings, image_warnings
 from grpo.clock import StepClock
@@ -55,6 +57,8 @@ class Trainer:
     profiler: StepProfiler | None = None
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
+    alarms: MetricAlarms = field(init=False)
+    best: Best | None = None  # of the evaluations so far
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
     _batches: BatchLoader = field(init=False)
 
@@ -68,9 +72,12 @@ class Trainer:
         just being moved.
         """
         done = self.start_step
+        self.best = find_best(self.run.path)
+        self.alarms = MetricAlarms(past=self.run.read_metrics())
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
             self._evaluate(done)
+            self._record_best()  # no checkpoint: the start model, or the one this run goes on from
         if self.config.verify_prefix and done < self.total_steps:
             self._verify_prefix(done)
         with (
@@ -86,7 +93,7 @@ class Trainer:
                     bar.update()
                     if self._is_due(self.config.eval_every, done):
                         self._evaluate(done)
-                    if self._is_due(self.config.save_every, done):
+                    if self._is_due(self.config.save_every, done) or self._is_best(done):
                         self._save(done)
             except FloatingPointError:  # what led there is not worth keeping
                 raise
@@ -140,6 +147,8 @@ class Trainer:
         text = self.alarm.look(metrics)
         if text is not None:
             warn(f"step {step + 1}: {text}")
+        for text in self.alarms.look(metrics):
+            warn(f"step {step + 1}: {text}")
 
     def _is_due(self, every: int, done: int) -> bool:
         return done == self.total_steps or (every > 0 and done % every == 0)
@@ -148,6 +157,14 @@ class Trainer:
         if self.evaluate is not None:
             self.under_way = "evaluation"
             self.run.write_evaluation(done, self.evaluate(self.policy, done))
+            self.best = find_best(self.run.path)
+
+    def _is_best(self, done: int) -> bool:
+        return self.best is not None and self.best.step == done
+
+    def _record_best(self) -> None:
+        if self.best is not None:
+            write_best(self.run.path, self.best)
 
     def _save(self, done: int) -> None:
         self.under_way = "saving"
@@ -160,7 +177,9 @@ class Trainer:
             state={"first_gap_means": self.alarm.first_means[:FIRST_STEPS]},
             card=self.card,
             keep=self.config.keep_checkpoints,
+            best=None if self.best is None else self.best.step,
         )
+        self._record_best()  # only now: it never names a checkpoint that is not there
 
 
 def _rates(taken: TakenStep, times: Metrics) -> Metrics:

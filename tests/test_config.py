@@ -43,6 +43,9 @@ def given(*arguments: str) -> dict:
         ({"learning_rate": float("nan")}, "learning_rate=nan must be a finite number"),
         ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
         ({"prompts_per_step": 0}, "prompts_per_step=0 must be at least 1"),
+        ({"grounding": "image"}, "grounding='image' is unknown: use one of none, penalty, scale"),
+        ({"grounding": "penalty", "grounding_weight": 0.0}, "grounding_weight=0.0 must be above 0"),
+        ({"grounding_weight": 0.5}, "grounding_weight=0.5 is not used by grounding=none"),
         ({"method": "sft"}, "mode=think does not go with method=sft"),
     ],
 )
@@ -157,6 +160,8 @@ def test_sft_on_the_embedded_default_drops_what_only_grpo_uses():
 def test_sft_refuses_flags_of_sampling_rewards_and_objective_by_name():
     with pytest.raises(ValueError, match="--group-size, --beta: not used by --method sft"):
         resolve_config({"method": "sft", "group_size": 4, "beta": 0.1}, None)
+    with pytest.raises(ValueError, match="--grounding: not used by --method sft"):
+        resolve_config({"method": "sft", "grounding": "scale"}, None)
 
 
 def test_sft_refuses_another_mode():
@@ -174,6 +179,9 @@ def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():
     stored = {"model": "m", "train_json": ["t"], "group_size": 6, "max_steps": 10}
     config = resumed_config(stored, {"max_steps": 20, "device": "cpu"})
     assert (config.group_size, config.max_steps, config.train_json) == (6, 20, ("t",))
+    assert not resumed_config(stored, {"eval_blank": False}).eval_blank
+    with pytest.raises(ValueError, match="--grounding cannot change when a run is resumed"):
+        resumed_config(stored, {"grounding": "scale"})
     with pytest.raises(ValueError, match="--learning-rate, --seed cannot change when a run is"):
         resumed_config(stored, {"learning_rate": 1e-3, "seed": 4, "max_steps": 3})
 

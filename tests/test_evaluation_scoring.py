@@ -117,7 +117,14 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
         summary = heldout(policy, 5)
         assert summary["overall"]["n"] == len(rows)
         assert heldout.predictions == run(policy, rows)
-    assert "step 5: held-out accuracy" in "".join(capsys.readouterr())
+    printed = "".join(capsys.readouterr())
+    blank = [item.correct for item in run(policy, rows, control="blank")]
+    assert summary["blank"]["overall"]["accuracy"] == sum(blank) / len(blank)
+    gain = summary["overall"]["accuracy"] - sum(blank) / len(blank)
+    assert summary["visual_gain"] == pytest.approx(gain)
+    assert "step 5: held-out accuracy" in printed and f"gain {100 * gain:+.1f} points" in printed
+    alone = HeldOut(rows, turns, "think", LIMIT, with_blank=False)(policy, 5)
+    assert summary.keys() - alone.keys() == {"blank", "visual_gain"}
     with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
         HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
 
@@ -125,3 +132,16 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
 def test_a_batch_holds_at_least_one_question(policy):
     with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
         run(policy, examples(1), batch_size=0)
+
+
+def test_the_blank_control_asks_the_same_questions_with_nothing_to_see(policy):
+    rows = examples(4)
+    blank = run(policy, rows, control="blank")
+    assert [item.control for item in blank] == ["blank"] * 4
+    assert [item.id for item in blank] == [row.id for row in rows]
+    unseen = [replace(row, images=(Drawing((0, 0, 0)),)) for row in rows]
+    assert [item.completion for item in run(policy, unseen, control="blank")] == [
+        item.completion for item in blank
+    ]
+    with pytest.raises(ValueError, match="unknown control 'dark'"):
+        run(policy, rows, control="dark")

@@ -82,6 +82,7 @@ def test_what_came_after_the_checkpoint_is_cut(tmp_path):
         text = "a line separator \u2028 inside"
         run.append_rollouts([{"step": step, "index": i, "completion": text} for i in range(2)])
         run.write_evaluation(step, {"overall": step})
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3, 4, 5]
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "rew')  # the line that an interruption cut short
     run.cut_after(3)
@@ -91,6 +92,10 @@ def test_what_came_after_the_checkpoint_is_cut(tmp_path):
     kept = sorted(file.name for file in (tmp_path / "eval").iterdir())
     assert kept == ["step-000001.json", "step-000002.json", "step-000003.json"]
     assert run.read_evaluation(3) == {"overall": 3} and run.read_evaluation(4) is None
+
+
+def test_a_run_that_has_not_begun_has_no_metrics(tmp_path):
+    assert list(RunDirectory(tmp_path).read_metrics()) == []
 
 
 def test_a_number_that_is_not_finite_never_gets_into_a_file(tmp_path):

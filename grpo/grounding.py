@@ -1,0 +1,99 @@
+"""The grounding term: what a completion earns only if the image had a part in it. Off by default.
+
+A model may be right without looking. A number that is the same for a whole group says nothing
+about that, since it vanishes in r - mean(group): the term has to differ between completions, or to
+come after the normalisation. So there are two of them, both measured on the policy of this step
+with the images blank, both without gradient:
+
+    penalty    r[n, g] - weight * p_blank(letter of completion n, g)     before the normalisation
+    scale      A[n, g] * (1 - p_blank(right letter of question n))       after the normalisation
+
+Ours, no paper's. Shapes: N prompts (groups), G completions each.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from grpo.rollout import Rollout
+from models.policy import Policy
+
+LetterProbabilities = Mapping[str, float]  # of one question's options
+
+
+@dataclass(frozen=True)
+class GroundingTerm:
+    """What a step takes off its rewards and multiplies its advantages with."""
+
+    penalties: Tensor  # (N, G) float64, not negative
+    scales: Tensor  # (N, 1) float64, 0 to 1
+    metrics: dict[str, float | None]
+
+
+Grounding = Callable[[Policy, Rollout], GroundingTerm]
+
+
+def penalty_term(
+    blank: Sequence[LetterProbabilities | None],
+    choices: Sequence[Sequence[str | None]],
+    weight: float,
+) -> GroundingTerm:
+    """Return the term that takes the blind probability of its own letter off each reward.
+
+    Args:
+        blank: N, the letters' probabilities under the blank image; None where there are none.
+        choices: N lists of G, the letter that each completion commits to, or None.
+        weight: lambda.
+
+    A completion without a letter, or to a question without probabilities, is not penalised.
+
+    >>> term = penalty_term([{"A": 0.75, "B": 0.25}], [["A", "B", None]], weight=2.0)
+    >>> term.penalties.tolist()
+    [[1.5, 0.5, 0.0]]
+    >>> term.metrics
+    {'grounding/blank_probability': 0.5}
+    """
+    found = [
+        [None if letters is None or choice is None else letters[choice] for choice in group]
+        for letters, group in zip(blank, choices, strict=True)
+    ]
+    penalties = [[weight * (p or 0.0) for p in group] for group in found]  # (N, G)
+    return GroundingTerm(
+        penalties=torch.tensor(penalties, dtype=torch.float64),
+        scales=torch.ones(len(blank), 1, dtype=torch.float64),
+        metrics=_metrics([p for group in found for p in group]),
+    )
+
+
+def scale_term(
+    blank: Sequence[LetterProbabilities | None], answers: Sequence[str], group_size: int
+) -> GroundingTerm:
+    """Return the term that lets a group teach as far as its question is not answered blind.
+
+    Args:
+        blank: N, the letters' probabilities under the blank image; None where there are none.
+        answers: N right letters.
+        group_size: G.
+
+    A question without probabilities is left as it is.
+
+    >>> scale_term([{"A": 0.75, "B": 0.25}, None], ["A", "B"], group_size=2).scales.tolist()
+    [[0.25], [1.0]]
+    """
+    found = [
+        None if letters is None else letters[answer]
+        for letters, answer in zip(blank, answers, strict=True)
+    ]
+    return GroundingTerm(
+        penalties=torch.zeros(len(blank), group_size, dtype=torch.float64),
+        scales=torch.tensor([[1 - (p or 0.0)] for p in found], dtype=torch.float64),
+        metrics=_metrics(found),
+    )
+
+
+def _metrics(probabilities: Sequence[float | None]) -> dict[str, float | None]:
+    """Return the mean over those that were found; None where none was."""
+    known = [p for p in probabilities if p is not None]
+    return {"grounding/blank_probability": sum(known) / len(known) if known else None}
