@@ -4,6 +4,7 @@
     python evaluate.py --model DIR --json FILE --image-root DIR
     python evaluate.py --controls blank shuffled --permute-options 4 --text-prior phantoms
     python evaluate.py ask --model DIR --image FILE --question TEXT --options TEXT TEXT ..
+    python evaluate.py matrix --models NAME=DIR NAME=DIR .. --json FILE FILE .. --output-dir DIR
 
 This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.passes. What
 is measured and how is in evaluation/.
@@ -15,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.flags import ask_parser, score_parser
+from evaluation.flags import ask_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
 
@@ -26,11 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     command, parser = _score_command, score_parser()
     if argv[:1] == ["ask"]:
         argv, command, parser = argv[1:], _ask_command, ask_parser()
+    elif argv[:1] == ["matrix"]:
+        argv, command, parser = argv[1:], _matrix_command, matrix_parser()
     given = vars(parser.parse_args(argv))
     try:
         command(given)
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing was written", file=sys.stderr)
+        kept = "nothing was written"
+        if command is _matrix_command:
+            kept = "finished cells stay, the same command goes on with the others"
+        print(f"\ninterrupted: {kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -53,6 +59,7 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.directory import check_directory, default_directory, write_evaluation
     from evaluation.extra_table import extra_table, images_note
     from evaluation.passes import plan_passes, run_passes, summarize_passes
+    from evaluation.provenance import provenance
     from evaluation.scoring import score
     from evaluation.settings import describe
     from evaluation.tables import summary_table
@@ -61,9 +68,7 @@ def _score_command(given: dict[str, Any]) -> None:
     _refuse_half_an_evaluation(given)
     model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     _refuse_idle_flags(given)
-    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
-        if given.get(name, least) < least:
-            raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
+    _check_numbers(given)
     limit, seed, batch_size = given.get("limit"), given.get("seed", 0), given.get("batch_size", 32)
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
     check_directory(output)
@@ -120,7 +125,7 @@ def _score_command(given: dict[str, Any]) -> None:
     print()
     summary["evaluation"] = {
         "model": model,
-        **_provenance(directory, policy),
+        **provenance(directory, policy),
         **settings.to_json(),
         "data": {
             "checksums": split.checksums,
@@ -156,6 +161,38 @@ def _ask_command(given: dict[str, Any]) -> None:
     print(f"{describe(given['model'], settings)}\n\n{answer_text(prediction, bar=_bar())}")
 
 
+def _matrix_command(given: dict[str, Any]) -> None:
+    from evaluation.matrix import Matrix, check_matrix_directory, load_tests
+    from evaluation.matrix_table import matrix_table
+    from evaluation.slices import named_models, named_tests
+
+    _check_numbers(given)
+    models, sources = named_models(given["models"]), named_tests(given["json"])
+    output = Path(given["output_dir"])
+    check_matrix_directory(output)
+    device = _device(given)
+    tests = load_tests(
+        sources,
+        image_root=given.get("image_root"),
+        limit=given.get("limit"),
+        seed=given.get("seed", 0),
+        skip_bad_rows=given.get("skip_bad_rows", False),
+    )
+    matrix = Matrix(output, models, tests, given)
+    for model in matrix.models:
+        for warning in model.settings.warnings:
+            print(f"warning: {model.name}: {warning}", file=sys.stderr)
+    pending, count = len(matrix.pending()), len(models) * len(tests)
+    print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
+    matrix.fill(
+        lambda checkpoint: _policy(checkpoint, device, given),
+        batch_size=given.get("batch_size", 32),
+    )
+    print(matrix_table(matrix.write()))
+    print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
+    print(f"written: {output / 'matrix.json'}")
+
+
 def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:
     """Return the checkpoint's directory, how it is asked, and what builds its prompts."""
     from data.turns import TurnBuilder
@@ -187,20 +224,10 @@ def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
     return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype)
 
 
-def _provenance(directory: Path, policy: Any) -> dict[str, Any]:
-    """Return what tells one evaluation from another: weights, their training, the machine."""
-    from evaluation.settings import read_card
-    from grpo.provenance import machine, model_checksum
-
-    card = read_card(directory)
-    return {
-        "model_checksum": model_checksum(directory),
-        "method": card.get("method"),
-        "step": card.get("step"),
-        "device": str(policy.device),
-        "dtype": str(policy.dtype).removeprefix("torch."),
-        **machine(),
-    }
+def _check_numbers(given: dict[str, Any]) -> None:
+    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
+        if given.get(name, least) < least:
+            raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
 
 
 def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:

@@ -14,46 +14,17 @@ def score_parser() -> FlagParser:
         prog="evaluate.py",
         description="Greedy accuracy of a checkpoint, with 95 % Wilson intervals, per modality and"
         " question type. Without a flag: the embedded model on the embedded held-out questions.",
-        epilog="To put one question about one image: evaluate.py ask --help",
+        epilog="To put one question about one image: evaluate.py ask --help; to score several"
+        " checkpoints on several files: evaluate.py matrix --help",
     )
     group = parser.add_argument_group("model and data")
     _add_model(group)
-    group.add_argument(
-        "--json",
-        nargs="+",
-        metavar="FILE",
-        help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
-        " held-out questions, all or one slice",
-    )
-    group.add_argument(
-        "--image-root", metavar="DIR", help="folder that the rows' image paths start from"
-    )
-    group.add_argument(
-        "--skip-bad-rows", action="store_true", help="count and leave out rows that are wrong"
-    )
-    group.add_argument(
-        "--limit",
-        type=int,
-        metavar="N",
-        help="a seeded sample of N questions, spread over modality, question type and data set in"
-        " proportion (default: all)",
-    )
-    group.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        help="of --limit's sample, of borrowed images, of orders (default: 0)",
-    )
+    _add_data(group)
     _add_asking(parser)
     _add_comparisons(parser)
     group = parser.add_argument_group("machine")
     _add_machine(group)
-    group.add_argument(
-        "--batch-size",
-        type=int,
-        metavar="N",
-        help="questions answered at once: speed and memory, not answers (default: 32)",
-    )
+    _add_batch_size(group)
     group = parser.add_argument_group("result")
     group.add_argument(
         "--output-dir",
@@ -95,6 +66,40 @@ def ask_parser() -> FlagParser:
     return parser
 
 
+def matrix_parser() -> FlagParser:
+    """Return the parser of `evaluate.py matrix`."""
+    parser = _parser(
+        prog="evaluate.py matrix",
+        description="Score every checkpoint on every test file: each cell is an evaluation of its"
+        " own in DIR/cells/NAME/TEST, finished cells are skipped, so an interrupted matrix goes on"
+        " with the same command. Prints the matrix with the means on and off the diagonal.",
+        epilog="Example: evaluate.py matrix --models CT=runs/ct/checkpoints/step-000200"
+        " MRI=runs/mri/checkpoints/step-000200 --json phantoms:CT phantoms:MRI --output-dir m",
+    )
+    group = parser.add_argument_group("models and data")
+    group.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="NAME=DIR",
+        help="the modality or question type that a checkpoint was trained on, and the checkpoint;"
+        " any other name (base=tiny) gets a row, and counts in neither mean",
+    )
+    _add_data(group, required=True)
+    _add_asking(parser)
+    group = parser.add_argument_group("machine")
+    _add_machine(group)
+    _add_batch_size(group)
+    group = parser.add_argument_group("result")
+    group.add_argument(
+        "--output-dir",
+        required=True,
+        metavar="DIR",
+        help="where matrix.json and cells/ go: new, empty, or a matrix to go on with",
+    )
+    return parser
+
+
 def _parser(**options: Any) -> FlagParser:
     return FlagParser(
         **options,
@@ -110,6 +115,45 @@ def _add_model(group: Any, *, required: bool = False) -> None:
         metavar="DIR",
         help="a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the"
         " embedded one",
+    )
+
+
+def _add_data(group: Any, *, required: bool = False) -> None:
+    group.add_argument(
+        "--json",
+        nargs="+",
+        required=required,
+        metavar="FILE",
+        help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
+        " held-out questions, all or one slice",
+    )
+    group.add_argument(
+        "--image-root", metavar="DIR", help="folder that the rows' image paths start from"
+    )
+    group.add_argument(
+        "--skip-bad-rows", action="store_true", help="count and leave out rows that are wrong"
+    )
+    group.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="a seeded sample of N questions, spread over modality, question type and data set in"
+        " proportion (default: all)",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of --limit's sample, of borrowed images, of orders (default: 0)",
+    )
+
+
+def _add_batch_size(group: Any) -> None:
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="questions answered at once: speed and memory, not answers (default: 32)",
     )
 
 

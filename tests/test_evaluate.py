@@ -173,7 +173,8 @@ def test_a_users_mistake_ends_with_one_message_and_status_2(tmp_path, capsys, fl
         (["--control", "blank"], "unrecognized arguments: --control blank"),
         (["--out", "x"], "unrecognized arguments: --out x"),  # no abbreviations
         (["--limit", "many"], "invalid int value: 'many'"),
-        (["matrix"], "unrecognized arguments: matrix"),
+        (["matrices"], "unrecognized arguments: matrices"),
+        (["matrix"], "the following arguments are required: --models, --json, --output-dir"),
         (["--json"], "expected at least one argument"),
     ],
 )
@@ -186,7 +187,7 @@ def test_an_unknown_flag_is_refused(capsys, flags, message):
     assert message in err
 
 
-@pytest.mark.parametrize("command", [[], ["ask"]])
+@pytest.mark.parametrize("command", [[], ["ask"], ["matrix"]])
 def test_help_explains_every_flag(capsys, command):
     with pytest.raises(SystemExit) as stop:
         evaluate.main([*command, "--help"])

@@ -1,0 +1,211 @@
+"""The maths of a train x test matrix: means on and off the diagonal, differences of two methods.
+
+A cell is one checkpoint on one test file. It lies on the diagonal where both are of one slice. Two
+means are told apart wherever several cells are summed up:
+
+    macro           every cell weighs the same
+    row_weighted    every answered row weighs the same
+
+A difference of two methods is paired: both answered the same test rows. Its interval is a
+bootstrap over test rows, drawn by image: rows that show one image, and the answers of several
+checkpoints to one row, come and go together.
+
+Letters: S test slices, U images (clusters), R resamples.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Any
+
+import numpy as np
+
+RESAMPLES = 2000
+_CHUNK = 50  # resamples drawn at once: bounds the memory of many thousand images
+
+Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
+PARTS = ("diagonal", "off_diagonal")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answered test row, as a difference needs it."""
+
+    id: str
+    image: str  # what it is clustered by
+    correct: bool
+
+
+Answers = Mapping[tuple[str, str], Sequence[Row]]  # (model, test) -> the rows of a cell
+
+
+def part_of(model: str, test: str, tests: Iterable[str]) -> str | None:
+    """Return `diagonal`, `off_diagonal`, or None for a model that is no slice of the tests'.
+
+    Such a model (the base) was trained on none of the slices: it counts in neither mean.
+    """
+    if model == test:
+        return "diagonal"
+    return "off_diagonal" if model in set(tests) else None
+
+
+def means(cells: Cells) -> dict[str, dict[str, Any] | None]:
+    """Return the means of a matrix: diagonal, off_diagonal and all.
+
+    Each holds macro, row_weighted, chance_macro (the cells' chance, every cell the same), n and
+    cells; None where the matrix has no such cell.
+    """
+    tests = {test for _, test in cells}
+    parts = {name: {} for name in PARTS} | {"all": dict(cells)}
+    for (model, test), entry in cells.items():
+        part = part_of(model, test, tests)
+        if part is not None:
+            parts[part][model, test] = entry
+    return {name: _mean(list(some.values())) if some else None for name, some in parts.items()}
+
+
+def means_by_model(cells: Cells) -> dict[str, dict[str, Any]]:
+    """Return per model the accuracy on its own slice and the means over the other tests."""
+    tests = list(dict.fromkeys(test for _, test in cells))
+    table = {}
+    for model in dict.fromkeys(model for model, _ in cells):
+        others = [cells[model, test] for test in tests if test != model and (model, test) in cells]
+        own = cells.get((model, model))
+        table[model] = {
+            "own": own["accuracy"] if own else None,
+            "others": _mean(others) if others else None,
+        }
+    return table
+
+
+def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    n = sum(entry["n"] for entry in entries)
+    return {
+        "macro": sum(entry["accuracy"] for entry in entries) / len(entries),
+        "row_weighted": sum(entry["accuracy"] * entry["n"] for entry in entries) / n,
+        "chance_macro": sum(entry["chance"] for entry in entries) / len(entries),
+        "n": n,
+        "cells": len(entries),
+    }
+
+
+def differences(
+    first: Answers, second: Answers, *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Any] | None]:
+    """Return first minus second, on and off the diagonal, with 95 % intervals over test rows.
+
+    Each part holds macro and row_weighted, both {difference, low, high}, with n (answered rows of
+    one method), images and cells; None where the matrices have no such cell.
+
+    Args:
+        first, second: the same cells with the same rows in the same order.
+        seed: of the bootstrap.
+        resamples: R.
+
+    Raises:
+        ValueError: the two do not hold the same cells or rows; the first difference is named.
+    """
+    _check_paired(first, second)
+    tests = {test for _, test in first}
+    results: dict[str, dict[str, Any] | None] = {}
+    for part in PARTS:
+        cells = [cell for cell in first if part_of(*cell, tests) == part]
+        results[part] = None
+        if cells:
+            results[part] = _difference(cells, first, second, seed=seed, resamples=resamples)
+    return results
+
+
+def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples: int):
+    rows = [row for cell in cells for row in first[cell]]
+    deltas = np.array(
+        [
+            float(a.correct) - float(b.correct)
+            for cell in cells
+            for a, b in zip(first[cell], second[cell], strict=True)
+        ]
+    )
+    images = [row.image for row in rows]
+    cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
+    found = {
+        name: paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
+        for name, strata in (("macro", cell_of_row), ("row_weighted", [0] * len(rows)))
+    }
+    return {**found, "n": len(rows), "images": len(set(images)), "cells": len(cells)}
+
+
+def paired_interval(
+    deltas: Sequence[float],
+    clusters: Sequence[str],
+    strata: Sequence[int],
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    confidence: float = 0.95,
+) -> dict[str, float]:
+    """Return {difference, low, high} of the mean over strata of the strata's mean delta.
+
+        difference = 1/S sum_s ( sum of deltas in s / rows in s )
+
+    The interval is the percentile bootstrap's: U clusters are drawn with replacement from the U
+    there are, over all strata together, and the mean is taken anew. A draw in which a stratum has
+    no row is left out.
+
+    Args:
+        deltas: one number per row, correct minus correct.
+        clusters: one name per row; rows of one name are drawn together.
+        strata: one number per row, from 0.
+        seed: of the draws: the same rows give the same interval.
+        resamples: R.
+        confidence: inside (0, 1).
+    """
+    values = np.asarray(deltas, dtype=np.float64)
+    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
+    stratum = np.asarray(strata)
+    shape = (int(cluster.max()) + 1, int(stratum.max()) + 1)
+    sums, counts = np.zeros(shape), np.zeros(shape)  # (U, S)
+    np.add.at(sums, (cluster, stratum), values)
+    np.add.at(counts, (cluster, stratum), 1.0)
+    generator = np.random.default_rng(seed)
+    means: list[np.ndarray] = []
+    for start in range(0, resamples, _CHUNK):
+        size = (min(_CHUNK, resamples - start), shape[0])
+        draws = generator.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=size[0])
+        rows = draws @ counts  # (R, S)
+        whole = (rows > 0).all(axis=1)
+        means.append(((draws @ sums)[whole] / rows[whole]).mean(axis=1))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    difference = (sums.sum(axis=0) / counts.sum(axis=0)).mean()
+    return {"difference": float(difference), "low": float(low), "high": float(high)}
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation (ddof 1; None of one value), least and greatest over seeds.
+
+    >>> spread([0.5, 0.6, 0.7])["mean"], round(spread([0.5, 0.6, 0.7])["std"], 6)
+    (0.6, 0.1)
+    """
+    return {
+        "mean": sum(values) / len(values),
+        "std": stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+        "seeds": len(values),
+    }
+
+
+def _check_paired(first: Answers, second: Answers) -> None:
+    if set(first) != set(second):
+        odd = sorted(set(first) ^ set(second))[0]
+        raise ValueError(
+            f"the two matrices do not hold the same cells ({odd[0]} on {odd[1]} is in one of them"
+            " only): evaluate the same checkpoints' slices on the same files"
+        )
+    for model, test in first:
+        ids = [[row.id for row in answers[model, test]] for answers in (first, second)]
+        if ids[0] != ids[1]:
+            raise ValueError(
+                f"{model} on {test} was not asked the same questions by both methods: evaluate"
+                " with the same files, --limit and --seed"
+            )

@@ -1,0 +1,252 @@
+"""Every checkpoint on every test file: each cell an evaluation of its own, resumable.
+
+    <output>/cells/<model>/<test>/summary.json, predictions.jsonl     written whole or not at all
+    <output>/matrix.json                                              when all cells are there
+
+All cells are looked at before the first is evaluated, so that one that does not fit stops the job
+at once; what is done is skipped, so a broken-off matrix goes on with the same command.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.examples import VQAExample
+from data.images import check_images
+from data.sample import spread_sample
+from data.sources import load_split
+from data.turns import TurnBuilder
+from evaluation.cells import Cell, cell_identity, cell_path
+from evaluation.directory import write_evaluation
+from evaluation.matrices import means, means_by_model, part_of
+from evaluation.progress import TimeLeft
+from evaluation.provenance import provenance
+from evaluation.scoring import score
+from evaluation.settings import AskingSettings, read_card, resolve_settings
+from evaluation.summary import summarize
+from grpo.provenance import model_checksum
+from grpo.run_directory import write_json
+from models.files import find_checkpoint
+from models.policy import Policy
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """The questions of one column, and what identifies them."""
+
+    __test__ = False  # not one of pytest's
+
+    name: str  # the slice
+    source: str
+    examples: Sequence[VQAExample]
+    checksums: Mapping[str, str]
+    skipped_rows: int
+    limit: int | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class AskedModel:
+    """One row: a checkpoint and how it is asked."""
+
+    name: str
+    checkpoint: str
+    directory: Path
+    checksum: str
+    settings: AskingSettings
+
+
+def load_tests(
+    tests: Mapping[str, str],
+    *,
+    image_root: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    skip_bad_rows: bool = False,
+) -> list[TestSet]:
+    """Return the test sets of slice name -> source, their images checked to be there.
+
+    Raises:
+        ValueError: whatever `load_split`, `spread_sample` and `check_images` raise.
+    """
+    loaded = []
+    for name, source in tests.items():
+        split = load_split(
+            [source], part="eval", image_root=image_root, skip_bad_rows=skip_bad_rows
+        )
+        examples = spread_sample(split.examples, limit, seed)
+        check_images(examples)
+        bad = len(split.bad_rows)
+        loaded.append(TestSet(name, source, examples, split.checksums, bad, limit, seed))
+    return loaded
+
+
+class Matrix:
+    """The cells of some models on some tests below one folder."""
+
+    def __init__(
+        self,
+        output: Path,
+        models: Mapping[str, str],
+        tests: Sequence[TestSet],
+        asking: Mapping[str, Any],
+    ) -> None:
+        """Find the checkpoints and say how they are asked; nothing is evaluated yet.
+
+        Args:
+            output: the matrix's folder.
+            models: slice name -> checkpoint.
+            tests: the columns.
+            asking: flags that replace a checkpoint's own: mode, image_size, prompt_template,
+                max_completion_tokens.
+
+        Raises:
+            ValueError: a checkpoint or a flag that cannot be used, a folder that holds no matrix.
+        """
+        check_matrix_directory(output)
+        self.output, self.tests = output, tests
+        self.models = [_asked(name, models[name], asking) for name in models]
+
+    def cell(self, model: AskedModel, test: TestSet) -> Cell:
+        """Return the place of one cell."""
+        identity = cell_identity(
+            model.settings,
+            model_checksum=model.checksum,
+            checksums=test.checksums,
+            limit=test.limit,
+            seed=test.seed,
+            skipped_rows=test.skipped_rows,
+        )
+        path = cell_path(self.output, model.name, test.name)
+        return Cell(model.name, test.name, path, identity)
+
+    def pending(self) -> list[tuple[AskedModel, TestSet]]:
+        """Return what is still to be evaluated.
+
+        Raises:
+            ValueError: a cell that is there is not the one that is wanted; see `Cell.is_done`.
+        """
+        return [
+            (model, test)
+            for model in self.models
+            for test in self.tests
+            if not self.cell(model, test).is_done()
+        ]
+
+    def fill(
+        self, load: Callable[[str], Policy], *, batch_size: int, progress: TimeLeft | None = None
+    ) -> None:
+        """Evaluate what is missing; each checkpoint is loaded once, one at a time.
+
+        Args:
+            load: checkpoint -> policy.
+            batch_size: questions answered at once.
+            progress: counts one unit of kind "cell" per cell; default: one for this matrix.
+        """
+        pending = self.pending()
+        progress = progress or TimeLeft({"cell": len(pending)})
+        for model in self.models:
+            tests = [test for one, test in pending if one is model]
+            policy = load(model.checkpoint) if tests else None
+            for test in tests:
+                with progress.unit("cell", f"{model.name} on {test.name}"):
+                    self._evaluate(policy, model, test, batch_size)
+            del policy  # before the next is loaded: two may not fit
+
+    def _evaluate(self, policy: Policy, model: AskedModel, test: TestSet, batch_size: int) -> None:
+        settings = model.settings
+        predictions = score(
+            policy,
+            test.examples,
+            TurnBuilder(settings.prompt_template, settings.image_size),
+            mode=settings.mode,
+            max_completion_tokens=settings.max_completion_tokens,
+            batch_size=batch_size,
+            with_letters=True,
+        )
+        summary = summarize(predictions)
+        summary["evaluation"] = {
+            "model": model.checkpoint,
+            **provenance(model.directory, policy),
+            **settings.to_json(),
+            "data": {
+                "checksums": dict(test.checksums),
+                "skipped_rows": test.skipped_rows,
+                "limit": test.limit,
+                "seed": test.seed,
+            },
+            "batch_size": batch_size,
+        }
+        write_evaluation(self.cell(model, test).path, summary, predictions)
+
+    def write(self) -> dict[str, Any]:
+        """Write matrix.json from the cells, all of which must be there, and return it."""
+        entries = {}
+        for model in self.models:
+            for test in self.tests:
+                summary = self.cell(model, test).read_summary()
+                entries[model.name, test.name] = summary["overall"]
+        matrix = matrix_json(entries)
+        for cell in matrix["cells"]:
+            path = cell_path(self.output, cell["model"], cell["test"])
+            cell["path"] = path.relative_to(self.output).as_posix()
+        matrix |= {
+            "models": {model.name: _described(model) for model in self.models},
+            "tests": {test.name: {"source": test.source} for test in self.tests},
+        }
+        write_json(self.output / "matrix.json", matrix)
+        return matrix
+
+    def answers(self) -> dict[tuple[str, str], Any]:
+        """Return (model, test) -> the cell's answered rows."""
+        return {
+            (model.name, test.name): self.cell(model, test).read_rows()
+            for model in self.models
+            for test in self.tests
+        }
+
+
+def matrix_json(entries: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, Any]:
+    """Return cells, means and means by model as matrix.json holds them.
+
+    A cell holds model, test, part (`diagonal`, `off_diagonal`, None), accuracy, n, low, high,
+    chance.
+    """
+    tests = {test for _, test in entries}
+    numbers = ("accuracy", "n", "low", "high", "chance")
+    cells = [
+        {"model": model, "test": test, "part": part_of(model, test, tests)}
+        | {name: entry[name] for name in numbers}
+        for (model, test), entry in entries.items()
+    ]
+    return {"cells": cells, "means": means(entries), "by_model": means_by_model(entries)}
+
+
+def check_matrix_directory(path: Path) -> None:
+    """Raise for an output folder that is a file, or holds something that is no matrix."""
+    if path.exists() and not path.is_dir():
+        raise ValueError(f"output directory {path} is a file: name another --output-dir")
+    if path.is_dir() and any(path.iterdir()) and not (path / "cells").is_dir():
+        first = min(entry.name for entry in path.iterdir())
+        raise ValueError(
+            f"output directory {path} holds files ({first} ..) and no matrix to go on with: name"
+            " another --output-dir"
+        )
+
+
+def _asked(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:
+    directory = find_checkpoint(checkpoint)
+    settings = resolve_settings(directory, asking)
+    return AskedModel(name, checkpoint, directory, model_checksum(directory), settings)
+
+
+def _described(model: AskedModel) -> dict[str, Any]:
+    card = read_card(model.directory)
+    return {
+        "model": model.checkpoint,
+        "model_checksum": model.checksum,
+        "method": card.get("method"),
+        "step": card.get("step"),
+        "mode": model.settings.mode,
+    }

@@ -1,0 +1,26 @@
+"""What tells one evaluation from another: weights, how they were trained, the machine."""
+
+from pathlib import Path
+from typing import Any
+
+from evaluation.settings import read_card
+from grpo.provenance import machine, model_checksum
+from models.policy import Policy
+
+
+def provenance(directory: Path, policy: Policy) -> dict[str, Any]:
+    """Return the part of summary.json's `evaluation` that is about the checkpoint and the machine.
+
+    Args:
+        directory: as `models.files.find_checkpoint` returns it.
+        policy: loaded from there.
+    """
+    card = read_card(directory)
+    return {
+        "model_checksum": model_checksum(directory),
+        "method": card.get("method"),
+        "step": card.get("step"),
+        "device": str(policy.device),
+        "dtype": str(policy.dtype).removeprefix("torch."),
+        **machine(),
+    }
