@@ -33,7 +33,7 @@ def masks(lengths, dtype=torch.float64):
     )
     assert groups.reads_apart and groups.mask is None
     own = torch.full((C, C), -torch.inf, dtype=dtype).triu(1).repeat(R, 1)
-    return groups.prompt_mask, own
+    return groups.prompt_padding_mask, own
 
 
 def over_copies(query, key_prompt, value_prompt, key_own, value_own, prompt_mask, own_mask):
