@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _score_command(given: dict[str, Any]) -> None:
     from data.images import check_images
+    from data.output_directory import check_directory
     from data.sample import spread_sample
     from data.sources import load_split
-    from evaluation.directory import check_directory, default_directory, write_evaluation
+    from evaluation.directory import default_directory, write_evaluation
     from evaluation.extra_table import extra_table, images_note
     from evaluation.passes import plan_passes, run_passes, summarize_passes
     from evaluation.provenance import provenance

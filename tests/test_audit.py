@@ -181,7 +181,7 @@ MISTAKES = {
         "none of the 7 images",
     ),
     "distance": (["CT_train.json", "--near-distance", "16"], "must be 0 to 15"),
-    "output": (["CT_train.json", "--output-dir", "Images"], "Images is not empty"),
+    "output": (["CT_train.json", "--output-dir", "Images"], "Images holds files"),
     "output file": (["CT_train.json", "--output-dir", "CT_test.json"], "CT_test.json is a file"),
     "not JSON": (["broken_train.json"], "is not JSON"),
 }

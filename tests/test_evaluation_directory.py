@@ -1,12 +1,14 @@
 """An evaluation directory is written whole or not at all, and never over anything."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pytest
 
 from data.examples import VQAExample
-from evaluation.directory import check_directory, default_directory, write_evaluation
+from data.output_directory import check_directory
+from evaluation.directory import default_directory, write_evaluation
 from evaluation.predictions import judge
 
 # DESIGN's contract, in its order
@@ -106,13 +108,24 @@ def test_checking_makes_nothing(tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
-    def full(*_args, **_kwargs):
-        raise OSError(28, "No space left on device")
+    plain = Path.open
 
-    monkeypatch.setattr(Path, "open", full)  # after summary.json, before predictions.jsonl
+    def full(path, *args, **kwargs):
+        if path.name == "predictions.jsonl":  # summary.json had room
+            raise OSError(28, "No space left on device")
+        return plain(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
     with pytest.raises(ValueError, match=r"could not be written .* No space left on device"):
         write_evaluation(tmp_path / "out", SUMMARY, [prediction()])
     monkeypatch.undo()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_that_json_does_not_know_leaves_nothing_behind(tmp_path):
+    broken = dataclasses.replace(prediction(), letter_probabilities={"A": float("nan"), "B": 0.5})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_evaluation(tmp_path / "out", SUMMARY, [prediction(), broken])
     assert list(tmp_path.iterdir()) == []
 
 

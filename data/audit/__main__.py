@@ -5,13 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.audit.directory import check_directory, default_directory, read_audit, write_audit
+from data.audit.directory import read_audit, write_audit
 from data.audit.files import pairs_of, read_files
 from data.audit.headlines import headlines
 from data.audit.page import page
 from data.audit.report import audit
 from data.audit.sections import tables_of
 from data.audit.text import tables_text
+from data.output_directory import check_directory, unused_directory
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> Path:
     Raises:
         ValueError: what the user can mend, in one sentence.
     """
-    directory = args.output_dir or default_directory()
+    directory = args.output_dir or unused_directory("audit")
     check_directory(directory)
     if args.image_root is not None and not args.image_root.is_dir():
         raise ValueError(f"image root {args.image_root} is not a folder: check --image-root")
