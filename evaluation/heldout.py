@@ -7,6 +7,7 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.gains import paired_gain
 from evaluation.predictions import Prediction
 from evaluation.scoring import score
 from evaluation.summary import summarize
@@ -40,14 +41,14 @@ class HeldOut:
         """Return the summary of this policy, and print its first line.
 
         With the blank control, ``blank`` holds the summary of the same questions asked blind and
-        ``visual_gain`` the accuracy minus the blind one: what the images contribute.
+        ``visual_gain`` what the images contribute, as `paired_gain` returns it.
         """
         self.predictions = self._score(policy)
         summary = summarize(self.predictions)
         if self._with_blank:
-            blank = summarize(self._score(policy, control="blank"))
-            gain = summary["overall"]["accuracy"] - blank["overall"]["accuracy"]
-            summary |= {"blank": blank, "visual_gain": gain}
+            blank = self._score(policy, control="blank")
+            gain = paired_gain(self.predictions, blank)
+            summary |= {"blank": summarize(blank), "visual_gain": gain}
         tqdm.write(f"step {step}: {_first_line(summary)}")
         return summary
 
@@ -72,6 +73,6 @@ def _first_line(summary: dict[str, Any]) -> str:
     if "blank" in summary:
         line += (
             f"; images blank {summary['blank']['overall']['accuracy']:.1%},"
-            f" visual gain {100 * summary['visual_gain']:+.1f} points"
+            f" visual gain {100 * summary['visual_gain']['gain']:+.1f} points"
         )
     return line

@@ -18,7 +18,7 @@ METRICS = {
     *("clip_fraction", "zero_std_groups", "completion_tokens", "truncated", "unique_completions"),
     *("logprob_gap/mean", "logprob_gap/max", "grad_norm", "learning_rate", "loss"),
     *("samples_per_second", "tokens_per_second", "time/data", "time/rollout", "time/reward"),
-    *("time/reference", "time/update", "time/other", "time/step"),
+    *("time/reference", "time/update", "time/other", "time/step", "padding", "well_formed"),
 }
 ROLLOUT = {
     *("step", "id", "index", "images", "modality", "question_type", "question", "options"),
@@ -85,7 +85,14 @@ def check_run(directory: Path, steps: int) -> None:
 
     for step in (0, steps):
         path = directory / "eval" / f"step-{step:06d}.json"
-        check_accuracies(json.loads(path.read_text(encoding="utf-8")), path)
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        check_accuracies(summary, path)
+        check_accuracies(summary["blank"], path)
+        accuracies = [part["overall"]["accuracy"] for part in (summary, summary["blank"])]
+        gain = summary["visual_gain"]["gain"]
+        demand(math.isclose(gain, accuracies[0] - accuracies[1], abs_tol=1e-9), f"{path}: {gain}")
+    best = json.loads((directory / "checkpoints" / "best.json").read_text(encoding="utf-8"))
+    demand(best.keys() == {"step", "accuracy", "checkpoint"}, f"best.json has {list(best)}")
     check_checkpoint(directory / "checkpoints" / f"step-{steps:06d}", steps)
     print(f"{directory.name}: {len(metrics)} steps, {len(groups)} groups of {size}, complete")
 

@@ -118,7 +118,7 @@ def outcome(directory: Path, test: Path, image_root: Path, mark: str) -> dict[st
         found = json.loads(file.read_text(encoding="utf-8"))
         entry = {"step": int(file.stem.split("-")[1]), "accuracy": found["overall"]["accuracy"]}
         entry["blank"] = found["blank"]["overall"]["accuracy"]
-        evaluations.append(entry | {"visual_gain": found["visual_gain"]})
+        evaluations.append(entry | {"visual_gain": found["visual_gain"]["gain"]})
     best = find_best(directory)
     return {
         "evaluations": evaluations,

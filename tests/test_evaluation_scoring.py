@@ -121,7 +121,8 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
     blank = [item.correct for item in run(policy, rows, control="blank")]
     assert summary["blank"]["overall"]["accuracy"] == sum(blank) / len(blank)
     gain = summary["overall"]["accuracy"] - sum(blank) / len(blank)
-    assert summary["visual_gain"] == pytest.approx(gain)
+    assert summary["visual_gain"]["gain"] == pytest.approx(gain)
+    assert summary["visual_gain"]["n"] == len(rows)
     assert "step 5: held-out accuracy" in printed and f"gain {100 * gain:+.1f} points" in printed
     alone = HeldOut(rows, turns, "think", LIMIT, with_blank=False)(policy, 5)
     assert summary.keys() - alone.keys() == {"blank", "visual_gain"}
