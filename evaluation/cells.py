@@ -137,7 +137,7 @@ def cell_identity_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
 
 def _row(line: Mapping[str, Any]) -> Row:
     # a question without an image stands for itself
-    return Row(line["id"], " ".join(line["images"]) or line["id"], bool(line["correct"]))
+    return Row(line["id"], tuple(line["images"]) or (line["id"],), bool(line["correct"]))
 
 
 def _shown(value: Any) -> str:

@@ -13,12 +13,14 @@ checkpoints to one row, come and go together.
 Letters: S test slices, U images (clusters), R resamples.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
 import numpy as np
+
+from evaluation.clusters import image_clusters
 
 RESAMPLES = 2000
 _CHUNK = 50  # resamples drawn at once: bounds the memory of many thousand images
@@ -32,7 +34,7 @@ class Row:
     """One answered test row, as a difference needs it."""
 
     id: str
-    image: str  # what it is clustered by
+    images: tuple[str, ...]  # rows that share one come and go together
     correct: bool
 
 
@@ -125,7 +127,7 @@ def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples:
             for a, b in zip(first[cell], second[cell], strict=True)
         ]
     )
-    images = [row.image for row in rows]
+    images = image_clusters([row.images for row in rows])
     cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
     found = {
         name: paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
@@ -136,7 +138,7 @@ def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples:
 
 def paired_interval(
     deltas: Sequence[float],
-    clusters: Sequence[str],
+    clusters: Sequence[Hashable],
     strata: Sequence[int],
     *,
     seed: int = 0,

@@ -58,10 +58,13 @@ def test_a_models_own_slice_and_the_others():
     assert means_by_model(base)["base"]["others"]["row_weighted"] == pytest.approx(14 / 40)
 
 
+SLICES = [("a",), ("a", "b"), ("b", "c"), ("d",)]
+
+
 def rows(right, images=None):
     images = images or [f"{number}.png" for number in range(len(right))]
     return [
-        Row(str(i), image, bool(one))
+        Row(str(i), (image,), bool(one))
         for i, (one, image) in enumerate(zip(right, images, strict=True))
     ]
 
@@ -82,6 +85,12 @@ def test_differences_by_hand():
     for part in found.values():
         for name in ("macro", "row_weighted"):
             assert part[name]["low"] <= part[name]["difference"] <= part[name]["high"]
+
+
+def test_rows_of_several_images_hang_together_by_any_of_them():
+    sides = [[Row(str(i), images, bool(one)) for i, images in enumerate(SLICES)] for one in (1, 0)]
+    found = differences(*({("CT", "CT"): side} for side in sides))
+    assert found["diagonal"]["images"] == 2
 
 
 def test_swapping_the_methods_swaps_the_sign():
@@ -131,7 +140,7 @@ def test_the_answers_of_several_checkpoints_to_one_row_are_no_news_either():
     one, none = rows([1, 0, 1, 1, 0, 1]), rows([0] * 6)
     single = {("CT", "MRI"): one, ("MRI", "CT"): one}, {("CT", "MRI"): none, ("MRI", "CT"): none}
     found = differences(*single)["off_diagonal"]["macro"]
-    alone = paired_interval([1, 0, 1, 1, 0, 1], [r.image for r in one], [0] * 6)
+    alone = paired_interval([1, 0, 1, 1, 0, 1], [r.images[0] for r in one], [0] * 6)
     assert found["low"] == pytest.approx(alone["low"])
 
 
