@@ -44,6 +44,7 @@ def test_equal_images_are_encoded_once_whatever_is_asked_about_them(
     expected = nano_policy.image_features(prompts)
     for _ in range(3):
         for ours, theirs in zip(frozen.image_features(prompts), expected, strict=True):
+            # each image alone against all together: rounding in another order
             torch.testing.assert_close(ours, theirs.detach(), atol=2e-6, rtol=0)
             assert not ours.requires_grad
     assert passes == [1, 1, 2]  # first, second, and the two of "both"
