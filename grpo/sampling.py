@@ -30,7 +30,8 @@ ENDED_SHARE = 0.25
 # computed and dropped.
 TOKENS_PER_QUESTION = {"cpu": 1, "cuda": 8}
 
-# (scaled logits with banned columns at -inf (R, V), rows (R,), token position) -> ids (R,)
+# (weights (R, V), rows (R,), token position) -> ids (R,). A row of weights is in proportion to the
+# probabilities, which is all that choosing needs: its largest is 1, that of a banned id 0.
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 
 
@@ -53,11 +54,11 @@ def generate(
     *,
     max_completion_tokens: int,
     temperature: float,
-    choose: Choose,
+    choose: Choose | None,
     backend: str = "auto",
     prompt_pass: PromptPass | None = None,
 ) -> Completions:
-    """Return one completion per row, its tokens chosen by ``choose`` from the logits.
+    """Return one completion per row, its tokens chosen by ``choose`` from the probabilities.
 
     The backend is that of `logits_logprobs`. Given a pass over these prompts, it starts from there.
     """
@@ -76,16 +77,14 @@ def generate_greedy(
         [1] * len(prompts),
         max_completion_tokens=max_completion_tokens,
         temperature=1.0,
-        choose=lambda logits, _rows, _position: logits.argmax(dim=1),
+        choose=None,
     )
 
 
 def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
     """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
 
-    def choose(logits: Tensor, rows: Tensor, position: int) -> Tensor:
-        # in proportion to the probabilities, which is all that sampling needs
-        weights = (logits - logits.amax(dim=1, keepdim=True)).exp_()  # (R, V)
+    def choose(weights: Tensor, rows: Tensor, position: int) -> Tensor:
         weights = keep_likeliest(weights, top_k=top_k, top_p=top_p)
         return sample_ids(weights, uniforms[rows, position])
 
@@ -134,7 +133,7 @@ def _generate(
     hidden: Tensor,  # (B, D)
     limit: int,
     temperature: float,
-    choose: Choose,
+    choose: Choose | None,
     backend: str,
 ) -> Completions:
     device, num_rows = policy.device, len(hidden)
@@ -149,10 +148,17 @@ def _generate(
     live = torch.ones(num_rows, dtype=torch.bool, device=device)  # (R,)
     tokens_per_question = TOKENS_PER_QUESTION.get(device.type, 1)
     for position in range(limit):
-        logits = output_logits(hidden, policy.output_weight).div_(temperature)  # (R, V)
+        logits = output_logits(hidden, policy.output_weight)  # (R, V)
+        if temperature != 1:
+            logits.div_(temperature)
         logits.index_fill_(1, banned_ids, float("-inf"))
-        chosen = choose(logits, rows, position)  # (R,)
-        scores, entropy = logits_logprobs(logits, chosen, with_entropy=True, backend=backend)
+        logits.sub_(logits.amax(dim=1, keepdim=True))
+        weights = logits.exp()  # serves the choice and the score
+        # of equal weights the logits may still tell which is likelier
+        chosen = choose(weights, rows, position) if choose else logits.argmax(dim=1)  # (R,)
+        scores, entropy = logits_logprobs(
+            logits, chosen, with_entropy=True, weights=weights, backend=backend
+        )
         ids[rows, position] = torch.where(live, chosen, policy.processor.pad_id)
         mask[rows, position] = live
         logprobs[rows, position] = scores * live

@@ -2,7 +2,8 @@
 
 A step does nothing that does not depend on the token: rotary tables, masks and fused projection
 weights are made once in `start`. The attention is written out, around the caches; norms and MLPs
-are the layers' own modules, or on a CPU in float32 the same formulas in fewer calls.
+are the layers' own modules, or on a CPU in float32 the same formulas in fewer calls: the norms'
+weights are then folded into the projections behind them.
 
 Shapes: N prompts, B rows, P prompt tokens (of the longest), S cache slots, D hidden size, H query
 heads, Hkv key/value heads, d head size.
@@ -36,7 +37,8 @@ class DecodeState:
     keys: list[Tensor]  # per layer, (B, Hkv, S, d)
     values: list[Tensor]
     projections: list[tuple[Tensor, Tensor | None]]  # per layer, fused q, k, v: weight and bias
-    gates: list[Tensor] | None  # per layer, the MLP's gate and up projections as one weight
+    gates: list[Tensor] | None  # per layer, the MLP's gate and up projections; None: by its modules
+    norm_floor: Tensor | None  # where norms' weights are folded, see `_normed`
     cos: Tensor  # (B, S - P, 1, d), of each token to come
     sin: Tensor  # the same, its first half negated: see `_rotate`
     mask: Tensor | None  # (B, 1, 1, S), additive; None when prompts are equally long
@@ -73,11 +75,13 @@ def start(
             caches.append(_cache(held, groups, max_new_tokens))
     slots = keys[0].shape[2]
     cos, sin = _row_tables(text, prompts, groups, max_new_tokens)
+    folds = _folds_norms(text)
     return DecodeState(
         keys=keys,
         values=values,
-        projections=[_fused_projection(layer.self_attn) for layer in text.layers],
-        gates=_fused_gates(text),
+        projections=[_fused_projection(layer, folds) for layer in text.layers],
+        gates=[_fused_gates(layer, folds) for layer in text.layers] if folds else None,
+        norm_floor=_norm_floor(text.norm) if folds else None,
         cos=cos,
         sin=sin,
         mask=None if shared else _padding_mask(groups, slots),
@@ -99,7 +103,8 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
     hidden = text.embed_tokens(token_ids)  # (B, D)
     for index, layer in enumerate(text.layers):
         heads, kv_heads = layer.self_attn.num_heads, layer.self_attn.num_key_value_heads
-        projected = linear(_normed(layer.input_layernorm, hidden), *state.projections[index])
+        normed = _normed(layer.input_layernorm, hidden, state.norm_floor)
+        projected = linear(normed, *state.projections[index])
         projected = projected.unflatten(1, (heads + 2 * kv_heads, -1))  # (B, heads, d)
         query_key, value = projected.split([heads + kv_heads, kv_heads], dim=1)
         query, key = _rotate(query_key, cos, sin).split([heads, kv_heads], dim=1)
@@ -115,30 +120,59 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
             read = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
         # (B, Hkv, H / Hkv, d)
         hidden = torch.addmm(hidden, read.flatten(1), layer.self_attn.o_proj.weight.t())
-        normed = _normed(layer.post_attention_layernorm, hidden)
+        normed = _normed(layer.post_attention_layernorm, hidden, state.norm_floor)
         if state.gates is None:
             hidden = hidden + layer.mlp(normed)
             continue
         gate, up = linear(normed, state.gates[index]).chunk(2, dim=1)
         activated = layer.mlp.act_fn(gate).mul_(up)
         hidden = torch.addmm(hidden, activated, layer.mlp.down_proj.weight.t())
-    return _normed(text.norm, hidden)
+    return _normed(text.norm, hidden, None)
 
 
-def _fused_gates(text: nn.Module) -> list[Tensor] | None:
-    """Return each MLP's gate and up weights as one, on a CPU: a call less per layer and token.
+def _folds_norms(text: nn.Module) -> bool:
+    """Return whether the step runs its norms and MLPs in fewer calls: on a CPU in float32."""
+    weight = text.norm.weight
+    return weight.device.type == "cpu" and weight.dtype == torch.float32
 
-    On a GPU the copies would cost 1.5 GB beside a 2B model in training.
+
+def _fused_gates(layer: nn.Module, folds: bool) -> Tensor:
+    """Return the MLP's gate and up weights as one: a call less per layer and token.
+
+    On a CPU only: on a GPU the copies would cost 1.5 GB beside a 2B model in training.
     """
-    if text.norm.weight.device.type != "cpu":
-        return None
-    return [
-        torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight]) for layer in text.layers
-    ]
+    fused = torch.cat([layer.mlp.gate_proj.weight, layer.mlp.up_proj.weight])
+    return _folded(fused, layer.post_attention_layernorm) if folds else fused
 
 
-def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
-    """Return what an RMSNorm module computes: in float32 by one call, else with its rounding."""
+def _fused_projection(layer: nn.Module, folds: bool) -> tuple[Tensor, Tensor | None]:
+    """Return one weight and bias for query, key and value: one matrix product instead of three."""
+    attention = layer.self_attn
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    fused = torch.cat([part.weight for part in parts])
+    bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts])
+    return _folded(fused, layer.input_layernorm) if folds else fused, bias
+
+
+def _folded(weight: Tensor, norm: nn.Module) -> Tensor:
+    """Return the weight, (out, D), that takes what `_normed` returns with a floor."""
+    return weight.mul_(norm.weight * len(norm.weight) ** 0.5)
+
+
+def _norm_floor(norm: nn.Module) -> Tensor:
+    """Return sqrt(D eps), the least length that an RMSNorm divides by, times sqrt(D)."""
+    return norm.weight.new_tensor((len(norm.weight) * norm.variance_epsilon) ** 0.5)
+
+
+def _normed(norm: nn.Module, hidden: Tensor, floor: Tensor | None) -> Tensor:
+    """Return what an RMSNorm module computes; with a floor, without its weight and over sqrt(D).
+
+        x w / sqrt(mean(x^2) + eps) = x / sqrt(|x|^2 + D eps) * (sqrt(D) w)
+
+    In float32 by few calls, else with the module's own rounding.
+    """
+    if floor is not None:
+        return hidden / torch.linalg.vector_norm(hidden, dim=1, keepdim=True).hypot(floor)
     if hidden.dtype == torch.float32:
         return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
     return norm(hidden)
@@ -206,10 +240,3 @@ def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
     padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
     mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
     return mask.masked_fill_(padding, -torch.inf)[:, None, None]
-
-
-def _fused_projection(attention: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """Return one weight and bias for query, key and value: one matrix product instead of three."""
-    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
-    bias = None if parts[0].bias is None else torch.cat([part.bias for part in parts])
-    return torch.cat([part.weight for part in parts]), bias

@@ -12,6 +12,10 @@ def on_backend(op):
 
     def call(logits, targets, **options):
         device = "cuda" if op.backend == "cuda" else "cpu"
+        options = {
+            name: value.to(device) if torch.is_tensor(value) else value
+            for name, value in options.items()
+        }
         outputs = logits_logprobs(
             logits.to(device), targets.to(device), backend=op.backend, **options
         )
@@ -99,3 +103,29 @@ def test_the_error_says_what_was_wrong(logits, targets, error, message):
 def test_it_has_no_gradient():
     logits = torch.randn(2, 5, requires_grad=True)
     assert not logits_logprobs(logits, torch.tensor([1, 2]))[0].requires_grad
+
+
+@pytest.mark.parametrize("with_entropy", [False, True])
+def test_weights_that_the_caller_has_change_nothing(on_backend, with_entropy):
+    torch.manual_seed(0)
+    logits = 10 * torch.randn(5, 1003)
+    logits[:, 7] = -torch.inf
+    logits -= logits.amax(dim=1, keepdim=True)
+    targets = torch.tensor([0, 1, -100, 1002, 7])
+    before = logits.clone()
+    weights = logits.exp()
+    given = on_backend(logits, targets, with_entropy=with_entropy, weights=weights)
+    alone = on_backend(logits, targets, with_entropy=with_entropy)
+    for found, expected in zip(given, alone, strict=True):
+        if expected is not None:
+            torch.testing.assert_close(found, expected, atol=2e-6, rtol=0, equal_nan=True)
+    assert torch.equal(logits, before)
+    assert torch.equal(weights, before.exp())
+
+
+def test_weights_of_other_logits_are_refused():
+    logits = torch.zeros(2, 3)
+    for options in ({"temperature": 0.7}, {"weights": torch.ones(2, 4)}):
+        given = {"weights": torch.ones(2, 3)} | options
+        with pytest.raises(ValueError, match=r"weights must be exp\(logits\) at temperature 1"):
+            logits_logprobs(logits, torch.tensor([1, 2]), **given)

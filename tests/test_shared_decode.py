@@ -107,15 +107,29 @@ def test_bfloat16_stays_bfloat16(read):
 @pytest.mark.parametrize("rows", [63, 64, 200])
 def test_own_tokens_are_read_alike_in_every_size(rows, tokens):
     # the sizes on both sides of where flash gives way to products
+    owners = [row % 3 for row in range(rows)]
+    shared = shared_prompts(owners, (7, 2, 5))
     query, own = (
         random(rows, HKV, R, D, seed=3),
         [random(rows, HKV, tokens, D, seed=s) for s in (4, 5)],
     )
-    scores = query.double() @ own[0].double().transpose(2, 3) * 0.4
-    read, lse = models.shared_decode._own_part(query, *own, 0.4)
-    torch.testing.assert_close(lse.double(), scores.logsumexp(3), atol=3e-6, rtol=0)
-    expected = scores.softmax(3) @ own[1].double()
-    torch.testing.assert_close(read.double(), expected, atol=3e-6, rtol=0)
+    expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
+    actual = _read_by_flash(shared, 0, query, *own, 0.4)
+    torch.testing.assert_close(actual.double(), expected, atol=3e-6, rtol=0)
+
+
+def test_a_prompt_that_outweighs_the_rows_own_tokens_and_the_reverse():
+    # scores hundreds apart: an exponential of a plain difference would overflow
+    owners = [0] * 40 + [1] * 40 + [2] * 40
+    shared = shared_prompts(owners, (7, 2, 5))
+    query, own = random(120, HKV, R, D, seed=3), [random(120, HKV, 9, D, seed=s) for s in (4, 5)]
+    for own_scale, prompt_scale in ((300.0, 1.0), (1.0, 300.0)):
+        keys = shared.keys[0] * prompt_scale
+        scaled = SharedPrompts([keys], shared.values, shared.mask, shared.row_to_prompt)
+        row_keys = own[0] * own_scale
+        expected = slow(keys, shared.values[0], (7, 2, 5), owners, query, row_keys, own[1], 0.4)
+        actual = _read_by_flash(scaled, 0, query, row_keys, own[1], 0.4)
+        torch.testing.assert_close(actual.double(), expected, atol=2e-4, rtol=0)
 
 
 def test_a_large_rollout_reads_as_small_ones_do():
@@ -156,14 +170,25 @@ def test_a_rollout_is_the_same_by_products_alone(nano_policy, monkeypatch):
     torch.testing.assert_close(run(), by_flash, atol=1e-5, rtol=1e-5)
 
 
-def test_the_mlps_own_modules_give_the_same(nano_policy, monkeypatch):
-    """What a GPU runs, where the fused copy of their weights is not made."""
+def test_norms_and_mlps_by_their_own_modules_give_the_same(nano_policy, monkeypatch):
+    """What a GPU runs, where no weights are fused with the norms'."""
     prompts = [nano_policy.processor.encode("Which plane is this?")]
 
     def run():
         state, _ = nano_policy.prefill(prompts, [3], 4)
         return nano_policy.decode(state, torch.tensor([65, 66, 67]))
 
-    fused = run()
-    monkeypatch.setattr(models.decoding, "_fused_gates", lambda _text: None)
-    torch.testing.assert_close(run(), fused, atol=1e-5, rtol=1e-5)
+    folded = run()
+    monkeypatch.setattr(models.decoding, "_folds_norms", lambda _text: False)
+    torch.testing.assert_close(run(), folded, atol=1e-5, rtol=1e-5)
+
+
+def test_a_folded_norm_keeps_its_epsilon():
+    norm = torch.nn.RMSNorm(8, eps=0.5)
+    norm.variance_epsilon = norm.eps
+    torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+    hidden, weight = random(3, 8, seed=1), random(5, 8, seed=2)
+    with torch.no_grad():
+        unit = models.decoding._normed(norm, hidden, models.decoding._norm_floor(norm))
+        folded = unit @ models.decoding._folded(weight.clone(), norm).T
+        torch.testing.assert_close(folded, norm(hidden) @ weight.T, atol=1e-6, rtol=1e-6)

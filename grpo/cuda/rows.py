@@ -33,7 +33,9 @@ def kernel_backend(launcher: Launcher) -> Backend:
         launcher(launch, logits.device)
         return out
 
-    def score(logits: Tensor, targets: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+    def score(
+        logits: Tensor, targets: Tensor, plan: Plan, _weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         rows = running_rows(targets, plan)
         rows.fold(logits if logits.stride(1) == 1 else logits.contiguous(), 0)
         logprobs, entropies, _ = rows.finish()

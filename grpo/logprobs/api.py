@@ -105,6 +105,7 @@ def logits_logprobs(
     temperature: float = 1.0,
     with_entropy: bool = False,
     ignore_index: int = -100,
+    weights: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor | None]:
     """Return the same for logits that exist already: the sampler's single step. No gradient.
@@ -113,6 +114,9 @@ def logits_logprobs(
         logits: (..., V) float32, bfloat16 or float64, banned columns at -inf; not written to.
         targets: (...) int64 token ids.
         temperature, with_entropy, ignore_index, backend: see `token_logprobs`.
+        weights: (..., V), exp(logits) at temperature 1 of logits whose largest is 0 in each row,
+            where the caller has them: plain PyTorch then exponentiates nothing; kernels have no use
+            for them.
 
     Returns:
         logprobs (...) and entropy (...) or None; float32, float64 for float64 logits.
@@ -139,6 +143,11 @@ def logits_logprobs(
         raise TypeError(f"logits must be float32, bfloat16 or float64, got {logits.dtype}")
     _check_ids(targets)
     _check_temperature(temperature)
+    if weights is not None and (temperature != 1 or weights.shape != logits.shape):
+        raise ValueError(
+            f"weights must be exp(logits) at temperature 1, {tuple(logits.shape)}: got"
+            f" {tuple(weights.shape)} at temperature {temperature}"
+        )
     # without a graph to keep whole, the operator's own cost (0.2 ms on a CPU) buys nothing
     score = logits_logprobs_op if torch.compiler.is_compiling() else score_logits
     logprobs, entropy = score(
@@ -148,6 +157,7 @@ def logits_logprobs(
         with_entropy,
         ignore_index,
         backend,
+        None if weights is None else weights.detach().reshape(-1, logits.shape[-1]),
     )
     entropy = entropy.view(targets.shape) if with_entropy else None
     return logprobs.view(targets.shape), entropy

@@ -136,6 +136,7 @@ def score_logits(
     with_entropy: bool,
     ignore_index: int,
     backend: str,
+    weights: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return log-probs (N,) and entropies (N,) or (0,) of existing logits (N, V)."""
     num_tokens, vocab_size = logits.shape
@@ -155,7 +156,7 @@ def score_logits(
     if num_tokens == 0:
         nothing = logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))
         return nothing, nothing.clone()
-    return _backend(backend, logits).score(logits, targets.contiguous(), plan)
+    return _backend(backend, logits).score(logits, targets.contiguous(), plan, weights)
 
 
 logits_logprobs_op = torch.library.custom_op(

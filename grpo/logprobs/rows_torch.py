@@ -100,13 +100,18 @@ def grad_logits(
     return grad.to(dtype) if grad.is_cuda else grad
 
 
-def score(logits: Tensor, targets: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
+def score(
+    logits: Tensor, targets: Tensor, plan: Plan, weights: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """See `Backend`. One chunk is all there is, so nothing runs and nothing is rescaled."""
-    z = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    if plan.temperature != 1:
-        z = z / plan.temperature
-    shifted = z - z.amax(dim=1, keepdim=True)  # (B, V)
-    exps = shifted.exp()
+    if weights is None:
+        z = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        if plan.temperature != 1:
+            z = z / plan.temperature
+        shifted = z - z.amax(dim=1, keepdim=True)  # (B, V)
+        exps = shifted.exp()
+    else:
+        shifted, exps = logits, weights
     total = exps.sum(dim=1)
     log_total = total.log()
     ignored = targets == plan.ignore_index
@@ -114,7 +119,7 @@ def score(logits: Tensor, targets: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     logprobs = (picked - log_total).masked_fill_(ignored, 0.0)
     entropy = log_total.new_empty(0)
     if plan.with_entropy:
-        moment = exps.mul_(shifted.clamp_(min=_NOTHING)).sum(dim=1)
+        moment = shifted.clamp(min=_NOTHING).mul_(exps).sum(dim=1)
         entropy = (log_total - moment / total).masked_fill_(ignored, 0.0)
     return logprobs.masked_fill_(logprobs == -torch.inf, torch.nan), entropy
 

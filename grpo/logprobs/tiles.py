@@ -56,8 +56,9 @@ class Backend:
     """The part of the work that is not a matrix product."""
 
     running_rows: Callable[[Tensor, Plan], RunningRows]  # from targets (B,)
-    # (logits (B, V), targets (B,), plan) -> log-probs and entropies of existing logits, only read
-    score: Callable[[Tensor, Tensor, Plan], tuple[Tensor, Tensor]]
+    # (logits (B, V), targets (B,), plan, their exp or None) -> log-probs and entropies of existing
+    # logits, only read
+    score: Callable[[Tensor, Tensor, Plan, Tensor | None], tuple[Tensor, Tensor]]
     # (logits (B, K), first column, rows, plan, dtype) -> gradient of the logits (B, K), in that
     # dtype or a wider one; may overwrite the logits
     grad_logits: Callable[[Tensor, int, RowsForBackward, Plan, torch.dtype], Tensor]
