@@ -7,6 +7,7 @@ import torch
 
 from grpo.config import GRPOConfig
 from grpo.logprobs.backends import choose_backend
+from models.decode_buffers import Bucket, count_bucket, slot_bucket
 from models.loading import DTYPES, check_device
 from models.memory import MemoryEstimate, estimate_memory
 
@@ -76,6 +77,7 @@ def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
     # 28 pixels are two patches; images of their own size are taken as 384 x 384, Med-R1's
     side = 2 * max(1, round((config.image_size or 384) / 28))
     images = min(config.prompts_per_step, max(1, config.micro_batch_tokens // (side**2 // 4)))
+    graphs = config.method == "grpo" and config.device.startswith("cuda")
     return estimate_memory(
         config.model,
         dtype=DTYPES[config.dtype],
@@ -84,6 +86,18 @@ def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
         reference=reference and config.reference_device == config.device,
         freeze_vision=config.freeze_vision,
         gradient_checkpointing=bool(config.gradient_checkpointing),
+        decode_bucket=_rollout_bucket(config, side**2 // 4) if graphs else None,
+    )
+
+
+def _rollout_bucket(config: GRPOConfig, image_tokens: int) -> Bucket:
+    """Return what a rollout's caches hold, questions taken as 128 tokens."""
+    return Bucket(
+        rows=count_bucket(config.prompts_per_step * config.group_size),
+        slots=slot_bucket(config.max_completion_tokens),
+        prompts=count_bucket(config.prompts_per_step),
+        prompt_slots=slot_bucket(image_tokens + 128),
+        cells=count_bucket(config.group_size),
     )
 
 

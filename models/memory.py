@@ -9,9 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from models.decode_buffers import Bucket
+from models.features import LIMIT_BYTES
 from models.files import find_checkpoint, read_config
 
-PARTS = ("weights", "master", "moments", "gradients", "reference", "activations")
+PARTS = (
+    *("weights", "master", "moments", "gradients", "reference", "decoding", "features"),
+    "activations",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class MemoryEstimate:
     gradients: int  # summed in fp32
     reference: int
     activations: int
+    decoding: int = 0  # caches and fused weights that CUDA graphs hold beside training
+    features: int = 0  # of images, kept where the vision tower is frozen; at most
 
     @property
     def total(self) -> int:
@@ -31,7 +38,12 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         """One line in units of 1e9 bytes, largest reasons visible."""
-        listed = ", ".join(f"{part} {getattr(self, part) / 1e9:.1f}" for part in PARTS)
+        always = set(PARTS) - {"decoding", "features"}
+        listed = ", ".join(
+            f"{part} {getattr(self, part) / 1e9:.1f}"
+            for part in PARTS
+            if part in always or getattr(self, part)
+        )
         return f"{self.total / 1e9:.1f} GB ({listed})"
 
 
@@ -44,12 +56,12 @@ def estimate_memory(
     reference: bool = True,
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
+    decode_bucket: Bucket | None = None,
 ) -> MemoryEstimate:
     """Return what full fine-tuning of a checkpoint needs, without the allocator's overhead.
 
-    Left out: the log-prob op's tile, the rollout's caches (on a CPU given back before the update,
-    on CUDA kept: models/graphed_decode.py has the formula), and what CUDA itself takes (about
-    0.5 GB).
+    Left out: the log-prob op's tile, one decode step's intermediate tensors, and what CUDA itself
+    takes (about 0.5 GB).
 
     Args:
         path: as for `load_policy`; only config.json is read.
@@ -57,6 +69,9 @@ def estimate_memory(
         text_tokens: of one forward with gradient: each prompt once plus its completions.
         patches: image patches of the same forward; a 384 x 384 image has 784 (28 x 28).
         reference: whether a frozen copy stands on the same device.
+        freeze_vision: its features are then kept, up to `models.features.LIMIT_BYTES`.
+        decode_bucket: of the rollouts, where CUDA graphs decode: their caches stay beside training
+            (models/graphed_decode.py). None: on a CPU they are given back before the update.
     """
     model = _weightless_model(find_checkpoint(path))
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -73,7 +88,19 @@ def estimate_memory(
         gradients=trained * 4,
         reference=count * dtype.itemsize if reference else 0,
         activations=elements * dtype.itemsize,
+        decoding=_decode_elements(model, decode_bucket) * dtype.itemsize if decode_bucket else 0,
+        features=LIMIT_BYTES if freeze_vision else 0,
     )
+
+
+def _decode_elements(model: nn.Module, bucket: Bucket) -> int:
+    """Return 2 L Hkv d (R S + N P) of caches and L (H + 2 Hkv) d D of fused projections."""
+    config = model.config.text_config
+    head_size = config.hidden_size // config.num_attention_heads
+    slots = bucket.rows * bucket.slots + bucket.prompts * bucket.prompt_slots
+    caches = 2 * config.num_key_value_heads * head_size * slots
+    heads = config.num_attention_heads + 2 * config.num_key_value_heads
+    return config.num_hidden_layers * (caches + heads * head_size * config.hidden_size)
 
 
 def _weightless_model(directory: Path) -> nn.Module:

@@ -86,8 +86,18 @@ def test_the_flags_that_save_memory_lower_the_estimate(tmp_path):
         {"micro_batch_tokens": 1024},
         {"image_size": 112},
     ):
-        assert memory_of_run(replace(plain, **change)).total < total, change
+        changed = memory_of_run(replace(plain, **change))
+        assert changed.total - changed.features < total, change
     assert memory_of_run(replace(plain, reference_device="cuda")).reference == 0
+
+
+def test_decoding_graphs_are_counted_where_they_run(tmp_path):
+    model = str(write_checkpoint(tmp_path / "nano"))
+    cpu = resolve_hardware(GRPOConfig(model=model, device="cpu", dtype="bfloat16"))
+    cuda = replace(cpu, device="cuda:0")
+    assert memory_of_run(cpu).decoding == 0 == memory_of_run(replace(cuda, method="sft")).decoding
+    larger = replace(cuda, group_size=4 * cuda.group_size)
+    assert 0 < memory_of_run(cuda).decoding < memory_of_run(larger).decoding
 
 
 def test_freed_memory_is_kept_where_the_c_library_can():

@@ -7,6 +7,9 @@ import torch
 from models_nano import FAMILIES, flat_config, random_image, write_checkpoint
 
 from models import load_policy
+from models.decode_buffers import Bucket, DecodeBuffers
+from models.features import LIMIT_BYTES
+from models.graphed_step import FusedProjections
 from models.memory import estimate_memory
 
 GB = 1e9
@@ -47,6 +50,8 @@ def test_full_fine_tuning_of_2b_needs_44_gb_before_activations(two_b):
         "gradients": 8.8,
         "reference": 4.4,
         "activations": 0.0,
+        "decoding": 0.0,
+        "features": 0.0,
     }
     assert round(estimate.total / GB) == 44
     assert str(estimate).startswith("44.2 GB (weights 4.4, master 8.8")
@@ -70,6 +75,24 @@ def test_what_is_not_there_costs_nothing(two_b):
     assert frozen.weights == full.weights and frozen.moments < full.moments
     saved = estimate_memory(two_b, **sizes, gradient_checkpointing=True)
     assert saved.activations < full.activations / 10
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_decoding_is_what_the_graphs_buffers_and_fused_projections_hold(family, tmp_path):
+    policy = load_policy(write_checkpoint(tmp_path, family))
+    bucket = Bucket(rows=6, slots=64, prompts=3, prompt_slots=128, cells=2)
+    buffers, fused = DecodeBuffers(policy.text, bucket), FusedProjections(policy.text)
+    held = buffers.own.nbytes + buffers.prompts.nbytes
+    held += sum(weight.nbytes for weight, _bias in fused.layers)
+    sizes = {"dtype": torch.float32, "text_tokens": 0, "patches": 0}
+    assert estimate_memory(tmp_path, **sizes, decode_bucket=bucket).decoding == held
+
+
+def test_a_frozen_towers_features_are_counted_up_to_their_bound_and_named(two_b):
+    sizes = {"dtype": torch.bfloat16, "text_tokens": 0, "patches": 0}
+    estimate = estimate_memory(two_b, **sizes, freeze_vision=True)
+    assert estimate.features == LIMIT_BYTES
+    assert "features 1.1" in str(estimate) and "decoding" not in str(estimate)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
