@@ -1,0 +1,252 @@
+"""What a protocol still has to do, and doing it so that a part of it is useful.
+
+Zero-shot first, then the first seed of every slice, then the repeats; each checkpoint is scored on
+its axis' test files at once. What is done is skipped, what was broken off goes on: start it again.
+"""
+
+import contextlib
+import gc
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data.priors import fit_all
+from evaluation.matrix import AskedModel, Matrix, asked_model
+from evaluation.progress import TimeLeft
+from evaluation.protocol import arms as arms_of
+from evaluation.protocol.arms import NEW, STARTED, TRAINED, Arm
+from evaluation.protocol.config import AxisPlan, ProtocolConfig
+from evaluation.protocol.results import BASE, AxisResults, read_grid
+from evaluation.protocol.sources import AxisData, load_axis
+from evaluation.text_priors import Prior
+from grpo.config import GRPOConfig
+from models.policy import Policy
+
+Train = Callable[[Sequence[str]], int]  # train.py's main
+Load = Callable[[str], Policy]
+
+
+class Schedule:
+    """All runs and cells of a protocol: looked at as a whole before the first is begun."""
+
+    def __init__(self, config: ProtocolConfig) -> None:
+        """Read all rows and check all settings and all that is there; nothing is written.
+
+        Raises:
+            ValueError: naming the file, the setting, the run or the cell that does not fit.
+        """
+        self.config, self.output = config, Path(config.output_dir)
+        self.axes: dict[str, AxisPlan] = {axis.name: axis for axis in config.axes}
+        self.arms = arms_of.all_arms(config)
+        sources = {axis.name: load_axis(config, axis) for axis in config.axes}
+        self.data: dict[str, AxisData] = sources
+        self._configs = {
+            arm: arms_of.arm_config(config, arm, self._source(arm)) for arm in self.arms
+        }
+        self._priors: dict[tuple[str, str], dict[str, Prior]] = {}
+        self._check_same_examples()
+        for arm in self.arms:
+            if self.state(arm) != NEW:
+                split = self.data[arm.axis].train[arm.slice]
+                arms_of.check_same_run(arm.path(self.output), self._configs[arm], split)
+            self._check_weights(arm)
+
+    def _source(self, arm: Arm) -> str:
+        return self.data[arm.axis].train_sources[arm.slice]
+
+    def _check_same_examples(self) -> None:
+        """Every method sees the same examples in the same order: what the comparison rests on."""
+        for arm in self.arms:
+            others = [a for a in self.arms if _rival(a) == _rival(arm)]
+            if self.examples[arm] != self.examples[others[0]]:
+                raise ValueError(
+                    f"{arm.name} and {others[0].name} would see other examples: leave"
+                    " prompts_per_step and shuffle_options to [settings]"
+                )
+
+    @cached_property
+    def examples(self) -> dict[Arm, str]:
+        """Arm -> checksum of the examples it sees, in their order."""
+        return {
+            arm: arms_of.examples_checksum(self._configs[arm], self.data[arm.axis].train[arm.slice])
+            for arm in self.arms
+        }
+
+    def _check_weights(self, arm: Arm) -> None:
+        if self.state(arm) != TRAINED or not (arm.path(self.output) / "trained.json").is_file():
+            return
+        matrix = self.matrix(arm)
+        place = Path(matrix.models[0].checkpoint)
+        if matrix.pending() and not place.is_dir():
+            model, test = matrix.pending()[0]
+            raise ValueError(
+                f"the cell {matrix.cell(model, test).path} is gone, and so are the weights that it"
+                f" needs ({place}): remove {arm.path(self.output)} to train that run anew"
+            )
+
+    def state(self, arm: Arm) -> str:
+        """Return how far an arm's run is."""
+        return arms_of.find_state(arm.path(self.output), self._steps(arm))
+
+    def _steps(self, arm: Arm) -> int:
+        split = self.data[arm.axis].train[arm.slice]
+        return self._configs[arm].total_steps(len(split.examples))
+
+    # --- what is there ---
+
+    def matrix(self, arm: Arm) -> Matrix:
+        """Return the row of a trained arm: its checkpoint on the test files of its own axis."""
+        asked = arms_of.asked_arm(arm, arm.path(self.output))
+        return self._matrix(arm.axis, f"{arm.method}-seed{arm.seed}", [asked])
+
+    @cached_property
+    def zero_shot(self) -> dict[tuple[str, str], Matrix]:
+        """(axis, mode) -> the start model's row."""
+        names = ("image_size", "max_completion_tokens")
+        asking = {
+            name: self.config.settings[name] for name in names if name in self.config.settings
+        }
+        return {
+            (axis, mode): self._matrix(
+                axis,
+                f"zero-shot-{mode}",
+                [asked_model(BASE, self.config.model, {**asking, "mode": mode})],
+            )
+            for axis in self.axes
+            for mode in self.config.zero_shot
+        }
+
+    def _matrix(self, axis: str, name: str, models: list[AskedModel]) -> Matrix:
+        return Matrix(
+            self.output / "matrices" / axis / name,
+            models,
+            self.data[axis].tests,
+            controls=("blank",),
+            priors_of=lambda train: self._priors_of(axis, train),
+        )
+
+    def _priors_of(self, axis: str, train: str) -> dict[str, Prior]:
+        if train == BASE:
+            return {}
+        if (axis, train) not in self._priors:
+            self._priors[axis, train] = dict(fit_all(self.data[axis].train[train].examples))
+        return self._priors[axis, train]
+
+    def results(self) -> dict[str, AxisResults]:
+        """Return the cells that are there, by axis."""
+        found: dict[str, AxisResults] = {}
+        for axis in self.axes:
+            methods: dict[str, dict[int, Any]] = {}
+            for arm in self.trained():
+                if arm.axis == axis:
+                    grid = methods.setdefault(arm.method, {}).setdefault(arm.seed, {})
+                    grid.update(read_grid(self.matrix(arm)))
+            zero = {m: read_grid(x) for (a, m), x in self.zero_shot.items() if a == axis}
+            found[axis] = AxisResults({m: grid for m, grid in zero.items() if grid}, methods)
+        return found
+
+    def trained(self) -> list[Arm]:
+        """Return the arms whose last step is done and noted."""
+        return [arm for arm in self.arms if (arm.path(self.output) / "trained.json").is_file()]
+
+    def missing_runs(self) -> list[Arm]:
+        """Return the arms that are still to be trained, or to be trained on."""
+        return [arm for arm in self.arms if self.state(arm) != TRAINED]
+
+    def missing_cells(self) -> list[tuple[str, str]]:
+        """Return (kind, name) of every cell that is not there, those of missing runs included."""
+        missing = [
+            (f"cell {mode}", f"{axis}: zero-shot {mode} on {test.name}")
+            for (axis, mode), matrix in self.zero_shot.items()
+            for _, test in matrix.pending()
+        ]
+        trained = set(self.trained())
+        for arm in self.arms:
+            pending = [test for _, test in self.matrix(arm).pending()] if arm in trained else None
+            tests = self.data[arm.axis].tests if pending is None else pending
+            missing += [(f"cell {arm.mode}", f"{arm.name} on {test.name}") for test in tests]
+        return missing
+
+    def count(self) -> tuple[int, int]:
+        """Return the numbers of runs and of cells."""
+        tests = {axis: len(data.tests) for axis, data in self.data.items()}
+        zero = sum(tests[axis] for axis, _ in self.zero_shot)
+        return len(self.arms), zero + sum(tests[arm.axis] for arm in self.arms)
+
+    # --- what is to do ---
+
+    def run(
+        self, train: Train, load: Load, *, on_part: Callable[[], None], device: str | None = None
+    ) -> None:
+        """Do all that is missing.
+
+        Args:
+            train: train.py's main; what it prints goes to <output>/train.log.
+            load: checkpoint -> policy, to be asked.
+            on_part: called after zero-shot, after the first seed and after each repeat.
+            device: what --device says, for runs that go on.
+
+        Raises:
+            ValueError: a run ended with an error.
+            KeyboardInterrupt: as it came; a run under way has saved its steps.
+        """
+        units = Counter(kind for kind, _ in self.missing_cells())
+        units += Counter(f"train {arm.method}" for arm in self.missing_runs())
+        progress = TimeLeft(units)
+        for (axis, mode), matrix in self.zero_shot.items():
+            print(f"{axis}: zero-shot {mode}", file=sys.stderr)
+            self._fill(matrix, load, progress, mode)
+        on_part()
+        for number, arm in enumerate(self.arms):
+            if number and arm.seed != self.arms[number - 1].seed:
+                on_part()
+            self._train(arm, train, progress, device)
+            matrix = self.matrix(arm)
+            self._fill(matrix, load, progress, arm.mode)
+            if self.config.delete_checkpoints:
+                arms_of.delete_checkpoints(arm.path(self.output))
+
+    def _fill(self, matrix: Matrix, load: Load, progress: TimeLeft, mode: str) -> None:
+        batch_size = self.config.batch_size
+        matrix.fill(load, batch_size=batch_size, progress=progress, kind=f"cell {mode}")
+
+    def _train(self, arm: Arm, train: Train, progress: TimeLeft, device: str | None) -> None:
+        run, state = arm.path(self.output), self.state(arm)
+        if state != TRAINED:
+            if state == STARTED:
+                flags = ["--resume", str(run), *(["--device", device] if device else [])]
+            else:
+                shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
+                settings = arms_of.arm_settings(self.config, arm, self._source(arm))
+                flags = [*arms_of.flags_of(settings), "--output-dir", str(run)]
+            with progress.unit(f"train {arm.method}", f"trained {arm.name}"):
+                _call(train, flags, arm, self.output / "train.log")
+        arms_of.finish(
+            run,
+            self._steps(arm),
+            self.examples[arm],
+            keep_state=not self.config.delete_checkpoints,
+        )
+
+    def config_of(self, arm: Arm) -> GRPOConfig:
+        """Return an arm's config."""
+        return self._configs[arm]
+
+
+def _rival(arm: Arm) -> tuple[str, str, int]:
+    """What arms that are compared have in common."""
+    return arm.axis, arm.slice, arm.seed
+
+
+def _call(train: Train, flags: Sequence[str], arm: Arm, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
+        status = train(flags)
+    gc.collect()  # two models may not fit
+    if status == 130:
+        raise KeyboardInterrupt
+    if status:
+        raise ValueError(f"the run {arm.name} ended with status {status}: its message is above")
