@@ -8,7 +8,6 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -136,10 +135,16 @@ def find_state(run: Path, total_steps: int) -> str:
     return TRAINED if found[-1].name == f"step-{total_steps:06d}" else STARTED
 
 
-def check_same_run(run: Path, wanted: GRPOConfig, split: Split) -> None:
+def check_same_run(run: Path, wanted: GRPOConfig, split: Split, start_model: str) -> None:
     """Raise if a run that is there was made with other settings or data than are wanted now.
 
     Where and on what machine it ran, and how it was saved, is not compared.
+
+    Args:
+        run: its directory.
+        wanted: the config that it should have.
+        split: its training rows.
+        start_model: checksum of the model that it should have begun from.
 
     Raises:
         ValueError: naming the first difference.
@@ -153,19 +158,24 @@ def check_same_run(run: Path, wanted: GRPOConfig, split: Split) -> None:
                 f"run {run} was trained with another {name} ({stored.get(name)!r} there, {value!r}"
                 f" now): {_ANEW}"
             )
-    sums = {k: v for k, v in description["checksums"].items() if k.startswith("train data ")}
-    if sorted(sums.values()) != sorted(split.checksums.values()):
-        raise ValueError(f"run {run} was trained on other rows of {', '.join(sums)}: {_ANEW}")
+    sums = description["checksums"]
+    for kind, now in (
+        ("train data ", sorted(split.checksums.values())),
+        ("start model ", [start_model]),
+    ):
+        if sorted(value for name, value in sums.items() if name.startswith(kind)) != now:
+            raise ValueError(f"the {kind}of run {run} was another one: {_ANEW}")
 
 
-def finish(run: Path, total_steps: int, examples: str, *, keep_state: bool) -> None:
+def finish(run: Path, total_steps: int, examples: str) -> None:
     """Write trained.json and groupwise.json of a run whose last step is done.
+
+    The optimizer's state, most of a checkpoint's size, goes: no evaluation needs it.
 
     Args:
         run: its directory.
         total_steps: its last step.
         examples: as `examples_checksum` returns it.
-        keep_state: also keep the optimizer's state, which no evaluation needs.
     """
     if (run / "trained.json").is_file():
         return
@@ -173,8 +183,7 @@ def finish(run: Path, total_steps: int, examples: str, *, keep_state: bool) -> N
     shutil.copy(checkpoint / CARD, run / CARD)
     facts = {"step": total_steps, "model_checksum": model_checksum(checkpoint)}
     write_json(run / "trained.json", {**facts, "examples": examples})
-    if not keep_state:
-        shutil.rmtree(checkpoint / "trainer", ignore_errors=True)
+    shutil.rmtree(checkpoint / "trainer", ignore_errors=True)
 
 
 def checkpoint_of(run: Path, total_steps: int) -> Path:
@@ -221,8 +230,3 @@ def all_arms(config: ProtocolConfig) -> list[Arm]:
         for name in (axis.train_slices if number == 0 else axis.repeat_slices)
         for method in config.methods
     ]
-
-
-def of_arms(arms: Sequence[Arm], axis: str, method: str, seed: int) -> list[Arm]:
-    """Return the arms of one matrix."""
-    return [one for one in arms if (one.axis, one.method, one.seed) == (axis, method, seed)]

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,11 @@ def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, while a cell was asked
+            raise
+        print(f"error: the device is out of memory ({error}): lower batch_size", file=sys.stderr)
+        return 2
     return 0
 
 
@@ -58,7 +64,8 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
         flush=True,
     )
     output.mkdir(parents=True, exist_ok=True)
-    write_results(schedule)
+    if missing:
+        write_results(schedule)  # marks the folder as a protocol's
 
     def load(checkpoint: str) -> Any:
         from models import load_policy
@@ -73,8 +80,11 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
                 on_part=lambda: write_results(schedule),
                 device=given.get("device"),
             )
-    finally:  # also when it is broken off: what there is by then
-        write_results(schedule)
+    except BaseException:  # broken off: what there is by then
+        with suppress(ValueError, OSError):  # the first error is the one to be told
+            write_results(schedule)
+        raise
+    write_results(schedule)
     print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
 
 

@@ -14,6 +14,7 @@ from grpo.provenance import machine
 from grpo.run_directory import write_json, write_text
 
 RESULT, PAGE = "protocol.json", "protocol.md"
+_ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again
 
 
 def check_output(output: Path) -> None:
@@ -28,22 +29,24 @@ def check_output(output: Path) -> None:
         )
 
 
-def write_results(schedule: Schedule, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+def write_results(schedule: Schedule) -> dict[str, Any]:
     """Write both files from the cells that are there; return protocol.json."""
-    result = protocol_json(schedule, resamples=resamples)
+    result = protocol_json(schedule)
     write_json(schedule.output / RESULT, result)
     write_text(schedule.output / PAGE, protocol_page(result))
     return result
 
 
-def protocol_json(schedule: Schedule, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+def protocol_json(schedule: Schedule) -> dict[str, Any]:
     """Return protocol.json; see results.py for its keys."""
     config, found = schedule.config, schedule.results()
     runs = [arm.name for arm in schedule.missing_runs()]
     cells = [name for _, name in schedule.missing_cells()]
+    resamples = _ON_THE_WAY if runs or cells else RESAMPLES
     return {
         "format": 1,
         "complete": not runs and not cells,
+        "resamples": resamples,
         "missing": {"runs": runs, "cells": cells},
         "protocol": config_json(config),
         **machine(),

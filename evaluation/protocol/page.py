@@ -27,8 +27,8 @@ def protocol_page(result: Mapping[str, Any]) -> str:
     blocks.append(
         "Accuracies are greedy and strict, in per cent; macro means: every cell weighs the same."
         " *blank*: the same rows with nothing to see on their images; *gain*: what the image adds,"
-        " accuracy minus blank. Brackets: 95 % intervals over test rows, drawn by image; they say"
-        " nothing about another seed of training, which stands apart below. **Bold**: the interval"
+        f" accuracy minus blank. Brackets: 95 % intervals over test rows, {result['resamples']:,}"
+        " resamples drawn by image; they say nothing about another seed of training, which stands apart below. **Bold**: the interval"
         " leaves out 0. No interval or p value is corrected for the number of comparisons."
     )
     for name, axis in result["axes"].items():
@@ -99,7 +99,7 @@ def _axis(axis: Mapping[str, Any]) -> list[str]:
         "### By train slice, other slices together, in points",
         _by_train(axis["differences"]),
         "### Over seeds",
-        _seeds(axis["seeds"]),
+        _seeds(axis["seeds"], axis["seed_differences"]),
         "### What the text alone reaches",
         _priors(axis["text_priors"]),
     ]
@@ -172,7 +172,7 @@ def _by_train(pairs: Sequence[Mapping[str, Any]]) -> str:
     return table(["first - second", *trains], rows) if rows else "Nothing to compare."
 
 
-def _seeds(table_of: Mapping[str, Any]) -> str:
+def _seeds(table_of: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
     rows = []
     for name, entry in table_of.items():
         for part, title in PARTS.items():
@@ -186,7 +186,19 @@ def _seeds(table_of: Mapping[str, Any]) -> str:
     head = table(["method", "on", "macro, mean ± sd", "by seed", "gain, mean ± sd"], rows)
     slices = ", ".join(entry["slices"])
     seeds = ", ".join(map(str, entry["seeds"]))
-    return f"{head}\n\nRuns on {slices} only, seeds {seeds}; sd with n - 1."
+    rows = [
+        [f"{pair['first']} - {pair['second']}", title, _spread(found), *_ends(found)]
+        for pair in pairs
+        for part, title in PARTS.items()
+        if (found := pair[part]) is not None
+    ]
+    below = table(["first - second", "on", "macro, mean ± sd", "least", "greatest"], rows)
+    note = f"Runs on {slices} only, seeds {seeds}; sd with n - 1."
+    return "\n\n".join([head, note, *([below] if rows else [])])
+
+
+def _ends(found: Mapping[str, Any]) -> list[str]:
+    return [f"{100 * found[name]:+.1f}" for name in ("min", "max")]
 
 
 def _priors(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -85,7 +85,8 @@ def axis_json(
             for method, grid in grids.items()
             if (mode := "no_think" if method == "sft" else method) in found.zero_shot
         ],
-        "seeds": seeds_json(found.methods, axis.repeat_slices),
+        "seeds": (seeds := seeds_json(found.methods, axis.repeat_slices)),
+        "seed_differences": seed_differences(seeds),
         "text_priors": priors_json(list(grids.values())),
     }
 
@@ -174,6 +175,27 @@ def seeds_json(
             table[method][part] = {"accuracy": spread(accuracy), "visual_gain": spread(gain)}
             table[method][part]["accuracies"] = accuracy  # in the order of seeds
     return table
+
+
+def seed_differences(seeds: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return per pair of methods the spread over seeds of their difference in macro accuracy.
+
+    Args:
+        seeds: as `seeds_json` returns it; pairs of other seeds or slices are left out.
+    """
+    found = []
+    for one, other in combinations(seeds, 2):
+        first, second = seeds[one], seeds[other]
+        if any(first[key] != second[key] for key in ("seeds", "slices")):
+            continue
+        entry: dict[str, Any] = {"first": one, "second": other}
+        for part in PARTS:
+            entry[part] = None
+            if first[part] and second[part]:
+                pairs = zip(first[part]["accuracies"], second[part]["accuracies"], strict=True)
+                entry[part] = spread([a - b for a, b in pairs])
+        found.append(entry)
+    return found
 
 
 def priors_json(grids: Sequence[Grid]) -> list[dict[str, Any]]:

@@ -23,7 +23,8 @@ from evaluation.protocol.config import AxisPlan, ProtocolConfig
 from evaluation.protocol.results import BASE, AxisResults, read_grid
 from evaluation.protocol.sources import AxisData, load_axis
 from evaluation.text_priors import Prior
-from grpo.config import GRPOConfig
+from grpo.provenance import model_checksum
+from models.files import find_checkpoint
 from models.policy import Policy
 
 Train = Callable[[Sequence[str]], int]  # train.py's main
@@ -42,17 +43,17 @@ class Schedule:
         self.config, self.output = config, Path(config.output_dir)
         self.axes: dict[str, AxisPlan] = {axis.name: axis for axis in config.axes}
         self.arms = arms_of.all_arms(config)
-        sources = {axis.name: load_axis(config, axis) for axis in config.axes}
-        self.data: dict[str, AxisData] = sources
+        self.data: dict[str, AxisData] = {a.name: load_axis(config, a) for a in config.axes}
         self._configs = {
             arm: arms_of.arm_config(config, arm, self._source(arm)) for arm in self.arms
         }
         self._priors: dict[tuple[str, str], dict[str, Prior]] = {}
         self._check_same_examples()
+        start = model_checksum(find_checkpoint(config.model))
         for arm in self.arms:
             if self.state(arm) != NEW:
                 split = self.data[arm.axis].train[arm.slice]
-                arms_of.check_same_run(arm.path(self.output), self._configs[arm], split)
+                arms_of.check_same_run(arm.path(self.output), self._configs[arm], split, start)
             self._check_weights(arm)
 
     def _source(self, arm: Arm) -> str:
@@ -60,21 +61,29 @@ class Schedule:
 
     def _check_same_examples(self) -> None:
         """Every method sees the same examples in the same order: what the comparison rests on."""
+        first: dict[tuple[str, str, int], Arm] = {}
         for arm in self.arms:
-            others = [a for a in self.arms if _rival(a) == _rival(arm)]
-            if self.examples[arm] != self.examples[others[0]]:
+            rival = first.setdefault((arm.axis, arm.slice, arm.seed), arm)
+            if self.examples[arm] != self.examples[rival]:
                 raise ValueError(
-                    f"{arm.name} and {others[0].name} would see other examples: leave"
+                    f"{arm.name} and {rival.name} would see other examples: leave"
                     " prompts_per_step and shuffle_options to [settings]"
                 )
 
     @cached_property
     def examples(self) -> dict[Arm, str]:
         """Arm -> checksum of the examples it sees, in their order."""
-        return {
-            arm: arms_of.examples_checksum(self._configs[arm], self.data[arm.axis].train[arm.slice])
-            for arm in self.arms
-        }
+        known: dict[tuple[Any, ...], str] = {}
+        found = {}
+        for arm in self.arms:
+            config = self._configs[arm]
+            amount = (self._steps(arm), config.prompts_per_step, config.shuffle_options)
+            key = (arm.axis, arm.slice, config.seed, *amount)  # all that the examples depend on
+            if key not in known:
+                split = self.data[arm.axis].train[arm.slice]
+                known[key] = arms_of.examples_checksum(config, split)
+            found[arm] = known[key]
+        return found
 
     def _check_weights(self, arm: Arm) -> None:
         if self.state(arm) != TRAINED or not (arm.path(self.output) / "trained.json").is_file():
@@ -225,21 +234,7 @@ class Schedule:
                 flags = [*arms_of.flags_of(settings), "--output-dir", str(run)]
             with progress.unit(f"train {arm.method}", f"trained {arm.name}"):
                 _call(train, flags, arm, self.output / "train.log")
-        arms_of.finish(
-            run,
-            self._steps(arm),
-            self.examples[arm],
-            keep_state=not self.config.delete_checkpoints,
-        )
-
-    def config_of(self, arm: Arm) -> GRPOConfig:
-        """Return an arm's config."""
-        return self._configs[arm]
-
-
-def _rival(arm: Arm) -> tuple[str, str, int]:
-    """What arms that are compared have in common."""
-    return arm.axis, arm.slice, arm.seed
+        arms_of.finish(run, self._steps(arm), self.examples[arm])
 
 
 def _call(train: Train, flags: Sequence[str], arm: Arm, log: Path) -> None:
