@@ -30,7 +30,7 @@ train_slices = ["CT"]
 slices = ["Lesion Grading"]
 [settings]
 image_size = 84
-max_completion_tokens = 8
+max_completion_tokens = 20
 prompts_per_step = 2
 [settings.grpo]
 group_size = 2
@@ -115,10 +115,7 @@ def test_a_broken_off_protocol_says_what_is_missing(started):
         "question_type/Lesion-Grading/think-seed0",
     ]
     assert len(broken["missing"]["cells"]) == 2
-    assert (
-        "Not complete" in (folder / "out" / "protocol.md").read_text()
-        or (folder / "out" / "runs/question_type").is_dir()
-    )  # the later fixture may have gone on already
+    assert "Not complete" in page
 
 
 def test_what_was_finished_is_not_redone(finished):
