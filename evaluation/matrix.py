@@ -99,6 +99,7 @@ class Matrix:
         *,
         controls: Sequence[str] = (),
         priors_of: PriorsOf | None = None,
+        with_letters: bool = True,
     ) -> None:
         """Name the cells; nothing is evaluated yet.
 
@@ -108,6 +109,7 @@ class Matrix:
             tests: the columns.
             controls: names of `evaluation.controls.CONTROLS`, asked beside every cell.
             priors_of: a model's name -> its text priors, put into the cells' summaries.
+            with_letters: also compute the option letters' probabilities, for the calibration.
 
         Raises:
             ValueError: a folder that holds no matrix.
@@ -115,6 +117,7 @@ class Matrix:
         check_matrix_directory(output)
         self.output, self.models, self.tests = output, list(models), tests
         self.controls, self.priors_of = tuple(controls), priors_of
+        self.with_letters = with_letters
 
     def cell(self, model: AskedModel, test: TestSet) -> Cell:
         """Return the place of one cell."""
@@ -181,7 +184,7 @@ class Matrix:
                 mode=settings.mode,
                 max_completion_tokens=settings.max_completion_tokens,
                 batch_size=batch_size,
-                with_letters=True,
+                with_letters=self.with_letters,
             ),
         )
         summary = summarize_passes(plan, predictions)

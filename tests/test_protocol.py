@@ -298,11 +298,12 @@ def test_real_files_with_their_images_run(shared, nano_dirs, tmp_path):
     text = TEXT.replace("phantoms = true", data).split("[question_type]")[0]
     text = text.replace('"tiny"', f'"{nano_dirs["qwen2_vl"]}"').replace("steps = 2", "steps = 1")
     text = text.replace('"CT", "Fundus"', '"Microscopy"').replace('["CT"]', '["Microscopy"]')
+    text = text.replace('["sft", "think"]', '["think"]').replace('["think"]\nsteps', "[]\nsteps")
     text += "[settings]\nimage_size = 56\nmax_completion_tokens = 4\nprompts_per_step = 1\n"
     text += "[settings.grpo]\ngroup_size = 2\n"
     assert protocol_command(str(write(tmp_path, text)), {}, Counted()) == 0
     found = result(tmp_path)
-    assert found["complete"] and len(found["runs"]) == 2
+    assert found["complete"] and len(found["runs"]) == 1
     for cell in found["axes"]["modality"]["methods"]["think"]["0"]["cells"]:
         assert cell["part"] == "diagonal" and "linear ranker" in cell["where_prior_wrong"]
 

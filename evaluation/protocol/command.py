@@ -73,13 +73,8 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
         return load_policy(checkpoint, device=device, dtype=dtype)
 
     try:
-        if missing or schedule.missing_runs():
-            schedule.run(
-                train,
-                load,
-                on_part=lambda: write_results(schedule),
-                device=given.get("device"),
-            )
+        on_part = (lambda: write_results(schedule)) if missing else (lambda: None)
+        schedule.run(train, load, on_part=on_part, device=given.get("device"))
     except BaseException:  # broken off: what there is by then
         with suppress(ValueError, OSError):  # the first error is the one to be told
             write_results(schedule)

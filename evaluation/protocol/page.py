@@ -29,7 +29,8 @@ def protocol_page(result: Mapping[str, Any]) -> str:
         " *blank*: the same rows with nothing to see on their images; *gain*: what the image adds,"
         f" accuracy minus blank. Brackets: 95 % intervals over test rows, {result['resamples']:,}"
         " resamples drawn by image; they say nothing about another seed of training, which stands"
-        " apart below. **Bold**: the interval leaves out 0. No interval or p value is corrected for the number of comparisons."
+        " apart below. **Bold**: the interval leaves out 0. No interval or p value is corrected for"
+        " the number of comparisons."
     )
     for name, axis in result["axes"].items():
         blocks += [f"## {TITLES.get(name, name)}", *_axis(axis)]

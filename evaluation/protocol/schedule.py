@@ -136,6 +136,7 @@ class Schedule:
             self.data[axis].tests,
             controls=("blank",),
             priors_of=lambda train: self._priors_of(axis, train),
+            with_letters=False,  # a forward more per batch; no table here shows a calibration
         )
 
     def _priors_of(self, axis: str, train: str) -> dict[str, Prior]:
