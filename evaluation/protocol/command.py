@@ -9,7 +9,8 @@ from typing import Any
 
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import check_output, write_results
-from evaluation.protocol.schedule import Schedule, Train
+from evaluation.protocol.running import Runner, Train
+from evaluation.protocol.schedule import Schedule
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -74,7 +75,7 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
 
     try:
         on_part = (lambda: write_results(schedule)) if missing else (lambda: None)
-        schedule.run(train, load, on_part=on_part, device=given.get("device"))
+        Runner(schedule, train, load, given.get("device")).run(on_part)
     except BaseException:  # broken off: what there is by then
         with suppress(ValueError, OSError):  # the first error is the one to be told
             write_results(schedule)

@@ -1,34 +1,19 @@
-"""What a protocol still has to do, and doing it so that a part of it is useful.
+"""All runs and cells of a protocol: what they are made of, what is there, what is missing."""
 
-Zero-shot first, then the first seed of every slice, then the repeats; each checkpoint is scored on
-its axis' test files at once. What is done is skipped, what was broken off goes on: start it again.
-"""
-
-import contextlib
-import gc
-import shutil
-import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from data.priors import fit_all
 from evaluation.matrix import AskedModel, Matrix, asked_model
-from evaluation.progress import TimeLeft
 from evaluation.protocol import arms as arms_of
-from evaluation.protocol.arms import NEW, STARTED, TRAINED, Arm
+from evaluation.protocol.arms import NEW, TRAINED, Arm
 from evaluation.protocol.config import AxisPlan, ProtocolConfig
 from evaluation.protocol.results import BASE, AxisResults, read_grid
 from evaluation.protocol.sources import AxisData, load_axis
 from evaluation.text_priors import Prior
 from grpo.provenance import model_checksum
 from models.files import find_checkpoint
-from models.policy import Policy
-
-Train = Callable[[Sequence[str]], int]  # train.py's main
-Load = Callable[[str], Policy]
 
 
 class Schedule:
@@ -45,7 +30,7 @@ class Schedule:
         self.arms = arms_of.all_arms(config)
         self.data: dict[str, AxisData] = {a.name: load_axis(config, a) for a in config.axes}
         self._configs = {
-            arm: arms_of.arm_config(config, arm, self._source(arm)) for arm in self.arms
+            arm: arms_of.arm_config(config, arm, self.source(arm)) for arm in self.arms
         }
         self._priors: dict[tuple[str, str], dict[str, Prior]] = {}
         self._check_same_examples()
@@ -56,7 +41,8 @@ class Schedule:
                 arms_of.check_same_run(arm.path(self.output), self._configs[arm], split, start)
             self._check_weights(arm)
 
-    def _source(self, arm: Arm) -> str:
+    def source(self, arm: Arm) -> str:
+        """Return what an arm's --train-json names."""
         return self.data[arm.axis].train_sources[arm.slice]
 
     def _check_same_examples(self) -> None:
@@ -77,7 +63,7 @@ class Schedule:
         found = {}
         for arm in self.arms:
             config = self._configs[arm]
-            amount = (self._steps(arm), config.prompts_per_step, config.shuffle_options)
+            amount = (self.steps(arm), config.prompts_per_step, config.shuffle_options)
             key = (arm.axis, arm.slice, config.seed, *amount)  # all that the examples depend on
             if key not in known:
                 split = self.data[arm.axis].train[arm.slice]
@@ -99,13 +85,12 @@ class Schedule:
 
     def state(self, arm: Arm) -> str:
         """Return how far an arm's run is."""
-        return arms_of.find_state(arm.path(self.output), self._steps(arm))
+        return arms_of.find_state(arm.path(self.output), self.steps(arm))
 
-    def _steps(self, arm: Arm) -> int:
+    def steps(self, arm: Arm) -> int:
+        """Return the number of an arm's last step."""
         split = self.data[arm.axis].train[arm.slice]
         return self._configs[arm].total_steps(len(split.examples))
-
-    # --- what is there ---
 
     def matrix(self, arm: Arm) -> Matrix:
         """Return the row of a trained arm: its checkpoint on the test files of its own axis."""
@@ -186,63 +171,3 @@ class Schedule:
         tests = {axis: len(data.tests) for axis, data in self.data.items()}
         zero = sum(tests[axis] for axis, _ in self.zero_shot)
         return len(self.arms), zero + sum(tests[arm.axis] for arm in self.arms)
-
-    # --- what is to do ---
-
-    def run(
-        self, train: Train, load: Load, *, on_part: Callable[[], None], device: str | None = None
-    ) -> None:
-        """Do all that is missing.
-
-        Args:
-            train: train.py's main; what it prints goes to <output>/train.log.
-            load: checkpoint -> policy, to be asked.
-            on_part: called after zero-shot, after the first seed and after each repeat.
-            device: what --device says, for runs that go on.
-
-        Raises:
-            ValueError: a run ended with an error.
-            KeyboardInterrupt: as it came; a run under way has saved its steps.
-        """
-        units = Counter(kind for kind, _ in self.missing_cells())
-        units += Counter(f"train {arm.method}" for arm in self.missing_runs())
-        progress = TimeLeft(units)
-        for (axis, mode), matrix in self.zero_shot.items():
-            print(f"{axis}: zero-shot {mode}", file=sys.stderr)
-            self._fill(matrix, load, progress, mode)
-        on_part()
-        for number, arm in enumerate(self.arms):
-            if number and arm.seed != self.arms[number - 1].seed:
-                on_part()
-            self._train(arm, train, progress, device)
-            matrix = self.matrix(arm)
-            self._fill(matrix, load, progress, arm.mode)
-            if self.config.delete_checkpoints:
-                arms_of.delete_checkpoints(arm.path(self.output))
-
-    def _fill(self, matrix: Matrix, load: Load, progress: TimeLeft, mode: str) -> None:
-        batch_size = self.config.batch_size
-        matrix.fill(load, batch_size=batch_size, progress=progress, kind=f"cell {mode}")
-
-    def _train(self, arm: Arm, train: Train, progress: TimeLeft, device: str | None) -> None:
-        run, state = arm.path(self.output), self.state(arm)
-        if state != TRAINED:
-            if state == STARTED:
-                flags = ["--resume", str(run), *(["--device", device] if device else [])]
-            else:
-                shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
-                settings = arms_of.arm_settings(self.config, arm, self._source(arm))
-                flags = [*arms_of.flags_of(settings), "--output-dir", str(run)]
-            with progress.unit(f"train {arm.method}", f"trained {arm.name}"):
-                _call(train, flags, arm, self.output / "train.log")
-        arms_of.finish(run, self._steps(arm), self.examples[arm])
-
-
-def _call(train: Train, flags: Sequence[str], arm: Arm, log: Path) -> None:
-    with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
-        status = train(flags)
-    gc.collect()  # two models may not fit
-    if status == 130:
-        raise KeyboardInterrupt
-    if status:
-        raise ValueError(f"the run {arm.name} ended with status {status}: its message is above")
