@@ -85,7 +85,7 @@ def axis_json(
             for method, grid in grids.items()
             if (mode := "no_think" if method == "sft" else method) in found.zero_shot
         ],
-        "seeds": (seeds := seeds_json(found.methods, axis.repeat_slices)),
+        "seeds": (seeds := seeds_json(found.methods)),
         "seed_differences": seed_differences(seeds),
         "text_priors": priors_json(list(grids.values())),
     }
@@ -147,19 +147,15 @@ def spread_out(base: Grid, like: Grid) -> Answers:
     return {cell: base[BASE, cell[1]].rows for cell in like if (BASE, cell[1]) in base}
 
 
-def seeds_json(
-    methods: Mapping[str, Mapping[int, Grid]], repeated: Sequence[str]
-) -> dict[str, Any]:
+def seeds_json(methods: Mapping[str, Mapping[int, Grid]]) -> dict[str, Any]:
     """Return per method and part the spread of macro accuracy and visual gain over seeds.
 
-    Only the cells of the repeated slices that every seed has count, so that the seeds differ in
-    nothing else.
+    Only the cells that every seed has count, so that the seeds differ in nothing else.
     """
     table: dict[str, Any] = {}
     for method, seeds in methods.items():
         common = set.intersection(*(set(grid) for grid in seeds.values())) if seeds else set()
         kept = [cell for cell in next(iter(seeds.values()), {}) if cell in common]
-        kept = [cell for cell in kept if cell[0] in repeated]
         if len(seeds) < 2 or not kept:
             continue
         seen = {s: means({c: g[c].summary["overall"] for c in kept}) for s, g in seeds.items()}
