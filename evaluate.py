@@ -163,7 +163,7 @@ def _ask_command(given: dict[str, Any]) -> None:
 
 
 def _matrix_command(given: dict[str, Any]) -> None:
-    from evaluation.matrix import Matrix, check_matrix_directory, load_tests
+    from evaluation.matrix import Matrix, asked_model, check_matrix_directory, load_tests
     from evaluation.matrix_table import matrix_table
     from evaluation.slices import named_models, named_tests
 
@@ -179,7 +179,8 @@ def _matrix_command(given: dict[str, Any]) -> None:
         seed=given.get("seed", 0),
         skip_bad_rows=given.get("skip_bad_rows", False),
     )
-    matrix = Matrix(output, models, tests, given)
+    asked = [asked_model(name, models[name], given) for name in models]
+    matrix = Matrix(output, asked, tests)
     for model in matrix.models:
         for warning in model.settings.warnings:
             print(f"warning: {model.name}: {warning}", file=sys.stderr)

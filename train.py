@@ -3,6 +3,7 @@
     python train.py                                      the embedded model on the embedded data
     python train.py --model DIR --train-json FILE --image-root DIR
     python train.py --resume RUN_DIR
+    python train.py --protocol FILE.toml                 every method on every slice, and a matrix
 
 This file puts a run together: flags -> config -> data, rewards, policy -> grpo.trainer. The
 algorithm is in grpo/step.py, the loop around it in grpo/trainer.py.
@@ -26,6 +27,7 @@ from data.turns import TurnBuilder
 from evaluation.encoding import encode_checked
 from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
+from evaluation.protocol.command import protocol_command
 from evaluation.tables import change_table, sample_completions
 from grpo.best import Best
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
@@ -77,6 +79,10 @@ class Session:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(_parser().parse_args(argv))
+    protocol = given.pop("protocol", None)
+    if protocol is not None:
+        given = {name: value for name, value in given.items() if value is not None}
+        return protocol_command(protocol, given, train=main)
     config_file, resume = given.pop("config", None), given.pop("resume", None)
     session = None
     try:
@@ -111,6 +117,12 @@ def _parser() -> FlagParser:
     parser.add_argument("--config", metavar="FILE.toml", help="settings by name; flags go on top")
     parser.add_argument(
         "--resume", metavar="RUN_DIR", help="go on in this directory, from its newest checkpoint"
+    )
+    parser.add_argument(
+        "--protocol",
+        metavar="FILE.toml",
+        help="run a whole protocol (docs/protocol.md); beside it only --output-dir, --device and"
+        " --dtype",
     )
     add_config_flags(parser)
     return parser

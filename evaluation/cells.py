@@ -6,7 +6,7 @@ would mislead, and nothing of the user's is written over.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,16 +63,21 @@ class Cell:
             ) from error
         return summary
 
-    def read_rows(self) -> list[Row]:
+    def read_rows(self, control: str | None = None) -> list[Row]:
         """Return the answered rows, whose share of right ones is the summary's accuracy.
+
+        Args:
+            control: rows as this control asked them; None: as they are.
 
         Raises:
             ValueError: predictions.jsonl cannot be read, or does not belong to summary.json.
         """
-        file, overall = self.path / "predictions.jsonl", self.read_summary()["overall"]
+        file, summary = self.path / "predictions.jsonl", self.read_summary()
         try:
+            overall = (summary if control is None else summary["controls"][control])["overall"]
             with file.open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 too
-                rows = [_row(json.loads(line)) for line in lines]
+                answers = [json.loads(line) for line in lines]
+            rows = [_row(answer) for answer in answers if answer["control"] == control]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"cell {file} cannot be read ({type(error).__name__}: {error}): {_ANEW}"
@@ -103,6 +108,7 @@ def cell_identity(
     limit: int | None,
     seed: int,
     skipped_rows: int,
+    controls: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return what decides a cell's numbers, by the words that a message calls it.
 
@@ -115,6 +121,7 @@ def cell_identity(
         "--limit": limit,
         "--seed": seed,
         "number of skipped rows": skipped_rows,
+        "list of controls": list(controls),
         "prompt template": settings.prompt_template,
         "checksum of the test file": sorted(checksums.values()),
         "checksum of the model": model_checksum,
@@ -129,6 +136,7 @@ def cell_identity_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "--limit": data.get("limit"),
         "--seed": data.get("seed"),
         "number of skipped rows": data.get("skipped_rows"),
+        "list of controls": evaluation.get("controls", []),
         "prompt template": evaluation.get("prompt_template"),
         "checksum of the test file": sorted(data.get("checksums", {}).values()),
         "checksum of the model": evaluation.get("model_checksum"),

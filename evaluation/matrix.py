@@ -3,12 +3,14 @@
     <output>/cells/<model>/<test>/summary.json, predictions.jsonl     written whole or not at all
     <output>/matrix.json                                              when all cells are there
 
-All cells are looked at before the first is evaluated, so that one that does not fit stops the job
+A cell may be asked under controls too; its predictions.jsonl then holds those answers as well. All
+cells are looked at before the first is evaluated, so that one that does not fit stops the job
 at once; what is done is skipped, so a broken-off matrix goes on with the same command.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,12 @@ from data.turns import TurnBuilder
 from evaluation.cells import Cell, cell_identity, cell_path
 from evaluation.directory import write_evaluation
 from evaluation.matrices import means, means_by_model, part_of
+from evaluation.passes import plan_passes, run_passes, summarize_passes
 from evaluation.progress import TimeLeft
 from evaluation.provenance import provenance
 from evaluation.scoring import score
 from evaluation.settings import AskingSettings, read_card, resolve_settings
-from evaluation.summary import summarize
+from evaluation.text_priors import Prior, summarize_priors
 from grpo.provenance import model_checksum
 from grpo.run_directory import write_json
 from models.files import find_checkpoint
@@ -55,6 +58,9 @@ class AskedModel:
     directory: Path
     checksum: str
     settings: AskingSettings
+
+
+PriorsOf = Callable[[str], Mapping[str, Prior]]  # a model's slice -> what its train rows' text says
 
 
 def load_tests(
@@ -88,25 +94,30 @@ class Matrix:
     def __init__(
         self,
         output: Path,
-        models: Mapping[str, str],
+        models: Sequence[AskedModel],
         tests: Sequence[TestSet],
-        asking: Mapping[str, Any],
+        *,
+        controls: Sequence[str] = (),
+        priors_of: PriorsOf | None = None,
+        with_letters: bool = True,
     ) -> None:
-        """Find the checkpoints and say how they are asked; nothing is evaluated yet.
+        """Name the cells; nothing is evaluated yet.
 
         Args:
             output: the matrix's folder.
-            models: slice name -> checkpoint.
+            models: the rows.
             tests: the columns.
-            asking: flags that replace a checkpoint's own: mode, image_size, prompt_template,
-                max_completion_tokens.
+            controls: names of `evaluation.controls.CONTROLS`, asked beside every cell.
+            priors_of: a model's name -> its text priors, put into the cells' summaries.
+            with_letters: also compute the option letters' probabilities, for the calibration.
 
         Raises:
-            ValueError: a checkpoint or a flag that cannot be used, a folder that holds no matrix.
+            ValueError: a folder that holds no matrix.
         """
         check_matrix_directory(output)
-        self.output, self.tests = output, tests
-        self.models = [_asked(name, models[name], asking) for name in models]
+        self.output, self.models, self.tests = output, list(models), tests
+        self.controls, self.priors_of = tuple(controls), priors_of
+        self.with_letters = with_letters
 
     def cell(self, model: AskedModel, test: TestSet) -> Cell:
         """Return the place of one cell."""
@@ -117,6 +128,7 @@ class Matrix:
             limit=test.limit,
             seed=test.seed,
             skipped_rows=test.skipped_rows,
+            controls=self.controls,
         )
         path = cell_path(self.output, model.name, test.name)
         return Cell(model.name, test.name, path, identity)
@@ -135,37 +147,50 @@ class Matrix:
         ]
 
     def fill(
-        self, load: Callable[[str], Policy], *, batch_size: int, progress: TimeLeft | None = None
+        self,
+        load: Callable[[str], Policy],
+        *,
+        batch_size: int,
+        progress: TimeLeft | None = None,
+        kind: str = "cell",
     ) -> None:
         """Evaluate what is missing; each checkpoint is loaded once, one at a time.
 
         Args:
             load: checkpoint -> policy.
             batch_size: questions answered at once.
-            progress: counts one unit of kind "cell" per cell; default: one for this matrix.
+            progress: counts one unit per cell; default: one for this matrix.
+            kind: of those units.
         """
         pending = self.pending()
-        progress = progress or TimeLeft({"cell": len(pending)})
+        progress = progress or TimeLeft({kind: len(pending)})
         for model in self.models:
             tests = [test for one, test in pending if one is model]
             policy = load(model.checkpoint) if tests else None
             for test in tests:
-                with progress.unit("cell", f"{model.name} on {test.name}"):
+                with progress.unit(kind, f"{model.name} on {test.name}"):
                     self._evaluate(policy, model, test, batch_size)
             del policy  # before the next is loaded: two may not fit
 
     def _evaluate(self, policy: Policy, model: AskedModel, test: TestSet, batch_size: int) -> None:
         settings = model.settings
-        predictions = score(
-            policy,
-            test.examples,
-            TurnBuilder(settings.prompt_template, settings.image_size),
-            mode=settings.mode,
-            max_completion_tokens=settings.max_completion_tokens,
-            batch_size=batch_size,
-            with_letters=True,
+        plan = plan_passes(test.examples, test.examples, controls=self.controls, seed=test.seed)
+        predictions = run_passes(
+            plan,
+            partial(
+                score,
+                policy,
+                turn_builder=TurnBuilder(settings.prompt_template, settings.image_size),
+                mode=settings.mode,
+                max_completion_tokens=settings.max_completion_tokens,
+                batch_size=batch_size,
+                with_letters=self.with_letters,
+            ),
         )
-        summary = summarize(predictions)
+        summary = summarize_passes(plan, predictions)
+        if self.priors_of is not None and (priors := self.priors_of(model.name)):
+            plain = predictions[: len(test.examples)]
+            summary["text_priors"] = summarize_priors(priors, test.examples, plain)
         summary["evaluation"] = {
             "model": model.checkpoint,
             **provenance(model.directory, policy),
@@ -177,6 +202,7 @@ class Matrix:
                 "seed": test.seed,
             },
             "batch_size": batch_size,
+            "controls": list(self.controls),
         }
         write_evaluation(self.cell(model, test).path, summary, predictions)
 
@@ -197,14 +223,6 @@ class Matrix:
         }
         write_json(self.output / "matrix.json", matrix)
         return matrix
-
-    def answers(self) -> dict[tuple[str, str], Any]:
-        """Return (model, test) -> the cell's answered rows."""
-        return {
-            (model.name, test.name): self.cell(model, test).read_rows()
-            for model in self.models
-            for test in self.tests
-        }
 
 
 def matrix_json(entries: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, Any]:
@@ -235,7 +253,18 @@ def check_matrix_directory(path: Path) -> None:
         )
 
 
-def _asked(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:
+def asked_model(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:
+    """Return a row of a matrix: find the checkpoint and say how it is asked.
+
+    Args:
+        name: the slice's.
+        checkpoint: a directory, a hub id or `tiny`.
+        asking: flags that replace the checkpoint's own: mode, image_size, prompt_template,
+            max_completion_tokens.
+
+    Raises:
+        ValueError: a checkpoint or a flag that cannot be used.
+    """
     directory = find_checkpoint(checkpoint)
     settings = resolve_settings(directory, asking)
     return AskedModel(name, checkpoint, directory, model_checksum(directory), settings)

@@ -1,7 +1,8 @@
-"""Check that a run directory or an evaluation directory holds what docs and later tools rely on.
+"""Check that an output directory holds what docs and later tools rely on.
 
     python scripts/check_outputs.py run RUN_DIR 3
     python scripts/check_outputs.py evaluation DIR 40
+    python scripts/check_outputs.py protocol DIR 8
 
 Names and keys are a contract: report.html, other people's notebooks and --resume read them.
 """
@@ -31,6 +32,7 @@ PREDICTION = {
     *("lenient_correct", "completion_tokens", "truncated", "letter_probabilities", "control"),
 }
 ACCURACY = {"accuracy", "n", "low", "high", "chance"}
+PROTOCOL_CELL = {*ACCURACY, "model", "test", "part", "blank", "visual_gain", "well_formed"}
 CHECKPOINT = {
     *("mode", "image_size", "prompt_template", "max_completion_tokens", "method", "step"),
 }
@@ -38,12 +40,18 @@ CHECKPOINT = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("kind", choices=("run", "evaluation"), help="of train.py, of evaluate.py")
+    checks = {"run": check_run, "evaluation": check_evaluation, "protocol": check_protocol}
+    parser.add_argument(
+        "kind", choices=checks, help="of train.py, evaluate.py, train.py --protocol"
+    )
     parser.add_argument("directory", type=Path)
-    parser.add_argument("count", type=int, help="steps that were trained, rows that were scored")
+    parser.add_argument(
+        "count",
+        type=int,
+        help="steps that were trained, rows that were scored (protocol: per cell)",
+    )
     given = parser.parse_args()
-    check = check_run if given.kind == "run" else check_evaluation
-    check(given.directory, given.count)
+    checks[given.kind](given.directory, given.count)
 
 
 def demand(truth: bool, message: str) -> None:
@@ -136,6 +144,35 @@ def check_evaluation(directory: Path, rows: int) -> None:
     stated = summary["overall"]["accuracy"]
     demand(math.isclose(correct, stated), f"the summary says {stated}, its predictions {correct}")
     print(f"{directory.name}: {rows} predictions, accuracy {correct:.1%}, complete")
+
+
+def check_protocol(directory: Path, rows: int) -> None:
+    """Every run and cell is there; each matrix agrees with the cells it was made from."""
+    result = json.loads((directory / "protocol.json").read_text(encoding="utf-8"))
+    demand(result["complete"], f"{directory}: missing {result['missing']}")
+    count = 0
+    for name, axis in result["axes"].items():
+        matrices = {f"zero-shot-{mode}": matrix for mode, matrix in axis["zero_shot"].items()}
+        for method, seeds in axis["methods"].items():
+            matrices |= {f"{method}-seed{seed}": matrix for seed, matrix in seeds.items()}
+        for folder, matrix in matrices.items():
+            for cell in matrix["cells"]:
+                place = f"{directory}: {name}, {folder}, {cell['model']} on {cell['test']}"
+                demand(cell.keys() >= PROTOCOL_CELL, f"{place} lacks {PROTOCOL_CELL - cell.keys()}")
+                demand(cell["n"] == rows, f"{place} has {cell['n']} rows, not {rows}")
+                gain = cell["accuracy"] - cell["blank"]["accuracy"]
+                demand(math.isclose(gain, cell["visual_gain"]["gain"], abs_tol=1e-9), place)
+            cells = {(cell["model"], cell["test"]): cell["accuracy"] for cell in matrix["cells"]}
+            count += len(cells)
+            own = [value for (model, test), value in cells.items() if model == test]
+            if own:
+                mean = matrix["means"]["diagonal"]["macro"]
+                demand(math.isclose(mean, sum(own) / len(own)), f"{directory}: {folder}: {mean}")
+    summaries = sum(1 for _ in directory.glob("matrices/*/*/cells/*/*/summary.json"))
+    demand(summaries == count, f"{summaries} cells on disk, {count} in protocol.json")
+    page = (directory / "protocol.md").read_text(encoding="utf-8")
+    demand("Differences of methods" in page, "protocol.md has no differences")
+    print(f"{directory.name}: {len(result['runs'])} runs, {count} cells of {rows} rows, complete")
 
 
 if __name__ == "__main__":

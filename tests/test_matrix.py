@@ -7,7 +7,7 @@ import pytest
 
 import evaluate
 from evaluation import matrix as matrix_module
-from evaluation.matrix import Matrix, load_tests, matrix_json
+from evaluation.matrix import Matrix, asked_model, load_tests, matrix_json
 from evaluation.matrix_table import matrix_table
 from evaluation.progress import TimeLeft
 from evaluation.slices import named_models, named_tests
@@ -28,7 +28,8 @@ def finished(tmp_path_factory):
     """A 2 x 2 matrix of the embedded model, 3 questions a cell, not to be written to."""
     output = tmp_path_factory.mktemp("matrix") / "m"
     tests = load_tests(named_tests(TESTS), limit=3)
-    matrix = Matrix(output, named_models(["CT=tiny", "base=tiny"]), tests, asking())
+    models = named_models(["CT=tiny", "base=tiny"])
+    matrix = Matrix(output, [asked_model(name, models[name], asking()) for name in models], tests)
     matrix.fill(load, batch_size=4)
     matrix.write()
     return output

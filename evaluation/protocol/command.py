@@ -1,0 +1,96 @@
+"""`train.py --protocol FILE.toml`: all of it, from the file to protocol.json and protocol.md."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from evaluation.protocol.config import read_protocol
+from evaluation.protocol.output import check_output, write_results
+from evaluation.protocol.running import Runner, Train
+from evaluation.protocol.schedule import Schedule
+
+BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
+
+
+def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
+    """Run a protocol; return the exit status: 2 for a mistake that a message explains.
+
+    Args:
+        file: the TOML file.
+        given: the other flags that stand on the command line, by field name.
+        train: train.py's main.
+    """
+    try:
+        refused = [f"--{name.replace('_', '-')}" for name in given if name not in BESIDE]
+        if refused:
+            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in BESIDE)
+            raise ValueError(
+                f"{', '.join(refused)} cannot be given with --protocol (allowed: {allowed}): the"
+                f" settings of its runs stand in {file}"
+            )
+        _run(file, given, train)
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: what is finished stays, the same command goes on with the rest",
+            file=sys.stderr,
+        )
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, while a cell was asked
+            raise
+        print(f"error: the device is out of memory ({error}): lower batch_size", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
+    config = read_protocol(file, given.get("output_dir"))
+    machine = {name: given[name] for name in ("device", "dtype") if name in given}
+    config = replace(config, settings={**config.settings, **machine})
+    output = Path(config.output_dir)
+    check_output(output)
+    device, dtype = _machine(config.settings)
+    schedule = Schedule(config)
+    runs, cells = schedule.count()
+    missing = schedule.missing_cells()
+    print(
+        f"{runs} runs, {runs - len(schedule.missing_runs())} of them trained; {cells} cells,"
+        f" {cells - len(missing)} of them done: {output}",
+        flush=True,
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    if missing:
+        write_results(schedule)  # marks the folder as a protocol's
+
+    def load(checkpoint: str) -> Any:
+        from models import load_policy
+
+        return load_policy(checkpoint, device=device, dtype=dtype)
+
+    try:
+        on_part = (lambda: write_results(schedule)) if missing else (lambda: None)
+        Runner(schedule, train, load, given.get("device")).run(on_part)
+    except BaseException:  # broken off: what there is by then
+        with suppress(ValueError, OSError):  # the first error is the one to be told
+            write_results(schedule)
+        raise
+    write_results(schedule)
+    print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
+
+
+def _machine(settings: Mapping[str, Any]) -> tuple[Any, str | None]:
+    """Return the device, and the dtype that a checkpoint is loaded with."""
+    import torch
+
+    from models.loading import check_device
+
+    name, dtype = settings.get("device", "auto"), settings.get("dtype", "auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return check_device(name), None if dtype == "auto" else dtype

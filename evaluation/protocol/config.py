@@ -1,0 +1,204 @@
+"""What a protocol's TOML file says. Read without looking at any other file; see docs/protocol.md.
+
+All problems of a file are reported at once, each with the key, its value and a way out.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.protocol.toml_table import Table
+from evaluation.slices import AXES
+from grpo.settings import GRPO_ONLY, typed
+
+METHODS = ("sft", "think", "no_think", "think_after")
+MODES = METHODS[1:]
+TABLES = ("data", *AXES, "settings")
+
+# What every arm shares: an arm with another value would see other examples, or be asked otherwise.
+_SHARED = (
+    *("prompts_per_step", "shuffle_options", "skip_bad_rows", "image_size"),
+    *("max_completion_tokens", "device", "dtype", "save_every", "keep_checkpoints"),
+)
+# What is no setting of a protocol, and what to do instead.
+_ELSEWHERE = {
+    **dict.fromkeys(("model", "output_dir"), "give it at the top of the file"),
+    **dict.fromkeys(("method", "mode"), "list it in methods, at the top of the file"),
+    "seed": "list it in seeds, at the top of the file",
+    "max_steps": "give steps at the top of the file",
+    "epochs": "give it at the top of the file",
+    **dict.fromkeys(("train_json", "image_root"), "the table [data] names the files"),
+    **dict.fromkeys(
+        ("eval_json", "eval_every", "eval_limit", "eval_blank"),
+        "nothing is evaluated during training: the cells are what is reported",
+    ),
+    "prompt_template": "each mode asks with its own prompt: leave it away",
+}
+
+
+@dataclass(frozen=True)
+class AxisPlan:
+    """The slices of one axis, by the names of data.examples."""
+
+    name: str  # a key of evaluation.slices.AXES
+    slices: tuple[str, ...]  # tested on
+    train_slices: tuple[str, ...]  # trained on, each of them tested on as well
+    repeat_slices: tuple[str, ...]  # trained with every seed; the others with the first only
+
+
+@dataclass(frozen=True)
+class DataPlan:
+    """Where the rows come from: the embedded phantoms, or two folders of published files."""
+
+    phantoms: bool
+    train_dir: str
+    test_dir: str
+    image_root: str
+
+
+@dataclass(frozen=True)
+class ProtocolConfig:
+    """One protocol, as its file says it."""
+
+    file: str
+    model: str
+    output_dir: str
+    methods: tuple[str, ...]
+    zero_shot: tuple[str, ...]  # modes in which the start model is asked
+    seeds: tuple[int, ...]
+    steps: int  # 0: as many as epochs asks for
+    epochs: float
+    test_limit: int | None
+    batch_size: int
+    delete_checkpoints: bool
+    data: DataPlan
+    axes: tuple[AxisPlan, ...]
+    settings: Mapping[str, Any]  # of train.py, for all arms
+    own_settings: Mapping[str, Mapping[str, Any]]  # "sft", "grpo" -> on top of those
+
+    def settings_of(self, method: str) -> dict[str, Any]:
+        """Return the settings of train.py for a method, without those that SFT does not use."""
+        kind = "sft" if method == "sft" else "grpo"
+        unused = GRPO_ONLY if kind == "sft" else ()
+        common = {name: self.settings[name] for name in self.settings if name not in unused}
+        return common | dict(self.own_settings[kind])
+
+
+def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolConfig:
+    """Return what a TOML file says.
+
+    Args:
+        file: its path.
+        output_dir: replaces the file's.
+
+    Raises:
+        ValueError: it cannot be read, or naming every unknown key and every value that cannot be.
+    """
+    try:
+        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"protocol {file} cannot be read ({error}): check the path") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"protocol {file} is not TOML ({error}): correct it") from error
+    problems: list[str] = []
+    tables = {name: content.pop(name, None) for name in TABLES}
+    top = Table(content, "", problems)
+    values = _top_values(top)
+    axes = tuple(
+        _axis(name, Table(tables[name], f"[{name}] ", problems))
+        for name in AXES
+        if tables[name] is not None
+    )
+    if not axes:
+        problems.append(f"no {' and no '.join(f'[{name}]' for name in AXES)}: add one, with slices")
+    data = _data(Table(tables["data"] or {}, "[data] ", problems))
+    settings, own = _settings(tables["settings"] or {}, problems)
+    top.refuse_others(TABLES)
+    if problems:
+        lines = [f"  - {problem}" for problem in problems]
+        raise ValueError("\n".join([f"protocol {file} cannot run:", *lines]))
+    values["output_dir"] = output_dir or values["output_dir"]
+    return ProtocolConfig(
+        file=str(file), data=data, axes=axes, settings=settings, own_settings=own, **values
+    )
+
+
+def _top_values(top: Table) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "model": top.take("model", str),
+        "output_dir": top.take("output_dir", str),
+        "methods": top.names("methods", METHODS, METHODS),
+        "zero_shot": top.names("zero_shot", MODES, MODES, may_be_empty=True),
+        "seeds": top.names("seeds", None, (0,)),
+        "steps": top.take("steps", int, 0),
+        "epochs": top.take("epochs", float, 0.0),
+        "test_limit": top.take("test_limit", int, 0) or None,
+        "batch_size": top.take("batch_size", int, 32),
+        "delete_checkpoints": top.take("delete_checkpoints", bool, False),
+    }
+    for key in ("model", "output_dir"):
+        if values[key] == "":
+            top.problem(key, "is empty or missing: name one", "")
+    for key, least in (("steps", 0), ("epochs", 0), ("test_limit", 0), ("batch_size", 1)):
+        if (values[key] or least) < least:
+            top.problem(key, f"must be at least {least}", values[key])
+    if bool(values["steps"]) == bool(values["epochs"]):
+        top.problem("steps", "or epochs says how long each run is: give one of them")
+    for seed in values["seeds"]:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            top.problem("seeds", f"holds {seed!r}: use whole numbers from 0")
+    return values
+
+
+def _axis(name: str, table: Table) -> AxisPlan:
+    slices = table.names("slices", AXES[name])
+    train = table.names("train_slices", slices, slices)
+    repeat = table.names("repeat_slices", train, train, may_be_empty=True)
+    table.refuse_others()
+    return AxisPlan(name, slices, train, repeat)
+
+
+def _data(table: Table) -> DataPlan:
+    phantoms = table.take("phantoms", bool, False)
+    folders = {key: table.take(key, str, "") for key in ("train_dir", "test_dir", "image_root")}
+    table.refuse_others()
+    missing = [key for key, value in folders.items() if not value]
+    if phantoms and len(missing) < len(folders):
+        table.problem("phantoms", "= true needs no folders: give one or the other")
+    elif not phantoms and missing:
+        table.problem(", ".join(missing), "missing: name the folders, or set phantoms = true")
+    return DataPlan(phantoms, **folders)
+
+
+def _settings(table: Any, problems: list[str]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return [settings], and [settings.sft] and [settings.grpo] by name."""
+    if not isinstance(table, dict):
+        problems.append(f"settings is {table!r}: write a table")
+        return {}, {"sft": {}, "grpo": {}}
+    table = dict(table)
+    own = {kind: table.pop(kind, {}) for kind in ("sft", "grpo")}
+    common = _checked(table, "[settings]", problems)
+    checked = {
+        kind: _checked(own[kind], f"[settings.{kind}]", problems, refused=_SHARED) for kind in own
+    }
+    for key in checked["sft"].keys() & set(GRPO_ONLY):
+        problems.append(f"[settings.sft] {key}: not used by sft, which samples nothing")
+    return {"keep_checkpoints": 1, **common}, checked
+
+
+def _checked(
+    table: Any, where: str, problems: list[str], refused: Sequence[str] = ()
+) -> dict[str, Any]:
+    try:
+        settings = typed(table, where)
+    except (ValueError, AttributeError) as error:
+        problems.append(f"{where} {error}" if isinstance(error, AttributeError) else str(error))
+        return {}
+    for key in settings:
+        if key in _ELSEWHERE:
+            problems.append(f"{where} {key}={settings[key]!r}: {_ELSEWHERE[key]}")
+        elif key in refused:
+            problems.append(f"{where} {key}={settings[key]!r}: all arms share it, see [settings]")
+    return settings

@@ -1,0 +1,273 @@
+"""protocol.md: a readable page made from protocol.json alone.
+
+Numbers are per cent, differences are points; an interval stands in brackets, and a difference whose
+interval leaves out 0 is in bold.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+TITLES = {"modality": "Modalities", "question_type": "Question types"}
+PARTS = {"diagonal": "own slice", "off_diagonal": "other slices"}
+_SHOWN = 10  # missing runs or cells that are named
+
+CAUTION = (
+    "**Caution.** The embedded base model was made on phantoms of all eight modalities and all five"
+    " question types, so no slice is new to it: here, generalising means that what is learned on"
+    " one slice carries over to slices that the base has seen, not to unseen ones. Its `no_think`"
+    " and `think_after` answers do not look at the image to begin with (docs/embedded.md)."
+)
+
+
+def protocol_page(result: Mapping[str, Any]) -> str:
+    """Return the page of a protocol.json as Markdown."""
+    blocks = ["# Protocol", _about(result), _missing(result)]
+    if result["protocol"]["model"] == "tiny":
+        blocks.append(CAUTION)
+    blocks.append(
+        "Accuracies are greedy and strict, in per cent; macro means: every cell weighs the same."
+        " *blank*: the same rows with nothing to see on their images; *gain*: what the image adds,"
+        f" accuracy minus blank. Brackets: 95 % intervals over test rows, {result['resamples']:,}"
+        " resamples drawn by image; they say nothing about another seed of training, which stands"
+        " apart below. **Bold**: the interval leaves out 0. No interval or p value is corrected for"
+        " the number of comparisons."
+    )
+    for name, axis in result["axes"].items():
+        blocks += [f"## {TITLES.get(name, name)}", *_axis(axis)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, the first column left and the others right.
+
+    >>> print(table(["a", "b"], [["x", "1"]]))
+    | a | b |
+    | --- | ---: |
+    | x | 1 |
+    """
+    lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _about(result: Mapping[str, Any]) -> str:
+    protocol, machine = result["protocol"], result["machine"]
+    length = f"{protocol['steps']} steps" if protocol["steps"] else f"{protocol['epochs']:g} epochs"
+    limit = f"{protocol['test_limit']:,} rows" if protocol["test_limit"] else "all rows"
+    gpus = ", ".join(machine["gpus"]) or f"CPU, {machine['threads']} threads"
+    versions = result["versions"]
+    settings = ", ".join(
+        f"{name} {value}" for name, value in protocol["settings"].items() if name not in _KINDS
+    )
+    own = [
+        f"{kind}: {', '.join(f'{k} {v}' for k, v in protocol['settings'][kind].items())}"
+        for kind in _KINDS
+        if protocol["settings"][kind]
+    ]
+    return (
+        f"`train.py --protocol {protocol['file']}`: model {protocol['model']}, methods"
+        f" {', '.join(protocol['methods'])}, {length} each, seeds"
+        f" {', '.join(map(str, protocol['seeds']))}, {limit} of each test file"
+        f" ({len(result['runs'])} runs). Settings: {'; '.join([settings, *own])}."
+        f" torch {versions['torch']}, transformers {versions['transformers']}, {gpus}."
+    )
+
+
+_KINDS = ("sft", "grpo")
+
+
+def _missing(result: Mapping[str, Any]) -> str:
+    if result["complete"]:
+        return ""
+    parts = []
+    for kind, names in result["missing"].items():
+        if names:
+            shown = ", ".join(names[:_SHOWN]) + (", .." if len(names) > _SHOWN else "")
+            parts.append(f"{len(names)} {kind} are missing ({shown})")
+    return f"**Not complete**: {'; '.join(parts)}. Means are over the cells that are there."
+
+
+def _axis(axis: Mapping[str, Any]) -> list[str]:
+    firsts = {name: next(iter(seeds.items())) for name, seeds in axis["methods"].items() if seeds}
+    blocks = [
+        "### Start model, zero-shot",
+        _zero_shot(axis),
+        "### Methods, first seed",
+        _summary(firsts),
+        "### Differences of methods, in points",
+        _differences(axis["differences"]),
+        "### Over the start model in the same mode, in points",
+        _differences(axis["over_zero_shot"]),
+        "### By train slice, other slices together, in points",
+        _by_train(axis["differences"]),
+        "### Over seeds",
+        _seeds(axis["seeds"], axis["seed_differences"]),
+        "### What the text alone reaches",
+        _priors(axis["text_priors"]),
+    ]
+    for name, (seed, matrix) in firsts.items():
+        if matrix["cells"]:
+            blocks += [f"### Every cell: {name}, seed {seed}", _matrix(matrix)]
+    return blocks
+
+
+def _zero_shot(axis: Mapping[str, Any]) -> str:
+    if not axis["zero_shot"]:
+        return "Not asked, or not done yet."
+    rows = []
+    for mode, matrix in axis["zero_shot"].items():
+        cells = {cell["test"]: cell for cell in matrix["cells"]}
+        own = [percent(cells[name]["accuracy"]) if name in cells else "" for name in axis["slices"]]
+        mean, blank = matrix["means"]["all"], matrix["blank_means"]["all"]
+        gain = interval(matrix["visual_gain"]["all"])
+        rows.append([mode, *own, percent(mean["macro"]), percent(blank["macro"]), gain])
+    chance = percent(mean["chance_macro"])
+    headings = ["mode", *axis["slices"], "macro", "blank", "gain"]
+    return f"{table(headings, rows)}\n\nChance: {chance}."
+
+
+def _summary(firsts: Mapping[str, Any]) -> str:
+    rows = []
+    for name, (_, matrix) in firsts.items():
+        for part, title in PARTS.items():
+            mean = matrix["means"].get(part)
+            if mean is None:
+                continue
+            blank, gain = matrix["blank_means"][part], matrix["visual_gain"][part]
+            numbers = [percent(m[k]) for m, k in ((mean, "macro"), (mean, "row_weighted"))]
+            numbers += [percent(mean["chance_macro"]), percent(blank["macro"])]
+            numbers += [interval(gain["macro"]), str(mean["cells"]), f"{mean['n']:,}"]
+            rows.append([name, title, *numbers])
+    if not rows:
+        return "Nothing is done yet."
+    headings = ["method", "on", "macro", "by row", "chance", "blank", "gain", "cells", "answers"]
+    return table(headings, rows)
+
+
+def _differences(pairs: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for pair in pairs:
+        for part, title in PARTS.items():
+            found = pair[part]
+            if found is None:
+                continue
+            test = found.get("mcnemar")
+            p_value = p_text(test["p_value"]) if test else "-"
+            counts = [f"{found['n']:,}", f"{found['images']:,}"]
+            shown = [interval(found[name]) for name in ("macro", "row_weighted")]
+            rows.append([f"{pair['first']} - {pair['second']}", title, *shown, p_value, *counts])
+    if not rows:
+        return "Nothing to compare."
+    headings = ["first - second", "on", "macro", "by row", "McNemar p", "answers", "images"]
+    note = "McNemar's test stands where every test row occurs once (the diagonal)."
+    return f"{table(headings, rows)}\n\n{note}"
+
+
+def _by_train(pairs: Sequence[Mapping[str, Any]]) -> str:
+    trains = list(dict.fromkeys(train for pair in pairs for train in pair["by_train"]))
+    rows = []
+    for pair in pairs:
+        found = [pair["by_train"].get(train, {}).get("others") for train in trains]
+        if any(found):
+            shown = [interval(one) if one else "" for one in found]
+            rows.append([f"{pair['first']} - {pair['second']}", *shown])
+    return table(["first - second", *trains], rows) if rows else "Nothing to compare."
+
+
+def _seeds(table_of: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> str:
+    rows = []
+    for name, entry in table_of.items():
+        for part, title in PARTS.items():
+            if entry[part] is not None:
+                accuracy, gain = entry[part]["accuracy"], entry[part]["visual_gain"]
+                each = ", ".join(percent(value) for value in entry[part]["accuracies"])
+                rows.append([name, title, _spread(accuracy), each, _spread(gain)])
+    if not rows:
+        return "One seed only."
+    entry = next(iter(table_of.values()))
+    head = table(["method", "on", "macro, mean ± sd", "by seed", "gain, mean ± sd"], rows)
+    slices = ", ".join(entry["slices"])
+    seeds = ", ".join(map(str, entry["seeds"]))
+    rows = [
+        [f"{pair['first']} - {pair['second']}", title, _spread(found), *_ends(found)]
+        for pair in pairs
+        for part, title in PARTS.items()
+        if (found := pair[part]) is not None
+    ]
+    below = table(["first - second", "on", "macro, mean ± sd", "least", "greatest"], rows)
+    note = f"Runs on {slices} only, seeds {seeds}; sd with n - 1."
+    return "\n\n".join([head, note, *([below] if rows else [])])
+
+
+def _ends(found: Mapping[str, Any]) -> list[str]:
+    return [f"{100 * found[name]:+.1f}" for name in ("min", "max")]
+
+
+def _priors(rows: Sequence[Mapping[str, Any]]) -> str:
+    names = [name for name in (rows[0] if rows else ()) if name not in ("train", "test")]
+    lines = []
+    for name in names:
+        shown = []
+        for on_diagonal in (True, False):
+            some = [row[name] for row in rows if (row["train"] == row["test"]) == on_diagonal]
+            shown.append(percent(sum(some) / len(some)) if some else "-")
+        lines.append([name, *shown])
+    if not lines:
+        return "No prior was fitted yet."
+    note = "Fitted on the train slice's rows, no image seen; macro over the cells of a matrix."
+    return f"{table(['prior', *PARTS.values()], lines)}\n\n{note}"
+
+
+def _matrix(matrix: Mapping[str, Any]) -> str:
+    cells = {(cell["model"], cell["test"]): cell for cell in matrix["cells"]}
+    tests = list(dict.fromkeys(test for _, test in cells))
+    rows = []
+    for model in dict.fromkeys(model for model, _ in cells):
+        shown = [_cell(cells.get((model, test))) for test in tests]
+        others = matrix["by_model"][model]["others"]
+        rows.append([model, *shown, percent(others["macro"]) if others else "-"])
+    note = "Accuracy, and in parentheses the blank image's. **Bold**: trained on that slice."
+    return f"{table(['trained on', *tests, 'mean of others'], rows)}\n\n{note}"
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    if cell is None:
+        return ""
+    accuracy, blank = percent(cell["accuracy"]), percent(cell["blank"]["accuracy"])
+    return f"{f'**{accuracy}**' if cell['part'] == 'diagonal' else accuracy} ({blank})"
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    deviation = "" if found["std"] is None else f" ± {percent(found['std'])}"
+    return f"{percent(found['mean'])}{deviation}"
+
+
+def percent(share: float) -> str:
+    """Return a share in per cent with one decimal."""
+    return f"{100 * share:.1f}"
+
+
+def interval(found: Mapping[str, Any] | None) -> str:
+    """Return a difference with its interval, in points; bold where the interval leaves out 0.
+
+    >>> interval({"difference": 0.125, "low": 0.05, "high": 0.2})
+    '**+12.5** [+5.0, +20.0]'
+    >>> interval({"difference": -0.01, "low": -0.05, "high": 0.03})
+    '-1.0 [-5.0, +3.0]'
+    """
+    if found is None:
+        return ""
+    text = f"{100 * found['difference']:+.1f}"
+    if found["low"] is None:
+        return text
+    low, high = found["low"], found["high"]
+    text = f"**{text}**" if low > 0 or high < 0 else text
+    return f"{text} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def p_text(value: float) -> str:
+    """Return a p value.
+
+    >>> p_text(0.0312), p_text(1e-9)
+    ('0.031', '< 0.001')
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
