@@ -5,6 +5,7 @@
     python evaluate.py --controls blank shuffled --permute-options 4 --text-prior phantoms
     python evaluate.py ask --model DIR --image FILE --question TEXT --options TEXT TEXT ..
     python evaluate.py matrix --models NAME=DIR NAME=DIR .. --json FILE FILE .. --output-dir DIR
+    python evaluate.py compare EVALUATION_DIR EVALUATION_DIR
 
 This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.passes. What
 is measured and how is in evaluation/.
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.flags import ask_parser, matrix_parser, score_parser
+from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
 
@@ -29,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv, command, parser = argv[1:], _ask_command, ask_parser()
     elif argv[:1] == ["matrix"]:
         argv, command, parser = argv[1:], _matrix_command, matrix_parser()
+    elif argv[:1] == ["compare"]:
+        argv, command, parser = argv[1:], _compare_command, compare_parser()
     given = vars(parser.parse_args(argv))
     try:
         command(given)
@@ -193,6 +196,26 @@ def _matrix_command(given: dict[str, Any]) -> None:
     print(matrix_table(matrix.write()))
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {output / 'matrix.json'}")
+
+
+def _compare_command(given: dict[str, Any]) -> None:
+    import json
+
+    from evaluation.compare import compare, comparison_table, read_evaluation
+
+    output = Path(given["output"]) if "output" in given else None
+    if output is not None and output.exists():
+        raise ValueError(f"--output {output} exists already: name a new file")
+    first, second = read_evaluation(given["first"]), read_evaluation(given["second"])
+    result = compare(first, second)
+    for name, evaluation in (("first", first), ("second", second)):
+        print(f"{name:<8}{evaluation.path}: {evaluation.about.get('model')}")
+    print(f"\n{comparison_table(result)}")
+    print("\nper cent, change in points; the range is drawn by image; McNemar's test takes rows as"
+          " independent")  # fmt: skip
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"written: {output}")
 
 
 def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.tables import heading_lines, interval, percent, row
+from evaluation.tables import heading_lines, interval, percent, points, row
 
 _COLUMNS = (
     *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("well-formed", 8)),
@@ -42,9 +42,9 @@ def images_note(summary: Mapping[str, Any]) -> str:
 def _controls(summary: Mapping[str, Any]) -> Iterator[Line]:
     for name, control in summary.get("controls", {}).items():
         gain = control["gain"]
-        span = "" if gain["low"] is None else f"{_points(gain['low'])} to {_points(gain['high'])}"
+        span = "" if gain["low"] is None else f"{points(gain['low'])} to {points(gain['high'])}"
         cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
-        yield f"image {_SHOWN[name]}", [*cells, _points(gain["gain"]), span]
+        yield f"image {_SHOWN[name]}", [*cells, points(gain["gain"]), span]
 
 
 _SHOWN = {"blank": "blank", "shuffled": "shuffled", "no_image": "left out", "swapped": "swapped"}
@@ -88,7 +88,3 @@ def _cells(entry: Mapping[str, float]) -> list[str]:
         interval(entry),
         percent(entry["chance"]),
     ]
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"

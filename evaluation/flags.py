@@ -100,6 +100,20 @@ def matrix_parser() -> FlagParser:
     return parser
 
 
+def compare_parser() -> FlagParser:
+    """Return the parser of `evaluate.py compare`."""
+    parser = _parser(
+        prog="evaluate.py compare",
+        description="Compare two finished evaluations of the same questions: the change in accuracy"
+        " with its 95 % interval by image, and McNemar's test, per modality, question type and data"
+        " set. Nothing is asked again.",
+    )
+    parser.add_argument("first", metavar="FIRST_DIR", help="a directory that evaluate.py wrote")
+    parser.add_argument("second", metavar="SECOND_DIR", help="another, of the same test file")
+    parser.add_argument("--output", metavar="FILE", help="also write the numbers there, as JSON")
+    return parser
+
+
 def _parser(**options: Any) -> FlagParser:
     return FlagParser(
         **options,

@@ -140,6 +140,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
+def points(difference: float) -> str:
+    """Return a difference of shares as a table prints it."""
+    return f"{100 * difference:+.1f}"
+
+
 def interval(entry: Mapping[str, float]) -> str:
     """Return an entry's low and high as a table prints them."""
     return f"{percent(entry['low'])}-{percent(entry['high'])}"

@@ -95,7 +95,11 @@ def test_decoding_graphs_are_counted_where_they_run(tmp_path):
     model = str(write_checkpoint(tmp_path / "nano"))
     cpu = resolve_hardware(GRPOConfig(model=model, device="cpu", dtype="bfloat16"))
     cuda = replace(cpu, device="cuda:0")
-    assert memory_of_run(cpu).decoding == 0 == memory_of_run(replace(cuda, method="sft", mode="no_think")).decoding
+    assert (
+        memory_of_run(cpu).decoding
+        == 0
+        == memory_of_run(replace(cuda, method="sft", mode="no_think")).decoding
+    )
     larger = replace(cuda, group_size=4 * cuda.group_size)
     assert 0 < memory_of_run(cuda).decoding < memory_of_run(larger).decoding
 

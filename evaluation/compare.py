@@ -1,0 +1,150 @@
+"""Two finished evaluations of the same questions: which model answers more of them right?
+
+Rows are paired by id, and only where both were asked the same question with the same options. The
+interval of the difference is drawn by image; McNemar's test takes rows as independent, so where
+rows share images the interval is the one to trust.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from evaluation.gains import paired_gain
+from evaluation.pairs import mcnemar
+from evaluation.predictions import Prediction
+from evaluation.summary import by_slices
+from evaluation.tables import heading_lines, percent, points, row
+
+Pair = tuple[Prediction, Prediction]
+
+_COLUMNS = (
+    *(("n", 7), ("first", 8), ("second", 8), ("change", 8), ("95 % range", 16)),
+    *(("only first", 7), ("only second", 7), ("McNemar p", 9)),
+)
+_AXES = ("by_modality", "by_question_type", "by_dataset")
+_NAMES = {field.name for field in fields(Prediction)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluate.py wrote into one directory."""
+
+    path: Path
+    about: Mapping[str, Any]  # summary.json's `evaluation`: model, mode, data
+    rows: tuple[Prediction, ...]  # asked as they stand in the data; controls and orders left out
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """Return a finished evaluation.
+
+    Raises:
+        ValueError: the directory holds none, or a damaged one.
+    """
+    path = Path(path)
+    try:
+        about = json.loads((path / "summary.json").read_text(encoding="utf-8"))["evaluation"]
+        with (path / "predictions.jsonl").open(encoding="utf-8") as lines:
+            rows = [_prediction(json.loads(line)) for line in lines]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no finished evaluation ({type(error).__name__}: {error}): name a"
+            " directory that evaluate.py wrote, with summary.json and predictions.jsonl"
+        ) from error
+    return Evaluation(path, about, tuple(item for item in rows if item.is_plain))
+
+
+def pair_rows(first: Evaluation, second: Evaluation) -> list[Pair]:
+    """Return the rows that both answered, in the first one's order.
+
+    Raises:
+        ValueError: there are none, or an id stands for two questions.
+    """
+    of_second = {item.id: item for item in second.rows}
+    pairs = [(item, of_second[item.id]) for item in first.rows if item.id in of_second]
+    for one, other in pairs:
+        if any(getattr(one, key) != getattr(other, key) for key in ("question", "options")):
+            raise ValueError(
+                f"row {one.id} is another question in {first.path} than in {second.path}: compare"
+                " evaluations of the same test file"
+            )
+    if not pairs:
+        raise ValueError(
+            f"{first.path} and {second.path} have no row in common: evaluate both on the same file"
+        )
+    return pairs
+
+
+def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
+    """Return ``overall``, ``by_modality``, ``by_question_type``, ``by_dataset``, and who was asked.
+
+    An entry holds n, images, first, second (accuracies), change (second minus first) with its
+    interval by image low and high (None where all rows share one image), and ``mcnemar``.
+    ``unpaired`` counts the rows that only one of the two answered; they are left out.
+    """
+    pairs = pair_rows(first, second)
+    of_first = {one.id: one for one, _ in pairs}
+
+    def entry(rows: Sequence[Prediction]) -> dict[str, Any]:  # rows of the second
+        return _entry([(of_first[item.id], item) for item in rows])
+
+    seconds = [other for _, other in pairs]
+    unpaired = {
+        name: len(one.rows) - len(pairs) for name, one in (("first", first), ("second", second))
+    }
+    asked = {name: dict(one.about) for name, one in (("first", first), ("second", second))}
+    return {
+        "overall": entry(seconds),
+        **by_slices(seconds, entry),
+        "unpaired": unpaired,
+        "evaluations": asked,
+    }
+
+
+def comparison_table(result: Mapping[str, Any]) -> str:
+    """Return the comparison as text, in per cent and points."""
+    lines = heading_lines(_COLUMNS)
+    lines.append(row("all", _cells(result["overall"]), _COLUMNS))
+    for axis in _AXES:
+        if len(result[axis]) > 1:
+            lines.append(row(axis.removeprefix("by_").replace("_", " "), [], _COLUMNS))
+            lines += [
+                row(f" {name}", _cells(entry), _COLUMNS) for name, entry in result[axis].items()
+            ]
+    unpaired = result["unpaired"]
+    if any(unpaired.values()):
+        lines += ["", f"left out, answered by one only: {unpaired['first']:,} rows of the first,"
+                  f" {unpaired['second']:,} of the second"]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _entry(pairs: Sequence[Pair]) -> dict[str, Any]:
+    found = paired_gain([other for _, other in pairs], [one for one, _ in pairs])
+    test = mcnemar([one.correct for one, _ in pairs], [other.correct for _, other in pairs])
+    return {
+        "n": found["n"],
+        "images": found["images"],
+        "first": found["control_accuracy"],
+        "second": found["accuracy"],
+        "change": found["gain"],
+        "low": found["low"],
+        "high": found["high"],
+        "mcnemar": asdict(test),
+    }
+
+
+def _cells(entry: Mapping[str, Any]) -> list[str]:
+    low, high, test = entry["low"], entry["high"], entry["mcnemar"]
+    spread = "-" if low is None else f"{points(low)} .. {points(high)}"
+    p_value = "< 0.001" if test["p_value"] < 0.001 else f"{test['p_value']:.3f}"
+    shares = [percent(entry["first"]), percent(entry["second"]), points(entry["change"])]
+    only = [f"{test[name]:,}" for name in ("first_only", "second_only")]
+    return [f"{entry['n']:,}", *shares, spread, *only, p_value]
+
+
+def _prediction(line: Mapping[str, Any]) -> Prediction:
+    tuples: Mapping[str, Callable] = {"images": tuple, "options": tuple, "permutation": tuple}
+    return Prediction(
+        **{name: tuples.get(name, lambda v: v)(line[name]) for name in line if name in _NAMES}
+    )
