@@ -58,8 +58,7 @@ def image_needed(
         seed: draws distractors and letters, by the rows' content alone.
     """
     dropped = _unfit(rows, tasks)
-    names = _canonical_names(rows)
-    answers = [names[words_of_answer(row.example.answer_text)] for row in rows]
+    answers = _one_spelling(rows)
     image_of, right = _right_by_image(rows, image_keys, answers)
     dropped |= _asked_before(rows, tasks, image_of, answers, dropped)
     kept = [number for number in range(len(rows)) if number not in dropped]
@@ -99,16 +98,23 @@ def _unfit(rows: Sequence[PoolRow], tasks: Sequence[str]) -> dict[int, str]:
     return dropped
 
 
-def _canonical_names(rows: Sequence[PoolRow]) -> dict[frozenset[str], str]:
-    """Return one text per answer: the most frequent of its spellings, the first of equal ones."""
-    spellings: dict[frozenset[str], Counter[str]] = defaultdict(Counter)
+def _one_spelling(rows: Sequence[PoolRow]) -> list[str]:
+    """Return each row's right answer in the spelling most frequent in its slice and data set.
+
+    The first in the alphabet of equally frequent ones.
+    """
+    spellings: dict[tuple, Counter[str]] = defaultdict(Counter)
     for row in rows:
-        text = row.example.answer_text
-        spellings[words_of_answer(text)][surface(text)] += 1
-    return {
-        words: min(counts, key=lambda text: (-counts[text], text))
-        for words, counts in spellings.items()
+        spellings[_answer_of(row)][surface(row.example.answer_text)] += 1
+    names = {
+        answer: min(counts, key=lambda text: (-counts[text], text))
+        for answer, counts in spellings.items()
     }
+    return [names[_answer_of(row)] for row in rows]
+
+
+def _answer_of(row: PoolRow) -> tuple:
+    return row.slice, row.example.dataset, words_of_answer(row.example.answer_text)
 
 
 def _right_by_image(

@@ -2,8 +2,8 @@
 
 The files of the modality axis name no question type, so that it has to be guessed. Of each row
 alone: the right answer names an apparatus, or a pattern below fits the question (`task_of`). Then
-rows of one data set with one right answer agree on what most of them say (`tasks_of`), since the
-same thing is asked in hundreds of wordings. What remains is `unknown`.
+rows of one data set (else modality) with one right answer agree on what most of them say
+(`tasks_of`), since one thing is asked in hundreds of wordings. What remains is `unknown`.
 """
 
 import re
@@ -37,7 +37,7 @@ _WORDINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
             r"\b.*\b(?:used|utilized|employed|applied|obtain\w*|captur\w+|acquir\w+|produc\w+"
             r"|generat\w+|taken?)"
             r"|how (?:was|is|were) (?:this|the) (?:\w+ )?(?:image|picture|photo\w*|scan)"
-            r"|(?:used|utilized|employed) to (?:obtain|capture|take|acquire|produce|generate|create)"
+            r"|(?:used|utilized|employed) to (?:obtain|capture|take|acquire|produce|generate|make)"
         ),
     ),
     (
@@ -47,7 +47,7 @@ _WORDINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         OTHER,
         re.compile(
-            r"attribute|characteristic|\bfeature|\bshape|morpholog|appearance|eye axis"
+            r"attribute|characteristic|\bfeatures\b|feature of|\bshape|morpholog|eye axis"
             r"|oculus|(?:right|left)[ -]eye|which[ -]eye|\bstain"
         ),
     ),
@@ -81,17 +81,18 @@ def tasks_of(examples: Sequence[VQAExample]) -> tuple[list[str], dict[str, int]]
     """Return each row's task, and the rows whose task is ``named``, guessed ..., ``unknown``.
 
     ``by row``: the row alone says it. ``by answer``: it says nothing, or something else than most
-    rows of its modality and data set with the same right answer, whose task it takes; of equally
-    frequent ones the first in the alphabet.
+    rows of its modality and data set with the same right answer, whose task it takes (where that
+    data set has none, of its modality); of equally frequent ones the first in the alphabet.
     """
     alone = [task_of(example) for example in examples]
     counts: dict[tuple, Counter[str]] = defaultdict(Counter)
     for example, task in zip(examples, alone, strict=True):
         if task != UNKNOWN:
-            counts[_same_answer(example)][task] += 1
+            for place in _same_answer(example):
+                counts[place][task] += 1
     tasks, ways = [], {"named": 0, "by row": 0, "by answer": 0, UNKNOWN: 0}
     for example, task in zip(examples, alone, strict=True):
-        votes = counts.get(_same_answer(example), {})
+        votes = next((counts[place] for place in _same_answer(example) if place in counts), None)
         named = example.question_type != UNKNOWN
         agreed = task if named or not votes else min(votes, key=lambda t: (-votes[t], t))
         tasks.append(agreed)
@@ -113,5 +114,7 @@ def task_of(example: VQAExample) -> str:
     return next((task for task, pattern in _WORDINGS if pattern.search(question)), UNKNOWN)
 
 
-def _same_answer(example: VQAExample) -> tuple:
-    return example.modality, example.dataset, words_of_answer(example.answer_text)
+def _same_answer(example: VQAExample) -> tuple[tuple, tuple]:
+    """Return whose votes count: the data set's where it has any, else the modality's."""
+    words = words_of_answer(example.answer_text)
+    return (example.modality, example.dataset, words), (example.modality, words)
