@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 import evaluate
-from evaluation import matrix as matrix_module
 from evaluation.matrix import Matrix, asked_model, load_tests, matrix_json
 from evaluation.matrix_table import matrix_table
 from evaluation.progress import TimeLeft
+from evaluation.scoring import Asker
 from evaluation.slices import named_models, named_tests
 
 TESTS = ("phantoms:CT", "phantoms:Lesion Grading")
@@ -78,15 +78,15 @@ def test_the_matrix_is_written_and_printed(copied, capsys):
 
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
-    score = matrix_module.score
+    answer = Asker.__call__
 
-    def breaks(policy, examples, *arguments, **options):
+    def breaks(asker, examples, **options):
         asked.append(examples[0].id)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return score(policy, examples, *arguments, **options)
+        return answer(asker, examples, **options)
 
-    monkeypatch.setattr(matrix_module, "score", breaks)
+    monkeypatch.setattr(Asker, "__call__", breaks)
     status, _, err = run(capsys, output=output)
     assert status == 130
     assert "finished cells stay, the same command goes on" in err

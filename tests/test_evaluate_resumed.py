@@ -1,0 +1,145 @@
+"""evaluate.py, its matrix and the protocol, broken off inside an evaluation and started again."""
+
+import json
+
+import pytest
+
+import evaluate
+import train
+from evaluation.protocol.command import protocol_command
+from evaluation.scoring import Asker
+
+QUICK = ("--limit", "5", "--batch-size", "2", "--max-completion-tokens", "4")
+PASSES = ("--controls", "blank", "--permute-options", "2")  # 3 passes of 5 questions, 3 batches
+
+
+class Interrupt:
+    """Presses Ctrl-C instead of answering a batch, counted from 0; later ones are answered."""
+
+    def __init__(self, monkeypatch, at):
+        self.count, self.at, self.answer = 0, at, Asker.__call__
+        monkeypatch.setattr(Asker, "__call__", lambda *args, **options: self(*args, **options))
+
+    def __call__(self, *args, **options):
+        self.count += 1
+        if self.count == self.at + 1:
+            raise KeyboardInterrupt
+        return self.answer(*args, **options)
+
+
+def run(*flags, output):
+    return evaluate.main([*flags, "--output-dir", str(output)])
+
+
+def files(folder):
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The files of an evaluation with all passes that was not interrupted."""
+    output = tmp_path_factory.mktemp("whole") / "out"
+    assert run(*QUICK, *PASSES, output=output) == 0
+    return files(output)
+
+
+@pytest.mark.parametrize("at", [1, 3, 7])  # in the plain pass, between two, in the last
+def test_the_same_command_goes_on_and_writes_the_same_bytes(
+    tmp_path, whole, monkeypatch, capsys, at
+):
+    output, interrupt = tmp_path / "out", Interrupt(monkeypatch, at)
+    assert run(*QUICK, *PASSES, output=output) == 130
+    num_answered = (0, 2, 4, 5, 7, 9, 10, 12)[at]
+    said = f"{num_answered} of 15 answers are kept in {output}.unfinished: the same command with"
+    assert f"{said} --output-dir {output} goes on" in capsys.readouterr().err
+    assert not output.exists()
+    with (tmp_path / "out.unfinished" / "predictions.jsonl").open("ab") as stream:
+        stream.write(b'{"id": "cut')
+    assert run(*QUICK, *PASSES, output=output) == 0
+    assert f"{num_answered} of 15 are answered" in capsys.readouterr().out
+    assert interrupt.count == 9 + 1
+    assert files(output) == whole
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_another_command_does_not_go_on(tmp_path, monkeypatch, capsys):
+    Interrupt(monkeypatch, 1)
+    output = tmp_path / "out"
+    assert run(*QUICK, output=output) == 130
+    before = files(tmp_path)
+    for flags, message in {
+        (*QUICK, "--seed", "1"): "another --seed (0 there, 1 now)",
+        (*QUICK, "--dtype", "bfloat16"): "another --dtype ('float32' there, 'bfloat16' now)",
+        (*QUICK, *PASSES[:2]): "another list of controls ([] there, ['blank'] now)",
+        (*QUICK, *PASSES[2:]): "another --permute-options (None there, 2 now)",
+        (*QUICK, "--prompt-template", "no_think"): "another prompt template",
+        (*QUICK, "--model", "tiny", "--json", "phantoms:CT"): "another checksum of the test file",
+    }.items():
+        assert run(*flags, output=output) == 2
+        assert f"out.unfinished was begun with {message}" in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+def test_a_finished_evaluation_is_refused_as_before(tmp_path, capsys):
+    assert run(*QUICK, output=tmp_path / "out") == 0
+    assert run(*QUICK, output=tmp_path / "out") == 2
+    assert "holds another evaluation: name another --output-dir" in capsys.readouterr().err
+
+
+def test_a_matrix_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
+    flags = ("matrix", "--models", "base=tiny", "--json", "phantoms:CT", "phantoms:MRI", *QUICK)
+    assert run(*flags, output=tmp_path / "whole") == 0
+    interrupt = Interrupt(monkeypatch, 4)  # the second of three batches of the second cell
+    assert run(*flags, output=tmp_path / "m") == 130
+    assert "2 of 5 answers are kept in" in capsys.readouterr().err
+    assert run(*flags, "--seed", "1", output=tmp_path / "m") == 2  # before the first cell's model
+    assert run(*flags, output=tmp_path / "m") == 0
+    assert interrupt.count == 6 + 1
+    assert files(tmp_path / "m") == files(tmp_path / "whole")
+
+
+PROTOCOL = """
+model = "tiny"
+output_dir = "{}"
+methods = ["sft"]
+zero_shot = ["think"]
+steps = 1
+test_limit = 3
+batch_size = 1
+[data]
+phantoms = true
+[modality]
+slices = ["CT"]
+[settings]
+image_size = 84
+max_completion_tokens = 4
+prompts_per_step = 2
+"""
+
+
+def test_a_protocol_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
+    for name in ("p", "whole"):
+        (tmp_path / f"{name}.toml").write_text(PROTOCOL.format(tmp_path / name))
+    assert protocol_command(str(tmp_path / "whole.toml"), {}, train.main) == 0
+    batches = sum(json.loads(file.read_text())["overall"]["n"]
+                  * (1 + len(json.loads(file.read_text()).get("controls", {})))
+                  for file in (tmp_path / "whole").rglob("cells/*/*/summary.json"))  # fmt: skip
+    capsys.readouterr()
+    for at in (1, batches - 2):  # in the middle of the first cell, then of the last
+        interrupt = Interrupt(monkeypatch, at)
+        assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 130
+        assert "answers are kept in" in capsys.readouterr().err
+        monkeypatch.undo()
+    interrupt = Interrupt(monkeypatch, -1)
+    assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 0
+    assert interrupt.count == 2
+    ours, wholes = files(tmp_path / "p"), files(tmp_path / "whole")
+    cells = [name for name in wholes if "/cells/" in name]
+    assert cells and all("unfinished" not in name for name in ours)
+    assert {name: ours[name] for name in cells if name.endswith("jsonl")} == {
+        name: wholes[name] for name in cells if name.endswith("jsonl")
+    }
