@@ -8,8 +8,8 @@ from typing import Any
 from data.examples import VQAExample
 from rewards import parse_completion
 
-# Tells the answers of one evaluation apart: the row's id, the control, the order of its options, and
-# the images that were shown.
+# Tells the answers of one evaluation apart: the row's id, the control, the order of its options and
+# its images.
 AnswerKey = tuple[str, str | None, tuple[int, ...], tuple[str, ...]]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.directory import write_evaluation
-from evaluation.passes import Plan
+from evaluation.passes import Pass, Plan
 from evaluation.predictions import Prediction
 from evaluation.scoring import asking_order
 from evaluation.unfinished import Unfinished
@@ -76,32 +76,40 @@ class ResumableEvaluation:
         """
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size} must be at least 1")
+        self._keep_whole_batches(batch_size)
         bar = tqdm(
             total=self.plan.num_questions,
+            initial=len(self._answers),
             unit="question",
             smoothing=0,  # the mean over all questions: batches begin with the longest ones
             disable=not progress,
             leave=False,
         )
         with bar, self._told():
-            first = 0
-            for item, order in zip(self.plan.passes, self._orders, strict=True):
+            for item, order, first in self._passes():
                 bar.set_description(item.title)
-                done = min(len(self._answers) - first, len(order))
-                if done < len(order):  # a batch that was not finished is asked again whole
-                    done -= done % batch_size
-                    self._answers.keep(first + done)
-                bar.initial += done
-                bar.update(done)
-                for start in range(done, len(order), batch_size):
+                for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
                     indices = order[start : start + batch_size]
                     orders = item.orders and [item.orders[index] for index in indices]
                     examples = [item.examples[index] for index in indices]
                     self._answers.append(answer(examples, control=item.control, orders=orders))
-                    bar.update(len(indices))
                     share = self._answers.num_correct(first) / (start + len(indices))
-                    bar.set_postfix(accuracy=f"{share:.1%}")
-                first += len(order)
+                    bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
+                    bar.update(len(indices))
+
+    def _passes(self) -> Iterator[tuple[Pass, list[int], int]]:
+        """Yield each pass, its indices in the order of asking, its first question's number."""
+        first = 0
+        for item, order in zip(self.plan.passes, self._orders, strict=True):
+            yield item, order, first
+            first += len(order)
+
+    def _keep_whole_batches(self, batch_size: int) -> None:
+        """Forget the answers of a batch that was not finished: it is asked again whole."""
+        for _, order, first in self._passes():
+            done = len(self._answers) - first
+            if 0 < done < len(order):
+                self._answers.keep(first + done - done % batch_size)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -136,8 +144,6 @@ class ResumableEvaluation:
 
     def _numbers(self) -> Iterator[int]:
         """Yield each question's number in the order of asking, in the plan's order."""
-        first = 0
-        for order in self._orders:
+        for _, order, first in self._passes():
             places = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation
             yield from (first + place for place in places)
-            first += len(order)

@@ -1,6 +1,11 @@
 """evaluate.py, its matrix and the protocol, broken off inside an evaluation and started again."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +69,29 @@ def test_the_same_command_goes_on_and_writes_the_same_bytes(
     assert interrupt.count == 9 + 1
     assert files(output) == whole
     assert list(tmp_path.iterdir()) == [output]
+
+
+def test_a_killed_command_goes_on_and_writes_the_same_bytes(tmp_path, whole, capsys):
+    output = tmp_path / "out"
+    program = f"""
+import os, sys, evaluate
+from evaluation.scoring import Asker
+answer, asked = Asker.__call__, []
+def dies(asker, examples, **options):
+    asked.append(1)
+    if len(asked) == 5:
+        os.kill(os.getpid(), {int(signal.SIGKILL)})
+    return answer(asker, examples, **options)
+Asker.__call__ = dies
+evaluate.main(sys.argv[1:])
+"""
+    command = [sys.executable, "-c", program, *QUICK, *PASSES, "--output-dir", str(output)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(evaluate.__file__).parent)}
+    killed = subprocess.run(command, check=False, capture_output=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert run(*QUICK, *PASSES, output=output) == 0
+    assert "7 of 15 are answered" in capsys.readouterr().out
+    assert files(output)["predictions.jsonl"] == whole["predictions.jsonl"]
 
 
 def test_another_command_does_not_go_on(tmp_path, monkeypatch, capsys):

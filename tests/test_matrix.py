@@ -100,6 +100,17 @@ def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, mo
     assert before.items() <= times(output).items()
 
 
+def test_a_cell_that_was_begun_otherwise_stops_the_matrix_at_once(tmp_path, capsys, monkeypatch):
+    output = tmp_path / "m"
+    other = output / "cells" / "base" / "Lesion-Grading.unfinished"  # of the last cell
+    other.mkdir(parents=True)
+    (other / "evaluation.json").write_text('{"mode": "no_think"}')
+    monkeypatch.setattr(Asker, "__call__", lambda *_, **__: pytest.fail("a question was asked"))
+    status, _, err = run(capsys, output=output)
+    assert status == 2
+    assert "was begun with another mode ('no_think' there, 'think' now)" in err
+
+
 def test_a_removed_cell_is_evaluated_again_and_only_it(copied, capsys, finished):
     shutil.rmtree(copied / "cells" / "base" / "CT")
     before = times(copied)
