@@ -1,6 +1,5 @@
 """evaluate.py, its matrix and the protocol, broken off inside an evaluation and started again."""
 
-import json
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ import pytest
 
 import evaluate
 import train
+from data.prompts import TEMPLATES
 from evaluation.protocol.command import protocol_command
 from evaluation.scoring import Asker
 
@@ -98,13 +98,15 @@ def test_another_command_does_not_go_on(tmp_path, monkeypatch, capsys):
     Interrupt(monkeypatch, 1)
     output = tmp_path / "out"
     assert run(*QUICK, output=output) == 130
+    template = tmp_path / "template.txt"
+    template.write_text(TEMPLATES["think"] + " Be brief.")
     before = files(tmp_path)
     for flags, message in {
         (*QUICK, "--seed", "1"): "another --seed (0 there, 1 now)",
         (*QUICK, "--dtype", "bfloat16"): "another --dtype ('float32' there, 'bfloat16' now)",
         (*QUICK, *PASSES[:2]): "another list of controls ([] there, ['blank'] now)",
         (*QUICK, *PASSES[2:]): "another --permute-options (None there, 2 now)",
-        (*QUICK, "--prompt-template", "no_think"): "another prompt template",
+        (*QUICK, "--prompt-template", str(template)): "another prompt template (",
         (*QUICK, "--model", "tiny", "--json", "phantoms:CT"): "another checksum of the test file",
     }.items():
         assert run(*flags, output=output) == 2
@@ -153,21 +155,18 @@ def test_a_protocol_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
     for name in ("p", "whole"):
         (tmp_path / f"{name}.toml").write_text(PROTOCOL.format(tmp_path / name))
     assert protocol_command(str(tmp_path / "whole.toml"), {}, train.main) == 0
-    batches = sum(json.loads(file.read_text())["overall"]["n"]
-                  * (1 + len(json.loads(file.read_text()).get("controls", {})))
-                  for file in (tmp_path / "whole").rglob("cells/*/*/summary.json"))  # fmt: skip
     capsys.readouterr()
-    for at in (1, batches - 2):  # in the middle of the first cell, then of the last
-        interrupt = Interrupt(monkeypatch, at)
+    whole = files(tmp_path / "whole")
+    answers = {name: whole[name] for name in whole if name.endswith("predictions.jsonl")}
+    batches = sum(text.count(b"\n") for text in answers.values())
+    for at in (1, batches - 2):  # in the middle of the first cell, before the last answer of all
+        Interrupt(monkeypatch, at)
         assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 130
         assert "answers are kept in" in capsys.readouterr().err
         monkeypatch.undo()
     interrupt = Interrupt(monkeypatch, -1)
     assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 0
-    assert interrupt.count == 2
-    ours, wholes = files(tmp_path / "p"), files(tmp_path / "whole")
-    cells = [name for name in wholes if "/cells/" in name]
-    assert cells and all("unfinished" not in name for name in ours)
-    assert {name: ours[name] for name in cells if name.endswith("jsonl")} == {
-        name: wholes[name] for name in cells if name.endswith("jsonl")
-    }
+    assert interrupt.count == 1
+    ours = files(tmp_path / "p")
+    assert len(answers) == 2 and {name: ours[name] for name in answers} == answers
+    assert not any("unfinished" in name for name in ours)
