@@ -13,7 +13,6 @@ is measured and how is in evaluation/.
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command(given)
     except KeyboardInterrupt:
-        kept = "nothing was written"
+        kept = ""
         if command is _matrix_command:
-            kept = "finished cells stay, the same command goes on with the others"
-        print(f"\ninterrupted: {kept}", file=sys.stderr)
+            kept = ": finished cells stay, the same command goes on with the others"
+        print(f"\ninterrupted{kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -60,14 +59,18 @@ def _score_command(given: dict[str, Any]) -> None:
     from data.output_directory import check_directory
     from data.sample import spread_sample
     from data.sources import load_split
-    from evaluation.directory import default_directory, write_evaluation
+    from evaluation.cells import cell_identity
+    from evaluation.directory import default_directory
     from evaluation.extra_table import extra_table, images_note
-    from evaluation.passes import plan_passes, run_passes, summarize_passes
+    from evaluation.passes import plan_passes, summarize_passes
     from evaluation.provenance import provenance
-    from evaluation.scoring import score
+    from evaluation.resumable import ResumableEvaluation
+    from evaluation.scoring import Asker
     from evaluation.settings import describe
     from evaluation.tables import summary_table
     from evaluation.text_priors import fit_priors, summarize_priors
+    from grpo.provenance import model_checksum
+    from models.loading import check_dtype
 
     _refuse_half_an_evaluation(given)
     model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
@@ -99,26 +102,45 @@ def _score_command(given: dict[str, Any]) -> None:
         train_names, given.get("image_root"), skip_bad_rows=given.get("skip_bad_rows", False)
     )
     check_images(plan.images())
+    checksum = model_checksum(directory)
+    identity = cell_identity(
+        settings,
+        model_checksum=checksum,
+        checksums=split.checksums,
+        limit=limit,
+        seed=seed,
+        skipped_rows=len(split.bad_rows),
+        controls=given.get("controls", ()),
+    )
+    identity["--dtype"] = str(check_dtype(_dtype(given), device)).removeprefix("torch.")
+    for name in ("image_root", "shuffle_within", "permute_options"):
+        identity[f"--{name.replace('_', '-')}"] = given.get(name)
+    evaluation = ResumableEvaluation(
+        plan,
+        output,
+        identity,
+        template=settings.prompt_template,
+        way_on=f"the same command with --output-dir {output} goes on",
+    )
     print(describe(model, settings))
     print(f"{'questions':<16}{len(examples):,} of {len(split.examples):,} in {', '.join(names)}")
     if len(plan.passes) > 1:
         print(f"{'answers':<16}{plan.num_questions:,} in {len(plan.passes)} passes")
     if split.bad_rows:
         print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
+    if evaluation.num_answered:
+        print(f"{'going on':<16}{evaluation.num_answered:,} of {plan.num_questions:,} are answered")
 
     policy = _policy(model, device, given)
-    predictions = run_passes(
-        plan,
-        partial(
-            score,
-            policy,
-            turn_builder=turn_builder,
-            mode=settings.mode,
-            max_completion_tokens=settings.max_completion_tokens,
-            batch_size=batch_size,
-            with_letters=True,
-        ),
+    asker = Asker(
+        policy,
+        turn_builder,
+        mode=settings.mode,
+        max_completion_tokens=settings.max_completion_tokens,
+        with_letters=True,
     )
+    evaluation.run(asker, batch_size)
+    predictions = evaluation.predictions()
     summary = summarize_passes(plan, predictions)
     if train_names:
         plain = predictions[: len(examples)]
@@ -129,7 +151,7 @@ def _score_command(given: dict[str, Any]) -> None:
     print()
     summary["evaluation"] = {
         "model": model,
-        **provenance(directory, policy),
+        **provenance(directory, checksum, policy),
         **settings.to_json(),
         "data": {
             "checksums": split.checksums,
@@ -143,7 +165,7 @@ def _score_command(given: dict[str, Any]) -> None:
         "permute_options": given.get("permute_options"),
         "text_prior": list(train_names),
     }
-    write_evaluation(output, summary, predictions)
+    evaluation.write(summary)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
 
 
@@ -245,8 +267,12 @@ def _device(given: dict[str, Any]) -> Any:
 def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
     from models import load_policy
 
+    return load_policy(model, device=device, dtype=_dtype(given))
+
+
+def _dtype(given: dict[str, Any]) -> str | None:
     dtype = given.get("dtype", "auto")
-    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype)
+    return None if dtype == "auto" else dtype
 
 
 def _check_numbers(given: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def default_directory(model: str) -> Path:
 
 
 def write_evaluation(
-    path: Path, summary: Mapping[str, Any], predictions: Sequence[Prediction]
+    path: Path, summary: Mapping[str, Any], predictions: Iterable[Prediction]
 ) -> None:
     """Write both files, or neither; see `write_directory` for what it raises."""
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)

@@ -30,7 +30,8 @@ def score_parser() -> FlagParser:
         "--output-dir",
         metavar="DIR",
         help="where summary.json and predictions.jsonl go, both or neither; must be new or empty"
-        " (default: runs/<date>-<time>-<model>-evaluation)",
+        " (default: runs/<date>-<time>-<model>-evaluation). Until then answers are kept in"
+        " DIR.unfinished: an interrupted evaluation goes on with the same command and this flag",
     )
     return parser
 
@@ -72,7 +73,8 @@ def matrix_parser() -> FlagParser:
         prog="evaluate.py matrix",
         description="Score every checkpoint on every test file: each cell is an evaluation of its"
         " own in DIR/cells/NAME/TEST, finished cells are skipped, so an interrupted matrix goes on"
-        " with the same command. Prints the matrix with the means on and off the diagonal.",
+        " with the same command, within the cell that was at work. Prints the matrix with the means"
+        " on and off the diagonal.",
         epilog="Example: evaluate.py matrix --models CT=runs/ct/checkpoints/step-000200"
         " MRI=runs/mri/checkpoints/step-000200 --json phantoms:CT phantoms:MRI --output-dir m",
     )
