@@ -65,6 +65,8 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.settings import describe
     from evaluation.tables import summary_table
     from evaluation.text_priors import fit_priors, summarize_priors
+    from evaluation.thought_table import thought_table
+    from evaluation.thoughts import summarize_thoughts
 
     _refuse_half_an_evaluation(given)
     model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
@@ -117,10 +119,14 @@ def _score_command(given: dict[str, Any]) -> None:
         ),
     )
     summary = summarize_passes(plan, predictions)
+    plain = predictions[: len(examples)]
+    summary["thoughts"] = summarize_thoughts(
+        plain, settings.mode, lambda text: len(policy.processor.encode_completion(text))
+    )
     if train_names:
-        plain = predictions[: len(examples)]
         summary["text_priors"] = summarize_priors(priors, examples, plain)
-    for text in (summary_table(summary), extra_table(summary), images_note(summary)):
+    tables = (summary_table(summary), extra_table(summary), thought_table(summary["thoughts"]))
+    for text in (*tables, images_note(summary)):
         if text:
             print(f"\n{text}")
     print()

@@ -38,6 +38,9 @@ def test_the_embedded_model_on_the_embedded_questions(tmp_path, capsys, flags):
     assert summary["overall"]["chance"] == 0.25
     num_correct = sum(item["correct"] for item in predictions)
     assert summary["overall"]["accuracy"] == num_correct / 40
+    thoughts = summary["thoughts"]
+    assert thoughts["n"] == sum(entry["n"] for entry in thoughts["classes"].values()) == 40
+    assert "names the chosen option" in out
     assert summary["evaluation"]["model"] == "tiny"
     assert summary["evaluation"]["max_completion_tokens"] == 6
     assert summary["evaluation"]["origins"]["image_size"] == "configs/phantoms.toml"
