@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.checkpoint import asking, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -65,6 +66,7 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.settings import describe
     from evaluation.tables import summary_table
     from evaluation.text_priors import fit_priors, summarize_priors
+    from evaluation.thought_scoring import measure_changes
     from evaluation.thought_table import thought_table
     from evaluation.thoughts import summarize_thoughts
 
@@ -76,8 +78,8 @@ def _score_command(given: dict[str, Any]) -> None:
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
     check_directory(output)
 
-    device = _device(given)
-    directory, settings, turn_builder = _asking(model, given)
+    device = chosen_device(given)
+    directory, settings, turn_builder = asking(model, given)
     split = load_split(
         names,
         part="eval",
@@ -105,7 +107,7 @@ def _score_command(given: dict[str, Any]) -> None:
     if split.bad_rows:
         print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
 
-    policy = _policy(model, device, given)
+    policy = chosen_policy(model, device, given)
     predictions = run_passes(
         plan,
         partial(
@@ -123,6 +125,20 @@ def _score_command(given: dict[str, Any]) -> None:
     summary["thoughts"] = summarize_thoughts(
         plain, settings.mode, lambda text: len(policy.processor.encode_completion(text))
     )
+    swaps: Sequence[Any] = ()
+    if "thoughts" in given:
+        summary["thoughts"]["teacher_forced"], swaps = measure_changes(
+            policy,
+            examples,
+            plain,
+            turn_builder,
+            mode=settings.mode,
+            changes=given["thoughts"],
+            samples=given.get("thought_samples", 4),
+            max_completion_tokens=settings.max_completion_tokens,
+            seed=seed,
+            batch_size=batch_size,
+        )
     if train_names:
         summary["text_priors"] = summarize_priors(priors, examples, plain)
     tables = (summary_table(summary), extra_table(summary), thought_table(summary["thoughts"]))
@@ -145,8 +161,10 @@ def _score_command(given: dict[str, Any]) -> None:
         "shuffle_within": given.get("shuffle_within"),
         "permute_options": given.get("permute_options"),
         "text_prior": list(train_names),
+        "thoughts": list(given.get("thoughts", ())),
+        "thought_samples": given.get("thought_samples"),
     }
-    write_evaluation(output, summary, predictions)
+    write_evaluation(output, summary, predictions, swaps)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
 
 
@@ -154,8 +172,8 @@ def _ask_command(given: dict[str, Any]) -> None:
     from evaluation.ask import answer_text, ask
     from evaluation.settings import describe
 
-    _, settings, turn_builder = _asking(given["model"], given)
-    policy = _policy(given["model"], _device(given), given)
+    _, settings, turn_builder = asking(given["model"], given)
+    policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,
         turn_builder,
@@ -177,7 +195,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     models, sources = named_models(given["models"]), named_tests(given["json"])
     output = Path(given["output_dir"])
     check_matrix_directory(output)
-    device = _device(given)
+    device = chosen_device(given)
     tests = load_tests(
         sources,
         image_root=given.get("image_root"),
@@ -192,7 +210,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     pending, count = len(matrix.pending()), len(models) * len(tests)
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(
-        lambda checkpoint: _policy(checkpoint, device, given),
+        lambda checkpoint: chosen_policy(checkpoint, device, given),
         batch_size=given.get("batch_size", 32),
     )
     print(matrix_table(matrix.write()))
@@ -200,39 +218,14 @@ def _matrix_command(given: dict[str, Any]) -> None:
     print(f"written: {output / 'matrix.json'}")
 
 
-def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:
-    """Return the checkpoint's directory, how it is asked, and what builds its prompts."""
-    from data.turns import TurnBuilder
-    from evaluation.settings import resolve_settings
-    from models.files import find_checkpoint
-
-    directory = find_checkpoint(model)
-    settings = resolve_settings(directory, given)
-    for warning in settings.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
-
-
-def _device(given: dict[str, Any]) -> Any:
-    import torch
-
-    from models.loading import check_device
-
-    name = given.get("device", "auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return check_device(name)
-
-
-def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
-    from models import load_policy
-
-    dtype = given.get("dtype", "auto")
-    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype)
-
-
 def _check_numbers(given: dict[str, Any]) -> None:
-    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
+    for name, least in (
+        ("batch_size", 1),
+        ("limit", 1),
+        ("seed", 0),
+        ("permute_options", 2),
+        ("thought_samples", 2),
+    ):
         if given.get(name, least) < least:
             raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
 
@@ -251,11 +244,19 @@ def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
 
 
 def _refuse_idle_flags(given: dict[str, Any]) -> None:
+    from evaluation.thought_changes import check_changes
+
     if "shuffle_within" in given and "shuffled" not in given.get("controls", ()):
         raise ValueError(
             f"--shuffle-within {given['shuffle_within']} does nothing without a shuffled control:"
             " add --controls shuffled"
         )
+    if "thought_samples" in given and "swapped" not in given.get("thoughts", ()):
+        raise ValueError(
+            f"--thought-samples {given['thought_samples']} does nothing without swapped thoughts:"
+            " add --thoughts swapped"
+        )
+    check_changes(given.get("thoughts", ()))
 
 
 def _bar() -> str:

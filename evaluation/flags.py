@@ -218,6 +218,20 @@ def _add_comparisons(parser: FlagParser) -> None:
         metavar="FILE",
         help="train files, or 'phantoms': what priors fitted on their text reach without an image",
     )
+    group.add_argument(
+        "--thoughts",
+        nargs="+",
+        metavar="NAME",
+        help="also read the letters' probabilities behind another thought: removed (none), swapped"
+        " (of a sampled completion that chose another letter), borrowed (of another question's"
+        " answer); think mode",
+    )
+    group.add_argument(
+        "--thought-samples",
+        type=int,
+        metavar="COUNT",
+        help="completions sampled per question for --thoughts swapped (default: 4)",
+    )
 
 
 def _add_machine(group: Any) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import evaluate
+from evaluation.checkpoint import chosen_policy
 from evaluation.summary import summarize
 
 ENTRY_KEYS = {"accuracy", "n", "low", "high", "chance"}
@@ -202,7 +203,7 @@ def test_help_explains_every_flag(capsys, command):
 
 
 def test_the_policy_stays_in_the_mode_it_is_made_for():
-    assert evaluate._policy("tiny", "cpu", {}).training
+    assert chosen_policy("tiny", "cpu", {}).training
 
 
 def test_the_summary_is_that_of_its_predictions(tmp_path, capsys):
