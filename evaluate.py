@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.checkpoint import asking, chosen_device, chosen_dtype, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -69,6 +70,9 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.settings import describe
     from evaluation.tables import summary_table
     from evaluation.text_priors import fit_priors, summarize_priors
+    from evaluation.thought_scoring import measure_changes
+    from evaluation.thought_table import thought_table
+    from evaluation.thoughts import summarize_thoughts
     from grpo.provenance import model_checksum
     from models.loading import check_dtype
 
@@ -80,8 +84,8 @@ def _score_command(given: dict[str, Any]) -> None:
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
     check_directory(output)
 
-    device = _device(given)
-    directory, settings, turn_builder = _asking(model, given)
+    device = chosen_device(given)
+    directory, settings, turn_builder = asking(model, given)
     split = load_split(
         names,
         part="eval",
@@ -112,7 +116,7 @@ def _score_command(given: dict[str, Any]) -> None:
         skipped_rows=len(split.bad_rows),
         controls=given.get("controls", ()),
     )
-    identity["--dtype"] = str(check_dtype(_dtype(given), device)).removeprefix("torch.")
+    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
     for name in ("image_root", "shuffle_within", "permute_options"):
         identity[f"--{name.replace('_', '-')}"] = given.get(name)
     evaluation = ResumableEvaluation(
@@ -131,7 +135,7 @@ def _score_command(given: dict[str, Any]) -> None:
     if evaluation.num_answered:
         print(f"{'going on':<16}{evaluation.num_answered:,} of {plan.num_questions:,} are answered")
 
-    policy = _policy(model, device, given)
+    policy = chosen_policy(model, device, given)
     asker = Asker(
         policy,
         turn_builder,
@@ -142,10 +146,28 @@ def _score_command(given: dict[str, Any]) -> None:
     evaluation.run(asker, batch_size)
     predictions = evaluation.predictions()
     summary = summarize_passes(plan, predictions)
+    plain = predictions[: len(examples)]
+    summary["thoughts"] = summarize_thoughts(
+        plain, settings.mode, lambda text: len(policy.processor.encode_completion(text))
+    )
+    swaps: Sequence[Any] = ()
+    if "thoughts" in given:
+        summary["thoughts"]["teacher_forced"], swaps = measure_changes(
+            policy,
+            examples,
+            plain,
+            turn_builder,
+            mode=settings.mode,
+            changes=given["thoughts"],
+            samples=given.get("thought_samples", 4),
+            max_completion_tokens=settings.max_completion_tokens,
+            seed=seed,
+            batch_size=batch_size,
+        )
     if train_names:
-        plain = predictions[: len(examples)]
         summary["text_priors"] = summarize_priors(priors, examples, plain)
-    for text in (summary_table(summary), extra_table(summary), images_note(summary)):
+    tables = (summary_table(summary), extra_table(summary), thought_table(summary["thoughts"]))
+    for text in (*tables, images_note(summary)):
         if text:
             print(f"\n{text}")
     print()
@@ -164,8 +186,10 @@ def _score_command(given: dict[str, Any]) -> None:
         "shuffle_within": given.get("shuffle_within"),
         "permute_options": given.get("permute_options"),
         "text_prior": list(train_names),
+        "thoughts": list(given.get("thoughts", ())),
+        "thought_samples": given.get("thought_samples"),
     }
-    evaluation.write(summary)
+    evaluation.write(summary, swaps)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
 
 
@@ -173,8 +197,8 @@ def _ask_command(given: dict[str, Any]) -> None:
     from evaluation.ask import answer_text, ask
     from evaluation.settings import describe
 
-    _, settings, turn_builder = _asking(given["model"], given)
-    policy = _policy(given["model"], _device(given), given)
+    _, settings, turn_builder = asking(given["model"], given)
+    policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,
         turn_builder,
@@ -196,7 +220,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     models, sources = named_models(given["models"]), named_tests(given["json"])
     output = Path(given["output_dir"])
     check_matrix_directory(output)
-    device = _device(given)
+    device = chosen_device(given)
     tests = load_tests(
         sources,
         image_root=given.get("image_root"),
@@ -212,7 +236,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     pending, count = len(matrix.pending()), len(models) * len(tests)
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(
-        lambda checkpoint: _policy(checkpoint, device, given),
+        lambda checkpoint: chosen_policy(checkpoint, device, given),
         batch_size=given.get("batch_size", 32),
     )
     print(matrix_table(matrix.write()))
@@ -240,43 +264,14 @@ def _compare_command(given: dict[str, Any]) -> None:
         print(f"written: {output}")
 
 
-def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:
-    """Return the checkpoint's directory, how it is asked, and what builds its prompts."""
-    from data.turns import TurnBuilder
-    from evaluation.settings import resolve_settings
-    from models.files import find_checkpoint
-
-    directory = find_checkpoint(model)
-    settings = resolve_settings(directory, given)
-    for warning in settings.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
-
-
-def _device(given: dict[str, Any]) -> Any:
-    import torch
-
-    from models.loading import check_device
-
-    name = given.get("device", "auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return check_device(name)
-
-
-def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
-    from models import load_policy
-
-    return load_policy(model, device=device, dtype=_dtype(given))
-
-
-def _dtype(given: dict[str, Any]) -> str | None:
-    dtype = given.get("dtype", "auto")
-    return None if dtype == "auto" else dtype
-
-
 def _check_numbers(given: dict[str, Any]) -> None:
-    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
+    for name, least in (
+        ("batch_size", 1),
+        ("limit", 1),
+        ("seed", 0),
+        ("permute_options", 2),
+        ("thought_samples", 2),
+    ):
         if given.get(name, least) < least:
             raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
 
@@ -295,11 +290,19 @@ def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
 
 
 def _refuse_idle_flags(given: dict[str, Any]) -> None:
+    from evaluation.thought_changes import check_changes
+
     if "shuffle_within" in given and "shuffled" not in given.get("controls", ()):
         raise ValueError(
             f"--shuffle-within {given['shuffle_within']} does nothing without a shuffled control:"
             " add --controls shuffled"
         )
+    if "thought_samples" in given and "swapped" not in given.get("thoughts", ()):
+        raise ValueError(
+            f"--thought-samples {given['thought_samples']} does nothing without swapped thoughts:"
+            " add --thoughts swapped"
+        )
+    check_changes(given.get("thoughts", ()))
 
 
 def _bar() -> str:

@@ -7,7 +7,7 @@ gives. evaluate.py and every cell of a matrix are evaluated this way.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from evaluation.directory import write_evaluation
 from evaluation.passes import Pass, Plan
 from evaluation.predictions import Prediction
 from evaluation.scoring import asking_order
+from evaluation.thought_changes import ThoughtRow
 from evaluation.unfinished import Unfinished
 
 
@@ -129,14 +130,18 @@ class ResumableEvaluation:
         """Return the answers to all questions in the plan's order, pass after pass."""
         return list(self._in_order())
 
-    def write(self, summary: Mapping[str, Any]) -> None:
+    def write(self, summary: Mapping[str, Any], thoughts: Sequence[ThoughtRow] = ()) -> None:
         """Make the evaluation's directory from the summary and all answers in the plan's order.
+
+        Args:
+            summary: summary.json.
+            thoughts: rows of thoughts.jsonl, if any.
 
         Raises:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
         with self._told():
-            write_evaluation(self._output, summary, self._in_order())
+            write_evaluation(self._output, summary, self._in_order(), thoughts)
         self._answers.remove()
 
     def _in_order(self) -> Iterator[Prediction]:
