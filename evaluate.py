@@ -64,6 +64,7 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.extra_table import extra_table, images_note
     from evaluation.passes import plan_passes, run_passes, summarize_passes
     from evaluation.provenance import provenance
+    from evaluation.report.write import report_finished
     from evaluation.scoring import score
     from evaluation.settings import describe
     from evaluation.tables import summary_table
@@ -145,6 +146,7 @@ def _score_command(given: dict[str, Any]) -> None:
     }
     write_evaluation(output, summary, predictions)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+    report_finished(output)
 
 
 def _ask_command(given: dict[str, Any]) -> None:
@@ -168,6 +170,7 @@ def _ask_command(given: dict[str, Any]) -> None:
 def _matrix_command(given: dict[str, Any]) -> None:
     from evaluation.matrix import Matrix, asked_model, check_matrix_directory, load_tests
     from evaluation.matrix_table import matrix_table
+    from evaluation.report.write import report_finished
     from evaluation.slices import named_models, named_tests
 
     _check_numbers(given)
@@ -196,6 +199,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     print(matrix_table(matrix.write()))
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {output / 'matrix.json'}")
+    report_finished(output)
 
 
 def _compare_command(given: dict[str, Any]) -> None:

@@ -25,6 +25,7 @@ def heatmap(
     scale: tuple[float, float] = (0.0, 1.0),
     signed: bool = False,
     label: str = "accuracy, %",
+    title: str = "",
     row_title: str = "trained on",
     column_title: str = "tested on",
 ) -> Any:
@@ -40,6 +41,7 @@ def heatmap(
         signed: differences, in two colours that meet in white at the middle of the scale; written
             with their sign.
         label: of the colours.
+        title: of the figure.
         row_title: what the rows are.
         column_title: what the columns are.
 
@@ -66,6 +68,7 @@ def heatmap(
     axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlabel=column_title, ylabel=row_title)
+    axes.set_title(title, fontsize=11)
     axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=label)
     return figure

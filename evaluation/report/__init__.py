@@ -1,4 +1,4 @@
-"""report.html: a run, an evaluation or a matrix on one page that fetches nothing.
+"""report.html: a run, an evaluation, a matrix or a protocol on one page that fetches nothing.
 
     python -m evaluation.report DIR
 

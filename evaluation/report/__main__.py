@@ -16,7 +16,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "directory",
         metavar="DIR",
-        help="of a run, an evaluation or a matrix; the page goes there, an old one is replaced",
+        help="of a run, an evaluation, a matrix or a protocol; an old page there is replaced",
     )
     try:
         report = write_report(parser.parse_args(argv).directory)

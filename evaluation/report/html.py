@@ -110,17 +110,19 @@ def table(
         )
         head = f"<thead><tr>{''.join(cells)}</tr></thead>\n"
     body = "\n".join(_row(row, len(headings), text_columns, written) for row in rows)
-    return (
-        '<div class="wide" tabindex="0" role="region" aria-label="table">'
-        f"<table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
-    )
+    return _boxed(head, body)
+
+
+def rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of cells that are HTML already."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in headings)
+    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return _boxed(f"<thead><tr>{head}</tr></thead>\n", "\n".join(lines))
 
 
 def figure(png: bytes, text: str) -> str:
     """Return a figure inside the page; ``text`` is its caption and stands for it."""
-    return (
-        f"<figure>{image(png, text, kind='')}\n<figcaption>{escape(text)}</figcaption></figure>"
-    )
+    return f"<figure>{image(png, text, kind='')}\n<figcaption>{escape(text)}</figcaption></figure>"
 
 
 def image(data: bytes, text: str, *, kind: str = "seen") -> str:
@@ -129,6 +131,13 @@ def image(data: bytes, text: str, *, kind: str = "seen") -> str:
     form = "png" if data.startswith(b"\x89PNG") else "jpeg"
     encoded = base64.b64encode(data).decode("ascii")
     return f'<img{attribute} alt="{escape(text)}" src="data:image/{form};base64,{encoded}">'
+
+
+def _boxed(head: str, body: str) -> str:
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="table">'
+        f"<table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
+    )
 
 
 def _row(
@@ -140,7 +149,10 @@ def _row(
         _cell(
             "td",
             value,
-            [*(["text"] if place in text_columns else []), *(["written"] if place in written else [])],
+            [
+                *(["text"] if place in text_columns else []),
+                *(["written"] if place in written else []),
+            ],
         )
         for place, value in enumerate(row)
     )

@@ -1,41 +1,30 @@
 """The sections of a run's report, from the files of its directory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import ascii_uppercase
 from typing import Any
 
-from evaluation.pictures import to_png
-from evaluation.report_files import (
-    edge_groups,
-    image_png,
-    read_evaluations,
-    read_json,
-    read_lines,
-)
-from evaluation.report_html import (
-    Cell,
-    folded,
-    heading,
-    paragraph,
-    picture,
-    preformatted,
-    section,
-    table,
-)
-from evaluation.report_tables import before_after_table, interval, percent, slices_table
-from evaluation.training_curves import training_curves
+from evaluation.figures.curves import training_curves
+from evaluation.report.album import Album
+from evaluation.report.files import read_evaluations, read_json, read_lines
+from evaluation.report.html import Cell, folded, heading, paragraph, preformatted, section, table
+from evaluation.report.rollouts import rollout_parts
+from evaluation.report.tables import before_after_table, interval, percent, points, slices_table
+from grpo.alarms import MetricAlarms
+
+Metrics = Sequence[Mapping[str, Any]]
+Evaluations = Mapping[int, Mapping[str, Any]]
 
 _FACTS = ("method", "mode", "model", "train_json", "eval_json", "group_size", "learning_rate")
 _UNTIMED = ("time/", "_per_second")
 
 
-def run_sections(directory: Path, draw: Callable[[Callable[[], str]], str]) -> list[str]:
+def run_sections(directory: Path, album: Album) -> list[str]:
     """Return the HTML sections of a run.
 
     Args:
         directory: with run.json; every other file may be missing.
-        draw: calls what makes a picture, or says why there is none.
+        album: draws the figures.
 
     Raises:
         ValueError: a file that cannot be read; it is named.
@@ -43,20 +32,25 @@ def run_sections(directory: Path, draw: Callable[[Callable[[], str]], str]) -> l
     run = read_json(directory / "run.json")
     metrics = list(read_lines(directory / "metrics.jsonl"))
     evaluations = read_evaluations(directory)
+    best = directory / "checkpoints" / "best.json"
     return [
         section("The run", _facts(run, metrics)),
-        section("Alarms", _alarms(directory)),
-        section("Held-out questions, greedy", _change(evaluations)),
-        section("Curves", _curves(metrics, evaluations, draw)),
+        section("Alarms", _alarms(metrics)),
+        section(
+            "Held-out questions, greedy",
+            _change(evaluations),
+            _best(read_json(best)) if best.is_file() else "",
+        ),
+        section("Curves", _curves(metrics, evaluations, album)),
         section("First and last step", _edge_metrics(metrics)),
         section("Evaluations", _evaluations(evaluations)),
-        section("Rollouts", *(_group(rows) for rows in edge_groups(directory))),
+        section("Rollouts", *rollout_parts(directory)),
         section("Profile", _profile(directory)),
         section("All settings", _settings(run)),
     ]
 
 
-def _facts(run: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> str:
+def _facts(run: Mapping[str, Any], metrics: Metrics) -> str:
     config = run["config"]
     done = f"{metrics[-1]['step'] if metrics else 0:,}"
     rows = [[name.replace("_", " "), _plain(config[name])] for name in _FACTS if name in config]
@@ -75,14 +69,17 @@ def _changes(changed: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_plain(value)}" for name, value in changed.items()) or "as it was"
 
 
-def _alarms(directory: Path) -> str:
-    rows = read_lines(directory / "alarms.jsonl")
+def _alarms(metrics: Metrics) -> str:
+    """Return the alarms of a run: its metrics go through the rules of training once more."""
+    alarms = MetricAlarms()
     return "\n".join(
-        paragraph(f"step {row.get('step')}: {row.get('text', row)}", "alarm") for row in rows
+        paragraph(f"Step {row['step']:,}: {text}.", "alarm")
+        for row in metrics
+        for text in alarms.look(row)
     )
 
 
-def _change(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
+def _change(evaluations: Evaluations) -> str:
     if not evaluations:
         return paragraph("This run has no evaluation: eval/ is empty.", "note")
     first, last = min(evaluations), max(evaluations)
@@ -100,19 +97,24 @@ def _change(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
     )
 
 
-def _curves(
-    metrics: Sequence[Mapping[str, Any]],
-    evaluations: Mapping[int, Mapping[str, Any]],
-    draw: Callable[[Callable[[], str]], str],
-) -> str:
-    if not metrics and not evaluations:
-        return paragraph("No step is done yet.", "note")
-    return draw(
-        lambda: picture(to_png(training_curves(metrics, evaluations)), "metrics against the step")
+def _best(best: Mapping[str, Any]) -> str:
+    place = f"checkpoints/{best['checkpoint']}" if best["checkpoint"] else "the start model itself"
+    return paragraph(
+        f"Best held-out accuracy: {percent(best['accuracy'])} % at step {best['step']:,}, {place}."
     )
 
 
-def _edge_metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
+def _curves(metrics: Metrics, evaluations: Evaluations, album: Album) -> str:
+    if not metrics and not evaluations:
+        return paragraph("No step is done yet.", "note")
+    text = (
+        "Metrics of every step and greedy held-out accuracy against the step; bars are 95 %"
+        " intervals over the questions."
+    )
+    return album.add("curves", lambda: training_curves(metrics, evaluations), text)
+
+
+def _edge_metrics(metrics: Metrics) -> str:
     if not metrics:
         return ""
     first, last = metrics[0], metrics[-1]
@@ -129,7 +131,7 @@ def _edge_metrics(metrics: Sequence[Mapping[str, Any]]) -> str:
     return table(["metric", *steps], rows) + note
 
 
-def _evaluations(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
+def _evaluations(evaluations: Evaluations) -> str:
     if not evaluations:
         return ""
     blind = any("blank" in summary for summary in evaluations.values())
@@ -138,9 +140,16 @@ def _evaluations(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
         entry = summary["overall"]
         row = [f"{step:,}", f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
         if blind:
-            row.append(percent(summary.get("blank", {}).get("overall", {}).get("accuracy")))
+            gain = summary.get("visual_gain", {})
+            row += [
+                percent(summary.get("blank", {}).get("overall", {}).get("accuracy")),
+                points(gain.get("gain")),
+                interval(gain, signed=True),
+            ]
         rows.append(row)
-    headings = ["step", "n", "accuracy", "95 % range", *(["images blank"] if blind else [])]
+    headings = ["step", "n", "accuracy", "95 % range"]
+    if blind:
+        headings += ["images blank", "visual gain", "95 % range by image"]
     last = max(evaluations)
     return "\n".join(
         [
@@ -149,46 +158,6 @@ def _evaluations(evaluations: Mapping[int, Mapping[str, Any]]) -> str:
             slices_table(evaluations[last]),
         ]
     )
-
-
-def _group(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a group: its images, its question, its completions with rewards and advantages."""
-    first = rows[0]
-    options = zip(ascii_uppercase, first["options"], strict=False)
-    question = "\n".join([first["question"], *(f"{letter}) {text}" for letter, text in options)])
-    names = list(first["rewards"])
-    body = [
-        [
-            row["completion"],
-            row["choice"],
-            *(_number(row["rewards"][name]) for name in names),
-            _number(row["reward"]),
-            f"{row['advantage']:+.2f}",
-            f"{row['completion_tokens']:,}",
-        ]
-        for row in rows
-    ]
-    agree = len({row["reward"] for row in rows}) == 1
-    what = "all of one reward: nothing is learned from it" if agree else "the first with a spread"
-    return "\n".join(
-        [
-            heading(f"Step {first['step']:,}, {first['id']}, a group of {len(rows)} ({what})"),
-            *(_image(name) for name in first["images"]),
-            preformatted(f"{question}\n\nright: {first['answer']}"),
-            table(
-                ["completion", "choice", *names, "reward", "advantage", "tokens"],
-                body,
-                text_columns=(0,),
-            ),
-        ]
-    )
-
-
-def _image(name: str) -> str:
-    try:
-        return picture(image_png(name), name, kind="seen")
-    except ValueError as error:
-        return paragraph(f"The image is not shown: {error}", "note")
 
 
 def _profile(directory: Path) -> str:

@@ -1,33 +1,42 @@
-"""The sections of an evaluation's report, and of a matrix of evaluations."""
+"""The sections of an evaluation's report: its tables, its calibration, some of its answers."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.calibration import expected_calibration_error
-from evaluation.confidence import letter_confidences
-from evaluation.pictures import matrix_heatmap, reliability_diagram, risk_coverage_curve, to_png
-from evaluation.report_files import read_json, read_lines
-from evaluation.report_html import Cell, paragraph, picture, section, table
-from evaluation.report_tables import interval, matrix_table, percent, slices_table
+from evaluation.figures.confidence import reliability_diagram, risk_coverage_curve
+from evaluation.letter_confidence import chosen_confidences
+from evaluation.predictions import Prediction
+from evaluation.report.album import Album
+from evaluation.report.files import read_json, read_lines
+from evaluation.report.html import heading, paragraph, section, table
+from evaluation.report.rollouts import image_parts, question_part, shortened
+from evaluation.report.tables import (
+    controls_table,
+    percent,
+    permutations_table,
+    priors_table,
+    slices_table,
+)
+from evaluation.tables import spread_places
 
-_NUM_BINS = 10
-Draw = Callable[[Callable[[], str]], str]
+ANSWERS = 6
 
 
-def evaluation_sections(directory: Path, draw: Draw) -> list[str]:
-    """Return the HTML sections of an evaluation directory: its tables and its calibration.
+def evaluation_sections(directory: Path, album: Album) -> list[str]:
+    """Return the HTML sections of an evaluation directory.
 
     Args:
-        directory: with summary.json; without predictions.jsonl there is no calibration.
-        draw: calls what makes a picture, or says why there is none.
+        directory: with summary.json; without predictions.jsonl no answers are shown and there is no
+            risk-coverage curve.
+        album: draws the figures.
 
     Raises:
         ValueError: a file that cannot be read; it is named.
     """
     summary = read_json(directory / "summary.json")
-    rows = read_lines(directory / "predictions.jsonl")
-    uncontrolled = (row for row in rows if row.get("control") is None)
+    rows = map(_prediction, read_lines(directory / "predictions.jsonl"))
+    plain = [item for item in rows if item.is_plain]
     return [
         section("The evaluation", _facts(summary.get("evaluation", {}))),
         section(
@@ -35,95 +44,77 @@ def evaluation_sections(directory: Path, draw: Draw) -> list[str]:
             paragraph("Per cent. Strict: a completion of wrong form counts as wrong.", "note"),
             slices_table(summary),
         ),
-        section("Controls", _controls(summary)),
-        section("Confidence", _calibration(*letter_confidences(uncontrolled), draw)),
+        section("What the image adds", controls_table(summary)),
+        section("Other orders of the options", permutations_table(summary)),
+        section("What the text alone reaches", priors_table(summary)),
+        section("Confidence", *_calibration(summary.get("calibration"), plain, album)),
+        section("Some answers", *_answers(plain)),
     ]
 
 
-def matrix_sections(matrix: Mapping[str, Any], draw: Draw) -> list[str]:
-    """Return the HTML section of a matrix: models (rows) on tests (columns).
-
-    Args:
-        matrix: ``models`` and ``tests``, names in order, and ``cells[model][test]`` with accuracy
-            and, where known, n, low, high; or ``cells`` as a list of such entries that hold their
-            own ``model``, ``test`` and, on the diagonal, ``part: diagonal``.
-        draw: calls what makes a picture, or says why there is none.
-    """
-    nested, diagonal = _nested(matrix)
-    return [
-        section(
-            "Every model on every test",
-            draw(
-                lambda: picture(
-                    to_png(matrix_heatmap(nested, diagonal=diagonal)), "accuracies as colours"
-                )
-            ),
-            matrix_table(nested),
-        )
-    ]
-
-
-def _nested(
-    matrix: Mapping[str, Any],
-) -> tuple[dict[str, Any], Collection[tuple[str, str]] | None]:
-    names = {"models": list(matrix["models"]), "tests": list(matrix["tests"])}
-    if isinstance(matrix["cells"], Mapping):
-        return {**names, "cells": matrix["cells"]}, None
-    cells: dict[str, dict[str, Any]] = {}
-    for cell in matrix["cells"]:
-        cells.setdefault(cell["model"], {})[cell["test"]] = cell
-    diagonal = [
-        (cell["model"], cell["test"])
-        for cell in matrix["cells"]
-        if cell.get("part", "diagonal" if cell["model"] == cell["test"] else "") == "diagonal"
-    ]
-    return {**names, "cells": cells}, diagonal
+def _prediction(row: Mapping[str, Any]) -> Prediction:
+    return Prediction(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
-    plain = [[name.replace("_", " "), value] for name, value in facts.items() if _is_plain(value)]
-    return table(["", ""], plain, text_columns=(0, 1)) if plain else ""
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, str | int | float)
-
-
-def _controls(summary: Mapping[str, Any]) -> str:
-    """Return a row per control whose summary stands in this one under the control's name."""
-    found = summary.get("controls", {})
-    rows: list[list[Cell]] = [
-        [name, f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
-        for name, control in found.items()
-        if isinstance(control, Mapping)
-        and isinstance(entry := control.get("overall", control), Mapping)
-        and {"n", "accuracy", "low", "high"} <= entry.keys()
+    plain = [
+        [name.replace("_", " "), value]
+        for name, value in facts.items()
+        if isinstance(value, str | int | float)
     ]
-    return table(["control", "n", "accuracy", "95 % range"], rows) if rows else ""
+    return table(["", ""], plain, text_columns=(0, 1))
 
 
-def _calibration(confidences: list[float], correct: list[bool], left_out: int, draw: Draw) -> str:
-    if not confidences:
-        return paragraph("No completion has letter probabilities.", "note")
-    error = expected_calibration_error(confidences, correct, num_bins=_NUM_BINS)
-    return "\n".join(
-        [
-            paragraph(
-                f"Confidence is the probability of the likeliest letter. {len(confidences):,}"
-                f" answers, {left_out:,} left out for want of an <answer> tag. Expected calibration"
-                f" error {100 * error:.1f} points in {_NUM_BINS} bins."
-            ),
-            draw(
-                lambda: (
-                    picture(
-                        to_png(reliability_diagram(confidences, correct, num_bins=_NUM_BINS)),
-                        "share right against confidence",
-                    )
-                    + picture(
-                        to_png(risk_coverage_curve(confidences, correct)),
-                        "share wrong against share kept",
-                    )
-                )
-            ),
+def _calibration(
+    found: Mapping[str, Any] | None, plain: Sequence[Prediction], album: Album
+) -> list[str]:
+    if not found or not found["n"]:
+        return [paragraph("No completion has letter probabilities.", "note")]
+    rows = [
+        ["answers", f"{found['n']:,}"],
+        ["left out: no answer tag", f"{found['without_answer_tag']:,}"],
+        ["left out: no letter", f"{found['without_choice']:,}"],
+        ["accuracy of the letter, %", percent(found["accuracy"])],
+        ["confidence, mean, %", percent(found["confidence"])],
+        [f"expected calibration error, {len(found['bins'])} bins, points", percent(found["ece"])],
+        ["Brier score of the letter", f"{found['brier']:.3f}"],
+        ["Brier score over all options", f"{found['brier_options']:.3f}"],
+        ["area under the risk-coverage curve, %", percent(found["risk_coverage_area"])],
+    ]
+    parts = [
+        paragraph("Confidence is the probability of the letter that the answer chose."),
+        table(["", ""], rows),
+        album.add(
+            "reliability",
+            lambda: reliability_diagram(found["bins"], error=found["ece"]),
+            "Share right against confidence, and how many answers each bin has.",
+        ),
+    ]
+    confidences, correct = chosen_confidences(plain)
+    if confidences:
+        parts.append(
+            album.add(
+                "risk-coverage",
+                lambda: risk_coverage_curve(confidences, correct),
+                "Share wrong among the surest answers, against how many of them are kept.",
+            )
+        )
+    return parts
+
+
+def _answers(plain: Sequence[Prediction]) -> list[str]:
+    parts = []
+    for place in spread_places(len(plain), ANSWERS):
+        item = plain[place]
+        verdict = "right" if item.correct else "wrong"
+        verdict += "" if item.well_formed else ", not well-formed"
+        row = [[shortened(item.completion), item.choice, verdict]]
+        parts += [
+            heading(f"{item.id} ({item.modality}, {item.question_type}): {verdict}"),
+            *image_parts(item.images),
+            question_part(item.to_json()),
+            table(["completion", "choice", ""], row, written=(0,)),
         ]
-    )
+    if parts:
+        parts.insert(0, paragraph(f"{ANSWERS} at most, spread over all and not chosen.", "note"))
+    return parts

@@ -1,4 +1,4 @@
-"""The tables that run and evaluation reports share: slices of a summary, two summaries, a matrix.
+"""The tables that reports share: slices of a summary, two summaries, what stands beside them.
 
 Accuracies and shares in per cent, changes in points.
 """
@@ -6,7 +6,7 @@ Accuracies and shares in per cent, changes in points.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report_html import Cell, table
+from evaluation.report.html import Cell, paragraph, table
 
 _SHARES = {  # keys of a summary's entry that are shares, with their headings
     "chance": "chance",
@@ -25,10 +25,7 @@ def slices_table(summary: Mapping[str, Any]) -> str:
         if entry is None:
             rows.append([name])
         else:
-            rows.append(
-                [name, f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
-                + [percent(entry.get(share)) for share in known]
-            )
+            rows.append([name, *_cells(entry), *(percent(entry.get(share)) for share in known)])
     headings = ["", "n", "accuracy", "95 % range", *(_SHARES[name] for name in known)]
     return table(headings, rows)
 
@@ -45,14 +42,13 @@ def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> s
             rows.append([name])
             continue
         earlier = old.get((axis, name))
-        change = None if earlier is None else 100 * (entry["accuracy"] - earlier["accuracy"])
         rows.append(
             [
                 name,
                 f"{entry['n']:,}",
                 None if earlier is None else percent(earlier["accuracy"]),
                 percent(entry["accuracy"]),
-                None if change is None else f"{change:+.1f}",
+                None if earlier is None else points(entry["accuracy"] - earlier["accuracy"]),
                 interval(entry),
                 percent(entry.get("chance")),
             ]
@@ -60,18 +56,59 @@ def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> s
     return table(["", "n", "before", "after", "change", "95 % range after", "chance"], rows)
 
 
-def matrix_table(matrix: Mapping[str, Any]) -> str:
-    """Return the accuracies of models (rows) on tests (columns); a dash where there is no cell.
-
-    Args:
-        matrix: models, tests and ``cells[model][test]``, as `pictures.matrix_heatmap` takes it.
-    """
-    tests = list(matrix["tests"])
-    rows = [
-        [model, *(_matrix_cell(matrix["cells"].get(model, {}).get(test)) for test in tests)]
-        for model in matrix["models"]
+def controls_table(summary: Mapping[str, Any]) -> str:
+    """Return one row per control: its accuracy, and what the image adds over it."""
+    controls = summary.get("controls", {})
+    if not controls:
+        return ""
+    rows: list[list[Cell]] = [
+        [
+            name.replace("_", " "),
+            *_cells(control["overall"]),
+            points(control["gain"]["gain"]),
+            interval(control["gain"], signed=True),
+            f"{sum(control['impossible'].values()):,}",
+        ]
+        for name, control in controls.items()
     ]
-    return table(["model", *tests], rows)
+    headings = ["image", "n", "accuracy", "95 % range"]
+    headings += ["gain", "95 % range by image", "rows left out"]
+    note = "Gain: accuracy minus the control's on the same rows, in points."
+    return f"{table(headings, rows)}\n{paragraph(note, 'note')}"
+
+
+def permutations_table(summary: Mapping[str, Any]) -> str:
+    """Return what other orders of the options change."""
+    found = summary.get("permutations")
+    if not found:
+        return ""
+    rows: list[list[Cell]] = [
+        ["accuracy, mean over the orders", percent(found["accuracy"]), interval(found)],
+        ["right under every order", percent(found["all_right"]), ""],
+        ["right under any order", percent(found["any_right"]), ""],
+        ["chosen text changes", percent(found["text_changes"]), ""],
+        ["answers without a letter", percent(found["no_choice"]), ""],
+    ]
+    title = f"{found['n']:,} rows, options in up to {found['count']} orders"
+    return table([title, "per cent", "95 % range by image"], rows)
+
+
+def priors_table(summary: Mapping[str, Any]) -> str:
+    """Return what the text alone reaches, and the model where that is wrong."""
+    priors = summary.get("text_priors", {})
+    if not priors:
+        return ""
+    nothing: list[Cell] = [None, None, None]
+    rows: list[list[Cell]] = [
+        [
+            name.replace("_", " "),
+            *_cells(found["prior"]),
+            *(_cells(found["model_where_wrong"]) if found["model_where_wrong"] else nothing),
+        ]
+        for name, found in priors.items()
+    ]
+    own = ["n", "accuracy", "95 % range"]
+    return table(["prior", *own, "rows it gets wrong", "model there", "95 % range"], rows)
 
 
 def percent(share: float | None) -> str | None:
@@ -79,9 +116,25 @@ def percent(share: float | None) -> str | None:
     return None if share is None else f"{100 * share:.1f}"
 
 
-def interval(entry: Mapping[str, float]) -> str:
-    """Return an entry's interval in per cent."""
-    return f"{percent(entry['low'])}–{percent(entry['high'])}"
+def points(difference: float | None) -> str | None:
+    """Return a difference of shares in points, with its sign."""
+    return None if difference is None else f"{100 * difference:+.1f}"
+
+
+def interval(entry: Mapping[str, float | None], *, signed: bool = False) -> str | None:
+    """Return an entry's interval in per cent, or in points; None where it has none.
+
+    >>> interval({"low": 0.25, "high": 0.5}), interval({"low": -0.1, "high": 0.2}, signed=True)
+    ('25.0–50.0', '-10.0 to +20.0')
+    """
+    low, high = entry.get("low"), entry.get("high")
+    if low is None or high is None:
+        return None
+    return f"{points(low)} to {points(high)}" if signed else f"{percent(low)}–{percent(high)}"
+
+
+def _cells(entry: Mapping[str, float]) -> list[Cell]:
+    return [f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
 
 
 def _named(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float] | None]]:
@@ -92,10 +145,3 @@ def _named(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, 
             yield axis, axis.removeprefix("by_").replace("_", " "), None
             for name, entry in entries.items():
                 yield axis, name, entry
-
-
-def _matrix_cell(cell: Mapping[str, float] | None) -> str | None:
-    if not cell:
-        return None
-    range_text = f" ({interval(cell)})" if "low" in cell and "high" in cell else ""
-    return f"{percent(cell['accuracy'])}{range_text}"

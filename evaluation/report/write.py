@@ -7,9 +7,9 @@ from pathlib import Path
 
 from evaluation.figures.base import INSTALL
 from evaluation.report.album import Album
-from evaluation.report.files import read_json
 from evaluation.report.html import page
 from evaluation.report.matrix import matrix_sections
+from evaluation.report.protocol import protocol_sections
 from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
 from grpo.run_directory import write_text
@@ -20,9 +20,8 @@ REPORT = "report.html"
 _KINDS: dict[str, Callable[[Path, Album], list[str]]] = {
     "run.json": run_sections,
     "summary.json": evaluation_sections,
-    "matrix.json": lambda directory, album: matrix_sections(
-        read_json(directory / "matrix.json"), album
-    ),
+    "matrix.json": matrix_sections,
+    "protocol.json": protocol_sections,
 }
 
 
@@ -43,7 +42,8 @@ class Report:
 
 
 def write_report(directory: str | Path) -> Report:
-    """Write report.html and its figures into a run's, an evaluation's or a matrix's directory.
+    """Write report.html and its figures into the directory of a run, an evaluation, a matrix or a
+    protocol.
 
     An old page is replaced.
 
@@ -57,7 +57,7 @@ def write_report(directory: str | Path) -> Report:
     if name is None:
         raise ValueError(
             f"{directory} has none of {', '.join(_KINDS)}: name the --output-dir of train.py or"
-            " evaluate.py"
+            " evaluate.py, of one that is done"
         )
     album = Album()
     try:
