@@ -92,7 +92,7 @@ def _pair(
         return
     gains = {place: cell["visual_gain"] | {"part": cell["part"]} for place, cell in cells.items()}
     own = any(cell["part"] == "diagonal" for cell in cells.values())
-    facts = {"what": what.capitalize(), "outlined": " Outlined: its own slice." if own else ""}
+    facts = {"what": what, "outlined": " Outlined: its own slice." if own else ""}
     yield album.add(
         f"{file}-accuracy",
         lambda: cells_heatmap(cells, "accuracy", title=f"{what}: accuracy", rows=rows),
