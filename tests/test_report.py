@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from evaluation.directory import write_evaluation
+from evaluation.figures.base import to_png
+from evaluation.figures.confidence import risk_coverage_curve
 from evaluation.gains import summarize_control
 from evaluation.letter_confidence import summarize_confidence
 from evaluation.matrix import matrix_json
@@ -204,8 +206,9 @@ def test_an_evaluation_s_page_shows_controls_orders_and_confidence(evaluated):
 def test_only_plain_answers_are_shown_and_measured(evaluated):
     # all 24 lines have probabilities, 8 of them are the evaluation's own
     page = checked(write_report(evaluated))
+    wanted = risk_coverage_curve([0.75] * 8, [True, False] * 4)
+    assert (evaluated / "figures" / "risk-coverage.png").read_bytes() == to_png(wanted)
     assert re.search(r"answers\s*8\s", page.text)
-    assert page.text.count("row-2 (") == 1
 
 
 def test_a_matrix_s_page_has_its_table_and_its_picture(tmp_path):
