@@ -65,6 +65,7 @@ def _score_command(given: dict[str, Any]) -> None:
     from evaluation.extra_table import extra_table, images_note
     from evaluation.passes import plan_passes, summarize_passes
     from evaluation.provenance import provenance
+    from evaluation.report.write import report_finished
     from evaluation.resumable import ResumableEvaluation
     from evaluation.scoring import Asker
     from evaluation.settings import describe
@@ -191,6 +192,7 @@ def _score_command(given: dict[str, Any]) -> None:
     }
     evaluation.write(summary, swaps)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+    report_finished(output)
 
 
 def _ask_command(given: dict[str, Any]) -> None:
@@ -214,6 +216,7 @@ def _ask_command(given: dict[str, Any]) -> None:
 def _matrix_command(given: dict[str, Any]) -> None:
     from evaluation.matrix import Matrix, asked_model, check_matrix_directory, load_tests
     from evaluation.matrix_table import matrix_table
+    from evaluation.report.write import report_finished
     from evaluation.slices import named_models, named_tests
 
     _check_numbers(given)
@@ -242,6 +245,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     print(matrix_table(matrix.write()))
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {output / 'matrix.json'}")
+    report_finished(output)
 
 
 def _compare_command(given: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from evaluation.encoding import encode_checked
 from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
 from evaluation.protocol.command import protocol_command
+from evaluation.report.write import report_finished
 from evaluation.tables import change_table, sample_completions
 from grpo.best import Best
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
@@ -229,6 +230,7 @@ def train(session: Session) -> None:
     print(f"run directory: {run.path}")
     session.trainer.train()
     _print_outcome(session, heldout)
+    report_finished(run.path)
 
 
 def _read_split(names: Sequence[str], part: Any, config: GRPOConfig) -> Split:

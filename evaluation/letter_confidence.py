@@ -32,7 +32,7 @@ def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
     With n = 0 the numbers are None and bins is empty.
     """
     tagged = [item for item in predictions if item.letter_probabilities is not None]
-    chosen = [item for item in tagged if item.choice in item.letter_probabilities]
+    chosen = _with_confidence(predictions)
     counts = {
         "n": len(chosen),
         "without_answer_tag": len(predictions) - len(tagged),
@@ -41,13 +41,27 @@ def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
     return {**counts, **_numbers(chosen)}
 
 
+def chosen_confidences(predictions: Sequence[Prediction]) -> tuple[list[float], list[bool]]:
+    """Return (confidences, correct) of the answers that `summarize_confidence` measures."""
+    chosen = _with_confidence(predictions)
+    # a sum of shares may round to 1 + 2e-16
+    confidences = [min(item.letter_probabilities[item.choice], 1.0) for item in chosen]
+    return confidences, [item.choice == item.answer for item in chosen]
+
+
+def _with_confidence(predictions: Sequence[Prediction]) -> list[Prediction]:
+    return [
+        item
+        for item in predictions
+        if item.letter_probabilities is not None and item.choice in item.letter_probabilities
+    ]
+
+
 def _numbers(chosen: Sequence[Prediction]) -> dict[str, Any]:
     names = ("accuracy", "confidence", "ece", "brier", "brier_options", "risk_coverage_area")
     if not chosen:
         return {**dict.fromkeys(names), "bins": []}
-    # a sum of shares may round to 1 + 2e-16
-    confidences = [min(item.letter_probabilities[item.choice], 1.0) for item in chosen]
-    correct = [item.choice == item.answer for item in chosen]
+    confidences, correct = chosen_confidences(chosen)
     numbers = (
         sum(correct) / len(chosen),
         sum(confidences) / len(chosen),

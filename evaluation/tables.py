@@ -74,10 +74,17 @@ def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str
     Spread and not chosen, so that they show what is there: right ones and wrong ones. The steps are
     golden sections: equal ones meet the same slice again and again where slices alternate.
     """
-    count = min(count, len(predictions))
-    places = [int((i + 0.5) * _GOLDEN % 1 * len(predictions)) for i in range(count)]
-    chosen = [predictions[place] for place in places]
-    return "\n\n".join(_sample(item) for item in chosen)
+    places = spread_places(len(predictions), count)
+    return "\n\n".join(_sample(predictions[place]) for place in places)
+
+
+def spread_places(length: int, count: int) -> list[int]:
+    """Return at most ``count`` places spread over ``length``, in golden sections.
+
+    >>> spread_places(100, 4)
+    [30, 92, 54, 16]
+    """
+    return [int((i + 0.5) * _GOLDEN % 1 * length) for i in range(min(count, length))]
 
 
 def wrapped(text: str) -> list[str]:

@@ -49,6 +49,9 @@ def test_the_embedded_model_on_the_embedded_questions(tmp_path, capsys, flags):
     assert "40 of 800 in phantoms" in out
     assert " Ultrasound " in out
     assert str(place / "summary.json") in out
+    assert out.endswith(f"report: {place / 'report.html'}\n")
+    page = (place / "report.html").read_text(encoding="utf-8")
+    assert "data:image/jpeg;base64," in page and "://" not in page
 
 
 def test_one_slice_and_one_seed_give_the_same_rows_again(tmp_path, capsys):

@@ -74,6 +74,8 @@ def test_the_matrix_is_written_and_printed(copied, capsys):
     assert stored["models"]["base"]["model"] == "tiny"
     assert stored["tests"]["Lesion Grading"] == {"source": "phantoms:Lesion Grading"}
     assert "on the diagonal" in out
+    page = (copied / "report.html").read_text()
+    assert "on the diagonal" in page and "data:image/png;base64," in page and "://" not in page
 
 
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):

@@ -90,6 +90,10 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
     assert "log-probabilities: backend torch (the kernels need a GPU and this is cpu)" in printed
     assert f"next: python evaluate.py --model {out}/checkpoints/step-000004" in printed
 
+    assert printed.rstrip().endswith(f"report: {out / 'report.html'}")
+    page = (out / "report.html").read_text()
+    assert "a group of 3" in page and "data:image/jpeg;base64," in page and "://" not in page
+
     description = json.loads((out / "run.json").read_text())
     assert description["config"]["device"] == "cpu" and description["config"]["dtype"] == "float32"
     assert {"torch", "transformers"} <= description["versions"].keys()

@@ -11,6 +11,7 @@ from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import check_output, write_results
 from evaluation.protocol.running import Runner, Train
 from evaluation.protocol.schedule import Schedule
+from evaluation.report.write import report_finished
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -82,6 +83,7 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
         raise
     write_results(schedule)
     print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
+    report_finished(output)
 
 
 def _machine(settings: Mapping[str, Any]) -> tuple[Any, str | None]:

@@ -1,0 +1,31 @@
+"""``python -m evaluation.report DIR``: write report.html anew, from the files that are there."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from evaluation.report.write import write_report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status: 2 for a mistake that a message explains."""
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluation.report",
+        description="Write report.html, one page that fetches nothing, and figures/*.png.",
+    )
+    parser.add_argument(
+        "directory",
+        metavar="DIR",
+        help="of a run, an evaluation, a matrix or a protocol; an old page there is replaced",
+    )
+    try:
+        report = write_report(parser.parse_args(argv).directory)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(report.line)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

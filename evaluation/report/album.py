@@ -1,0 +1,42 @@
+"""The figures of one report: inside the page, and kept as PNG files beside it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evaluation.figures.base import INSTALL, MatplotlibMissingError, to_png
+from evaluation.report.html import figure, paragraph
+
+
+class Album:
+    """Draws figures where matplotlib is there, and remembers them by name."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.figures: dict[str, bytes] = {}
+        self.without_matplotlib = False
+
+    def add(self, name: str, draw: Callable[[], Any], text: str) -> str:
+        """Return the HTML of a figure; without matplotlib once a line that says what to install.
+
+        Args:
+            name: the PNG's, without its ending.
+            draw: makes the matplotlib Figure.
+            text: says what is seen, to those who do not see it and as the caption.
+        """
+        if self.without_matplotlib:
+            return ""
+        try:
+            self.figures[name] = to_png(draw())
+        except MatplotlibMissingError:
+            self.without_matplotlib = True
+            again = "then python -m evaluation.report on this directory"
+            return paragraph(f"This page has no figures: they need {INSTALL}, {again}.", "note")
+        return figure(self.figures[name], text)
+
+    def save(self, folder: Path) -> None:
+        """Write the figures as PNG files."""
+        if self.figures:
+            folder.mkdir(exist_ok=True)
+        for name, data in self.figures.items():
+            (folder / f"{name}.png").write_bytes(data)

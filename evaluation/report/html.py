@@ -1,0 +1,165 @@
+"""The page of a report: headings, tables, pictures inside the file. Every text is escaped here.
+
+Nothing is fetched: no script, one style in the head, pictures as data. Wide tables scroll inside
+their own box, which the keyboard reaches.
+"""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+
+_STYLE = """
+:root { color-scheme: light dark; --text: #1c1c1c; --soft: #555; --line: #ddd; --box: #f5f5f5;
+  --page: #fff; --alarm: #b34700; }
+@media screen and (prefers-color-scheme: dark) { :root { --text: #e4e4e4; --soft: #a8a8a8;
+  --line: #444; --box: #262626; --page: #181818; --alarm: #ff9d57; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
+  max-width: 75rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; overflow-wrap: anywhere; }
+nav a { color: inherit; margin-right: 1rem; white-space: nowrap; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: .5rem 0; }
+th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
+  vertical-align: top; font-variant-numeric: tabular-nums; white-space: nowrap; }
+th { font-weight: 600; vertical-align: bottom; white-space: normal; }
+th:first-child, td:first-child, .text { text-align: left; }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 7rem; }
+tr.part td { font-weight: 600; padding-top: .6rem; }
+pre, td.written { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
+td.written { min-width: 22rem; }
+pre { background: var(--box); padding: .6rem .8rem; }
+figure { margin: 1rem 0; }
+figure img { max-width: 100%; height: auto; background: #fff; }
+figcaption, .note { color: var(--soft); }
+figcaption { font-size: .9rem; max-width: 60rem; }
+img.seen { width: 180px; height: auto; margin: 0 .5rem .5rem 0; vertical-align: top; }
+.alarm { border-left: 4px solid var(--alarm); padding-left: .8rem; }
+@media print { body { margin: 0; max-width: none; font-size: 11px; } nav { display: none; }
+  .wide { overflow: visible; } figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  td.written { min-width: 0; } }
+"""
+
+Cell = str | float | int | None
+
+
+def page(title: str, sections: Sequence[str]) -> str:
+    """Return the whole document; ``sections`` are HTML, the title is plain text."""
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def section(heading: str, *parts: str) -> str:
+    """Return HTML parts under a heading, or nothing where there are none."""
+    parts = tuple(part for part in parts if part)
+    if not parts:
+        return ""
+    return "\n".join(("<section>", f"<h2>{escape(heading)}</h2>", *parts, "</section>"))
+
+
+def heading(text: str) -> str:
+    """Return a heading inside a section."""
+    return f"<h3>{escape(text)}</h3>"
+
+
+def paragraph(text: str, kind: str = "") -> str:
+    """Return a paragraph of plain text."""
+    attribute = f' class="{escape(kind)}"' if kind else ""
+    return f"<p{attribute}>{escape(text)}</p>"
+
+
+def preformatted(text: str) -> str:
+    """Return a text whose lines and spaces stay as they are."""
+    return f"<pre>{escape(text)}</pre>"
+
+
+def folded(summary: str, *parts: str) -> str:
+    """Return HTML parts that show when the reader opens them."""
+    inside = "\n".join(parts)
+    return f"<details><summary>{escape(summary)}</summary>\n{inside}\n</details>"
+
+
+def table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    text_columns: Sequence[int] = (0,),
+    written: Sequence[int] = (),
+) -> str:
+    """Return a table of plain texts; None is shown as a dash, one cell alone as a part's name.
+
+    Args:
+        headings: one per column; a row of headings that are all empty is left out.
+        rows: of as many cells, or of one.
+        text_columns: which columns hold text: left-aligned, lines kept.
+        written: which of those a model wrote: set like code.
+    """
+    if not rows:
+        return ""
+    head = ""
+    if any(headings):
+        cells = (
+            _cell("th", name, ["text"] if place in text_columns else [], ' scope="col"')
+            for place, name in enumerate(headings)
+        )
+        head = f"<thead><tr>{''.join(cells)}</tr></thead>\n"
+    body = "\n".join(_row(row, len(headings), text_columns, written) for row in rows)
+    return _boxed(head, body)
+
+
+def rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of cells that are HTML already."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in headings)
+    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return _boxed(f"<thead><tr>{head}</tr></thead>\n", "\n".join(lines))
+
+
+def figure(png: bytes, text: str) -> str:
+    """Return a figure inside the page; ``text`` is its caption and stands for it."""
+    return f"<figure>{image(png, text, kind='')}\n<figcaption>{escape(text)}</figcaption></figure>"
+
+
+def image(data: bytes, text: str, *, kind: str = "seen") -> str:
+    """Return a PNG or JPEG inside the page; ``text`` stands for it where it cannot be seen."""
+    attribute = f' class="{escape(kind)}"' if kind else ""
+    form = "png" if data.startswith(b"\x89PNG") else "jpeg"
+    encoded = base64.b64encode(data).decode("ascii")
+    return f'<img{attribute} alt="{escape(text)}" src="data:image/{form};base64,{encoded}">'
+
+
+def _boxed(head: str, body: str) -> str:
+    return (
+        '<div class="wide" tabindex="0" role="region" aria-label="table">'
+        f"<table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _row(
+    row: Sequence[Cell], width: int, text_columns: Sequence[int], written: Sequence[int]
+) -> str:
+    if len(row) == 1 < width:
+        return f'<tr class="part"><td colspan="{width}">{escape(str(row[0]))}</td></tr>'
+    cells = (
+        _cell(
+            "td",
+            value,
+            [
+                *(["text"] if place in text_columns else []),
+                *(["written"] if place in written else []),
+            ],
+        )
+        for place, value in enumerate(row)
+    )
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(tag: str, value: Cell, kinds: Sequence[str] = (), attributes: str = "") -> str:
+    attribute = f' class="{" ".join(kinds)}"' if kinds else ""
+    text = "–" if value is None else escape(str(value))
+    return f"<{tag}{attribute}{attributes}>{text}</{tag}>"

@@ -1,0 +1,96 @@
+"""The sections of a matrix's report: every model on every test, as a heatmap and as a table."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from evaluation.figures.heatmap import heatmap
+from evaluation.matrix_table import matrix_table
+from evaluation.report.album import Album
+from evaluation.report.files import read_json
+from evaluation.report.html import paragraph, preformatted, section, table
+from evaluation.report.tables import percent
+
+Cells = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def matrix_sections(directory: Path, album: Album) -> list[str]:
+    """Return the HTML sections of a matrix directory.
+
+    Raises:
+        ValueError: matrix.json cannot be read; it is named.
+    """
+    matrix = read_json(directory / "matrix.json")
+    return [
+        section(
+            "Every model on every test",
+            album.add(
+                "matrix",
+                lambda: accuracy_heatmap(matrix),
+                "Strict greedy accuracy in per cent, below it the 95 % interval; colours from 0 to"
+                " 100; outlined: trained on that slice.",
+            ),
+            preformatted(matrix_table(matrix)),
+            paragraph("Per cent, strict; [ ]: trained on that slice.", "note"),
+        ),
+        section("Models", _models(matrix)),
+    ]
+
+
+def accuracy_heatmap(matrix: Mapping[str, Any], *, title: str = "") -> Any:
+    """Return a matrix's accuracies, 0 to 100 per cent, with their intervals."""
+    return cells_heatmap(cells_of(matrix), "accuracy", title=title)
+
+
+def cells_heatmap(
+    cells: Cells,
+    name: str,
+    *,
+    title: str = "",
+    bound: float | None = None,
+    rows: str = "trained on",
+) -> Any:
+    """Return a heatmap of cells, those of the part `diagonal` outlined.
+
+    Args:
+        cells: (row, column) -> an entry with the value under ``name``, low, high and part.
+        name: of the value.
+        title: of the figure.
+        bound: of differences: the colours go from its negative to it; None: shares, 0 to 1.
+        rows: what the rows are.
+    """
+    models = list(dict.fromkeys(model for model, _ in cells))
+    tests = list(dict.fromkeys(test for _, test in cells))
+    found = [[cells.get((model, test)) for test in tests] for model in models]
+    signed = bound is not None
+    return heatmap(
+        models,
+        tests,
+        [[entry and entry[name] for entry in row] for row in found],
+        intervals=[[entry and (entry["low"], entry["high"]) for entry in row] for row in found],
+        framed=[place for place, entry in cells.items() if entry.get("part") == "diagonal"],
+        scale=(-bound, bound) if signed else (0.0, 1.0),
+        signed=signed,
+        label="points" if signed else "accuracy, %",
+        title=title,
+        row_title=rows,
+    )
+
+
+def cells_of(matrix: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return the cells of a matrix.json by (model, test)."""
+    return {(cell["model"], cell["test"]): cell for cell in matrix["cells"]}
+
+
+def _models(matrix: Mapping[str, Any]) -> str:
+    rows = [
+        [name, entry["model"], entry["method"], entry["mode"], entry["step"], own(matrix, name)]
+        for name, entry in matrix["models"].items()
+    ]
+    headings = ["name", "checkpoint", "method", "mode", "step", "own slice, %"]
+    return table(headings, rows, text_columns=(0, 1, 2, 3))
+
+
+def own(matrix: Mapping[str, Any], name: str) -> str | None:
+    """Return a model's accuracy on its own slice; None where there is no such test."""
+    return percent(matrix["by_model"][name]["own"])

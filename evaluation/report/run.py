@@ -1,0 +1,187 @@
+"""The sections of a run's report, from the files of its directory."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.figures.curves import training_curves
+from evaluation.report.album import Album
+from evaluation.report.files import read_evaluations, read_json, read_lines
+from evaluation.report.html import Cell, folded, heading, paragraph, preformatted, section, table
+from evaluation.report.rollouts import rollout_parts
+from evaluation.report.tables import before_after_table, interval, percent, points, slices_table
+from grpo.alarms import MetricAlarms
+
+Metrics = Sequence[Mapping[str, Any]]
+Evaluations = Mapping[int, Mapping[str, Any]]
+
+_FACTS = ("method", "mode", "model", "train_json", "eval_json", "group_size", "learning_rate")
+_UNTIMED = ("time/", "_per_second")
+
+
+def run_sections(directory: Path, album: Album) -> list[str]:
+    """Return the HTML sections of a run.
+
+    Args:
+        directory: with run.json; every other file may be missing.
+        album: draws the figures.
+
+    Raises:
+        ValueError: a file that cannot be read; it is named.
+    """
+    run = read_json(directory / "run.json")
+    metrics = list(read_lines(directory / "metrics.jsonl"))
+    evaluations = read_evaluations(directory)
+    best = directory / "checkpoints" / "best.json"
+    return [
+        section("The run", _facts(run, metrics)),
+        section("Alarms", _alarms(metrics)),
+        section(
+            "Held-out questions, greedy",
+            _change(evaluations),
+            _best(read_json(best)) if best.is_file() else "",
+        ),
+        section("Curves", _curves(metrics, evaluations, album)),
+        section("First and last step", _edge_metrics(metrics)),
+        section("Evaluations", _evaluations(evaluations)),
+        section("Rollouts", *rollout_parts(directory)),
+        section("Profile", _profile(directory)),
+        section("All settings", _settings(run)),
+    ]
+
+
+def _facts(run: Mapping[str, Any], metrics: Metrics) -> str:
+    config = run["config"]
+    done = f"{metrics[-1]['step'] if metrics else 0:,}"
+    rows = [[name.replace("_", " "), _plain(config[name])] for name in _FACTS if name in config]
+    rows.append(["steps", f"{done} of {run['total_steps']:,}" if "total_steps" in run else done])
+    rows += [
+        [f"resumed after step {note['from_step']:,}", _changes(note["changed"])]
+        for note in run.get("resumed", [])
+    ]
+    versions = run.get("versions", {})
+    rows.append(["versions", ", ".join(f"{name} {value}" for name, value in versions.items())])
+    rows.append(["device", f"{config.get('device')}, {config.get('dtype')}"])
+    return table(["", ""], rows, text_columns=(0, 1))
+
+
+def _changes(changed: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}" for name, value in changed.items()) or "as it was"
+
+
+def _alarms(metrics: Metrics) -> str:
+    """Return the alarms of a run: its metrics go through the rules of training once more."""
+    alarms = MetricAlarms()
+    return "\n".join(
+        paragraph(f"Step {row['step']:,}: {text}.", "alarm")
+        for row in metrics
+        for text in alarms.look(row)
+    )
+
+
+def _change(evaluations: Evaluations) -> str:
+    if not evaluations:
+        return paragraph("This run has no evaluation: eval/ is empty.", "note")
+    first, last = min(evaluations), max(evaluations)
+    if first == last:
+        return paragraph(f"There is one evaluation, after step {first:,}: see below.", "note")
+    return "\n".join(
+        [
+            paragraph(
+                f"Before: step {first:,}; after: step {last:,}. Per cent, changes in points."
+                " Strict: a completion of wrong form counts as wrong.",
+                "note",
+            ),
+            before_after_table(evaluations[first], evaluations[last]),
+        ]
+    )
+
+
+def _best(best: Mapping[str, Any]) -> str:
+    place = f"checkpoints/{best['checkpoint']}" if best["checkpoint"] else "the start model itself"
+    return paragraph(
+        f"Best held-out accuracy: {percent(best['accuracy'])} % at step {best['step']:,}, {place}."
+    )
+
+
+def _curves(metrics: Metrics, evaluations: Evaluations, album: Album) -> str:
+    if not metrics and not evaluations:
+        return paragraph("No step is done yet.", "note")
+    text = (
+        "Metrics of every step and greedy held-out accuracy against the step; bars are 95 %"
+        " intervals over the questions."
+    )
+    return album.add("curves", lambda: training_curves(metrics, evaluations), text)
+
+
+def _edge_metrics(metrics: Metrics) -> str:
+    if not metrics:
+        return ""
+    first, last = metrics[0], metrics[-1]
+    rows = [
+        [name, _number(first.get(name)), _number(last.get(name))]
+        for name in dict.fromkeys([*first, *last])
+        if name != "step" and not any(part in name for part in _UNTIMED)
+    ]
+    steps = [f"step {row['step']:,}" for row in (first, last)]
+    seconds = [row["time/step"] for row in metrics if "time/step" in row]
+    note = ""
+    if seconds:
+        note = paragraph(f"{sum(seconds) / len(seconds):.2f} s per step in the mean.", "note")
+    return table(["metric", *steps], rows) + note
+
+
+def _evaluations(evaluations: Evaluations) -> str:
+    if not evaluations:
+        return ""
+    blind = any("blank" in summary for summary in evaluations.values())
+    rows: list[list[Cell]] = []
+    for step, summary in evaluations.items():
+        entry = summary["overall"]
+        row = [f"{step:,}", f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
+        if blind:
+            gain = summary.get("visual_gain", {})
+            row += [
+                percent(summary.get("blank", {}).get("overall", {}).get("accuracy")),
+                points(gain.get("gain")),
+                interval(gain, signed=True),
+            ]
+        rows.append(row)
+    headings = ["step", "n", "accuracy", "95 % range"]
+    if blind:
+        headings += ["images blank", "visual gain", "95 % range by image"]
+    last = max(evaluations)
+    return "\n".join(
+        [
+            table(headings, rows),
+            heading(f"By slice, after step {last:,}"),
+            slices_table(evaluations[last]),
+        ]
+    )
+
+
+def _profile(directory: Path) -> str:
+    file = directory / "profile" / "table.txt"
+    if not file.is_file():
+        return ""
+    return preformatted(file.read_text(encoding="utf-8", errors="replace"))
+
+
+def _settings(run: Mapping[str, Any]) -> str:
+    rows = [[name, _plain(value)] for name, value in run["config"].items()]
+    sums = [[name, value] for name, value in run.get("checksums", {}).items()]
+    parts = [table(["setting", "value"], rows, text_columns=(0, 1))]
+    parts += [heading("Prompt"), preformatted(run["prompt_template"])]
+    if sums:
+        parts += [heading("SHA-256"), table(["of", "value"], sums, text_columns=(0, 1))]
+    return folded(f"{len(rows)} settings, the prompt, checksums", *parts)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "–"
+    return "–" if value in (None, "") else str(value)
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.4g}"

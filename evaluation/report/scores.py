@@ -1,0 +1,120 @@
+"""The sections of an evaluation's report: its tables, its calibration, some of its answers."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.figures.confidence import reliability_diagram, risk_coverage_curve
+from evaluation.letter_confidence import chosen_confidences
+from evaluation.predictions import Prediction
+from evaluation.report.album import Album
+from evaluation.report.files import read_json, read_lines
+from evaluation.report.html import heading, paragraph, section, table
+from evaluation.report.rollouts import image_parts, question_part, shortened
+from evaluation.report.tables import (
+    controls_table,
+    percent,
+    permutations_table,
+    priors_table,
+    slices_table,
+)
+from evaluation.tables import spread_places
+
+ANSWERS = 6
+
+
+def evaluation_sections(directory: Path, album: Album) -> list[str]:
+    """Return the HTML sections of an evaluation directory.
+
+    Args:
+        directory: with summary.json; without predictions.jsonl no answers are shown and there is no
+            risk-coverage curve.
+        album: draws the figures.
+
+    Raises:
+        ValueError: a file that cannot be read; it is named.
+    """
+    summary = read_json(directory / "summary.json")
+    rows = map(_prediction, read_lines(directory / "predictions.jsonl"))
+    plain = [item for item in rows if item.is_plain]
+    return [
+        section("The evaluation", _facts(summary.get("evaluation", {}))),
+        section(
+            "Accuracy by slice",
+            paragraph("Per cent. Strict: a completion of wrong form counts as wrong.", "note"),
+            slices_table(summary),
+        ),
+        section("What the image adds", controls_table(summary)),
+        section("Other orders of the options", permutations_table(summary)),
+        section("What the text alone reaches", priors_table(summary)),
+        section("Confidence", *_calibration(summary.get("calibration"), plain, album)),
+        section("Some answers", *_answers(plain)),
+    ]
+
+
+def _prediction(row: Mapping[str, Any]) -> Prediction:
+    return Prediction(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    plain = [
+        [name.replace("_", " "), value]
+        for name, value in facts.items()
+        if isinstance(value, str | int | float)
+    ]
+    return table(["", ""], plain, text_columns=(0, 1))
+
+
+def _calibration(
+    found: Mapping[str, Any] | None, plain: Sequence[Prediction], album: Album
+) -> list[str]:
+    if not found or not found["n"]:
+        return [paragraph("No completion has letter probabilities.", "note")]
+    rows = [
+        ["answers", f"{found['n']:,}"],
+        ["left out: no answer tag", f"{found['without_answer_tag']:,}"],
+        ["left out: no letter", f"{found['without_choice']:,}"],
+        ["accuracy of the letter, %", percent(found["accuracy"])],
+        ["confidence, mean, %", percent(found["confidence"])],
+        [f"expected calibration error, {len(found['bins'])} bins, points", percent(found["ece"])],
+        ["Brier score of the letter", f"{found['brier']:.3f}"],
+        ["Brier score over all options", f"{found['brier_options']:.3f}"],
+        ["area under the risk-coverage curve, %", percent(found["risk_coverage_area"])],
+    ]
+    parts = [
+        paragraph("Confidence is the probability of the letter that the answer chose."),
+        table(["", ""], rows),
+        album.add(
+            "reliability",
+            lambda: reliability_diagram(found["bins"], error=found["ece"]),
+            "Share right against confidence, and how many answers each bin has.",
+        ),
+    ]
+    confidences, correct = chosen_confidences(plain)
+    if confidences:
+        parts.append(
+            album.add(
+                "risk-coverage",
+                lambda: risk_coverage_curve(confidences, correct),
+                "Share wrong among the surest answers, against how many of them are kept.",
+            )
+        )
+    return parts
+
+
+def _answers(plain: Sequence[Prediction]) -> list[str]:
+    parts = []
+    for place in spread_places(len(plain), ANSWERS):
+        item = plain[place]
+        verdict = "right" if item.correct else "wrong"
+        verdict += "" if item.well_formed else ", not well-formed"
+        row = [[shortened(item.completion), item.choice, verdict]]
+        parts += [
+            heading(f"{item.id} ({item.modality}, {item.question_type}): {verdict}"),
+            *image_parts(item.images),
+            question_part(item.to_json()),
+            table(["completion", "choice", ""], row, written=(0,)),
+        ]
+    if parts:
+        parts.insert(0, paragraph(f"{ANSWERS} at most, spread over all and not chosen.", "note"))
+    return parts
