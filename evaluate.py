@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.checkpoint import asking, chosen_device, chosen_dtype, chosen_policy
+from evaluation.checkpoint import asking, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -56,141 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score_command(given: dict[str, Any]) -> None:
-    from data.images import check_images
     from data.output_directory import check_directory
-    from data.sample import spread_sample
-    from data.sources import load_split
-    from evaluation.cells import cell_identity
     from evaluation.directory import default_directory
-    from evaluation.extra_table import extra_table, images_note
-    from evaluation.passes import plan_passes, summarize_passes
-    from evaluation.provenance import provenance
+    from evaluation.job import Job
     from evaluation.report.write import report_finished
-    from evaluation.resumable import ResumableEvaluation
-    from evaluation.scoring import Asker
-    from evaluation.settings import describe
-    from evaluation.tables import summary_table
-    from evaluation.text_priors import fit_priors, summarize_priors
-    from evaluation.thought_scoring import measure_changes
-    from evaluation.thought_table import thought_table
-    from evaluation.thoughts import summarize_thoughts
-    from grpo.provenance import model_checksum
-    from models.loading import check_dtype
 
     _refuse_half_an_evaluation(given)
-    model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     _refuse_idle_flags(given)
     _check_numbers(given)
-    limit, seed, batch_size = given.get("limit"), given.get("seed", 0), given.get("batch_size", 32)
+    model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
     check_directory(output)
-
-    device = chosen_device(given)
-    directory, settings, turn_builder = asking(model, given)
-    split = load_split(
-        names,
-        part="eval",
-        image_root=given.get("image_root"),
-        skip_bad_rows=given.get("skip_bad_rows", False),
-    )
-    examples = spread_sample(split.examples, limit, seed)
-    plan = plan_passes(
-        examples,
-        split.examples,
-        controls=given.get("controls", ()),
-        shuffle_within=given.get("shuffle_within", "modality"),
-        permute_options=given.get("permute_options"),
-        seed=seed,
-    )
-    train_names = given.get("text_prior", ())
-    priors = fit_priors(
-        train_names, given.get("image_root"), skip_bad_rows=given.get("skip_bad_rows", False)
-    )
-    check_images(plan.images())
-    checksum = model_checksum(directory)
-    identity = cell_identity(
-        settings,
-        model_checksum=checksum,
-        checksums=split.checksums,
-        limit=limit,
-        seed=seed,
-        skipped_rows=len(split.bad_rows),
-        controls=given.get("controls", ()),
-    )
-    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
-    for name in ("image_root", "shuffle_within", "permute_options"):
-        identity[f"--{name.replace('_', '-')}"] = given.get(name)
-    evaluation = ResumableEvaluation(
-        plan,
-        output,
-        identity,
-        template=settings.prompt_template,
-        way_on=f"the same command with --output-dir {output} goes on",
-    )
-    print(describe(model, settings))
-    print(f"{'questions':<16}{len(examples):,} of {len(split.examples):,} in {', '.join(names)}")
-    if len(plan.passes) > 1:
-        print(f"{'answers':<16}{plan.num_questions:,} in {len(plan.passes)} passes")
-    if split.bad_rows:
-        print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
-    if evaluation.num_answered:
-        print(f"{'going on':<16}{evaluation.num_answered:,} of {plan.num_questions:,} are answered")
-
-    policy = chosen_policy(model, device, given)
-    asker = Asker(
-        policy,
-        turn_builder,
-        mode=settings.mode,
-        max_completion_tokens=settings.max_completion_tokens,
-        with_letters=True,
-    )
-    evaluation.run(asker, batch_size)
-    predictions = evaluation.predictions()
-    summary = summarize_passes(plan, predictions)
-    plain = predictions[: len(examples)]
-    summary["thoughts"] = summarize_thoughts(
-        plain, settings.mode, lambda text: len(policy.processor.encode_completion(text))
-    )
-    swaps: Sequence[Any] = ()
-    if "thoughts" in given:
-        summary["thoughts"]["teacher_forced"], swaps = measure_changes(
-            policy,
-            examples,
-            plain,
-            turn_builder,
-            mode=settings.mode,
-            changes=given["thoughts"],
-            samples=given.get("thought_samples", 4),
-            max_completion_tokens=settings.max_completion_tokens,
-            seed=seed,
-            batch_size=batch_size,
-        )
-    if train_names:
-        summary["text_priors"] = summarize_priors(priors, examples, plain)
-    tables = (summary_table(summary), extra_table(summary), thought_table(summary["thoughts"]))
-    for text in (*tables, images_note(summary)):
-        if text:
-            print(f"\n{text}")
-    print()
-    summary["evaluation"] = {
-        "model": model,
-        **provenance(directory, checksum, policy),
-        **settings.to_json(),
-        "data": {
-            "checksums": split.checksums,
-            "skipped_rows": len(split.bad_rows),
-            "limit": limit,
-            "seed": seed,
-        },
-        "batch_size": batch_size,
-        "controls": list(given.get("controls", ())),
-        "shuffle_within": given.get("shuffle_within"),
-        "permute_options": given.get("permute_options"),
-        "text_prior": list(train_names),
-        "thoughts": list(given.get("thoughts", ())),
-        "thought_samples": given.get("thought_samples"),
-    }
-    evaluation.write(summary, swaps)
+    job = Job.prepare(model, names, given, output)  # all that can fail before weights are loaded
+    print(job.description())
+    policy = chosen_policy(model, job.device, given)
+    summary, swaps = job.ask(policy)
+    print(f"\n{job.tables(summary)}\n")
+    job.evaluation.write(summary, swaps)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
     report_finished(output)
 
