@@ -71,7 +71,7 @@ def test_the_files_read_back_as_what_was_planted(tmp_path):
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_arms_differ_in_the_term_alone(arm):
     given = vars(_parser().parse_args([*arm_flags(arm, 0.5), "--train-json", "phantoms"]))
-    assert given.pop("resume") is None
+    assert given.pop("resume") is None and given.pop("protocol") is None
     config = resolve_config(given, given.pop("config"))
     assert (config.grounding, config.grounding_weight) == (arm, 0.5 if arm == "penalty" else 1.0)
     default = resolve_config({}, None)
