@@ -13,10 +13,10 @@ is measured and how is in evaluation/.
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from evaluation.checkpoint import asking, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -36,10 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         command(given)
     except KeyboardInterrupt:
-        kept = "nothing was written"
+        kept = ""
         if command is _matrix_command:
-            kept = "finished cells stay, the same command goes on with the others"
-        print(f"\ninterrupted: {kept}", file=sys.stderr)
+            kept = ": finished cells stay, the same command goes on with the others"
+        print(f"\ninterrupted{kept}", file=sys.stderr)
         return 130
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -56,95 +56,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score_command(given: dict[str, Any]) -> None:
-    from data.images import check_images
     from data.output_directory import check_directory
-    from data.sample import spread_sample
-    from data.sources import load_split
-    from evaluation.directory import default_directory, write_evaluation
-    from evaluation.extra_table import extra_table, images_note
-    from evaluation.passes import plan_passes, run_passes, summarize_passes
-    from evaluation.provenance import provenance
+    from evaluation.directory import default_directory
+    from evaluation.job import Job
     from evaluation.report.write import report_finished
-    from evaluation.scoring import score
-    from evaluation.settings import describe
-    from evaluation.tables import summary_table
-    from evaluation.text_priors import fit_priors, summarize_priors
 
     _refuse_half_an_evaluation(given)
-    model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     _refuse_idle_flags(given)
     _check_numbers(given)
-    limit, seed, batch_size = given.get("limit"), given.get("seed", 0), given.get("batch_size", 32)
+    model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
     check_directory(output)
-
-    device = _device(given)
-    directory, settings, turn_builder = _asking(model, given)
-    split = load_split(
-        names,
-        part="eval",
-        image_root=given.get("image_root"),
-        skip_bad_rows=given.get("skip_bad_rows", False),
-    )
-    examples = spread_sample(split.examples, limit, seed)
-    plan = plan_passes(
-        examples,
-        split.examples,
-        controls=given.get("controls", ()),
-        shuffle_within=given.get("shuffle_within", "modality"),
-        permute_options=given.get("permute_options"),
-        seed=seed,
-    )
-    train_names = given.get("text_prior", ())
-    priors = fit_priors(
-        train_names, given.get("image_root"), skip_bad_rows=given.get("skip_bad_rows", False)
-    )
-    check_images(plan.images())
-    print(describe(model, settings))
-    print(f"{'questions':<16}{len(examples):,} of {len(split.examples):,} in {', '.join(names)}")
-    if len(plan.passes) > 1:
-        print(f"{'answers':<16}{plan.num_questions:,} in {len(plan.passes)} passes")
-    if split.bad_rows:
-        print(f"{'skipped rows':<16}{len(split.bad_rows):,}, the first: {split.bad_rows[0]}")
-
-    policy = _policy(model, device, given)
-    predictions = run_passes(
-        plan,
-        partial(
-            score,
-            policy,
-            turn_builder=turn_builder,
-            mode=settings.mode,
-            max_completion_tokens=settings.max_completion_tokens,
-            batch_size=batch_size,
-            with_letters=True,
-        ),
-    )
-    summary = summarize_passes(plan, predictions)
-    if train_names:
-        plain = predictions[: len(examples)]
-        summary["text_priors"] = summarize_priors(priors, examples, plain)
-    for text in (summary_table(summary), extra_table(summary), images_note(summary)):
-        if text:
-            print(f"\n{text}")
-    print()
-    summary["evaluation"] = {
-        "model": model,
-        **provenance(directory, policy),
-        **settings.to_json(),
-        "data": {
-            "checksums": split.checksums,
-            "skipped_rows": len(split.bad_rows),
-            "limit": limit,
-            "seed": seed,
-        },
-        "batch_size": batch_size,
-        "controls": list(given.get("controls", ())),
-        "shuffle_within": given.get("shuffle_within"),
-        "permute_options": given.get("permute_options"),
-        "text_prior": list(train_names),
-    }
-    write_evaluation(output, summary, predictions)
+    job = Job.prepare(model, names, given, output)  # all that can fail before weights are loaded
+    print(job.description())
+    policy = chosen_policy(model, job.device, given)
+    summary, swaps = job.ask(policy)
+    print(f"\n{job.tables(summary)}\n")
+    job.evaluation.write(summary, swaps)
     print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
     report_finished(output)
 
@@ -153,8 +81,8 @@ def _ask_command(given: dict[str, Any]) -> None:
     from evaluation.ask import answer_text, ask
     from evaluation.settings import describe
 
-    _, settings, turn_builder = _asking(given["model"], given)
-    policy = _policy(given["model"], _device(given), given)
+    _, settings, turn_builder = asking(given["model"], given)
+    policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,
         turn_builder,
@@ -177,7 +105,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     models, sources = named_models(given["models"]), named_tests(given["json"])
     output = Path(given["output_dir"])
     check_matrix_directory(output)
-    device = _device(given)
+    device = chosen_device(given)
     tests = load_tests(
         sources,
         image_root=given.get("image_root"),
@@ -193,7 +121,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     pending, count = len(matrix.pending()), len(models) * len(tests)
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(
-        lambda checkpoint: _policy(checkpoint, device, given),
+        lambda checkpoint: chosen_policy(checkpoint, device, given),
         batch_size=given.get("batch_size", 32),
     )
     print(matrix_table(matrix.write()))
@@ -222,39 +150,14 @@ def _compare_command(given: dict[str, Any]) -> None:
         print(f"written: {output}")
 
 
-def _asking(model: str, given: dict[str, Any]) -> tuple[Path, Any, Any]:
-    """Return the checkpoint's directory, how it is asked, and what builds its prompts."""
-    from data.turns import TurnBuilder
-    from evaluation.settings import resolve_settings
-    from models.files import find_checkpoint
-
-    directory = find_checkpoint(model)
-    settings = resolve_settings(directory, given)
-    for warning in settings.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
-
-
-def _device(given: dict[str, Any]) -> Any:
-    import torch
-
-    from models.loading import check_device
-
-    name = given.get("device", "auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return check_device(name)
-
-
-def _policy(model: str, device: Any, given: dict[str, Any]) -> Any:
-    from models import load_policy
-
-    dtype = given.get("dtype", "auto")
-    return load_policy(model, device=device, dtype=None if dtype == "auto" else dtype)
-
-
 def _check_numbers(given: dict[str, Any]) -> None:
-    for name, least in (("batch_size", 1), ("limit", 1), ("seed", 0), ("permute_options", 2)):
+    for name, least in (
+        ("batch_size", 1),
+        ("limit", 1),
+        ("seed", 0),
+        ("permute_options", 2),
+        ("thought_samples", 2),
+    ):
         if given.get(name, least) < least:
             raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {least}")
 
@@ -273,11 +176,19 @@ def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
 
 
 def _refuse_idle_flags(given: dict[str, Any]) -> None:
+    from evaluation.thought_changes import check_changes
+
     if "shuffle_within" in given and "shuffled" not in given.get("controls", ()):
         raise ValueError(
             f"--shuffle-within {given['shuffle_within']} does nothing without a shuffled control:"
             " add --controls shuffled"
         )
+    if "thought_samples" in given and "swapped" not in given.get("thoughts", ()):
+        raise ValueError(
+            f"--thought-samples {given['thought_samples']} does nothing without swapped thoughts:"
+            " add --thoughts swapped"
+        )
+    check_changes(given.get("thoughts", ()))
 
 
 def _bar() -> str:

@@ -5,11 +5,12 @@ Standard library only, for every command that leaves one behind.
 
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 _KNOWN = {"summary.json": "another evaluation", "run.json": "a run", "audit.json": "another audit"}
+_KNOWN |= {"splits.json": "other splits"}
 
 
 def unused_directory(name: str) -> Path:
@@ -53,13 +54,21 @@ def check_directory(path: Path) -> None:
         )
 
 
-def write_directory(path: Path, files: Mapping[str, Iterable[str]], *, what: str) -> None:
+def write_directory(
+    path: Path,
+    files: Mapping[str, Iterable[str]],
+    *,
+    what: str,
+    finish: Callable[[Path], Mapping[str, Iterable[str]]] | None = None,
+) -> None:
     """Write all files into a directory beside the place, then rename it into the place.
 
     Args:
         path: the place, new or an empty directory.
         files: their names and pieces of text.
         what: names the whole in the error, such as "the audit".
+        finish: gets the directory once the files are in it, checks them, and returns what else
+            belongs there. Where it raises, nothing is left behind.
 
     Raises:
         ValueError: the place was taken meanwhile, or the disk is full; nothing is left behind.
@@ -68,9 +77,9 @@ def write_directory(path: Path, files: Mapping[str, Iterable[str]], *, what: str
     unfinished = place.with_name(f".{place.name}.unfinished-{os.getpid()}")
     try:
         unfinished.mkdir(parents=True)
-        for name, pieces in files.items():
-            with (unfinished / name).open("w", encoding="utf-8") as stream:
-                stream.writelines(pieces)
+        _write(unfinished, files)
+        if finish is not None:
+            _write(unfinished, finish(unfinished))
         if place.is_dir():
             place.rmdir()  # refuses one that is not empty
         unfinished.replace(place)
@@ -80,6 +89,12 @@ def write_directory(path: Path, files: Mapping[str, Iterable[str]], *, what: str
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)  # gone already where all went well
+
+
+def _write(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
+    for name, pieces in files.items():
+        with (folder / name).open("w", encoding="utf-8") as stream:
+            stream.writelines(pieces)
 
 
 def _content(path: Path) -> str:

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.output_directory import unused_directory, write_directory
 from evaluation.predictions import Prediction
+from evaluation.thought_changes import ThoughtRow
 
 
 def default_directory(model: str) -> Path:
@@ -24,13 +25,25 @@ def default_directory(model: str) -> Path:
 
 
 def write_evaluation(
-    path: Path, summary: Mapping[str, Any], predictions: Sequence[Prediction]
+    path: Path,
+    summary: Mapping[str, Any],
+    predictions: Iterable[Prediction],
+    thoughts: Sequence[ThoughtRow] = (),
 ) -> None:
-    """Write both files, or neither; see `write_directory` for what it raises."""
+    """Write all files, or none; thoughts.jsonl only where there are rows of it.
+
+    See `write_directory` for what it raises.
+    """
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
-    lines = (
-        json.dumps(item.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
-        for item in predictions
-    )
-    files = {"summary.json": [text, "\n"], "predictions.jsonl": lines}
+    files: dict[str, Iterable[str]] = {
+        "summary.json": [text, "\n"],
+        "predictions.jsonl": _lines(predictions),
+    }
+    if thoughts:
+        files["thoughts.jsonl"] = _lines(thoughts)
     write_directory(path, files, what="the evaluation")
+
+
+def _lines(rows: Iterable[Prediction | ThoughtRow]) -> Iterator[str]:
+    for row in rows:
+        yield json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False) + "\n"

@@ -30,7 +30,8 @@ def score_parser() -> FlagParser:
         "--output-dir",
         metavar="DIR",
         help="where summary.json and predictions.jsonl go, both or neither; must be new or empty"
-        " (default: runs/<date>-<time>-<model>-evaluation)",
+        " (default: runs/<date>-<time>-<model>-evaluation). Until then answers are kept in"
+        " DIR.unfinished: an interrupted evaluation goes on with the same command and this flag",
     )
     return parser
 
@@ -72,7 +73,8 @@ def matrix_parser() -> FlagParser:
         prog="evaluate.py matrix",
         description="Score every checkpoint on every test file: each cell is an evaluation of its"
         " own in DIR/cells/NAME/TEST, finished cells are skipped, so an interrupted matrix goes on"
-        " with the same command. Prints the matrix with the means on and off the diagonal.",
+        " with the same command, within the cell that was at work. Prints the matrix with the means"
+        " on and off the diagonal.",
         epilog="Example: evaluate.py matrix --models CT=runs/ct/checkpoints/step-000200"
         " MRI=runs/mri/checkpoints/step-000200 --json phantoms:CT phantoms:MRI --output-dir m",
     )
@@ -114,6 +116,84 @@ def compare_parser() -> FlagParser:
     return parser
 
 
+def curate_parser() -> FlagParser:
+    """Return the parser of `python -m evaluation.curate`."""
+    parser = _parser(
+        prog="python -m evaluation.curate",
+        description="Which rows of train files are worth training on: completions are sampled for"
+        " every row with its image and with the image blank, a text prior is asked too, and a"
+        " filtered split is written with the reasons per row. An interrupted run goes on with the"
+        " same command.",
+        epilog="Example: python -m evaluation.curate --model Qwen/Qwen2-VL-2B-Instruct --json"
+        " splits/train/CT_train.json --image-root OmniMedVQA --output-dir curated",
+    )
+    group = parser.add_argument_group("model and data")
+    _add_model(group, required=True)
+    group.add_argument(
+        "--json",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="train files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded ones",
+    )
+    _add_rows(group)
+    _add_asking(parser)
+    _add_choosing(parser)
+    group = parser.add_argument_group("machine")
+    _add_machine(group)
+    group.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="completions sampled at once: speed and memory, not samples (default: 64)",
+    )
+    group = parser.add_argument_group("result")
+    group.add_argument(
+        "--output-dir",
+        required=True,
+        metavar="DIR",
+        help="where split/, curate.jsonl and summary.json go: new, empty, or a run to go on with",
+    )
+    return parser
+
+
+def _add_choosing(parser: FlagParser) -> None:
+    group = parser.add_argument_group("which rows are dropped")
+    group.add_argument(
+        "--samples",
+        type=int,
+        metavar="K",
+        help="completions per row and image, at temperature 1 (default: 8)",
+    )
+    group.add_argument(
+        "--drop",
+        nargs="*",
+        metavar="REASON",
+        help="rows with one of these reasons are left out: always_right, always_wrong, blind"
+        " (solved with the image blank), prior (the text prior has it right); none: only report"
+        " (default: always_right always_wrong blind)",
+    )
+    group.add_argument(
+        "--blind-share",
+        type=float,
+        metavar="SHARE",
+        help="a row is blind if at least this share of its blank samples is right (default: 0.75)",
+    )
+    group.add_argument(
+        "--prior",
+        metavar="NAME",
+        help="lookup, 'question majority' or 'linear ranker', cross-fitted by image (default:"
+        " lookup)",
+    )
+    group.add_argument(
+        "--group-size",
+        type=int,
+        metavar="G",
+        help="of the training that is planned, for the expected share of groups without spread"
+        " (default: 4)",
+    )
+
+
 def _parser(**options: Any) -> FlagParser:
     return FlagParser(
         **options,
@@ -141,6 +221,10 @@ def _add_data(group: Any, *, required: bool = False) -> None:
         help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
         " held-out questions, all or one slice",
     )
+    _add_rows(group)
+
+
+def _add_rows(group: Any) -> None:
     group.add_argument(
         "--image-root", metavar="DIR", help="folder that the rows' image paths start from"
     )
@@ -231,6 +315,20 @@ def _add_comparisons(parser: FlagParser) -> None:
         nargs="+",
         metavar="FILE",
         help="train files, or 'phantoms': what priors fitted on their text reach without an image",
+    )
+    group.add_argument(
+        "--thoughts",
+        nargs="+",
+        metavar="NAME",
+        help="also read the letters' probabilities behind another thought: removed (none), swapped"
+        " (of a sampled completion that chose another letter), borrowed (of another question's"
+        " answer); think mode",
+    )
+    group.add_argument(
+        "--thought-samples",
+        type=int,
+        metavar="COUNT",
+        help="completions sampled per question for --thoughts swapped (default: 4)",
     )
 
 

@@ -11,18 +11,21 @@ in a token ``>`` that a letter can follow as well. With u the tokens before that
 
 Reading only the second term would ask the model about a place where it hardly ever is.
 
-Shapes: M rows, C tokens of the forced text, D hidden size, S scored (position, token) pairs.
+Shapes: N prompts, M rows (texts, prompt-major), C tokens of the forced text, D hidden size, S
+scored (position, token) pairs.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from string import ascii_uppercase
 
 import torch
 from torch import Tensor
 
 from grpo.logprobs import token_logprobs
-from models.policy import Policy
+from models.policy import Policy, PromptPass
 from models.processor import Processor
 from models.prompt import EncodedPrompt
 
@@ -43,6 +46,9 @@ def letter_probabilities(
     prompts: Sequence[EncodedPrompt],
     completions: Sequence[str],
     option_counts: Sequence[int],
+    *,
+    rows_per_prompt: Sequence[int] | None = None,
+    prompt_pass: PromptPass | None = None,
 ) -> list[dict[str, float] | None]:
     """Return per completion the probability of each option's letter behind its ``<answer>``.
 
@@ -51,10 +57,19 @@ def letter_probabilities(
 
     Args:
         policy: the model whose completions these are.
-        prompts: M prompts.
-        completions: M texts, as the policy wrote them.
+        prompts: N prompts.
+        completions: M texts, as the policy wrote them, in the prompts' order.
         option_counts: M numbers of options, at most 26 each.
+        rows_per_prompt: N, how many of the texts stand behind each prompt, which is run once for
+            all of them; None: one each.
+        prompt_pass: a pass over these very prompts; used where every prompt has a text with the
+            tag.
     """
+    owners = [
+        owner
+        for owner, count in enumerate(rows_per_prompt or [1] * len(prompts))
+        for _ in range(count)
+    ]
     forced = [text[: text.rfind(ANSWER_TAG)] + ANSWER_TAG for text in completions]
     rows = [row for row, text in enumerate(completions) if ANSWER_TAG in text]
     results: list[dict[str, float] | None] = [None] * len(completions)
@@ -65,7 +80,12 @@ def letter_probabilities(
         _ways_to_write(policy.processor, row_ids, ascii_uppercase[: option_counts[row]])
         for row_ids, row in zip(ids, rows, strict=True)
     ]
-    logprobs = _score_ways(policy, [prompts[row] for row in rows], ids, ways)
+    counts = Counter(owners[row] for row in rows)  # owner -> rows, ascending as the rows are
+    if len(counts) < len(prompts):
+        prompt_pass = None
+    logprobs = _score_ways(
+        policy, [prompts[owner] for owner in counts], list(counts.values()), ids, ways, prompt_pass
+    )
     for row, row_ways, row_logprobs in zip(rows, ways, logprobs, strict=True):
         results[row] = _normalise(row_ways, row_logprobs)
     return results
@@ -87,23 +107,30 @@ def _ways_to_write(processor: Processor, ids: list[int], letters: str) -> list[_
 def _score_ways(
     policy: Policy,
     prompts: Sequence[EncodedPrompt],
+    rows_per_prompt: Sequence[int],
     ids: Sequence[list[int]],
     ways: Sequence[Sequence[_Way]],
+    prompt_pass: PromptPass | None,
 ) -> list[list[float]]:
     """Return per row the log-probability of each way: the prompts are run once."""
-    length = max(map(len, ids)) + 1  # one more, so that what follows the text is predicted too
+    lengths = [len(row) + 1 for row in ids]  # one more: what follows the text is predicted too
     pad = policy.processor.pad_id
-    padded = [row + [pad] * (length - len(row)) for row in ids]
+    padded = [row + [pad] * (max(lengths) - len(row)) for row in ids]
     forced = torch.tensor(padded, device=policy.device)  # (M, C)
-    hidden = policy.completion_hidden(prompts, [1] * len(prompts), forced)  # (M, C, D)
+    hidden = policy.scored_hidden(
+        prompts, rows_per_prompt, forced, lengths, prompt_pass=prompt_pass
+    )  # (the sum of lengths, D), row after row
+    starts = [0, *accumulate(lengths)]
     scored = {  # equal pairs are scored once: all letters share the token before them
         (row, *token): None for row, some in enumerate(ways) for way in some for token in way.tokens
     }
-    where = torch.tensor(list(scored), device=policy.device)  # (S, 3): row, position, token
+    where = torch.tensor(
+        [(starts[row] + position, token) for row, position, token in scored], device=policy.device
+    )  # (S, 2)
     logprobs, _ = token_logprobs(
-        hidden[where[:, 0], where[:, 1]],
+        hidden[where[:, 0]],
         policy.output_weight,
-        where[:, 2],
+        where[:, 1],
         banned_ids=policy.processor.banned_ids,
     )
     value = dict(zip(scored, logprobs.tolist(), strict=True))

@@ -1,16 +1,17 @@
 """Every checkpoint on every test file: each cell an evaluation of its own, resumable.
 
     <output>/cells/<model>/<test>/summary.json, predictions.jsonl     written whole or not at all
+    <output>/cells/<model>/<test>.unfinished/                         the answers of a cell at work
     <output>/matrix.json                                              when all cells are there
 
 A cell may be asked under controls too; its predictions.jsonl then holds those answers as well. All
 cells are looked at before the first is evaluated, so that one that does not fit stops the job
-at once; what is done is skipped, so a broken-off matrix goes on with the same command.
+at once; what is done is skipped, so a broken-off matrix goes on with the same command, within the
+cell that was at work.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ from data.sample import spread_sample
 from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.cells import Cell, cell_identity, cell_path
-from evaluation.directory import write_evaluation
 from evaluation.matrices import means, means_by_model, part_of
-from evaluation.passes import plan_passes, run_passes, summarize_passes
+from evaluation.passes import plan_passes, summarize_passes
 from evaluation.progress import TimeLeft
 from evaluation.provenance import provenance
-from evaluation.scoring import score
+from evaluation.resumable import ResumableEvaluation
+from evaluation.scoring import Asker
 from evaluation.settings import AskingSettings, read_card, resolve_settings
 from evaluation.text_priors import Prior, summarize_priors
+from evaluation.unfinished import unfinished_folder
 from grpo.provenance import model_checksum
 from grpo.run_directory import write_json
 from models.files import find_checkpoint
@@ -137,14 +139,19 @@ class Matrix:
         """Return what is still to be evaluated.
 
         Raises:
-            ValueError: a cell that is there is not the one that is wanted; see `Cell.is_done`.
+            ValueError: a cell that is there, or was begun, is not the one that is wanted; see
+                `Cell.is_done` and `ResumableEvaluation`.
         """
-        return [
+        pending = [
             (model, test)
             for model in self.models
             for test in self.tests
             if not self.cell(model, test).is_done()
         ]
+        for model, test in pending:
+            if unfinished_folder(self.cell(model, test).path).exists():
+                self._evaluation(model, test)
+        return pending
 
     def fill(
         self,
@@ -173,27 +180,23 @@ class Matrix:
             del policy  # before the next is loaded: two may not fit
 
     def _evaluate(self, policy: Policy, model: AskedModel, test: TestSet, batch_size: int) -> None:
-        settings = model.settings
-        plan = plan_passes(test.examples, test.examples, controls=self.controls, seed=test.seed)
-        predictions = run_passes(
-            plan,
-            partial(
-                score,
-                policy,
-                turn_builder=TurnBuilder(settings.prompt_template, settings.image_size),
-                mode=settings.mode,
-                max_completion_tokens=settings.max_completion_tokens,
-                batch_size=batch_size,
-                with_letters=self.with_letters,
-            ),
+        settings, evaluation = model.settings, self._evaluation(model, test)
+        asker = Asker(
+            policy,
+            TurnBuilder(settings.prompt_template, settings.image_size),
+            mode=settings.mode,
+            max_completion_tokens=settings.max_completion_tokens,
+            with_letters=self.with_letters,
         )
-        summary = summarize_passes(plan, predictions)
+        evaluation.run(asker, batch_size)
+        predictions = evaluation.predictions()
+        summary = summarize_passes(evaluation.plan, predictions)
         if self.priors_of is not None and (priors := self.priors_of(model.name)):
             plain = predictions[: len(test.examples)]
             summary["text_priors"] = summarize_priors(priors, test.examples, plain)
         summary["evaluation"] = {
             "model": model.checkpoint,
-            **provenance(model.directory, policy),
+            **provenance(model.directory, model.checksum, policy),
             **settings.to_json(),
             "data": {
                 "checksums": dict(test.checksums),
@@ -204,7 +207,14 @@ class Matrix:
             "batch_size": batch_size,
             "controls": list(self.controls),
         }
-        write_evaluation(self.cell(model, test).path, summary, predictions)
+        evaluation.write(summary)
+
+    def _evaluation(self, model: AskedModel, test: TestSet) -> ResumableEvaluation:
+        cell = self.cell(model, test)
+        plan = plan_passes(test.examples, test.examples, controls=self.controls, seed=test.seed)
+        identity = {**cell.identity, "letter probabilities": self.with_letters}
+        template = model.settings.prompt_template
+        return ResumableEvaluation(plan, cell.path, identity, template=template)
 
     def write(self) -> dict[str, Any]:
         """Write matrix.json from the cells, all of which must be there, and return it."""

@@ -1,11 +1,12 @@
 """The passes of one evaluation: the questions as they are, under controls, in other orders.
 
-plan_passes   which rows are asked how, before a model is loaded
-run_passes    their predictions, one pass after the other
-summarize_passes   summary.json's numbers
+plan_passes        which rows are asked how, before a model is loaded
+summarize_passes   summary.json's numbers, from the predictions of all passes
+
+The asking is evaluation/resumable.py.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from evaluation.controls import ControlRows, control_rows
 from evaluation.gains import summarize_control
 from evaluation.letter_confidence import summarize_confidence
 from evaluation.permutations import Order, permuted_rows, summarize_permutations
-from evaluation.predictions import Prediction
+from evaluation.predictions import AnswerKey, Prediction
 from evaluation.summary import summarize
 
 
@@ -26,6 +27,13 @@ class Pass:
     examples: list[VQAExample]
     control: str | None = None
     orders: list[Order] | None = None  # of each example's options; None: the rows' own
+
+    def key(self, index: int) -> AnswerKey:
+        """What tells the answer to an example from all others of the evaluation."""
+        example = self.examples[index]
+        own = tuple(range(len(example.options)))
+        order = own if self.orders is None else self.orders[index]
+        return example.id, self.control, order, example.image_names
 
 
 @dataclass(frozen=True)
@@ -82,23 +90,6 @@ def plan_passes(
     return Plan(passes, rows, permute_options)
 
 
-def run_passes(plan: Plan, score: Callable[..., list[Prediction]]) -> list[Prediction]:
-    """Return the predictions of all passes, in their order.
-
-    Args:
-        plan: as `plan_passes` returns it.
-        score: `evaluation.scoring.score` with everything bound but the examples and the keywords
-            ``control``, ``orders`` and ``title``.
-    """
-    return [
-        prediction
-        for item in plan.passes
-        for prediction in score(
-            item.examples, control=item.control, orders=item.orders, title=item.title
-        )
-    ]
-
-
 def summarize_passes(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Return what `summarize` says of the plain pass, and what the other passes add to it.
 
@@ -109,7 +100,7 @@ def summarize_passes(plan: Plan, predictions: Sequence[Prediction]) -> dict[str,
 
     Args:
         plan: what was asked.
-        predictions: as `run_passes` returns them, in any order.
+        predictions: of all passes, in any order.
     """
     plain = [item for item in predictions if item.is_plain]
     summary = {**summarize(plain), "calibration": summarize_confidence(plain)}

@@ -1,5 +1,6 @@
 """What one question was answered, and whether that was right: a line of predictions.jsonl."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -7,8 +8,12 @@ from typing import Any
 from data.examples import VQAExample
 from rewards import parse_completion
 
+# Tells the answers of one evaluation apart: the row's id, the control, the order of its options and
+# its images.
+AnswerKey = tuple[str, str | None, tuple[int, ...], tuple[str, ...]]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """One answered question; the fields are the keys of predictions.jsonl, in its order."""
 
@@ -40,6 +45,23 @@ class Prediction:
     def to_json(self) -> dict[str, Any]:
         """The line of predictions.jsonl as a dictionary."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Prediction":
+        """Return the prediction of a line; texts that rows and passes share are in memory once.
+
+        Raises:
+            TypeError, KeyError: a field is missing, unknown or no list where it should be one.
+        """
+        names = ("modality", "question_type", "dataset", "question")
+        texts = {name: sys.intern(line[name]) for name in names}
+        texts |= {name: tuple(map(sys.intern, line[name])) for name in ("images", "options")}
+        return cls(**{**line, **texts, "permutation": tuple(line["permutation"])})
+
+    @property
+    def key(self) -> AnswerKey:
+        """What tells it from the others of its evaluation."""
+        return self.id, self.control, self.permutation, self.images
 
 
 def judge(

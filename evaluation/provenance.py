@@ -4,20 +4,21 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.settings import read_card
-from grpo.provenance import machine, model_checksum
+from grpo.provenance import machine
 from models.policy import Policy
 
 
-def provenance(directory: Path, policy: Policy) -> dict[str, Any]:
+def provenance(directory: Path, checksum: str, policy: Policy) -> dict[str, Any]:
     """Return the part of summary.json's `evaluation` that is about the checkpoint and the machine.
 
     Args:
         directory: as `models.files.find_checkpoint` returns it.
+        checksum: of it, as `grpo.provenance.model_checksum` returns it.
         policy: loaded from there.
     """
     card = read_card(directory)
     return {
-        "model_checksum": model_checksum(directory),
+        "model_checksum": checksum,
         "method": card.get("method"),
         "step": card.get("step"),
         "device": str(policy.device),

@@ -1,11 +1,12 @@
 """Greedy answers to a list of questions: what train.py measures and evaluate.py reports.
 
 Questions are answered in batches of similar length, each image is decoded when its batch comes and
-forgotten after it, so that memory does not grow with the number of questions.
+forgotten after it, so that memory does not grow with the number of questions. `score` is for as
+many as fit into memory with their answers; evaluation/resumable.py keeps answers on the disk.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
@@ -20,6 +21,63 @@ from grpo.sampling import generate_greedy
 from models.policy import Policy
 
 
+@dataclass(frozen=True)
+class Asker:
+    """How questions are put to a policy; called with those of one batch, it answers them.
+
+    Raises ValueError where an image cannot be read, or prompt and completion do not fit into the
+    model's context: nothing is truncated, the example is named.
+    """
+
+    policy: Policy
+    turn_builder: TurnBuilder  # the same object as in training
+    mode: str  # which tags a completion must write
+    max_completion_tokens: int  # where a completion is cut off, and counted as truncated
+    with_letters: bool = False  # the option letters' probabilities too, one more forward per batch
+
+    def __call__(
+        self,
+        examples: Sequence[VQAExample],
+        *,
+        control: str | None = None,
+        orders: Sequence[Sequence[int]] | None = None,
+    ) -> list[Prediction]:
+        """Return the predictions of one batch.
+
+        Args:
+            examples: the questions.
+            control: "blank" answers them with nothing to see on their images; the other names say
+                what was done to the examples (evaluation/controls.py), and are only noted.
+            orders: which order each example's options were brought into; None: their own.
+        """
+        prompts = [
+            encode_checked(self.policy, example, self.turn_builder, self.max_completion_tokens)
+            for example in examples
+        ]
+        if control == "blank":
+            prompts = [prompt.blanked() for prompt in prompts]
+        completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
+        letters: Sequence[dict[str, float] | None] = [None] * len(examples)
+        if self.with_letters:
+            counts = [len(example.options) for example in examples]
+            letters = letter_probabilities(self.policy, prompts, completions.texts, counts)
+        lengths = completions.mask.sum(dim=1).tolist()
+        truncated = completions.truncated.tolist()
+        return [
+            judge(
+                example,
+                completions.texts[row],
+                mode=self.mode,
+                completion_tokens=lengths[row],
+                truncated=truncated[row],
+                letter_probabilities=letters[row],
+                permutation=None if orders is None else orders[row],
+                control=control,
+            )
+            for row, example in enumerate(examples)
+        ]
+
+
 def score(
     policy: Policy,
     examples: Sequence[VQAExample],
@@ -31,96 +89,48 @@ def score(
     progress: bool = True,
     with_letters: bool = False,
     control: str | None = None,
-    orders: Sequence[Sequence[int]] | None = None,
-    title: str = "evaluating",
 ) -> list[Prediction]:
     """Return the policy's greedy answer to every question, in the order of ``examples``.
 
     Args:
         policy: the model that answers.
         examples: the questions; ids, slices and right answers go into the predictions as they are.
-        turn_builder: makes the user's turn, the same object as in training.
-        mode: which tags a completion must write.
-        max_completion_tokens: where a completion is cut off, and counted as truncated.
         batch_size: questions of one forward. Changes speed and memory, answers only by rounding.
         progress: show a bar.
-        with_letters: also compute the option letters' probabilities, one more forward per batch.
-        control: "blank" answers the same questions with nothing to see on their images; the other
-            names say what was done to the examples (evaluation/controls.py). It is noted in the
-            predictions.
-        orders: which order each example's options were brought into, noted in the predictions;
-            None: their own.
-        title: of the bar.
+        control: see `Asker.__call__`; one name for all of the questions.
+        turn_builder, mode, max_completion_tokens, with_letters: see `Asker`.
 
     Raises:
-        ValueError: an image cannot be read, or prompt and completion do not fit into the model's
-            context: nothing is truncated, the example is named.
+        ValueError: an unknown control, a batch of less than one, and what an `Asker` raises.
     """
     if batch_size < 1:
         raise ValueError(f"batch size {batch_size} must be at least 1")
     if control not in (None, *CONTROLS):
         raise ValueError(f"unknown control {control!r}: use None or one of {', '.join(CONTROLS)}")
+    asker = Asker(policy, turn_builder, mode, max_completion_tokens, with_letters)
+    order = asking_order(examples, turn_builder.template)
     predictions: dict[int, Prediction] = {}
-    bar = tqdm(total=len(examples), desc=title, unit="question", disable=not progress, leave=False)
+    num_correct = 0
+    bar = tqdm(
+        total=len(examples), desc="evaluating", unit="question", disable=not progress, leave=False
+    )
     with bar:
-        for indices in _batches(examples, turn_builder.template, batch_size):
-            batch = [examples[index] for index in indices]
-            answers = _answer(
-                policy, batch, turn_builder, mode, max_completion_tokens, with_letters, control
-            )
-            if orders is not None:
-                answers = [
-                    replace(item, permutation=tuple(orders[index]))
-                    for index, item in zip(indices, answers, strict=True)
-                ]
+        for start in range(0, len(order), batch_size):
+            indices = order[start : start + batch_size]
+            answers = asker([examples[index] for index in indices], control=control)
             predictions.update(zip(indices, answers, strict=True))
-            bar.update(len(batch))
-            num_correct = sum(item.correct for item in predictions.values())
+            bar.update(len(indices))
+            num_correct += sum(item.correct for item in answers)
             bar.set_postfix(accuracy=f"{num_correct / len(predictions):.1%}")
     return [predictions[index] for index in range(len(examples))]
 
 
-def _answer(
-    policy: Policy,
-    examples: Sequence[VQAExample],
-    turn_builder: TurnBuilder,
-    mode: str,
-    max_completion_tokens: int,
-    with_letters: bool,
-    control: str | None,
-) -> list[Prediction]:
-    """Return the predictions of one batch."""
-    prompts = [
-        encode_checked(policy, example, turn_builder, max_completion_tokens) for example in examples
-    ]
-    if control == "blank":
-        prompts = [prompt.blanked() for prompt in prompts]
-    completions = generate_greedy(policy, prompts, max_completion_tokens)
-    letters: Sequence[dict[str, float] | None] = [None] * len(examples)
-    if with_letters:
-        counts = [len(example.options) for example in examples]
-        letters = letter_probabilities(policy, prompts, completions.texts, counts)
-    lengths = completions.mask.sum(dim=1).tolist()
-    truncated = completions.truncated.tolist()
-    return [
-        judge(
-            example,
-            completions.texts[row],
-            mode=mode,
-            completion_tokens=lengths[row],
-            truncated=truncated[row],
-            letter_probabilities=letters[row],
-            control=control,
-        )
-        for row, example in enumerate(examples)
-    ]
+def asking_order(examples: Sequence[VQAExample], template: str) -> list[int]:
+    """Return the indices of the examples, longest first: what does not fit shows at once.
 
-
-def _batches(examples: Sequence[VQAExample], template: str, batch_size: int) -> Iterator[list[int]]:
-    """Yield the indices of batches, longest first: what does not fit shows at once.
-
-    Lengths are those of the texts, with one image more weighing more than any text; the tokens of
-    an image are not known before it is decoded, and equal where --image-size makes images equal.
+    Batches are consecutive ones, so that their rows are about equally long. Lengths are those of
+    the texts, with one image more weighing more than any text; the tokens of an image are not known
+    before it is decoded, and equal where --image-size makes images equal.
     """
 
     def length(index: int) -> tuple[int, int]:
@@ -128,6 +138,4 @@ def _batches(examples: Sequence[VQAExample], template: str, batch_size: int) -> 
         text = render_prompt(template, example.question, example.options)
         return len(example.images), len(text)
 
-    order = sorted(range(len(examples)), key=length, reverse=True)
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    return sorted(range(len(examples)), key=length, reverse=True)

@@ -42,7 +42,7 @@ def load_policy(
             to do.
     """
     device = check_device(device)
-    dtype = _check_dtype(dtype, device)
+    dtype = check_dtype(dtype, device)
     directory = find_checkpoint(path)
     read_config(directory)  # before the weights: a foreign model is the more useful message
     check_weights(directory)
@@ -71,7 +71,8 @@ def check_device(device: torch.device | str) -> torch.device:
     return checked
 
 
-def _check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """Return the dtype, None being the device's own; raise a ValueError for an unknown one."""
     if dtype is None:
         return torch.float32 if device.type == "cpu" else torch.bfloat16
     if isinstance(dtype, str):

@@ -42,7 +42,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(argv)
     settings = {
         name: getattr(given, name)
-        for name in ("mark", "probability", "rows_per_cell", "max_steps", "eval_limit", "weight")
+        for name in (
+            *("mark", "probability", "rows_per_cell", "prompts_per_step", "max_steps"),
+            *("eval_limit", "weight"),
+        )
     }
     _check_settings(given.output_dir, settings)
     data = given.output_dir / "data"
@@ -54,6 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             flags = [*arm_flags(arm, given.weight), "--seed", str(seed)]
             flags += ["--train-json", str(train), "--eval-json", str(test)]
             flags += ["--image-root", str(data), "--max-steps", str(given.max_steps)]
+            flags += ["--prompts-per-step", str(given.prompts_per_step)]
             flags += ["--eval-every", str(max(1, given.max_steps // 4))]
             train_arm(directory, [*flags, "--eval-limit", str(given.eval_limit)], given.max_steps)
             runs.append({"arm": arm, "seed": seed, **outcome(directory, test, data, given.mark)})
@@ -69,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--max-steps", type=int, default=200)
+    parser.add_argument("--prompts-per-step", type=int, default=32, help="of train.py")
     parser.add_argument("--mark", choices=MARKS, default="period", help="how an option is marked")
     parser.add_argument(
         "--probability", type=float, default=0.9, help="that the mark is right, in training"

@@ -5,6 +5,7 @@ import json
 import pytest
 
 import evaluate
+from evaluation.checkpoint import chosen_policy
 from evaluation.summary import summarize
 
 ENTRY_KEYS = {"accuracy", "n", "low", "high", "chance"}
@@ -38,6 +39,9 @@ def test_the_embedded_model_on_the_embedded_questions(tmp_path, capsys, flags):
     assert summary["overall"]["chance"] == 0.25
     num_correct = sum(item["correct"] for item in predictions)
     assert summary["overall"]["accuracy"] == num_correct / 40
+    thoughts = summary["thoughts"]
+    assert thoughts["n"] == sum(entry["n"] for entry in thoughts["classes"].values()) == 40
+    assert "names the chosen option" in out
     assert summary["evaluation"]["model"] == "tiny"
     assert summary["evaluation"]["max_completion_tokens"] == 6
     assert summary["evaluation"]["origins"]["image_size"] == "configs/phantoms.toml"
@@ -202,7 +206,7 @@ def test_help_explains_every_flag(capsys, command):
 
 
 def test_the_policy_stays_in_the_mode_it_is_made_for():
-    assert evaluate._policy("tiny", "cpu", {}).training
+    assert chosen_policy("tiny", "cpu", {}).training
 
 
 def test_the_summary_is_that_of_its_predictions(tmp_path, capsys):

@@ -12,7 +12,7 @@ from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.extra_table import extra_table, images_note
-from evaluation.passes import plan_passes, run_passes, summarize_passes
+from evaluation.passes import plan_passes, summarize_passes
 from evaluation.predictions import judge
 from evaluation.scoring import score
 from evaluation.summary import summarize
@@ -38,9 +38,17 @@ def row(number, image, answer="A"):
     )
 
 
-def stand_in(rows, *, control, orders, title):
-    """Answer "x" where it sees the row's own image, else A; written as `score` would."""
-    assert title
+def answers(plan):
+    """The stand-in's answers to the questions of all passes, in their order."""
+    return [
+        prediction
+        for item in plan.passes
+        for prediction in stand_in(item.examples, control=item.control, orders=item.orders)
+    ]
+
+
+def stand_in(rows, *, control, orders):
+    """Answer "x" where it sees the row's own image, else A; written as an `Asker` would."""
     found = []
     for place, example in enumerate(rows):
         sees = control is None
@@ -69,7 +77,7 @@ def hand_made():
     plan = plan_passes(
         rows, rows, controls=["blank", "shuffled", "swapped"], permute_options=3, seed=0
     )
-    predictions = run_passes(plan, stand_in)
+    predictions = answers(plan)
     return plan, predictions, summarize_passes(plan, predictions)
 
 
@@ -128,7 +136,7 @@ def test_the_rows_under_the_table(hand_made):
 def test_without_other_passes_there_are_no_rows_under_the_table():
     rows = [row(i, f"{i}.png") for i in range(3)]
     plan = plan_passes(rows, rows)
-    summary = summarize_passes(plan, run_passes(plan, stand_in))
+    summary = summarize_passes(plan, answers(plan))
     assert extra_table(summary) == images_note(summary) == ""
     assert not {"controls", "visual_gain", "permutations"} & set(summary)
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 import evaluate
-from evaluation import matrix as matrix_module
 from evaluation.matrix import Matrix, asked_model, load_tests, matrix_json
 from evaluation.matrix_table import matrix_table
 from evaluation.progress import TimeLeft
+from evaluation.scoring import Asker
 from evaluation.slices import named_models, named_tests
 
 TESTS = ("phantoms:CT", "phantoms:Lesion Grading")
@@ -80,15 +80,15 @@ def test_the_matrix_is_written_and_printed(copied, capsys):
 
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
-    score = matrix_module.score
+    answer = Asker.__call__
 
-    def breaks(policy, examples, *arguments, **options):
+    def breaks(asker, examples, **options):
         asked.append(examples[0].id)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return score(policy, examples, *arguments, **options)
+        return answer(asker, examples, **options)
 
-    monkeypatch.setattr(matrix_module, "score", breaks)
+    monkeypatch.setattr(Asker, "__call__", breaks)
     status, _, err = run(capsys, output=output)
     assert status == 130
     assert "finished cells stay, the same command goes on" in err
@@ -100,6 +100,17 @@ def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, mo
     assert "4 cells, 2 of them done" in err
     assert len(asked) == 3 + 2
     assert before.items() <= times(output).items()
+
+
+def test_a_cell_that_was_begun_otherwise_stops_the_matrix_at_once(tmp_path, capsys, monkeypatch):
+    output = tmp_path / "m"
+    other = output / "cells" / "base" / "Lesion-Grading.unfinished"  # of the last cell
+    other.mkdir(parents=True)
+    (other / "evaluation.json").write_text('{"mode": "no_think"}')
+    monkeypatch.setattr(Asker, "__call__", lambda *_, **__: pytest.fail("a question was asked"))
+    status, _, err = run(capsys, output=output)
+    assert status == 2
+    assert "was begun with another mode ('no_think' there, 'think' now)" in err
 
 
 def test_a_removed_cell_is_evaluated_again_and_only_it(copied, capsys, finished):

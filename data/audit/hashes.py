@@ -80,6 +80,21 @@ def nearest_within(
     return {query: (known_hash, gap) for query, (gap, known_hash) in nearest.items()}
 
 
+def near_pairs(hashes: Iterable[int], distance: int) -> Iterator[tuple[int, int]]:
+    """Yield the pairs (smaller, larger) of different hashes within ``distance``, some repeatedly.
+
+    By the bands of `nearest_within`: only hashes of one bucket are compared.
+    """
+    known = np.array(sorted(set(hashes)), dtype=np.uint64)
+    for mask in _bands(distance + 1):
+        for places in _buckets(known, mask).values():
+            bucket = known[places]
+            for place, value in enumerate(bucket[:-1]):
+                rest = bucket[place + 1 :]
+                for other in rest[np.bitwise_count(rest ^ value) <= distance]:
+                    yield int(value), int(other)
+
+
 def _bands(count: int) -> Iterator[int]:
     """Yield ``count`` masks that share out the bits.
 

@@ -1,0 +1,85 @@
+"""Rows that must stay in one part: one image, one file's bytes, nearly one picture, one patient."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.audit.hashes import ImageHashes, hash_images, near_pairs
+from data.examples import VQAExample
+from data.grouping import components, row_keys
+from data.patients import patient_id
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was read of the images; empty where no image root is given."""
+
+    hashes: ImageHashes = field(default_factory=ImageHashes)
+    near: dict[str, list[str]] = field(default_factory=dict)  # image -> one tie per near picture
+
+
+def read_pictures(examples: Sequence[VQAExample], image_root: Path, distance: int) -> Pictures:
+    """Return contents and near-duplicates of all images, by the examples' image names.
+
+    Raises:
+        ValueError: no image at all lies under the root.
+    """
+    names = sorted({name for example in examples for name in example.image_names})
+    found = hash_images(names, Path())  # the names begin with the root
+    if not found.checksums:
+        raise ValueError(
+            f"none of the {len(names):,} images lies under {image_root}, {found.missing[0]} for"
+            " example: pass the folder under which the files' paths begin, or no --image-root"
+        )
+    return Pictures(found, _near_ties(found.hashes, distance))
+
+
+def keys_of(
+    examples: Sequence[VQAExample], pictures: Pictures, *, patient: bool = False
+) -> list[list[tuple[str, str]]]:
+    """Return, per row, what ties it to others; see `data.grouping.row_keys`."""
+    keys = []
+    for example in examples:
+        its = row_keys(example, patient=patient, contents=pictures.hashes.checksums)
+        its += [
+            ("near", tie) for name in example.image_names for tie in pictures.near.get(name, ())
+        ]
+        keys.append(its)
+    return keys
+
+
+def groups_of(
+    examples: Sequence[VQAExample], pictures: Pictures, *, patient: bool = False
+) -> list[list[int]]:
+    """Return the row numbers of every group, see `data.grouping.components`.
+
+    Raises:
+        ValueError: patients are asked for and no file name gives one.
+    """
+    if patient and (readable := rows_with_patient(examples)) == 0:
+        raise ValueError(
+            f"no patient or series can be read from the file names: {len(examples) - readable:,} of"
+            f" {len(examples):,} rows are without one (data/patients.py says which names give one);"
+            " use --disjoint image"
+        )
+    return components(keys_of(examples, pictures, patient=patient))
+
+
+def rows_with_patient(examples: Sequence[VQAExample]) -> int:
+    """Return the rows whose file name gives a patient or series."""
+    return sum(bool(patients_of(example)) for example in examples)
+
+
+def patients_of(example: VQAExample) -> set[str]:
+    """Return the patients or series that the row's file names give."""
+    found = (patient_id(name, example.dataset) for name in example.image_names)
+    return {patient for patient in found if patient is not None}
+
+
+def _near_ties(hashes: Mapping[str, int], distance: int) -> dict[str, list[str]]:
+    """Return ties such that near pictures share one: each pair of near hashes is a tie."""
+    ties: dict[int, list[str]] = {value: [f"{value:016x}"] for value in hashes.values()}
+    for one, other in near_pairs(ties, distance):
+        ties[one].append(f"{one:016x}-{other:016x}")
+        ties[other].append(f"{one:016x}-{other:016x}")
+    return {name: ties[value] for name, value in hashes.items()}

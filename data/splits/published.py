@@ -1,0 +1,61 @@
+"""Rows in Med-R1's published form, so that they read back exactly as they were meant."""
+
+import json
+from collections.abc import Iterable, Iterator
+from string import ascii_uppercase
+from typing import Any
+
+from data.examples import VQAExample
+from data.inline import split_options
+from data.rows import MED_R1_FIELDS
+from data.splits.pool import PoolRow
+
+NOT_INLINE = "its options cannot be written into the question"
+_REPLACED = ("image_path", "question", "gt_answer")
+
+
+def published_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
+    """Return ``example`` as a row: image, problem, solution; None where it would not read back.
+
+    The row's other published fields stay (question type, data set ..), except those that Med-R1's
+    form replaces. ``original_id`` is the file and row number it came from, or what the row already
+    has under this name.
+    """
+    raw = row.raw
+    problem = _problem(row, example)
+    if problem is None:
+        return None
+    published = {
+        "image": raw["image"] if "image" in raw else raw["image_path"],
+        "problem": problem,
+        "solution": f"<answer> {example.answer} </answer>",
+        "original_id": row.example.id,
+    }
+    rest = {
+        name: value
+        for name, value in raw.items()
+        if name not in (*MED_R1_FIELDS, *_REPLACED) and not name.startswith("option_")
+    }
+    return published | rest
+
+
+def rows_text(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the pieces of a JSON list with a row per line."""
+    separator = "[\n"
+    for row in rows:
+        yield separator + json.dumps(row, ensure_ascii=False, allow_nan=False)
+        separator = ",\n"
+    yield "\n]\n"
+
+
+def _problem(row: PoolRow, example: VQAExample) -> str | None:
+    if example is row.example and "problem" in row.raw:
+        return row.raw["problem"]
+    options = zip(ascii_uppercase, example.options, strict=False)
+    listed = ", ".join(f"{letter}){text}" for letter, text in options)
+    problem = f"{example.question} {listed}"
+    try:
+        read = split_options(problem)
+    except ValueError:
+        return None
+    return problem if read == (example.question, example.options) else None

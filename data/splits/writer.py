@@ -1,0 +1,148 @@
+"""The directory of a split: <slice>_train.json, <slice>_test.json and splits.json, or nothing."""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from data.audit.files import AuditFile
+from data.output_directory import write_directory
+from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare, means
+from data.splits.plan import PlacedRow, Plan, Settings, by_slice
+from data.splits.proof import prove
+from data.splits.published import rows_text
+
+FORMAT = 1
+REPEATED = "exact copy of another row"
+BAD = "no reading in any published format"
+
+
+def write_split(
+    directory: Path,
+    files: Sequence[AuditFile],
+    plan: Plan,
+    settings: Settings,
+    image_root: Path,
+) -> dict[str, Any]:
+    """Write the files, read them back, add splits.json; returns its content.
+
+    Raises:
+        ValueError: the directory cannot be written; nothing is left behind then.
+    """
+    written = {
+        f"{name}_{part}.json": rows
+        for name, parts in by_slice(plan).items()
+        for part, rows in zip(("train", "test"), parts, strict=True)
+        if rows  # the reader takes no empty list
+    }
+    report: dict[str, Any] = {}
+
+    def finish(folder: Path) -> Mapping[str, Iterable[str]]:
+        examples = {name: [row.example for row in rows] for name, rows in written.items()}
+        checksums, shared = prove(
+            folder, examples, plan.pictures, image_root, patient=settings.disjoint == "patient"
+        )
+        report.update(_report(files, plan, settings, written, checksums, shared))
+        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
+        return {"splits.json": [text, "\n"]}
+
+    texts = {name: rows_text(row.published for row in rows) for name, rows in written.items()}
+    write_directory(directory, texts, what="the split", finish=finish)
+    return report
+
+
+def _report(
+    files: Sequence[AuditFile],
+    plan: Plan,
+    settings: Settings,
+    written: Mapping[str, Sequence[PlacedRow]],
+    checksums: Mapping[str, str],
+    shared: Mapping[str, int],
+) -> dict[str, Any]:
+    found = compare(_versions(files, plan, settings))
+    test = sum(row.in_test for row in plan.placed)
+    return {
+        "format": FORMAT,
+        "settings": {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in vars(settings).items()
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in ("groupwise", "numpy", "pillow")},
+        "inputs": {
+            file.path.name: {"sha256": file.checksum, "rows": len(file.examples)}
+            for file in sorted(files, key=lambda file: file.name)
+        },
+        "outputs": {
+            name: {"sha256": checksums[name], "rows": len(rows)} for name, rows in written.items()
+        },
+        "rows": {
+            "read": sum(len(file.examples) + len(file.bad_rows) for file in files),
+            "train": len(plan.placed) - test,
+            "test": test,
+            "dropped": _dropped(files, plan),
+        },
+        "test_share": test / len(plan.placed),
+        "in_both_parts": dict(shared),
+        **plan.facts,
+        "strata": _strata(plan),
+        "text_priors": found,
+        "text_priors_mean": means(found),
+    }
+
+
+def _dropped(files: Sequence[AuditFile], plan: Plan) -> dict[str, dict[str, int]]:
+    """Return reason -> slice -> rows, reasons and slices in the alphabet's order."""
+    counts = Counter(plan.dropped)
+    counts.update({(name, REPEATED): count for name, count in plan.pool.repeated.items()})
+    counts.update({(file.label, BAD): len(file.bad_rows) for file in files if file.bad_rows})
+    reasons = sorted({reason for _, reason in counts})
+    return {
+        reason: {name: counts[name, why] for name, why in sorted(counts) if why == reason}
+        for reason in reasons
+    }
+
+
+def _strata(plan: Plan) -> list[dict[str, Any]]:
+    """Return train and test rows by slice, task and data set."""
+    counts: dict[tuple[str, str, str], list[int]] = {}
+    for row in plan.placed:
+        place = (row.row.slice, row.task, row.example.dataset)
+        counts.setdefault(place, [0, 0])[row.in_test] += 1
+    names = ("slice", "task", "dataset")
+    return [
+        dict(zip(names, place, strict=True)) | {"train": counts[place][0], "test": counts[place][1]}
+        for place in sorted(counts)
+    ]
+
+
+def _versions(
+    files: Sequence[AuditFile], plan: Plan, settings: Settings
+) -> dict[str, dict[str, Parts]]:
+    given: dict[str, Parts] = {}
+    for file in sorted(files, key=lambda file: file.name):
+        if file.part:
+            parts = given.setdefault(file.label, ([], []))
+            parts[file.part == "test"].extend(file.examples)
+    new = {
+        name: tuple([row.example for row in part] for part in parts)
+        for name, parts in by_slice(plan).items()
+    }
+    versions = {AS_GIVEN: given, NEW: new}
+    if settings.image_needed:
+        original = {
+            name: tuple([row.row.example for row in part] for part in parts)
+            for name, parts in by_slice(plan).items()
+        }
+        versions = {AS_GIVEN: given, ORIGINAL: original, NEW: new}
+    return versions
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # groupwise, from a clone
+        return "not installed"

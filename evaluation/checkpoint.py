@@ -1,0 +1,50 @@
+"""The checkpoint that flags name: how it is asked, where it runs, the policy itself."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
+    """Return the checkpoint's directory, how it is asked, and what builds its prompts.
+
+    Warnings about flags that differ from what it was trained with go to standard error.
+
+    Raises:
+        ValueError: no such checkpoint; what `resolve_settings` raises.
+    """
+    from data.turns import TurnBuilder
+    from evaluation.settings import resolve_settings
+    from models.files import find_checkpoint
+
+    directory = find_checkpoint(model)
+    settings = resolve_settings(directory, given)
+    for warning in settings.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
+
+
+def chosen_device(given: Mapping[str, Any]) -> Any:
+    """Return the torch device of --device; a ValueError says why it cannot be used."""
+    import torch
+
+    from models.loading import check_device
+
+    name = given.get("device", "auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return check_device(name)
+
+
+def chosen_policy(model: str, device: Any, given: Mapping[str, Any]) -> Any:
+    """Return the policy, loaded in --dtype."""
+    from models import load_policy
+
+    return load_policy(model, device=device, dtype=chosen_dtype(given))
+
+
+def chosen_dtype(given: Mapping[str, Any]) -> str | None:
+    """Return --dtype, None where the device decides."""
+    dtype = given.get("dtype", "auto")
+    return None if dtype == "auto" else dtype

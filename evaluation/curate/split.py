@@ -1,0 +1,51 @@
+"""The kept rows as files in the published format, under the names of the files they came from.
+
+Rows of a file are copied as they stand, so whatever reads the original reads the filtered one.
+Phantoms have no file: they get one per modality, whose image paths are those that
+``python -m data.phantoms --output-dir DIR`` writes under DIR.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data.examples import VQAExample
+from data.sources import is_phantoms
+
+
+def split_files(
+    names: Sequence[str], examples: Sequence[VQAExample], kept: Sequence[bool]
+) -> dict[str, list[Any]]:
+    """Return file name -> its kept rows, in their order; files without any are left out.
+
+    Args:
+        names: the sources, as --json names them.
+        examples: all rows.
+        kept: one per example.
+    """
+    chosen = [example for example, keep in zip(examples, kept, strict=True) if keep]
+    if any(map(is_phantoms, names)):
+        return _phantom_files(chosen)
+    files: dict[str, list[Any]] = {}
+    for name in names:
+        mine = [item for item in chosen if item.source == str(Path(name))]
+        if mine:
+            rows = json.loads(Path(name).read_bytes())
+            files[Path(name).name] = [rows[int(item.id.rpartition("-")[2])] for item in mine]
+    return files
+
+
+def check_sources(names: Sequence[str]) -> None:
+    """Raise ValueError where phantoms and files are named together: their names would clash."""
+    if len({is_phantoms(name) for name in names}) > 1:
+        raise ValueError(f"--json {' '.join(names)}: curate phantoms and files apart")
+
+
+def _phantom_files(examples: Sequence[VQAExample]) -> dict[str, list[Any]]:
+    from data.phantoms.writer import published_row
+
+    files: dict[str, list[Any]] = {}
+    for example in examples:
+        files.setdefault(f"{example.modality}_train.json", []).append(published_row(example))
+    return files

@@ -1,0 +1,197 @@
+"""Scoring one checkpoint on one set of questions: what `evaluate.py` without a subcommand does.
+
+Flags -> questions and how they are asked -> answers, pass after pass -> summary.json.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.examples import VQAExample
+from data.images import check_images
+from data.sample import spread_sample
+from data.sources import Split, load_split
+from data.turns import TurnBuilder
+from evaluation.cells import cell_identity
+from evaluation.checkpoint import asking, chosen_device, chosen_dtype
+from evaluation.extra_table import extra_table, images_note
+from evaluation.passes import Plan, plan_passes, summarize_passes
+from evaluation.predictions import Prediction
+from evaluation.provenance import provenance
+from evaluation.resumable import ResumableEvaluation
+from evaluation.scoring import Asker
+from evaluation.settings import AskingSettings, describe
+from evaluation.tables import summary_table
+from evaluation.text_priors import Prior, fit_priors, summarize_priors
+from evaluation.thought_changes import ThoughtRow
+from evaluation.thought_scoring import measure_changes
+from evaluation.thought_table import thought_table
+from evaluation.thoughts import summarize_thoughts
+from grpo.provenance import model_checksum
+from models.loading import check_dtype
+from models.policy import Policy
+
+
+@dataclass(frozen=True)
+class Job:
+    """An evaluation that is ready to be asked."""
+
+    model: str  # as it was named
+    names: Sequence[str]  # the test files
+    given: Mapping[str, Any]  # the flags
+    device: torch.device
+    directory: Path  # the checkpoint's
+    checksum: str
+    settings: AskingSettings
+    turn_builder: TurnBuilder
+    split: Split
+    examples: Sequence[VQAExample]  # those that are asked
+    plan: Plan
+    priors: Sequence[Prior]
+    evaluation: ResumableEvaluation
+
+    @classmethod
+    def prepare(
+        cls, model: str, names: Sequence[str], given: Mapping[str, Any], output: Path
+    ) -> "Job":
+        """Read and check everything but the weights; nothing is written.
+
+        Raises:
+            ValueError, OSError: a file or an image is missing or wrong, a flag cannot be used, or
+                what lies at ``output`` is of another evaluation.
+        """
+        device = chosen_device(given)
+        directory, settings, turn_builder = asking(model, given)
+        image_root, skips = given.get("image_root"), given.get("skip_bad_rows", False)
+        split = load_split(names, part="eval", image_root=image_root, skip_bad_rows=skips)
+        examples = spread_sample(split.examples, given.get("limit"), given.get("seed", 0))
+        plan = plan_passes(
+            examples,
+            split.examples,
+            controls=given.get("controls", ()),
+            shuffle_within=given.get("shuffle_within", "modality"),
+            permute_options=given.get("permute_options"),
+            seed=given.get("seed", 0),
+        )
+        priors = fit_priors(given.get("text_prior", ()), image_root, skip_bad_rows=skips)
+        check_images(plan.images())
+        checksum = model_checksum(directory)
+        evaluation = ResumableEvaluation(
+            plan,
+            output,
+            _identity(given, settings, checksum, split, device),
+            template=settings.prompt_template,
+            way_on=f"the same command with --output-dir {output} goes on",
+        )
+        return cls(model, names, given, device, directory, checksum, settings, turn_builder, split,
+                   examples, plan, priors, evaluation)  # fmt: skip
+
+    def description(self) -> str:
+        """Return what will be asked of whom, and how."""
+        total, answers = len(self.split.examples), self.plan.num_questions
+        lines = [describe(self.model, self.settings)]
+        lines.append(
+            f"{'questions':<16}{len(self.examples):,} of {total:,} in {', '.join(self.names)}"
+        )
+        if len(self.plan.passes) > 1:
+            lines.append(f"{'answers':<16}{answers:,} in {len(self.plan.passes)} passes")
+        if bad := self.split.bad_rows:
+            lines.append(f"{'skipped rows':<16}{len(bad):,}, the first: {bad[0]}")
+        if done := self.evaluation.num_answered:
+            lines.append(f"{'going on':<16}{done:,} of {answers:,} are answered")
+        return "\n".join(lines)
+
+    def ask(self, policy: Policy) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
+        """Ask what is not answered yet; return the summary and the rows of thoughts.jsonl."""
+        settings = self.settings
+        asker = Asker(
+            policy,
+            self.turn_builder,
+            mode=settings.mode,
+            max_completion_tokens=settings.max_completion_tokens,
+            with_letters=True,
+        )
+        self.evaluation.run(asker, self.given.get("batch_size", 32))
+        predictions = self.evaluation.predictions()
+        plain = predictions[: len(self.examples)]
+        summary = summarize_passes(self.plan, predictions)
+        summary["thoughts"] = summarize_thoughts(
+            plain, settings.mode, lambda text: len(policy.processor.encode_completion(text))
+        )
+        swaps: Sequence[ThoughtRow] = ()
+        if "thoughts" in self.given:
+            summary["thoughts"]["teacher_forced"], swaps = self._changes(policy, plain)
+        if self.priors:
+            summary["text_priors"] = summarize_priors(self.priors, self.examples, plain)
+        summary["evaluation"] = self._about(policy)
+        return summary, swaps
+
+    def _changes(
+        self, policy: Policy, plain: Sequence[Prediction]
+    ) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
+        return measure_changes(
+            policy,
+            self.examples,
+            plain,
+            self.turn_builder,
+            mode=self.settings.mode,
+            changes=self.given["thoughts"],
+            samples=self.given.get("thought_samples", 4),
+            max_completion_tokens=self.settings.max_completion_tokens,
+            seed=self.given.get("seed", 0),
+            batch_size=self.given.get("batch_size", 32),
+        )
+
+    def _about(self, policy: Policy) -> dict[str, Any]:
+        given = self.given
+        return {
+            "model": self.model,
+            **provenance(self.directory, self.checksum, policy),
+            **self.settings.to_json(),
+            "data": {
+                "checksums": self.split.checksums,
+                "skipped_rows": len(self.split.bad_rows),
+                "limit": given.get("limit"),
+                "seed": given.get("seed", 0),
+            },
+            "batch_size": given.get("batch_size", 32),
+            "controls": list(given.get("controls", ())),
+            "shuffle_within": given.get("shuffle_within"),
+            "permute_options": given.get("permute_options"),
+            "text_prior": list(given.get("text_prior", ())),
+            "thoughts": list(given.get("thoughts", ())),
+            "thought_samples": given.get("thought_samples"),
+        }
+
+    @staticmethod
+    def tables(summary: Mapping[str, Any]) -> str:
+        """Return the summary as text."""
+        texts = (summary_table(summary), extra_table(summary))
+        texts += (thought_table(summary["thoughts"]), images_note(summary))
+        return "\n\n".join(text for text in texts if text)
+
+
+def _identity(
+    given: Mapping[str, Any],
+    settings: AskingSettings,
+    checksum: str,
+    split: Split,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Return what decides the answers, by the words that a message calls it."""
+    identity = cell_identity(
+        settings,
+        model_checksum=checksum,
+        checksums=split.checksums,
+        limit=given.get("limit"),
+        seed=given.get("seed", 0),
+        skipped_rows=len(split.bad_rows),
+        controls=given.get("controls", ()),
+    )
+    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
+    for name in ("image_root", "shuffle_within", "permute_options"):
+        identity[f"--{name.replace('_', '-')}"] = given.get(name)
+    return identity

@@ -1,0 +1,187 @@
+"""The letters behind other thoughts: the model's part of evaluation/thought_changes.py.
+
+Each question's prompt and image run once: the group is sampled from there, and all texts up to
+``<answer>`` are read from there. Images are decoded batch by batch and forgotten.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from data.examples import VQAExample
+from data.turns import TurnBuilder
+from evaluation.encoding import encode_checked
+from evaluation.letters import letter_probabilities
+from evaluation.predictions import Prediction, judge
+from evaluation.samples import sample_groups
+from evaluation.thought_changes import (
+    Donor,
+    Lenders,
+    ThoughtRow,
+    check_changes,
+    group_donor,
+    not_applicable,
+    summarize_changes,
+    thought_of,
+    with_thought,
+)
+from models.policy import Policy, PromptPass
+from models.prompt import EncodedPrompt
+
+
+def measure_changes(
+    policy: Policy,
+    examples: Sequence[VQAExample],
+    predictions: Sequence[Prediction],
+    turn_builder: TurnBuilder,
+    *,
+    mode: str,
+    changes: Sequence[str],
+    **how: Any,
+) -> tuple[dict[str, Any], list[ThoughtRow]]:
+    """Return summary.json's ``thoughts.teacher_forced`` and the rows of thoughts.jsonl.
+
+    ``applicable`` is False, with the ``reason``, where the mode's letter cannot depend on a
+    thought; else the keys of `summarize_changes` follow. The arguments are `read_thoughts`'s.
+    """
+    reason = not_applicable(mode)
+    if reason is not None:
+        return {"applicable": False, "reason": reason}, []
+    rows = read_thoughts(policy, examples, predictions, turn_builder, changes=changes, **how)
+    left_out = len(predictions) - len(rows)
+    return {"applicable": True, **summarize_changes(rows, changes, left_out)}, rows
+
+
+@torch.no_grad()
+def read_thoughts(
+    policy: Policy,
+    examples: Sequence[VQAExample],
+    predictions: Sequence[Prediction],
+    turn_builder: TurnBuilder,
+    *,
+    changes: Sequence[str],
+    max_completion_tokens: int,
+    samples: int = 4,
+    seed: int = 0,
+    batch_size: int = 32,
+    progress: bool = True,
+) -> list[ThoughtRow]:
+    """Return the well-formed answers under their own thought and under each change.
+
+    Args:
+        policy: the model that answered.
+        examples: the questions, in the think mode.
+        predictions: its answers, one per example in the same order.
+        turn_builder: the one that they were asked with.
+        changes: names of THOUGHT_CHANGES; a row without a donor lacks that change.
+        max_completion_tokens: of the sampled completions.
+        samples: completions sampled per question for "swapped".
+        seed: of those, and of who borrows from whom.
+        batch_size: rows that are run at once; the completions of a group are rows.
+        progress: show a bar.
+
+    Raises:
+        ValueError: an unknown change, or an image that cannot be read.
+    """
+    check_changes(changes)
+    places = [place for place, item in enumerate(predictions) if item.well_formed]
+    lenders = Lenders([predictions[place] for place in places], seed)
+    rows_each = max(samples if "swapped" in changes else 1, 1 + len(changes))
+    size = max(1, batch_size // rows_each)
+    rows: list[ThoughtRow] = []
+    bar = tqdm(
+        total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
+    )
+    with bar:
+        for start in range(0, len(places), size):
+            some = places[start : start + size]
+            prompts = [
+                encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
+                for place in some
+            ]
+            prompt_pass = policy.run_prompts(prompts) if policy.keeps_prompt_passes else None
+            batch = [predictions[place] for place in some]
+            donors: list[dict[str, Donor]] = [{} for _ in batch]
+            if "removed" in changes:
+                _add(donors, "removed", [Donor("", None)] * len(batch))
+            if "swapped" in changes:
+                groups = sample_groups(
+                    policy,
+                    prompts,
+                    some,
+                    group_size=samples,
+                    max_completion_tokens=max_completion_tokens,
+                    seed=seed,
+                    prompt_pass=prompt_pass,
+                )
+                _add(donors, "swapped", _group_donors([examples[p] for p in some], batch, groups))
+            if "borrowed" in changes:
+                _add(donors, "borrowed", [lenders.donor(item) for item in batch])
+            rows += _read(policy, prompts, batch, donors, prompt_pass)
+            bar.update(len(batch))
+    return rows
+
+
+def _add(donors: list[dict[str, Donor]], name: str, found: Sequence[Donor | None]) -> None:
+    for row, donor in zip(donors, found, strict=True):
+        if donor is not None:
+            row[name] = donor
+
+
+def _group_donors(
+    examples: Sequence[VQAExample],
+    predictions: Sequence[Prediction],
+    groups: Sequence[Sequence[str]],
+) -> list[Donor | None]:
+    donors = []
+    for example, item, texts in zip(examples, predictions, groups, strict=True):
+        group = [
+            judge(example, text, mode="think", completion_tokens=0, truncated=False)
+            for text in texts
+        ]
+        donors.append(group_donor(item, group))
+    return donors
+
+
+def _read(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    predictions: Sequence[Prediction],
+    donors: Sequence[dict[str, Donor]],
+    prompt_pass: PromptPass | None,
+) -> list[ThoughtRow]:
+    """Return one row per prediction: all its texts in one forward, prompts run once."""
+    texts = [
+        [
+            with_thought(item.completion, thought)
+            for thought in (thought_of(item.completion), *(donor.thought for donor in row.values()))
+        ]
+        for item, row in zip(predictions, donors, strict=True)
+    ]
+    counts = [
+        len(item.options) for item, some in zip(predictions, texts, strict=True) for _ in some
+    ]
+    letters = iter(
+        letter_probabilities(
+            policy,
+            prompts,
+            [text for some in texts for text in some],
+            counts,
+            rows_per_prompt=[len(some) for some in texts],
+            prompt_pass=prompt_pass,
+        )
+    )
+    return [
+        ThoughtRow(
+            id=item.id,
+            images=item.images,
+            answer=item.answer,
+            choice=item.choice,
+            letters={name: next(letters) for name in ("own", *row)},
+            donors={name: donor.choice for name, donor in row.items() if name != "removed"},
+            thoughts={name: donor.thought for name, donor in row.items() if name != "removed"},
+        )
+        for item, row in zip(predictions, donors, strict=True)
+    ]
