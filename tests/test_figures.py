@@ -166,6 +166,13 @@ def test_held_out_accuracy_stands_beside_the_blank_control_with_intervals():
     assert gain["gain"] == pytest.approx([10.0, 55.0])
 
 
+def test_no_gain_at_all_looks_like_none():
+    gain = {"gain": 0.0, "low": 0.0, "high": 0.0}
+    evaluation = {"overall": entry(0.3) | {"chance": 0.25}, "visual_gain": gain}
+    axes = panel(training_curves([], {0: evaluation}), "visual gain: accuracy minus images blank")
+    assert axes.get_ylim() == (-5, 5)
+
+
 def test_nothing_to_draw_is_an_error():
     with pytest.raises(ValueError, match="eval/ are empty"):
         training_curves([], {})

@@ -159,6 +159,8 @@ def _draw_heldout(evaluations: Mapping[int, Mapping[str, Any]], axes: Any) -> No
 def _draw_gains(gains: Mapping[int, Mapping[str, Any]], axes: Any) -> None:
     _draw_shares(axes, {step: gains[step] for step in sorted(gains)}, "gain", COLOURS[2], "gain")
     axes.axhline(0, color=GREY, linewidth=0.8)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -5), max(high, 5))  # small changes look small
     _finish(axes, "visual gain: accuracy minus images blank", "points")
 
 
