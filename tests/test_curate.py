@@ -9,12 +9,17 @@ import pytest
 
 from data.examples import VQAExample
 from data.phantoms.writer import write_phantoms
+from data.prompts import TEMPLATES
 from data.readers import load_examples
+from data.turns import TurnBuilder
 from evaluation.curate import passes as passes_module
 from evaluation.curate.__main__ import main
 from evaluation.curate.crossfit import crossfit, image_folds
 from evaluation.curate.reasons import Passes, judge_row, zero_spread
 from evaluation.curate.report import curation_table, summarize_curation
+from evaluation.samples import sample_groups
+from models import load_policy
+from rewards import parse_completion
 
 
 def row(number, answer="A", options=("x", "y", "z"), image=None, modality="CT"):
@@ -144,6 +149,25 @@ def test_the_written_split_read_back_is_the_kept_rows(phantoms, finished):
         assert len(found) == summary["files"][name]
         for one, other in zip(found, expected, strict=True):
             assert replace(one, id=other.id, source=other.source) == other
+
+
+def test_the_counts_are_those_of_each_row_sampled_alone(phantoms, finished):
+    policy, turns = load_policy("tiny"), TurnBuilder(TEMPLATES["think"], 84)
+    lines = [json.loads(line) for line in (finished / "passes.jsonl").open(encoding="utf-8")]
+    files = [phantoms / "modality" / f"{name}_train.json" for name in ("CT", "MRI")]
+    examples = {item.id: item for file in files for item in load_examples(file, phantoms)}
+    for place in (0, 5, 13):
+        example = examples[lines[place]["id"]]
+        turn = turns(example)
+        prompt = policy.processor.encode(turn.text, turn.images)
+        for shown, name in ((prompt, "passes"), (prompt.blanked(), "blank_passes")):
+            ((*texts,),) = sample_groups(
+                policy, [shown], [place], group_size=3, max_completion_tokens=40, seed=0
+            )
+            parsed = [parse_completion(text, "think", example.options) for text in texts]
+            right = [item.well_formed and item.choice == example.answer for item in parsed]
+            assert lines[place][name] == sum(right)
+    assert any(line["passes"] != line["blank_passes"] for line in lines)
 
 
 class Broken(KeyboardInterrupt):
