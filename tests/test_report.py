@@ -24,6 +24,7 @@ from evaluation.report.markdown import to_html
 from evaluation.report.protocol import gain_bound, protocol_sections
 from evaluation.report.write import report_finished, write_report
 from evaluation.summary import summarize
+from evaluation.thoughts import summarize_thoughts
 
 EVIL = "<script>alert('x')</script></td></pre>\n\"&amp; and *more*"
 
@@ -154,6 +155,7 @@ def evaluated(tmp_path):
         "calibration": summarize_confidence(plain),
         "controls": {"blank": summarize_control(plain, blank, {"no other image": 3})},
         "permutations": summarize_permutations(plain, turned, 2),
+        "thoughts": summarize_thoughts(plain, "no_think", len),
         "evaluation": {"model": "tiny", "mode": "think"},
     }
     write_evaluation(tmp_path / "e", summary, [*plain, *blank, *turned])
@@ -194,6 +196,7 @@ def test_alarms_are_those_of_training(run):
 
 def test_an_evaluation_s_page_shows_controls_orders_and_confidence(evaluated):
     page = checked(write_report(evaluated))
+    assert "thoughts: not applicable, no_think writes no thought" in page.text
     words = ("+50.0", "rows left out", "options in up to 2 orders", "expected calibration error")
     for text in (*words, "row-2 (CT, Disease Diagnosis): right"):
         assert text in page.text

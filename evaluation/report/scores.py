@@ -9,7 +9,7 @@ from evaluation.letter_confidence import chosen_confidences
 from evaluation.predictions import Prediction
 from evaluation.report.album import Album
 from evaluation.report.files import read_json, read_lines
-from evaluation.report.html import heading, paragraph, section, table
+from evaluation.report.html import heading, paragraph, preformatted, section, table
 from evaluation.report.rollouts import image_parts, question_part, shortened
 from evaluation.report.tables import (
     controls_table,
@@ -19,6 +19,7 @@ from evaluation.report.tables import (
     slices_table,
 )
 from evaluation.tables import spread_places
+from evaluation.thought_table import thought_table
 
 ANSWERS = 6
 
@@ -35,7 +36,7 @@ def evaluation_sections(directory: Path, album: Album) -> list[str]:
         ValueError: a file that cannot be read; it is named.
     """
     summary = read_json(directory / "summary.json")
-    rows = map(_prediction, read_lines(directory / "predictions.jsonl"))
+    rows = map(Prediction.from_json, read_lines(directory / "predictions.jsonl"))
     plain = [item for item in rows if item.is_plain]
     return [
         section("The evaluation", _facts(summary.get("evaluation", {}))),
@@ -47,13 +48,10 @@ def evaluation_sections(directory: Path, album: Album) -> list[str]:
         section("What the image adds", controls_table(summary)),
         section("Other orders of the options", permutations_table(summary)),
         section("What the text alone reaches", priors_table(summary)),
+        section("Thought and answer", _thoughts(summary)),
         section("Confidence", *_calibration(summary.get("calibration"), plain, album)),
         section("Some answers", *_answers(plain)),
     ]
-
-
-def _prediction(row: Mapping[str, Any]) -> Prediction:
-    return Prediction(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
@@ -63,6 +61,10 @@ def _facts(facts: Mapping[str, Any]) -> str:
         if isinstance(value, str | int | float)
     ]
     return table(["", ""], plain, text_columns=(0, 1))
+
+
+def _thoughts(summary: Mapping[str, Any]) -> str:
+    return preformatted(thought_table(summary["thoughts"])) if "thoughts" in summary else ""
 
 
 def _calibration(
