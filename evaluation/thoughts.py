@@ -26,12 +26,12 @@ CLASSES = ("chosen", "several", "other", "none", "empty", "missing", "no_choice"
 
 _WORD = re.compile(r"\w+")
 
-# An option's letter: in brackets, behind "option", or a capital standing alone. "A dark lung" and
+# An option's letter: in brackets, behind "option", or a capital standing alone. "A CT scan" and
 # "I see" begin with an article and a pronoun; "A is" and "A or" do not.
 _LETTER = re.compile(
     r"\(([A-Za-z])\)"
     r"|\b(?i:option|choice|letter)\s+([A-Za-z])(?![\w'’-])"
-    r"|(?<![\w'’-])([A-Z])(?![\w'’-])(?!(?<=[AI])\s+(?!(?:is|or|and)\b)[a-z])"
+    r"|(?<![\w'’-])([A-Z])(?![\w'’-])(?!(?<=[AI])\s+(?!(?:is|or|and)\b)\w)"
 )
 
 Span = tuple[int, int]

@@ -24,6 +24,7 @@ ORGANS = ("lung", "left lung", "heart", "liver")
         ("so option d", ORGANS, "D"),
         ("The answer is B", ORGANS, "B"),
         ("A dark field. I see a ring", tuple("wxyzuvrst"), ""),  # an article and a pronoun
+        ("A CT of it", ORGANS, ""),
         ("A is right, not B.", ORGANS, "AB"),
         ("B-scan of the patient's eye", ORGANS, ""),
         ("option E", ORGANS, ""),  # beyond the options
