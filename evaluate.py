@@ -114,7 +114,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
         skip_bad_rows=given.get("skip_bad_rows", False),
     )
     asked = [asked_model(name, models[name], given) for name in models]
-    matrix = Matrix(output, asked, tests)
+    matrix = Matrix(output, asked, tests, controls=given.get("controls", ()))
     for model in matrix.models:
         for warning in model.settings.warnings:
             print(f"warning: {model.name}: {warning}", file=sys.stderr)
@@ -124,7 +124,10 @@ def _matrix_command(given: dict[str, Any]) -> None:
         lambda checkpoint: chosen_policy(checkpoint, device, given),
         batch_size=given.get("batch_size", 32),
     )
-    print(matrix_table(matrix.write()))
+    written = matrix.write()
+    print(matrix_table(written))
+    for name, control in written.get("controls", {}).items():
+        print(f"\nthe same under {name}\n{matrix_table(control)}")
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {output / 'matrix.json'}")
     report_finished(output)

@@ -89,6 +89,7 @@ def matrix_parser() -> FlagParser:
     )
     _add_data(group, required=True)
     _add_asking(parser)
+    _add_controls(parser.add_argument_group("what each cell is compared with"))
     group = parser.add_argument_group("machine")
     _add_machine(group)
     _add_batch_size(group)
@@ -291,14 +292,7 @@ def _add_comparisons(parser: FlagParser) -> None:
         "what the accuracy is compared with",
         "Each control and each further order asks all questions once more.",
     )
-    group.add_argument(
-        "--controls",
-        nargs="+",
-        metavar="NAME",
-        help="also ask with an image that cannot help: blank (its mean colour, same size), shuffled"
-        " (another one of the modality), no_image (none), swapped (one whose right answer is"
-        " another)",
-    )
+    _add_controls(group)
     group.add_argument(
         "--shuffle-within",
         metavar="|".join(SHUFFLE_WITHIN),
@@ -329,6 +323,17 @@ def _add_comparisons(parser: FlagParser) -> None:
         type=int,
         metavar="COUNT",
         help="completions sampled per question for --thoughts swapped (default: 4)",
+    )
+
+
+def _add_controls(group: Any) -> None:
+    group.add_argument(
+        "--controls",
+        nargs="+",
+        metavar="NAME",
+        help="also ask with an image that cannot help: blank (its mean colour, same size), shuffled"
+        " (another one of the modality), no_image (none), swapped (one whose right answer is"
+        " another)",
     )
 
 

@@ -217,13 +217,18 @@ class Matrix:
         return ResumableEvaluation(plan, cell.path, identity, template=template)
 
     def write(self) -> dict[str, Any]:
-        """Write matrix.json from the cells, all of which must be there, and return it."""
-        entries = {}
-        for model in self.models:
-            for test in self.tests:
-                summary = self.cell(model, test).read_summary()
-                entries[model.name, test.name] = summary["overall"]
-        matrix = matrix_json(entries)
+        """Write matrix.json from the cells, all of which must be there, and return it.
+
+        ``controls`` holds a matrix of its own per control, see `control_json`.
+        """
+        summaries = {
+            (model.name, test.name): self.cell(model, test).read_summary()
+            for model in self.models
+            for test in self.tests
+        }
+        matrix = matrix_json({cell: summary["overall"] for cell, summary in summaries.items()})
+        if self.controls:
+            matrix["controls"] = {name: control_json(summaries, name) for name in self.controls}
         for cell in matrix["cells"]:
             path = cell_path(self.output, cell["model"], cell["test"])
             cell["path"] = path.relative_to(self.output).as_posix()
@@ -249,6 +254,21 @@ def matrix_json(entries: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[
         for (model, test), entry in entries.items()
     ]
     return {"cells": cells, "means": means(entries), "by_model": means_by_model(entries)}
+
+
+def control_json(
+    summaries: Mapping[tuple[str, str], Mapping[str, Any]], name: str
+) -> dict[str, Any]:
+    """Return a control's matrix: as `matrix_json`, and per cell its gain with low and high.
+
+    ``gain`` is the accuracy of the rows it is possible for, minus the control's on the same rows.
+    """
+    found = {cell: summary["controls"][name] for cell, summary in summaries.items()}
+    matrix = matrix_json({cell: control["overall"] for cell, control in found.items()})
+    for cell in matrix["cells"]:
+        gain = found[cell["model"], cell["test"]]["gain"]
+        cell["gain"] = {key: gain[key] for key in ("gain", "low", "high")}
+    return matrix
 
 
 def check_matrix_directory(path: Path) -> None:

@@ -78,6 +78,27 @@ def test_the_matrix_is_written_and_printed(copied, capsys):
     assert "on the diagonal" in page and "data:image/png;base64," in page and "://" not in page
 
 
+def test_every_cell_has_its_control_beside_it(tmp_path, capsys):
+    status, out, _ = run(capsys, "--controls", "blank", output=tmp_path / "m")
+    assert status == 0 and "the same under blank" in out
+    stored = json.loads((tmp_path / "m" / "matrix.json").read_text())
+    blank = stored["controls"]["blank"]
+    places = [(cell["model"], cell["test"]) for cell in stored["cells"]]
+    assert [(cell["model"], cell["test"]) for cell in blank["cells"]] == places
+    for cell, control in zip(stored["cells"], blank["cells"], strict=True):
+        lines = (tmp_path / "m" / cell["path"] / "predictions.jsonl").read_text().splitlines()
+        right = {None: [], "blank": []}
+        for line in map(json.loads, lines):
+            right[line["control"]].append(line["correct"])
+        assert cell["accuracy"] == sum(right[None]) / 3
+        assert control["accuracy"] == sum(right["blank"]) / 3
+        gain = control["gain"]
+        assert gain["gain"] == pytest.approx(cell["accuracy"] - control["accuracy"])
+        assert gain["low"] <= gain["gain"] <= gain["high"]
+    status, _, err = run(capsys, output=tmp_path / "m")  # cells with a control are other cells
+    assert status == 2 and "another list of controls" in err
+
+
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
     answer = Asker.__call__
