@@ -23,6 +23,7 @@ _COLUMNS = (
     *(("n", 7), ("first", 8), ("second", 8), ("change", 8), ("95 % range", 16)),
     *(("only first", 7), ("only second", 7), ("McNemar p", 9)),
 )
+_SAME = ("question", "options", "answer")  # of two answers to one row
 _AXES = ("by_modality", "by_question_type", "by_dataset")
 _NAMES = {field.name for field in fields(Prediction)}
 
@@ -45,6 +46,8 @@ def read_evaluation(path: str | Path) -> Evaluation:
     path = Path(path)
     try:
         about = json.loads((path / "summary.json").read_text(encoding="utf-8"))["evaluation"]
+        if not isinstance(about, dict):
+            raise TypeError("summary.json's evaluation is no object")
         with (path / "predictions.jsonl").open(encoding="utf-8") as lines:
             rows = [_prediction(json.loads(line)) for line in lines]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -61,13 +64,16 @@ def pair_rows(first: Evaluation, second: Evaluation) -> list[Pair]:
     Raises:
         ValueError: there are none, or an id stands for two questions.
     """
+    for evaluation in (first, second):
+        if len({item.id for item in evaluation.rows}) < len(evaluation.rows):
+            raise ValueError(f"{evaluation.path} answers a row twice: evaluate anew")
     of_second = {item.id: item for item in second.rows}
     pairs = [(item, of_second[item.id]) for item in first.rows if item.id in of_second]
     for one, other in pairs:
-        if any(getattr(one, key) != getattr(other, key) for key in ("question", "options")):
+        if any(getattr(one, key) != getattr(other, key) for key in _SAME):
             raise ValueError(
-                f"row {one.id} is another question in {first.path} than in {second.path}: compare"
-                " evaluations of the same test file"
+                f"row {one.id} has another question, other options or another right answer in"
+                f" {first.path} than in {second.path}: compare evaluations of the same test file"
             )
     if not pairs:
         raise ValueError(

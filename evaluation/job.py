@@ -123,7 +123,8 @@ class Job:
         )
         swaps: Sequence[ThoughtRow] = ()
         if "thoughts" in self.given:
-            summary["thoughts"]["teacher_forced"], swaps = self._changes(policy, plain)
+            with self.evaluation.told():  # the answers are kept; this part is asked anew
+                summary["thoughts"]["teacher_forced"], swaps = self._changes(policy, plain)
         if self.priors:
             summary["text_priors"] = summarize_priors(self.priors, self.examples, plain)
         summary["evaluation"] = self._about(policy)

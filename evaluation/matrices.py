@@ -144,14 +144,14 @@ def paired_interval(
     seed: int = 0,
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Return {difference, low, high} of the mean over strata of the strata's mean delta.
 
         difference = 1/S sum_s ( sum of deltas in s / rows in s )
 
     The interval is the percentile bootstrap's: U clusters are drawn with replacement from the U
     there are, over all strata together, and the mean is taken anew. A draw in which a stratum has
-    no row is left out.
+    no row is left out; low and high are None where these are more than half, or U is 1.
 
     Args:
         deltas: one number per row, correct minus correct.
@@ -176,10 +176,13 @@ def paired_interval(
         rows = draws @ counts  # (R, S)
         whole = (rows > 0).all(axis=1)
         means.append(((draws @ sums)[whole] / rows[whole]).mean(axis=1))
+    difference = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
+    drawn = np.concatenate(means)
+    if shape[0] < 2 or len(drawn) < resamples / 2:
+        return {"difference": difference, "low": None, "high": None}
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
-    difference = (sums.sum(axis=0) / counts.sum(axis=0)).mean()
-    return {"difference": float(difference), "low": float(low), "high": float(high)}
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return {"difference": difference, "low": float(low), "high": float(high)}
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

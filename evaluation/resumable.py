@@ -86,7 +86,7 @@ class ResumableEvaluation:
             disable=not progress,
             leave=False,
         )
-        with bar, self._told():
+        with bar, self.told():
             for item, order, first in self._passes():
                 bar.set_description(item.title)
                 for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
@@ -113,7 +113,7 @@ class ResumableEvaluation:
                 self._answers.keep(first + done - done % batch_size)
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Say what is kept when something breaks the evaluation off, short of kill -9."""
         try:
             yield
@@ -140,7 +140,7 @@ class ResumableEvaluation:
         Raises:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
-        with self._told():
+        with self.told():
             write_evaluation(self._output, summary, self._in_order(), thoughts)
         self._answers.remove()
 

@@ -93,9 +93,12 @@ def test_slices_stand_apart_and_one_image_gives_no_interval():
 
 def test_another_question_under_the_same_id_is_refused():
     one = prediction(0, True)
-    other = replace(one, question="Another?")
-    with pytest.raises(ValueError, match="row test-0 is another question in a than in b"):
-        pair_rows(evaluation([one], "a"), evaluation([other], "b"))
+    for change in ({"question": "Another?"}, {"options": ("one", "2")}, {"answer": "B"}):
+        other = replace(one, **change)
+        with pytest.raises(ValueError, match=r"row test-0 has another question, .* in a than in b"):
+            pair_rows(evaluation([one], "a"), evaluation([other], "b"))
+    with pytest.raises(ValueError, match="b answers a row twice"):
+        pair_rows(evaluation([one], "a"), evaluation([one, one], "b"))
     with pytest.raises(ValueError, match="have no row in common: evaluate both on the same file"):
         pair_rows(evaluation([one], "a"), evaluation([prediction(1, True)], "b"))
 
@@ -118,7 +121,7 @@ def test_the_command_reads_what_was_written_without_controls(tmp_path, capsys):
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("damage", ["no summary", "cut line", "no evaluation", "nothing"])
+@pytest.mark.parametrize("damage", ["no summary", "cut line", "no evaluation", "a list", "nothing"])
 def test_what_is_no_evaluation_is_named(tmp_path, capsys, damage):
     good = written(tmp_path / "good", [prediction(0, True)])
     bad = tmp_path / "bad"
@@ -129,6 +132,8 @@ def test_what_is_no_evaluation_is_named(tmp_path, capsys, damage):
     elif damage == "cut line":
         lines = (bad / "predictions.jsonl").read_text()
         (bad / "predictions.jsonl").write_text(lines[: len(lines) // 2])
+    elif damage == "a list":
+        (bad / "summary.json").write_text('{"evaluation": []}')
     elif damage == "no evaluation":
         (bad / "summary.json").write_text("{}")
     assert evaluate.main(["compare", str(good), str(bad)]) == 2

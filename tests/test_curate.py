@@ -1,6 +1,8 @@
 """Which rows are dropped and why; the split that is written; a run that was interrupted."""
 
+import hashlib
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from evaluation.curate.__main__ import main
 from evaluation.curate.crossfit import crossfit, image_folds
 from evaluation.curate.reasons import Passes, judge_row, zero_spread
 from evaluation.curate.report import curation_table, summarize_curation
+from evaluation.curate.split import split_files
 from evaluation.samples import sample_groups
 from models import load_policy
 from rewards import parse_completion
@@ -149,6 +152,18 @@ def test_the_written_split_read_back_is_the_kept_rows(phantoms, finished):
         assert len(found) == summary["files"][name]
         for one, other in zip(found, expected, strict=True):
             assert replace(one, id=other.id, source=other.source) == other
+
+
+def test_a_file_that_changed_meanwhile_is_not_cut(phantoms, tmp_path):
+    source = tmp_path / "CT_train.json"
+    shutil.copy(phantoms / "modality" / "CT_train.json", source)
+    checksum = {str(source): hashlib.sha256(source.read_bytes()).hexdigest()}
+    examples = load_examples(source, phantoms)
+    kept = [True] * len(examples)
+    assert len(split_files([str(source)], examples, kept, checksum)["CT_train.json"]) == len(kept)
+    source.write_text(json.dumps(json.loads(source.read_text())[::-1]))
+    with pytest.raises(ValueError, match="was changed while its rows were sampled"):
+        split_files([str(source)], examples, kept, checksum)
 
 
 def test_the_counts_are_those_of_each_row_sampled_alone(phantoms, finished):

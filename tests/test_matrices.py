@@ -154,3 +154,10 @@ def test_matrices_of_other_cells_or_rows_are_refused():
 
 def test_one_seed_has_no_standard_deviation():
     assert spread([0.5]) == {"mean": 0.5, "std": None, "min": 0.5, "max": 0.5, "seeds": 1}
+
+
+def test_too_few_images_give_no_interval_instead_of_a_false_one():
+    # one image; and eight strata of one row, in which nearly every draw leaves one empty
+    assert paired_interval([1, 0], ["a", "a"], [0, 0])["low"] is None
+    found = paired_interval([1] * 7 + [0], list("abcdefgh"), list(range(8)))
+    assert (found["difference"], found["low"], found["high"]) == (7 / 8, None, None)

@@ -11,6 +11,9 @@ from data.order import ExampleOrder
 from data.sources import load_split
 from evaluation.protocol.arms import BROKEN, NEW, STARTED, TRAINED, Arm, find_state
 from evaluation.protocol.command import protocol_command
+from evaluation.protocol.config import read_protocol
+from evaluation.protocol.output import alone
+from evaluation.protocol.schedule import Schedule
 from grpo.settings import typed
 
 ARMS = ("sft", "think")
@@ -311,3 +314,22 @@ def test_real_files_with_their_images_run(shared, nano_dirs, tmp_path):
 def test_an_arm_has_a_folder_of_its_own():
     names = {Arm(axis, "CT", m, s).name for axis in "ab" for m in ARMS for s in (0, 1)}
     assert len(names) == 8
+
+
+def test_a_second_process_is_told_to_wait(tmp_path, capsys):
+    file = write(tmp_path)
+    (tmp_path / "out").mkdir()
+    with alone(tmp_path / "out"):
+        (tmp_path / "out" / "protocol.json").write_text("{}")
+        counted = Counted()
+        assert protocol_command(str(file), {}, counted) == 2
+    assert "another process works on" in capsys.readouterr().err and not counted.calls
+
+
+def test_the_start_model_is_asked_as_the_arms_are(tmp_path):
+    # without them in the file the arms have train.py's, not those of the embedded default
+    text = TEXT.replace("image_size = 84\n", "").replace("max_completion_tokens = 20\n", "")
+    schedule = Schedule(read_protocol(str(write(tmp_path, text)), None))
+    for matrix in schedule.zero_shot.values():
+        settings = matrix.models[0].settings
+        assert (settings.image_size, settings.max_completion_tokens) == (384, 256)

@@ -10,7 +10,14 @@ from evaluation.matrices import Row
 from evaluation.protocol.comparisons import compare, compare_rows
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.protocol.page import protocol_page
-from evaluation.protocol.results import BASE, AxisResults, CellResult, axis_json
+from evaluation.protocol.results import (
+    BASE,
+    AxisResults,
+    CellResult,
+    axis_json,
+    seed_differences,
+    seeds_json,
+)
 
 SLICES = ("CT", "MRI", "OCT")
 SIZES = {"CT": 8, "MRI": 5, "OCT": 11}
@@ -248,3 +255,11 @@ def test_an_axis_with_a_part_of_its_cells_has_a_page(found):
     some = {cell: one for cell, one in found.methods["sft"][0].items() if cell[1] != cell[0]}
     part = axis_json(CONFIG, AXIS, AxisResults({}, {"sft": {0: some}, "think": {0: {}}}))
     assert "| sft | other slices |" in protocol_page(result_of(part))
+
+
+def test_seeds_of_other_cells_are_not_subtracted():
+    rng = random.Random(2)
+    whole = {seed: grid(rng, ("CT", "MRI")) for seed in (0, 1)}
+    part = {seed: dict(list(whole[seed].items())[:-1]) for seed in (0, 1)}
+    assert len(seed_differences(seeds_json({"sft": whole, "think": whole}))) == 1
+    assert seed_differences(seeds_json({"sft": whole, "think": part})) == []

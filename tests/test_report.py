@@ -291,6 +291,15 @@ def test_a_protocol_without_a_cell_has_a_page(tmp_path):
     assert "Nothing is done yet" in sections[1]
 
 
+def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):
+    album = Album()
+    album.figures["../../outside"] = b"png"
+    (tmp_path / "deep").mkdir()
+    album.save(tmp_path / "deep" / "figures")
+    assert [file.name for file in tmp_path.rglob("*.png")] == ["outside.png"]
+    assert (tmp_path / "deep" / "figures" / "outside.png").is_file()
+
+
 # parts of pages
 
 

@@ -37,7 +37,8 @@ def prove(
     checksums = {}
     for name, meant in written.items():
         read = load_examples(folder / name, image_root)
-        assert list(map(_content, read)) == list(map(_content, meant)), f"{name} reads otherwise"
+        if list(map(_content, read)) != list(map(_content, meant)):
+            raise AssertionError(f"{name} reads otherwise")
         parts["test" if name.endswith("_test.json") else "train"] += read
         checksums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
     train, test = (_ties(parts[part], pictures) for part in ("train", "test"))
@@ -49,7 +50,8 @@ def prove(
         "patients_in_both": len(patients[0] & patients[1]),
     }
     forbidden = {name: count for name, count in shared.items() if patient or "patients" not in name}
-    assert not any(forbidden.values()), f"train and test share {forbidden}"
+    if any(forbidden.values()):
+        raise AssertionError(f"train and test share {forbidden}")
     return checksums, shared
 
 

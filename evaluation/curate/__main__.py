@@ -45,7 +45,7 @@ def curate(given: dict[str, Any]) -> None:
     from data.sample import spread_sample
     from data.sources import load_split
     from evaluation.cells import cell_identity
-    from evaluation.checkpoint import asking, chosen_device, chosen_policy
+    from evaluation.checkpoint import asking, chosen_device, chosen_dtype, chosen_policy
     from evaluation.curate.crossfit import check_prior, crossfit
     from evaluation.curate.passes import count_passes, open_passes
     from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
@@ -53,6 +53,7 @@ def curate(given: dict[str, Any]) -> None:
     from evaluation.curate.split import check_sources, split_files
     from evaluation.settings import describe
     from grpo.provenance import model_checksum
+    from models.loading import check_dtype
 
     drop, blind_share = given.get("drop", DEFAULT_DROP), given.get("blind_share", 0.75)
     prior, samples, seed = (
@@ -87,6 +88,8 @@ def curate(given: dict[str, Any]) -> None:
     )
     identity["checksum of the data"] = identity.pop("checksum of the test file")
     identity["--samples"] = samples
+    identity["--image-root"] = given.get("image_root")
+    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
     output = Path(given["output_dir"])
     done = open_passes(output, identity, [example.id for example in examples])
     print(describe(given["model"], settings))
@@ -109,7 +112,7 @@ def curate(given: dict[str, Any]) -> None:
         judge_row(*row, samples=samples, drop=drop, blind_share=blind_share)
         for row in zip(examples, passes, letters, strict=True)
     ]
-    files = split_files(given["json"], examples, [item.kept for item in verdicts])
+    files = split_files(given["json"], examples, [item.kept for item in verdicts], data.checksums)
     summary = summarize_curation(
         examples,
         verdicts,

@@ -1,7 +1,8 @@
 """Why a row may not be worth its rollouts: from counts to reasons, no model.
 
-    always_right   all of its samples were right: every group would agree, advantages are 0
-    always_wrong   none was: the same
+    always_right   all of its samples were right: its groups would agree, advantages are 0
+    always_wrong   none was: its groups would agree on the accuracy reward; where some completions
+                   are well formed and others are not they still teach the form
     blind          with the image blank, too, most samples are right: it teaches guessing
     prior          a text prior, fitted on rows of other images, has it right without an image
 
@@ -107,7 +108,7 @@ def judge_row(
 
 
 def zero_spread(passes: Sequence[int], samples: int, group_size: int) -> float:
-    """Return the expected share of groups whose answers are all right or all wrong.
+    """Return the expected share of groups whose accuracy rewards all agree.
 
         mean of p^G + (1 - p)^G,   p = passes / samples of a row
 

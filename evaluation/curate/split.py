@@ -5,8 +5,9 @@ Phantoms have no file: they get one per modality, whose image paths are those th
 ``python -m data.phantoms --output-dir DIR`` writes under DIR.
 """
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from data.sources import is_phantoms
 
 
 def split_files(
-    names: Sequence[str], examples: Sequence[VQAExample], kept: Sequence[bool]
+    names: Sequence[str],
+    examples: Sequence[VQAExample],
+    kept: Sequence[bool],
+    checksums: Mapping[str, str],
 ) -> dict[str, list[Any]]:
     """Return file name -> its kept rows, in their order; files without any are left out.
 
@@ -23,6 +27,10 @@ def split_files(
         names: the sources, as --json names them.
         examples: all rows.
         kept: one per example.
+        checksums: SHA-256 of each source when its rows were read.
+
+    Raises:
+        ValueError: a file was changed since.
     """
     chosen = [example for example, keep in zip(examples, kept, strict=True) if keep]
     if any(map(is_phantoms, names)):
@@ -31,7 +39,13 @@ def split_files(
     for name in names:
         mine = [item for item in chosen if item.source == str(Path(name))]
         if mine:
-            rows = json.loads(Path(name).read_bytes())
+            content = Path(name).read_bytes()
+            if hashlib.sha256(content).hexdigest() != checksums[name]:
+                raise ValueError(
+                    f"{name} was changed while its rows were sampled: restore it and start the same"
+                    " command again, nothing is sampled twice"
+                )
+            rows = json.loads(content)
             files[Path(name).name] = [rows[int(item.id.rpartition("-")[2])] for item in mine]
     return files
 

@@ -96,7 +96,7 @@ def flags_of(settings: dict[str, Any]) -> list[str]:
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             flags.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None:
+        elif value is not None and value != ():  # a flag without a value would be an error
             flags.append(f"--{flag}")
             flags += map(str, value) if isinstance(value, tuple) else [str(value)]
     return flags

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.protocol.config import read_protocol
-from evaluation.protocol.output import check_output, write_results
-from evaluation.protocol.running import Runner, Train
+from evaluation.protocol.output import alone, check_output, write_results
+from evaluation.protocol.running import Load, Runner, Train
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
 
@@ -74,16 +74,23 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
 
         return load_policy(checkpoint, device=device, dtype=dtype)
 
+    with alone(output):
+        _fill(schedule, train, load, given.get("device"), missing=bool(missing))
+    print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
+    report_finished(output)
+
+
+def _fill(
+    schedule: Schedule, train: Train, load: Load, device: str | None, *, missing: bool
+) -> None:
     try:
         on_part = (lambda: write_results(schedule)) if missing else (lambda: None)
-        Runner(schedule, train, load, given.get("device")).run(on_part)
+        Runner(schedule, train, load, device).run(on_part)
     except BaseException:  # broken off: what there is by then
         with suppress(ValueError, OSError):  # the first error is the one to be told
             write_results(schedule)
         raise
     write_results(schedule)
-    print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
-    report_finished(output)
 
 
 def _machine(settings: Mapping[str, Any]) -> tuple[Any, str | None]:

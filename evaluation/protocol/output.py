@@ -1,5 +1,7 @@
 """The folder of a protocol: protocol.json and protocol.md, each replaced whole."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from evaluation.protocol.schedule import Schedule
 from grpo.provenance import machine
 from grpo.run_directory import write_json, write_text
 
-RESULT, PAGE = "protocol.json", "protocol.md"
+RESULT, PAGE, LOCK = "protocol.json", "protocol.md", ".lock"
 _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again
 
 
@@ -27,6 +29,29 @@ def check_output(output: Path) -> None:
             f"output directory {output} holds files ({first} ..) and no protocol to go on with:"
             " name another --output-dir"
         )
+
+
+@contextmanager
+def alone(output: Path) -> Iterator[None]:
+    """Hold the folder: a second process would take a run under way for a broken one.
+
+    Raises:
+        ValueError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no POSIX: nothing to lock with
+        yield
+        return
+    with (output / LOCK).open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
+        except BlockingIOError:
+            raise ValueError(
+                f"another process works on {output}: let it finish, or end it, then start the same"
+                " command again"
+            ) from None
+        yield
 
 
 def write_results(schedule: Schedule) -> dict[str, Any]:

@@ -160,7 +160,11 @@ def seeds_json(methods: Mapping[str, Mapping[int, Grid]]) -> dict[str, Any]:
             continue
         seen = {s: means({c: g[c].summary["overall"] for c in kept}) for s, g in seeds.items()}
         blind = {s: means(blank_entries({c: g[c] for c in kept})) for s, g in seeds.items()}
-        table[method] = {"seeds": list(seeds), "slices": list(dict.fromkeys(c[0] for c in kept))}
+        table[method] = {
+            "seeds": list(seeds),
+            "slices": list(dict.fromkeys(train for train, _ in kept)),
+            "cells": [list(cell) for cell in kept],
+        }
         for part in PARTS:
             if seen[next(iter(seeds))][part] is None:
                 table[method][part] = None
@@ -177,12 +181,12 @@ def seed_differences(seeds: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return per pair of methods the spread over seeds of their difference in macro accuracy.
 
     Args:
-        seeds: as `seeds_json` returns it; pairs of other seeds or slices are left out.
+        seeds: as `seeds_json` returns it; pairs of other seeds or cells are left out.
     """
     found = []
     for one, other in combinations(seeds, 2):
         first, second = seeds[one], seeds[other]
-        if any(first[key] != second[key] for key in ("seeds", "slices")):
+        if any(first[key] != second[key] for key in ("seeds", "cells")):
             continue
         entry: dict[str, Any] = {"first": one, "second": other}
         for part in PARTS:

@@ -100,9 +100,11 @@ class Schedule:
     @cached_property
     def zero_shot(self) -> dict[tuple[str, str], Matrix]:
         """(axis, mode) -> the start model's row."""
-        names = ("image_size", "max_completion_tokens")
+        # as the arms ask, whose defaults are train.py's; a checkpoint's own may be others
+        one = next(iter(self._configs.values()))
         asking = {
-            name: self.config.settings[name] for name in names if name in self.config.settings
+            "image_size": one.image_size,
+            "max_completion_tokens": one.max_completion_tokens,
         }
         return {
             (axis, mode): self._matrix(

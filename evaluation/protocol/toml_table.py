@@ -53,7 +53,7 @@ class Table:
                 hint = f" (is it {near[0]}?)" if near else ""
                 one_of = ", ".join(map(str, allowed)) or "what slices names"
                 self.problem(key, f"holds {item!r}{hint}: use some of {one_of}")
-        for item in dict.fromkeys(one for one in items if items.count(one) > 1):
+        for item in [one for place, one in enumerate(items) if one in items[:place]]:
             self.problem(key, f"names {item!r} twice: once is enough")
         return items
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from evaluation.figures.base import INSTALL, MatplotlibMissingError, to_png
 from evaluation.report.html import figure, paragraph
+from evaluation.slices import folder_name
 
 
 class Album:
@@ -39,4 +40,4 @@ class Album:
         if self.figures:
             folder.mkdir(exist_ok=True)
         for name, data in self.figures.items():
-            (folder / f"{name}.png").write_bytes(data)
+            (folder / f"{folder_name(name)}.png").write_bytes(data)
