@@ -2,6 +2,7 @@
 
 import json
 import random
+from pathlib import Path
 from statistics import stdev
 
 import pytest
@@ -263,3 +264,35 @@ def test_seeds_of_other_cells_are_not_subtracted():
     part = {seed: dict(list(whole[seed].items())[:-1]) for seed in (0, 1)}
     assert len(seed_differences(seeds_json({"sft": whole, "think": whole}))) == 1
     assert seed_differences(seeds_json({"sft": whole, "think": part})) == []
+
+
+def test_the_docs_numbers_are_those_of_the_committed_run():
+    root = Path(__file__).resolve().parent.parent / "docs"
+    result = json.loads((root / "results/protocol_phantoms/protocol.json").read_text())
+    assert result["complete"] and protocol_page(result) == (
+        root / "results/protocol_phantoms/protocol.md"
+    ).read_text(encoding="utf-8")
+    text = (root / "protocol.md").read_text(encoding="utf-8")
+    for axis, title in (("modality", "modality"), ("question_type", "question type")):
+        found = result["axes"][axis]
+        for method, seeds in found["methods"].items():
+            mode = "no_think" if method == "sft" else method
+            cells = [f"{title}, {method}", share(found["zero_shot"][mode]["means"]["all"]["macro"])]
+            for part in ("diagonal", "off_diagonal"):
+                gain = seeds["0"]["visual_gain"][part]["macro"]
+                ends = f"[{points(gain['low'])}, {points(gain['high'])}]"
+                cells.append(share(seeds["0"]["means"][part]["macro"]))
+                cells.append(f"{points(gain['difference'])} {ends}")
+            assert f"| {' | '.join(cells)} |" in text
+        for pair in found["over_zero_shot"]:
+            if pair["first"] == "think":
+                for part in ("diagonal", "off_diagonal"):
+                    assert points(pair[part]["macro"]["difference"]) in text
+
+
+def share(value):
+    return f"{100 * value:.1f}"
+
+
+def points(value):
+    return f"{100 * value:+.1f}"
