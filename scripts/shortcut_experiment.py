@@ -191,7 +191,8 @@ def draw(result: dict[str, Any], file: Path) -> None:
                 label = arm if number == 0 else None
                 axes.plot(steps, values, color=f"C{color}", label=label, alpha=0.8)
         axes.set(title=title, xlabel="step", ylabel="points" if name == "visual_gain" else "%")
-    axes.legend(title="grounding")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, title="grounding", loc="outside right upper")
     figure.savefig(file, dpi=150)
     print(f"figure: {file}")
 

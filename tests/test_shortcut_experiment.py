@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from string import ascii_uppercase
 
 import pytest
@@ -97,3 +98,20 @@ def test_the_summary_is_mean_lowest_and_highest_over_seeds():
     names = ("accuracy", "blank", "visual_gain", "follows_mark", "follows_mark_blank")
     runs = [{"arm": "none", **dict.fromkeys(names, value)} for value in (0.25, 0.5, 0.75)]
     assert summary(runs) == {"none": {name: [0.5, 0.25, 0.75] for name in names}}
+
+
+def test_the_docs_numbers_are_those_of_the_committed_result():
+    docs = Path(__file__).resolve().parent.parent / "docs"
+    result = json.loads((docs / "results/shortcut/result.json").read_text())
+    assert [(run["arm"], run["seed"]) for run in result["runs"]] == [
+        (arm, seed) for seed in (0, 1, 2) for arm in ARMS
+    ]
+    assert summary(result["runs"]) == result["arms"]
+    text = (docs / "shortcut.md").read_text(encoding="utf-8")
+    names = ("accuracy", "blank", "visual_gain", "follows_mark", "follows_mark_blank")
+    for arm, numbers in result["arms"].items():
+        cells = [
+            "{:.1f} ({:.1f} to {:.1f})".format(*(100 * value for value in numbers[name]))
+            for name in names
+        ]
+        assert f"| `{arm}` | {' | '.join(cells)} |" in text
