@@ -58,7 +58,7 @@ def generate(
     backend: str = "auto",
     prompt_pass: PromptPass | None = None,
 ) -> Completions:
-    """Return one completion per row, its tokens chosen by ``choose`` from the probabilities.
+    """Return one completion per row, its tokens chosen by ``choose``, or the likeliest without it.
 
     The backend is that of `logits_logprobs`. Given a pass over these prompts, it starts from there.
     """
@@ -152,10 +152,12 @@ def _generate(
         if temperature != 1:
             logits.div_(temperature)
         logits.index_fill_(1, banned_ids, float("-inf"))
-        logits.sub_(logits.amax(dim=1, keepdim=True))
-        weights = logits.exp()  # serves the choice and the score
-        # of equal weights the logits may still tell which is likelier
-        chosen = choose(weights, rows, position) if choose else logits.argmax(dim=1)  # (R,)
+        if choose is None:  # greedy: no probabilities are needed
+            weights, chosen = None, logits.argmax(dim=1)  # (R,)
+        else:
+            logits.sub_(logits.amax(dim=1, keepdim=True))
+            weights = logits.exp()  # (R, V), serves the choice and the score
+            chosen = choose(weights, rows, position)
         scores, entropy = logits_logprobs(
             logits, chosen, with_entropy=True, weights=weights, backend=backend
         )
