@@ -15,7 +15,7 @@ from evaluation.gains import paired_gain
 from evaluation.pairs import mcnemar
 from evaluation.predictions import Prediction
 from evaluation.summary import by_slices
-from evaluation.tables import heading_lines, percent, points, row
+from evaluation.tables import heading_lines, p_text, percent, points, row
 
 Pair = tuple[Prediction, Prediction]
 
@@ -143,10 +143,9 @@ def _entry(pairs: Sequence[Pair]) -> dict[str, Any]:
 def _cells(entry: Mapping[str, Any]) -> list[str]:
     low, high, test = entry["low"], entry["high"], entry["mcnemar"]
     spread = "-" if low is None else f"{points(low)} .. {points(high)}"
-    p_value = "< 0.001" if test["p_value"] < 0.001 else f"{test['p_value']:.3f}"
     shares = [percent(entry["first"]), percent(entry["second"]), points(entry["change"])]
     only = [f"{test[name]:,}" for name in ("first_only", "second_only")]
-    return [f"{entry['n']:,}", *shares, spread, *only, p_value]
+    return [f"{entry['n']:,}", *shares, spread, *only, p_text(test["p_value"])]
 
 
 def _prediction(line: Mapping[str, Any]) -> Prediction:

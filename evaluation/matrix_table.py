@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from textwrap import wrap
 from typing import Any
 
+from evaluation.tables import percent
+
 _CELL = 8  # "[100.0]" and a space
 _MEANS = {"diagonal": "on the diagonal", "off_diagonal": "off the diagonal", "all": "all cells"}
 
@@ -60,11 +62,6 @@ def _mean_lines(means: Mapping[str, Any]) -> list[str]:
             numbers = "".join(f"{percent(share):>8}" for share in shares)
             lines.append(f"{title:<18}{numbers}{mean['cells']:>7}{mean['n']:>9,}")
     return lines
-
-
-def percent(share: float) -> str:
-    """Return a share in per cent with one decimal."""
-    return f"{100 * share:.1f}"
 
 
 def _cell(cell: Mapping[str, Any]) -> str:

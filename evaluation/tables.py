@@ -152,6 +152,15 @@ def points(difference: float) -> str:
     return f"{100 * difference:+.1f}"
 
 
+def p_text(value: float) -> str:
+    """Return a p value.
+
+    >>> p_text(0.0312), p_text(1e-9)
+    ('0.031', '< 0.001')
+    """
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def interval(entry: Mapping[str, float]) -> str:
     """Return an entry's low and high as a table prints them."""
     return f"{percent(entry['low'])}-{percent(entry['high'])}"

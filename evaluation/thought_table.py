@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.tables import heading_lines, interval, percent, row
+from evaluation.tables import heading_lines, interval, percent, points, row
 
 _COLUMNS = (("n", 7), ("share", 8), ("accuracy", 9), ("95 % range", 12))
 _CHANGE_COLUMNS = (
@@ -65,8 +65,8 @@ def _change_cells(change: Mapping[str, Any]) -> list[str]:
         *cells,
         percent(change["own_accuracy"]),
         percent(change["accuracy"]),
-        f"{100 * change['gain']:+.1f}",
-        "" if low is None else f"{100 * low:+.1f} to {100 * high:+.1f}",
+        points(change["gain"]),
+        "" if low is None else f"{points(low)} to {points(high)}",
         percent(change["changed"]),
         "" if change["followed"] is None else percent(change["followed"]),
     ]

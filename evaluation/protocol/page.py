@@ -7,6 +7,8 @@ interval leaves out 0 is in bold.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from evaluation.tables import p_text, percent, points
+
 TITLES = {"modality": "Modalities", "question_type": "Question types"}
 PARTS = {"diagonal": "own slice", "off_diagonal": "other slices"}
 _SHOWN = 10  # missing runs or cells that are named
@@ -199,7 +201,7 @@ def _seeds(table_of: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> s
 
 
 def _ends(found: Mapping[str, Any]) -> list[str]:
-    return [f"{100 * found[name]:+.1f}" for name in ("min", "max")]
+    return [points(found[name]) for name in ("min", "max")]
 
 
 def _priors(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -241,11 +243,6 @@ def _spread(found: Mapping[str, Any]) -> str:
     return f"{percent(found['mean'])}{deviation}"
 
 
-def percent(share: float) -> str:
-    """Return a share in per cent with one decimal."""
-    return f"{100 * share:.1f}"
-
-
 def interval(found: Mapping[str, Any] | None) -> str:
     """Return a difference with its interval, in points; bold where the interval leaves out 0.
 
@@ -256,18 +253,9 @@ def interval(found: Mapping[str, Any] | None) -> str:
     """
     if found is None:
         return ""
-    text = f"{100 * found['difference']:+.1f}"
+    text = points(found["difference"])
     if found["low"] is None:
         return text
     low, high = found["low"], found["high"]
     text = f"**{text}**" if low > 0 or high < 0 else text
-    return f"{text} [{100 * low:+.1f}, {100 * high:+.1f}]"
-
-
-def p_text(value: float) -> str:
-    """Return a p value.
-
-    >>> p_text(0.0312), p_text(1e-9)
-    ('0.031', '< 0.001')
-    """
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return f"{text} [{points(low)}, {points(high)}]"
