@@ -51,8 +51,11 @@ def sft_step(
 
 
 def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -> Rollout:
-    """Return the targets in the form of a rollout with one completion per prompt."""
-    end = policy.processor.end_ids[0]
+    """Return the targets in the form of a rollout with one completion per prompt.
+
+    A target ends as the chat template ends a turn, whatever else ends a sampled completion.
+    """
+    end = policy.processor.turn_end_id
     ids = [[*policy.processor.encode_completion(text), end] for text in targets]
     longest = max(len(row) for row in ids)
     pad = policy.processor.pad_id

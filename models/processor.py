@@ -24,6 +24,7 @@ from models.tokenizer import (
     end_ids,
     load_tokenizer,
     special_tokens,
+    turn_end_id,
 )
 
 
@@ -39,6 +40,7 @@ class Processor:
     special_tokens: tuple[str, ...]  # texts that the tokenizer reads as one token of their own
     image_token_id: int
     end_ids: tuple[int, ...]  # each of them ends a completion
+    turn_end_id: int  # the one of them that a supervised target ends with
     banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
     pad_id: int
 
@@ -52,16 +54,21 @@ class Processor:
         directory = find_checkpoint(path)
         config = read_config(directory)
         tokenizer = load_tokenizer(directory)
+        template = chat_template(directory, tokenizer)
         ends = end_ids(directory, config, tokenizer)
+        turn_end = turn_end_id(template, tokenizer)
+        turn_end = ends[0] if turn_end is None else turn_end
+        ends = tuple(dict.fromkeys((*ends, turn_end)))  # a policy taught to end so must end so
         pad_id = tokenizer.pad_token_id
         return cls(
             files=read_processor_files(directory),
             tokenizer=tokenizer,
             image_processor=_load_image_processor(directory, config),
-            chat_template=chat_template(directory, tokenizer),
+            chat_template=template,
             special_tokens=special_tokens(tokenizer),
             image_token_id=config.get("image_token_id", 151655),
             end_ids=ends,
+            turn_end_id=turn_end,
             banned_ids=banned_ids(directory, config, tokenizer, ends),
             pad_id=ends[0] if pad_id is None else pad_id,
         )

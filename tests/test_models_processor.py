@@ -7,16 +7,19 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
-from models_nano import FAMILIES, IDS, VOCAB_SIZE, random_image, write_checkpoint
+from models_nano import CHAT_TEMPLATE, FAMILIES, IDS, VOCAB_SIZE, random_image, write_checkpoint
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 from transformers.processing_utils import ProcessorMixin
 
+from grpo.rollout import PromptBatch
+from grpo.sft import target_rollout
 from models.files import PROCESSOR_FILES
 from models.processor import Processor
 
@@ -142,6 +145,61 @@ def test_an_end_is_never_banned_even_one_that_would_be(end, tmp_path):
     odd = Processor.load(directory)
     assert odd.end_ids == tuple(ends)
     assert {*odd.banned_ids} == {*usual.banned_ids} - {end}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [["<|im_end|>", "<|endoftext|>"], ["<|endoftext|>", "<|im_end|>"], ["<|endoftext|>"]],
+    ids=len,
+)
+@pytest.mark.parametrize("own", ["<|im_end|>", "<|endoftext|>", None])
+def test_a_supervised_target_ends_as_the_chat_template_ends_a_turn(listed, own, tmp_path):
+    directory = write_checkpoint(tmp_path / "nano")
+    ends = [IDS[token] for token in listed]
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    settings = json.loads((directory / "tokenizer_config.json").read_text())
+    changed = {k: v for k, v in settings.items() if k != "eos_token"} | (
+        {} if own is None else {"eos_token": own}
+    )
+    (directory / "tokenizer_config.json").write_text(json.dumps(changed))
+
+    processor = Processor.load(directory)
+    assert processor.turn_end_id == IDS["<|im_end|>"]
+    assert {*ends, IDS["<|im_end|>"]} <= {*processor.end_ids}  # and sampling ends on every one
+    assert processor.end_ids[: len(ends)] == tuple(ends)
+
+    policy = SimpleNamespace(processor=processor)
+    batch = PromptBatch((processor.encode("Why?"),) * 2, (None, None), (0, 1), 0)
+    rollout = target_rollout(policy, batch, ["<answer>B</answer>", "B"])
+    rows = zip(rollout.completions.ids.tolist(), rollout.completion_mask.tolist(), strict=True)
+    written = [[i for i, counts in zip(*row, strict=True) if counts] for row in rows]
+    assert [row.pop() for row in written] == [IDS["<|im_end|>"]] * 2
+    assert [processor.tokenizer.decode(row) for row in written] == ["<answer>B</answer>", "B"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "end"),
+    [
+        ("<|im_end|>\n<|endoftext|>", "<|im_end|>"),  # the first ends the turn
+        ("{{ eos_token }}", "<|endoftext|>"),
+        ("\n", "<|endoftext|>"),  # it ends no turn: the tokenizer's own
+        ("{{ raise_exception('prompts only') }}", "<|endoftext|>"),
+    ],
+)
+def test_a_template_without_an_end_of_turn_leaves_the_tokenizers_own_end(ending, end, tmp_path):
+    directory = write_checkpoint(tmp_path / "nano")
+    file = directory / "tokenizer_config.json"
+    template = CHAT_TEMPLATE.replace(
+        "{% endfor %}<|im_end|>\n{% endfor %}",
+        "{% endfor %}{% if message['role'] == 'assistant' %}"
+        + ending
+        + "{% else %}<|im_end|>\n{% endif %}{% endfor %}",
+    )
+    assert template != CHAT_TEMPLATE
+    settings = json.loads(file.read_text())
+    changed = {"chat_template": template, "eos_token": "<|endoftext|>"}
+    file.write_text(json.dumps(settings | changed))
+    assert Processor.load(directory).turn_end_id == IDS[end]
 
 
 def test_the_real_vocabulary_has_279_spare_rows(nano_dirs):
