@@ -49,6 +49,8 @@ def load_policy(
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     _own_memory(model)
+    _check_finite(directory, model)
+    _say_whether_tied(model)
     policy = Policy(model, processor, path).train()
     if freeze_vision:
         policy.visual.requires_grad_(False)
@@ -119,6 +121,29 @@ def _own_memory(model: torch.nn.Module) -> None:
             parameter.data = parameter.data.clone()
 
 
+def _check_finite(directory: Path, model: torch.nn.Module) -> None:
+    """Raise for weights that are NaN or inf: whatever they touch would be so, gradients too."""
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{directory}: {len(broken)} tensors of the weights hold NaN or inf in"
+            f" {str(model.dtype).removeprefix('torch.')}, for example {', '.join(broken[:3])}:"
+            " fetch them again, or take a checkpoint from before they broke"
+        )
+
+
+def _say_whether_tied(model: torch.nn.Module) -> None:
+    """Make the config say whether output and input embedding are one tensor.
+
+    A config may say tied while the file holds a head of its own: transformers then loads two
+    tensors and leaves the config as it was, and whoever trusts it loses the head.
+    """
+    tied = model.lm_head.weight is model.model.language_model.embed_tokens.weight
+    for config in (model.config, model.config.text_config):  # either one alone ties on loading
+        if hasattr(config, "tie_word_embeddings"):
+            config.tie_word_embeddings = tied
+
+
 def _check_report(directory: Path, report: dict[str, Any]) -> None:
     """Raise for tensors that transformers has filled with random numbers; warn about spare ones."""
     missing = sorted(report["missing_keys"])  # a tied output embedding is not among them
@@ -130,6 +155,13 @@ def _check_report(directory: Path, report: dict[str, Any]) -> None:
             f" {', '.join((missing + misshapen)[:3])}: they would be random; fetch it again"
         )
     unexpected = sorted(report["unexpected_keys"])
+    heads = [name for name in unexpected if "lm_head" in name or "embed_tokens" in name]
+    if heads:
+        raise ValueError(
+            f"{directory}: the weights hold {', '.join(heads)}, an output head or embedding under a"
+            " name that the model does not have: leaving it out would change every answer; rename"
+            " it, or fetch the checkpoint again"
+        )
     if unexpected:
         warnings.warn(
             f"{directory}: {len(unexpected)} tensors of the weights are not part of the model and"

@@ -38,7 +38,7 @@ def save_policy(
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     tensors = dict(policy.model.state_dict() if state_dict is None else state_dict)
-    if policy.model.config.tie_word_embeddings:
+    if policy.output_weight is policy.text.embed_tokens.weight:
         # A copy of a tied weight no longer shares memory, and transformers would write it twice.
         tensors.pop("lm_head.weight", None)
     if dtype is not None:
