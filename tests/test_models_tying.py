@@ -86,7 +86,7 @@ def _write_weights(directory, weights, shards):
     weight_map = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
-        part = dict(list(sorted(weights.items()))[shard::shards])
+        part = dict(sorted(weights.items())[shard::shards])
         save_file(part, directory / file, {"format": "pt"})
         weight_map |= dict.fromkeys(part, file)
     index = {"metadata": {}, "weight_map": weight_map}
