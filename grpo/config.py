@@ -6,13 +6,15 @@ Every field is a flag of train.py with dashes for underscores (grpo/flags.py), a
 """
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
-from grpo.advantages import AdvantageScale
-from grpo.loss import LossNormalization
-
+# The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
+# import torch, for which no --help and no mistyped flag should wait, and they import no sibling.
+AdvantageScale = Literal["group", "batch", "none"]
+LossNormalization = Literal["sequence", "token", "constant"]
 Method = Literal["grpo", "sft"]
 LRSchedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -215,6 +217,11 @@ def _problems(config: GRPOConfig) -> Iterator[str]:
     for name in _POSITIVE:
         if getattr(config, name) <= 0:
             yield f"{name}={getattr(config, name)} must be above 0"
+    for name in ("device", "reference_device"):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", getattr(config, name)):
+            yield (
+                f"{name} {getattr(config, name)!r} is not there: use one of cpu, cuda, cuda:N, auto"
+            )
     if not config.train_json:
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)

@@ -40,6 +40,22 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         ValueError: nothing is there, or the hub cannot be reached and has not been before.
     """
+    return _local(path) or _from_hub(str(path))
+
+
+def check_named(path: str | Path) -> None:
+    """Raise what can be told of a model's name at once; a hub id is looked up when it is loaded.
+
+    Raises:
+        ValueError: nothing is there, or config.json is not of one of our families.
+    """
+    directory = _local(path)
+    if directory is not None:
+        read_config(directory)
+
+
+def _local(path: str | Path) -> Path | None:
+    """Return the directory that is named, None for a hub id."""
     if path == "tiny":
         return TINY
     local = Path(path).expanduser()
@@ -52,7 +68,7 @@ def find_checkpoint(path: str | Path) -> Path:
             f"no model directory {path}: give a directory that holds config.json, a hub id such as"
             " Qwen/Qwen2-VL-2B-Instruct, or `tiny`, the embedded model"
         )
-    return _from_hub(str(path))
+    return None
 
 
 def _from_hub(repo_id: str) -> Path:

@@ -1,0 +1,136 @@
+"""--help and what can be wrong on a command line are answered before torch is imported.
+
+Importing torch and transformers takes seconds, so which modules are loaded is what is looked at, in
+a process of its own, and no time.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import grpo.advantages
+import grpo.config
+import grpo.loss
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ("torch", "transformers")
+
+# Runs a script or a module as `python` does; the last line of stderr names what was imported.
+RUNNER = """
+import atexit, runpy, sys
+what, *arguments = sys.argv[1:]
+atexit.register(lambda: print("LOADED", *sorted(sys.modules), file=sys.stderr))
+sys.argv = [what, *arguments]
+(runpy.run_path if what.endswith(".py") else runpy.run_module)(what, run_name="__main__")
+"""
+
+
+def call(tmp_path: Path, command: str, *arguments: str) -> tuple[int, str, str, set[str]]:
+    """Return the status, stdout, stderr and imported modules of a command run in a folder."""
+    what = str(ROOT / command) if command.endswith(".py") else command
+    result = subprocess.run(
+        [sys.executable, "-B", "-c", RUNNER, what, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+    )
+    error, _, loaded = result.stderr.rpartition("LOADED")
+    return result.returncode, result.stdout, error, set(loaded.split())
+
+
+HELPS = [
+    ("train.py",),
+    ("evaluate.py",),
+    ("evaluate.py", "ask"),
+    ("evaluate.py", "matrix"),
+    ("evaluate.py", "compare"),
+    ("data.phantoms",),
+    ("data.audit",),
+    ("data.splits",),
+    ("evaluation.curate",),
+    ("evaluation.report",),
+]
+
+
+@pytest.mark.parametrize("command", HELPS, ids=" ".join)
+def test_help_does_not_wait_for_torch(command, tmp_path):
+    status, printed, error, loaded = call(tmp_path, *command, "--help")
+    assert (status, error) == (0, "") and printed.startswith("usage: ")
+    assert not loaded & set(HEAVY)
+
+
+@pytest.mark.parametrize("command", HELPS, ids=" ".join)
+def test_an_unknown_flag_does_not_wait_for_torch(command, tmp_path):
+    status, printed, error, loaded = call(tmp_path, *command, "--no-such-flag")
+    assert (status, printed) == (2, "") and "error: " in error
+    assert not loaded & set(HEAVY)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """A working directory with one question without its image, a rewards file, a foreign model."""
+    row = {
+        "image": "Images/S/1.png",
+        "problem": "Which? A)CT, B)MRI",
+        "solution": "<answer> A </answer>",
+    }
+    (tmp_path / "CT_train.json").write_text(json.dumps([row]))
+    (tmp_path / "own.py").write_text("def ok(completion, example, mode):\n    return 0.0\n")
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "bad.toml").write_text("learning_rat = 1\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "something").touch()
+    return tmp_path
+
+
+TRAIN_MISTAKES = [
+    ("--max-steps many", "argument --max-steps: invalid int value"),
+    ("--mode thinking", "mode='thinking' is unknown: use one of think"),
+    ("--group-size 1 --temperature 0", "group_size=1 must be at least 2"),
+    ("--device gpu", "device 'gpu' is not there: use one of cpu, cuda, cuda:N, auto"),
+    ("--reference-device cud", "reference_device 'cud' is not there"),
+    ("--epochs 1 --max-steps 2", "both say how long the run is"),
+    ("--method sft --beta 0.1", "--beta: not used by --method sft"),
+    ("--method sft --mode think", "mode=think does not go with method=sft"),
+    ("--config nowhere.toml", "config nowhere.toml cannot be read"),
+    ("--config bad.toml", "is it learning_rate?"),
+    ("--resume taken --config bad.toml", "--config cannot be given with --resume"),
+    ("--resume taken", "run.json cannot be read"),
+    ("--output-dir taken", "output directory taken is not empty"),
+    ("--rewards acuracy", "unknown reward 'acuracy'"),
+    ("--rewards own.py:missing", "defines no function 'missing'"),
+    ("--rewards nowhere.py:f", "there is no file"),
+    ("--prompt-template nowhere.txt", "nowhere.txt"),
+    ("--model nowhere --train-json CT_train.json", "no model directory nowhere"),
+    ("--model bert --train-json CT_train.json", "model_type 'bert'"),
+    ("--model tiny --train-json nowhere.json --image-root .", "nowhere.json"),
+    ("--model tiny --train-json CT_train.json", "add --image-root"),
+    ("--model tiny --train-json CT_train.json --image-root nowhere", "check --image-root"),
+    ("--model tiny --train-json CT_train.json --image-root .", "1 of 1 image files are missing"),
+    ("--model tiny --train-json phantoms:Lungs", "Lungs"),
+    ("--model tiny --train-json phantoms --eval-json nowhere.json --image-root .", "nowhere.json"),
+]
+
+
+@pytest.mark.parametrize(("flags", "message"), TRAIN_MISTAKES)
+def test_a_mistake_in_what_train_is_given_does_not_wait_for_torch(flags, message, folder):
+    before = sorted(folder.rglob("*"))
+    status, _, error, loaded = call(folder, "train.py", *flags.split())
+    assert status == 2 and message in error and error.count("error: ") == 1
+    assert "Traceback" not in error and not loaded & set(HEAVY)
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_the_choices_of_the_maths_are_those_of_the_flags():
+    for name, home in (
+        ("AdvantageScale", grpo.advantages),
+        ("LossNormalization", grpo.loss),
+    ):
+        assert get_args(getattr(home, name)) == get_args(getattr(grpo.config, name))
