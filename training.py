@@ -39,6 +39,7 @@ from grpo.run_directory import RunDirectory
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
+from models.devices import make_current
 from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
@@ -90,6 +91,7 @@ def train(
     """
     session.config = resolve_hardware(session.config)
     config, run = session.config, session.run
+    make_current(torch.device(config.device))
     stored = run.read()  # run.json of a resumed run, else None
     train_split, eval_split = splits["train"], splits.get("eval")
     turns = TurnBuilder(template, config.image_size)

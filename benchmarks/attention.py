@@ -144,7 +144,7 @@ class Contest:
         for _ in range(layers):
             self.forward_backward(way)
         if self.device.type == "cuda":
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
 
 
 @cache
@@ -173,11 +173,11 @@ def extra_mebibytes(contest: Contest, way: Callable[..., Tensor]) -> float | Non
     """Return what a forward and backward needs at its peak beside inputs, masks and indices."""
     if contest.device.type != "cuda":
         return None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    torch.cuda.synchronize(contest.device)
+    torch.cuda.reset_peak_memory_stats(contest.device)
+    before = torch.cuda.memory_allocated(contest.device)
     contest.timed(way, 1)
-    return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
+    return round((torch.cuda.max_memory_allocated(contest.device) - before) / 2**20, 1)
 
 
 def flex_mask_error(contest: Contest, expected: Tensor) -> float:
@@ -215,7 +215,7 @@ def measure(shape: Shape, device: torch.device, dtype: torch.dtype, repeats: int
     layers = 20 if on_gpu else 1
     runs = {name: partial(contest.timed, way, layers) for name, way in ways.items()}
     if "flex" in ways:
-        runs["flex_mask"] = lambda: (contest.make_block_mask(), torch.cuda.synchronize())
+        runs["flex_mask"] = lambda: (contest.make_block_mask(), torch.cuda.synchronize(device))
     row |= {"layers": layers, "seconds": interleaved(runs, repeats)}
     per_layer = {name: row["seconds"][name]["median"] / layers for name in ways}
     return row | {"fastest": min(per_layer, key=per_layer.get), "seconds_per_layer": per_layer}
@@ -264,7 +264,7 @@ def main() -> None:
         rows.append(measure(shape, device, dtype, 2 if given.smoke else max(5, given.repeats)))
         print_row(rows[-1])
     if on_gpu and not given.smoke and given.output is None:
-        name = re.sub(r"[^a-z0-9]+", "_", torch.cuda.get_device_name().lower()).strip("_")
+        name = re.sub(r"[^a-z0-9]+", "_", torch.cuda.get_device_name(device).lower()).strip("_")
         given.output = ROOT / "benchmarks" / "results" / f"attention_{name}.json"
     if given.output:
         command = f"python {Path(__file__).relative_to(ROOT)}"

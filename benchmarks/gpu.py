@@ -45,6 +45,7 @@ from rollout import HFGenerate, greedy_agree
 from step_cases import REWARDS, Case, make_checkpoint, make_turns
 
 from grpo.rollout import sample_rollout
+from models.devices import check_device, make_current
 
 CASE = Case("2B", prompts=8, group=8, new_tokens=256, image_size=384, **QWEN2_VL_2B)
 SMOKE = Case("smoke", prompts=2, group=2, new_tokens=4, image_size=84, **MODELS["64 x 2"])
@@ -212,6 +213,10 @@ def parse() -> Namespace:
             parser.error("on a CPU only --smoke --device cpu runs: the bars are a GPU's")
     elif not torch.cuda.is_available():
         parser.error("there is no CUDA device here; --smoke --device cpu shows whether it works")
+    try:
+        check_device(given.device)
+    except ValueError as error:
+        parser.error(str(error))
     if given.smoke:
         given.repeats = 1
     return given
@@ -219,7 +224,7 @@ def parse() -> Namespace:
 
 def main() -> None:
     given = parse()
-    device = torch.device(given.device)
+    device = make_current(torch.device(given.device))
     case = SMOKE if given.smoke else CASE
     if given.prove:
         print(json.dumps(prove_work(case, Path(given.prove), device)))

@@ -276,14 +276,16 @@ def extra_memory(item: ways.Variant, passed: str, inputs: ways.Inputs, bench: Be
     call()
     if bench.device != "cuda":
         return None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    torch.cuda.synchronize(bench.device)
+    torch.cuda.reset_peak_memory_stats(bench.device)
+    before = torch.cuda.memory_allocated(bench.device)
     call()
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(bench.device)
     if item.name == ways.PRODUCTS:  # writes into what was there
         return None
-    return torch.cuda.max_memory_allocated() - before - ways.gradient_bytes(inputs, passed)
+    return (
+        torch.cuda.max_memory_allocated(bench.device) - before - ways.gradient_bytes(inputs, passed)
+    )
 
 
 def times_of(items: list[ways.Variant], passed: str, bench: Bench) -> list[float]:
@@ -297,7 +299,7 @@ def times_of(items: list[ways.Variant], passed: str, bench: Bench) -> list[float
         getattr(item, passed)()
         end.record()
         pairs.append((start, end))
-    torch.cuda.synchronize()
+    torch.cuda.synchronize(bench.device)
     return [start.elapsed_time(end) / 1000 for start, end in pairs]
 
 
@@ -306,7 +308,7 @@ def write_trace(path: Path, kernels: str, inputs: ways.Inputs) -> None:
     with torch.profiler.profile() as profiler:
         ways.variant("ours", ways.ours(kernels), inputs).both()
         if inputs.hidden.is_cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(inputs.hidden.device)
     profiler.export_chrome_trace(str(path))
 
 
@@ -402,7 +404,7 @@ def print_table(rows: list[Row]) -> None:
 
 
 def default_output(device: str) -> Path:
-    name = torch.cuda.get_device_name() if device == "cuda" else "cpu"
+    name = torch.cuda.get_device_name(device) if device == "cuda" else "cpu"
     slug = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
     return ROOT / "benchmarks" / "results" / f"logprob_{slug}.json"
 

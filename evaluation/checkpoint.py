@@ -26,15 +26,14 @@ def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
 
 
 def chosen_device(given: Mapping[str, Any]) -> Any:
-    """Return the torch device of --device; a ValueError says why it cannot be used."""
-    import torch
+    """Return the torch device of --device, from now on the current one.
 
-    from models.loading import check_device
+    Raises:
+        ValueError: why it cannot be used.
+    """
+    from models.devices import choose_device, make_current
 
-    name = given.get("device", "auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return check_device(name)
+    return make_current(choose_device(given.get("device", "auto")))
 
 
 def chosen_policy(model: str, device: Any, given: Mapping[str, Any]) -> Any:

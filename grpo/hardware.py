@@ -8,7 +8,8 @@ import torch
 from grpo.config import GRPOConfig
 from grpo.logprobs.backends import choose_backend
 from models.decode_buffers import Bucket, count_bucket, slot_bucket
-from models.loading import DTYPES, check_device
+from models.devices import check_device, checkpoints_activations, choose_device, default_dtype
+from models.loading import DTYPES
 from models.memory import MemoryEstimate, estimate_memory
 
 
@@ -18,12 +19,13 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     Raises:
         ValueError: no such device here, a reference on a second GPU, or kernels that cannot run.
     """
-    device = _definite(check_device(_best_device() if config.device == "auto" else config.device))
-    on_cuda = device.type == "cuda"
-    dtype = config.dtype if config.dtype != "auto" else "bfloat16" if on_cuda else "float32"
+    device = choose_device(config.device)
+    dtype = config.dtype
+    if dtype == "auto":
+        dtype = str(default_dtype(device)).removeprefix("torch.")
     reference = device
     if config.reference_device != "auto":
-        reference = _definite(check_device(config.reference_device))
+        reference = check_device(config.reference_device)
     if reference not in (device, torch.device("cpu")):
         raise ValueError(
             f"reference_device={config.reference_device} is neither the run's device, {device}, nor"
@@ -39,17 +41,10 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
         device=str(device),
         dtype=dtype,
         reference_device=str(reference),
-        gradient_checkpointing=on_cuda if checkpointing is None else checkpointing,
+        gradient_checkpointing=(
+            checkpoints_activations(device) if checkpointing is None else checkpointing
+        ),
     )
-
-
-def _definite(device: torch.device) -> torch.device:
-    """Return "cuda" as "cuda:0", so that equal devices have equal names."""
-    return torch.device("cuda", 0) if device == torch.device("cuda") else device
-
-
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def keep_freed_memory() -> bool:

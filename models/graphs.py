@@ -88,10 +88,11 @@ def warm_up(function: Function, stream: torch.cuda.Stream) -> None:
 
     Neither may happen in a capture; an error of the function itself shows here, not there.
     """
-    stream.wait_stream(torch.cuda.current_stream())
+    usual = torch.cuda.current_stream(stream.device)
+    stream.wait_stream(usual)
     with torch.cuda.stream(stream):
         function()
-    torch.cuda.current_stream().wait_stream(stream)
+    usual.wait_stream(stream)
 
 
 def capture(
@@ -102,9 +103,10 @@ def capture(
     Only calls of this thread are checked: others read images meanwhile, and may allocate.
     """
     graph = torch.cuda.CUDAGraph()
-    # where a capture fails at its end, torch.cuda.graph leaves its stream current: not here
+    # The first context makes the stream's device the current one, the only one torch.cuda.graph
+    # waits for; and it puts the usual stream back, which a capture that fails at its end does not.
     with (
-        torch.cuda.stream(torch.cuda.current_stream()),
+        torch.cuda.stream(torch.cuda.current_stream(stream.device)),
         torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"),
     ):
         function()

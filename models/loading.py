@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from models.devices import check_device, default_dtype
 from models.features import FeatureCache
 from models.files import check_weights, find_checkpoint, read_config
 from models.policy import Policy
@@ -33,7 +34,7 @@ def load_policy(
         path: `tiny`, a local directory or a hub id; Qwen2-VL or Qwen2.5-VL.
         dtype: of the weights, a torch dtype or "float32" or "bfloat16"; None is float32 on the
             CPU and bfloat16 on CUDA.
-        device: "cpu", "cuda", "cuda:1" ...
+        device: "cpu", "cuda" (cuda:0), "cuda:1" ...
         freeze_vision: the vision tower gets no gradient, and its features are kept.
         gradient_checkpointing: trade time for memory, see `Policy.gradient_checkpointing`.
 
@@ -60,23 +61,10 @@ def load_policy(
     return policy
 
 
-def check_device(device: torch.device | str) -> torch.device:
-    """Return the device, or raise a ValueError that says which ones this machine has."""
-    available = ["cpu"] + [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    try:
-        checked = torch.device(device)
-    except (RuntimeError, TypeError):
-        checked = None
-    name = "cuda:0" if checked == torch.device("cuda") else str(checked)
-    if checked is None or name not in available:
-        raise ValueError(f"device {str(device)!r} is not there: use one of {', '.join(available)}")
-    return checked
-
-
 def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
     """Return the dtype, None being the device's own; raise a ValueError for an unknown one."""
     if dtype is None:
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
+        return default_dtype(device)
     if isinstance(dtype, str):
         dtype = DTYPES.get(dtype, dtype)
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.loading import check_device
+from models.devices import check_device
 from models.policy import Policy
 
 
@@ -27,7 +27,7 @@ def offload_layers(policy: Policy, device: torch.device | str) -> Policy:
             where it is best loaded: the device then never holds all of it).
     """
     device = check_device(device)
-    if policy.device.type not in ("cpu", device.type):
+    if policy.device not in (torch.device("cpu"), device):
         raise ValueError(
             f"the layers are to be offloaded, the passes to run on {device}, but the policy is on"
             f" {policy.device}: load it with device='cpu'"

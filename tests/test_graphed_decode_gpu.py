@@ -90,3 +90,16 @@ def test_captures_stay_few_over_many_rollouts(policy):
     policy.free_decoding()
     torch.cuda.synchronize()
     sample_rollout(policy, PromptBatch(prompts, (0, 1, 2), (0, 1, 2), 6), config)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="only one CUDA device here")
+@pytest.mark.parametrize("current", [0, 1])
+def test_a_graph_of_the_second_gpu_is_captured_there_whichever_is_current(tmp_path, current):
+    policy = load_policy(write_checkpoint(tmp_path / "m"), dtype="float32", device="cuda:1")
+    prompts, ids = unlike_prompts(policy), random_ids(6, LENGTH)
+    results = {}
+    with torch.cuda.device(current):
+        for policy.decode_graphs in ("auto", "off"):
+            results[policy.decode_graphs] = decoded(policy, prompts, [2, 3, 1], ids, LEAVING)
+        assert torch.cuda.current_device() == current
+    assert_close(policy, results["auto"], results["off"], ids)

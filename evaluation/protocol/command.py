@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluation.checkpoint import chosen_device, chosen_dtype
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
 from evaluation.protocol.running import Load, Runner, Train
@@ -56,7 +57,7 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     config = replace(config, settings={**config.settings, **machine})
     output = Path(config.output_dir)
     check_output(output)
-    device, dtype = _machine(config.settings)
+    device, dtype = chosen_device(config.settings), chosen_dtype(config.settings)
     schedule = Schedule(config)
     runs, cells = schedule.count()
     missing = schedule.missing_cells()
@@ -91,15 +92,3 @@ def _fill(
             write_results(schedule)
         raise
     write_results(schedule)
-
-
-def _machine(settings: Mapping[str, Any]) -> tuple[Any, str | None]:
-    """Return the device, and the dtype that a checkpoint is loaded with."""
-    import torch
-
-    from models.loading import check_device
-
-    name, dtype = settings.get("device", "auto"), settings.get("dtype", "auto")
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return check_device(name), None if dtype == "auto" else dtype

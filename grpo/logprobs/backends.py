@@ -86,7 +86,7 @@ def _why_no_kernels(device: torch.device) -> str:
     try:
         get_backend("cuda", device)
     except RuntimeError as error:
-        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        if _is_capturing(device):
             raise  # it says what to do; a fallback would last as long as the process
         warnings.warn(
             f"log-probabilities fall back to plain PyTorch on {device}, slower: {error}",
@@ -94,3 +94,10 @@ def _why_no_kernels(device: torch.device) -> str:
         )
         return str(error)
     return ""
+
+
+def _is_capturing(device: torch.device) -> bool:
+    if not torch.cuda.is_available():
+        return False
+    with torch.cuda.device(device):
+        return torch.cuda.is_current_stream_capturing()
