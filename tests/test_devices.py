@@ -143,8 +143,8 @@ def test_every_command_makes_its_device_current_before_it_loads_a_model(
 def test_every_command_refuses_a_device_that_is_not_there(command, device, tmp_path, capsys):
     assert run(command, tmp_path, device) == 2
     printed = capsys.readouterr().err
-    assert f"error: device '{device}' is not there: use one of cpu, cuda:0, cuda:1" in printed
-    assert "Traceback" not in printed and list(tmp_path.iterdir()) == []
+    assert f"device '{device}' is not there: use one of cpu, cuda" in printed
+    assert printed.startswith("error: ") and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("two_gpus")
