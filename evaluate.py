@@ -18,29 +18,32 @@ from typing import Any
 
 from evaluation.checkpoint import asking, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
+from process.command import command
+from process.signals import exit_status, reason
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    command, parser = _score_command, score_parser()
+    run, parser = _score_command, score_parser()
     if argv[:1] == ["ask"]:
-        argv, command, parser = argv[1:], _ask_command, ask_parser()
+        argv, run, parser = argv[1:], _ask_command, ask_parser()
     elif argv[:1] == ["matrix"]:
-        argv, command, parser = argv[1:], _matrix_command, matrix_parser()
+        argv, run, parser = argv[1:], _matrix_command, matrix_parser()
     elif argv[:1] == ["compare"]:
-        argv, command, parser = argv[1:], _compare_command, compare_parser()
+        argv, run, parser = argv[1:], _compare_command, compare_parser()
     given = vars(parser.parse_args(argv))
     try:
-        command(given)
-    except KeyboardInterrupt:
+        run(given)
+    except KeyboardInterrupt as error:
         kept = ""
-        if command is _matrix_command:
+        if run is _matrix_command:
             kept = ": finished cells stay, the same command goes on with the others"
-        print(f"\ninterrupted{kept}", file=sys.stderr)
-        return 130
+        print(f"\n{reason(error)}{kept}", file=sys.stderr)
+        return exit_status(error)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

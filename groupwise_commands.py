@@ -26,6 +26,7 @@ OUR_FILES = {
     "data": HOME / "data" / "__init__.py",
     "rewards": HOME / "rewards" / "__init__.py",
     "evaluation": HOME / "evaluation" / "__init__.py",
+    "process": HOME / "process" / "__init__.py",
     "configs": HOME / "configs" / "__init__.py",
 }
 

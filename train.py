@@ -29,9 +29,12 @@ from grpo.settings import (
     with_absolute_paths,
 )
 from models.files import check_named
+from process.command import command
+from process.signals import exit_status, reason
 from rewards.registry import BoundReward, load_rewards
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(_parser().parse_args(argv))
@@ -49,9 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         session = Session(config, run)
         train(session, splits, template, reward_fns)
-    except KeyboardInterrupt:
-        print(f"\ninterrupted{_way_on(session)}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"\n{reason(error)}{_way_on(session)}", file=sys.stderr)
+        return exit_status(error)
     except FloatingPointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

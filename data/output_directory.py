@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
+from process.output import ERRORS
+
 _KNOWN = {"summary.json": "another evaluation", "run.json": "a run", "audit.json": "another audit"}
 _KNOWN |= {"splits.json": "other splits"}
 
@@ -93,7 +95,7 @@ def write_directory(
 
 def _write(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
     for name, pieces in files.items():
-        with (folder / name).open("w", encoding="utf-8") as stream:
+        with (folder / name).open("w", encoding="utf-8", errors=ERRORS) as stream:
             stream.writelines(pieces)
 
 

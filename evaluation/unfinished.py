@@ -20,6 +20,7 @@ from typing import Any
 
 from evaluation.predictions import AnswerKey, Prediction
 from grpo.run_directory import write_json
+from process.output import ERRORS
 
 _SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
 
@@ -169,7 +170,9 @@ class Unfinished:
 
 
 def _line(prediction: Prediction) -> bytes:
-    return (json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False) + "\n").encode(
+        "utf-8", ERRORS
+    )
 
 
 def _shown(value: Any) -> str:

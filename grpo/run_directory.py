@@ -12,6 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from process.output import ERRORS
+
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
 
@@ -167,7 +169,7 @@ def _step_of(line: str) -> float:
 
 def _append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-    with file.open("a", encoding="utf-8") as stream:
+    with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
         stream.write(text)
 
 
@@ -179,5 +181,5 @@ def write_json(file: Path, value: Any) -> None:
 def write_text(file: Path, text: str) -> None:
     """Replace a text file whole."""
     temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8", errors=ERRORS)
     temporary.replace(file)

@@ -19,7 +19,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("grpo", "models", "data", "rewards", "evaluation")
+PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process")
 MODULES = ("train.py", "evaluate.py", "groupwise_commands.py")
 MUST_HOLD = (
     "models/tiny/config.json",

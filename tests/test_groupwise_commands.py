@@ -17,7 +17,7 @@ import pytest
 import groupwise_commands
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "configs")
+PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process", "configs")
 
 
 def record(site: Path, name: str, files: list[str], with_hash: bool = True) -> None:

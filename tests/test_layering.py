@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MAY_IMPORT = {
     "rewards": set(),
     "models": set(),
-    "data": {"rewards.modes"},  # the tags that prompts and parser share
-    "grpo": {"models"},
-    "evaluation": {"data", "rewards", "models", "grpo"},
+    "process": set(),
+    "data": {"process", "rewards.modes"},  # the tags that prompts and parser share
+    "grpo": {"models", "process"},
+    "evaluation": {"data", "rewards", "models", "grpo", "process"},
     "configs": set(),
 }
 COMMANDS = ("train", "training", "evaluate")  # these may import all of it
@@ -73,11 +74,12 @@ def test_the_maths_reads_alone(file):
     assert not siblings, f"{file} imports {sorted(siblings)}: it is to be read without them"
 
 
-def test_rewards_need_the_standard_library_only():
-    known = sys.stdlib_module_names | {"rewards"}
-    for path, names in imports_of("rewards").items():
+@pytest.mark.parametrize("package", ["rewards", "process"])
+def test_some_need_the_standard_library_only(package):
+    known = sys.stdlib_module_names | {package}
+    for path, names in imports_of(package).items():
         foreign = {name for name in names if name.split(".")[0] not in known}
-        assert not foreign, f"{path} imports {sorted(foreign)}: rewards is standard library only"
+        assert not foreign, f"{path} imports {sorted(foreign)}: {package} is standard library only"
 
 
 def test_data_does_not_load_torch():

@@ -15,7 +15,7 @@ import groupwise_commands
 ROOT = Path(__file__).resolve().parent.parent
 SETUP = configparser.ConfigParser(inline_comment_prefixes=None)
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
-INSTALLED = ("grpo", "models", "data", "rewards", "evaluation", "configs")
+INSTALLED = ("grpo", "models", "data", "rewards", "evaluation", "process", "configs")
 IMPORT_NAMES = {
     "pillow": "PIL",
     "cuda-bindings": "cuda",

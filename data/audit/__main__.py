@@ -13,10 +13,12 @@ from data.audit.report import audit
 from data.audit.sections import tables_of
 from data.audit.text import tables_text
 from data.output_directory import check_directory, unused_directory
+from process.command import command
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)

@@ -1,12 +1,17 @@
 """``python -m data.phantoms --output-dir DIR``: write the embedded data set as files."""
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.phantoms.writer import write_phantoms
+from process.command import command
 
 
-def main() -> None:
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the files; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.phantoms", description=__doc__)
     parser.add_argument("--output-dir", type=Path, required=True, help="a new or empty folder")
     parser.add_argument(
@@ -14,7 +19,7 @@ def main() -> None:
         type=int,
         help="rows for each pair of modality and question type (default: 160 train, 20 test)",
     )
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.rows_per_cell is not None and args.rows_per_cell < 1:
         parser.error(f"--rows-per-cell {args.rows_per_cell} must be at least 1")
     if args.output_dir.exists() and (
@@ -24,7 +29,8 @@ def main() -> None:
     files = write_phantoms(args.output_dir, args.rows_per_cell)
     print(f"{len(files)} JSON files under {args.output_dir}; pass it as --image-root. For example:")
     print(f"  --train-json '{files[0]}' --image-root '{args.output_dir}'")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

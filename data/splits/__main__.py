@@ -12,10 +12,12 @@ from data.output_directory import check_directory
 from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
+from process.command import command
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Split; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.flags import curate_parser
+from process.command import command
+from process.signals import exit_status, reason
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(curate_parser().parse_args(argv))
     try:
         curate(given)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on where it was", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"\n{reason(error)}: the same command goes on where it was", file=sys.stderr)
+        return exit_status(error)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -13,6 +13,7 @@ from evaluation.protocol.output import alone, check_output, write_results
 from evaluation.protocol.running import Load, Runner, Train
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
+from process.signals import exit_status, reason
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -34,12 +35,10 @@ def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
                 f" settings of its runs stand in {file}"
             )
         _run(file, given, train)
-    except KeyboardInterrupt:
-        print(
-            "\ninterrupted: what is finished stays, the same command goes on with the rest",
-            file=sys.stderr,
-        )
-        return 130
+    except KeyboardInterrupt as error:
+        kept = "what is finished stays, the same command goes on with the rest"
+        print(f"\n{reason(error)}: {kept}", file=sys.stderr)
+        return exit_status(error)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

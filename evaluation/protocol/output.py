@@ -43,7 +43,7 @@ def alone(output: Path) -> Iterator[None]:
     except ImportError:  # no POSIX: nothing to lock with
         yield
         return
-    with (output / LOCK).open("w") as stream:
+    with (output / LOCK).open("w", encoding="utf-8") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
         except BlockingIOError:

@@ -26,6 +26,7 @@ from evaluation.protocol.arms import (
 )
 from evaluation.protocol.schedule import Schedule
 from models.policy import Policy
+from process.signals import Interrupted
 
 Train = Callable[[Sequence[str]], int]  # train.py's main
 Load = Callable[[str], Policy]
@@ -93,7 +94,7 @@ def _call(train: Train, flags: Sequence[str], arm: Arm, log: Path) -> None:
     with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
         status = train(flags)
     gc.collect()  # two models may not fit
-    if status == 130:
-        raise KeyboardInterrupt
+    if status > 128:
+        raise Interrupted(status - 128)
     if status:
         raise ValueError(f"the run {arm.name} ended with status {status}: its message is above")

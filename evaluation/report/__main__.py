@@ -5,8 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from evaluation.report.write import write_report
+from process.command import command
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     parser = argparse.ArgumentParser(

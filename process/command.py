@@ -1,0 +1,34 @@
+"""What surrounds the `main` of every command."""
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+
+from process.alone import refusal
+from process.output import forgiving_output
+from process.signals import ending_signals, exit_status, reason
+
+Main = Callable[[Sequence[str] | None], int]
+
+
+def command(main: Main) -> Main:
+    """Return `main` with output that never fails, signals that end it in order, and alone.
+
+    A signal that `main` itself does not tell of ends with one line and 128 + its number.
+    """
+
+    @functools.wraps(main)
+    def run(argv: Sequence[str] | None = None) -> int:
+        with forgiving_output(), ending_signals():
+            refused = refusal()
+            if refused is not None:
+                if refused:
+                    print(f"error: {refused}", file=sys.stderr)
+                return 2
+            try:
+                return main(argv)
+            except KeyboardInterrupt as error:
+                print(f"\n{reason(error)}", file=sys.stderr)
+                return exit_status(error)
+
+    return run
