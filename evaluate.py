@@ -84,7 +84,7 @@ def _ask_command(given: dict[str, Any]) -> None:
     from evaluation.ask import answer_text, ask
     from evaluation.settings import describe
 
-    _, settings, turn_builder = asking(given["model"], given)
+    directory, settings, turn_builder = asking(given["model"], given)
     policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,
@@ -95,7 +95,8 @@ def _ask_command(given: dict[str, Any]) -> None:
         mode=settings.mode,
         max_completion_tokens=settings.max_completion_tokens,
     )
-    print(f"{describe(given['model'], settings)}\n\n{answer_text(prediction, bar=_bar())}")
+    asked = describe(given["model"], settings, directory)
+    print(f"{asked}\n\n{answer_text(prediction, bar=_bar())}")
 
 
 def _matrix_command(given: dict[str, Any]) -> None:
@@ -103,6 +104,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     from evaluation.matrix_table import matrix_table
     from evaluation.report.write import report_finished
     from evaluation.slices import named_models, named_tests
+    from models.image_processor import seen_as
 
     _check_numbers(given)
     models, sources = named_models(given["models"]), named_tests(given["json"])
@@ -121,6 +123,8 @@ def _matrix_command(given: dict[str, Any]) -> None:
     for model in matrix.models:
         for warning in model.settings.warnings:
             print(f"warning: {model.name}: {warning}", file=sys.stderr)
+        if size := model.settings.image_size:
+            print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
     pending, count = len(matrix.pending()), len(models) * len(tests)
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(

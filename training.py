@@ -40,6 +40,8 @@ from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
 from models.devices import make_current
+from models.files import find_checkpoint
+from models.image_processor import seen_as
 from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
@@ -110,8 +112,12 @@ def train(
     backend, why = choose_backend(config.logprob_backend, device, dtype)
     print(f"log-probabilities: backend {backend} ({why})")
     checkpoint = newest_checkpoint(run.path) if stored else None
+    start = checkpoint or config.model
+    if config.image_size:
+        size = f"{config.image_size} x {config.image_size}"
+        print(f"images: {size}, seen as {seen_as(find_checkpoint(start), config.image_size)}")
     policy = load_policy(
-        checkpoint or config.model,
+        start,
         dtype=config.dtype,
         device=config.device,
         freeze_vision=config.freeze_vision,

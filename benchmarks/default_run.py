@@ -48,9 +48,9 @@ class BlankImages:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
 
-    def encode(self, text: str, images: Any) -> Any:
+    def encode(self, text: str, images: Any, **options: Any) -> Any:
         """Return the prompt with the same number of visual tokens and nothing to see."""
-        return self._processor.encode(text, images).blanked()
+        return self._processor.encode(text, images, **options).blanked()
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ class UserTurn:
 
     text: str
     images: list[Image.Image]
+    keep_size: bool  # the images' size was asked for: the model's processor leaves it
 
 
 class TurnBuilder:
@@ -32,4 +33,5 @@ class TurnBuilder:
             images = [load_image(source, self.image_size) for source in example.images]
         except ValueError as error:
             raise ValueError(f"example {example.id}: {error}") from error
-        return UserTurn(render_prompt(self.template, example.question, example.options), images)
+        text = render_prompt(self.template, example.question, example.options)
+        return UserTurn(text, images, keep_size=self.image_size > 0)

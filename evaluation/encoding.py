@@ -16,7 +16,7 @@ def encode_checked(
             read, or the text holds a special token.
     """
     turn = turn_builder(example)
-    prompt = policy.processor.encode(turn.text, turn.images)
+    prompt = policy.processor.encode(turn.text, turn.images, keep_size=turn.keep_size)
     if prompt.num_tokens + max_completion_tokens > policy.context_tokens:
         raise ValueError(
             f"example {example.id}: its prompt of {prompt.num_tokens} tokens and"

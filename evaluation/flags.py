@@ -272,7 +272,8 @@ def _add_asking(parser: FlagParser) -> None:
         "--image-size",
         type=int,
         metavar="SIZE",
-        help="images become exactly SIZE x SIZE pixels; 0: the processor's own min/max pixels",
+        help="images become SIZE x SIZE pixels, then whole visual tokens (384: 392, 14 x 14"
+        " tokens); 0: the processor's own min/max pixels",
     )
     group.add_argument(
         "--prompt-template",

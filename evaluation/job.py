@@ -92,7 +92,7 @@ class Job:
     def description(self) -> str:
         """Return what will be asked of whom, and how."""
         total, answers = len(self.split.examples), self.plan.num_questions
-        lines = [describe(self.model, self.settings)]
+        lines = [describe(self.model, self.settings, self.directory)]
         lines.append(
             f"{'questions':<16}{len(self.examples):,} of {total:,} in {', '.join(self.names)}"
         )

@@ -16,6 +16,7 @@ from data.prompts import TEMPLATES, check_template, prompt_template
 from grpo.config import GRPOConfig
 from grpo.settings import embedded_default, read_toml
 from models.files import TINY
+from models.image_processor import seen_as
 from rewards.modes import get_mode
 
 CARD = "groupwise.json"
@@ -68,8 +69,11 @@ def resolve_settings(directory: Path, given: Mapping[str, Any]) -> AskingSetting
     return AskingSettings(**values, origins=origins, warnings=warnings)
 
 
-def describe(model: str, settings: AskingSettings) -> str:
-    """Return the lines that say how a model is asked and where each value comes from."""
+def describe(model: str, settings: AskingSettings, directory: Path | None = None) -> str:
+    """Return the lines that say how a model is asked and where each value comes from.
+
+    With the checkpoint's directory they also say how large the model sees an image.
+    """
     size = settings.image_size
     shown = {
         "mode": settings.mode,
@@ -82,6 +86,8 @@ def describe(model: str, settings: AskingSettings) -> str:
     for name, value in shown.items():
         title = names.get(name, name.replace("_", " "))
         lines.append(f"{title:<16}{value:<18}({settings.origins[name]})")
+        if name == "image_size" and size and directory is not None:
+            lines.append(f"{'seen as':<16}{seen_as(directory, size)}")
     return "\n".join(lines)
 
 

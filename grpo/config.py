@@ -57,7 +57,9 @@ class GRPOConfig:
     )
     image_root: str = setting("", "folder that the rows' image paths start from")
     image_size: int = setting(
-        384, "images become exactly SIZE x SIZE pixels; 0: the processor's own min/max pixels"
+        384,
+        "images become SIZE x SIZE pixels, then whole visual tokens (384: 392, 14 x 14 tokens);"
+        " 0: the processor's own min/max pixels",
     )
     skip_bad_rows: bool = setting(False, "count and leave out rows that cannot be read")
 

@@ -23,6 +23,7 @@ PROCESSOR_FILES = (
     "merges.txt",
     "chat_template.json",
     "chat_template.jinja",
+    "processor_config.json",
     "preprocessor_config.json",
     "video_preprocessor_config.json",
     "generation_config.json",

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.files import find_checkpoint, read_config, read_json, read_processor_files
+from models.files import find_checkpoint, read_config, read_processor_files
+from models.image_processor import NO_LIMITS, load_image_processor
 from models.positions import prompt_positions
 from models.prompt import EncodedPrompt
 from models.tokenizer import (
@@ -63,7 +64,7 @@ class Processor:
         return cls(
             files=read_processor_files(directory),
             tokenizer=tokenizer,
-            image_processor=_load_image_processor(directory, config),
+            image_processor=load_image_processor(directory, config),
             chat_template=template,
             special_tokens=special_tokens(tokenizer),
             image_token_id=config.get("image_token_id", 151655),
@@ -73,12 +74,20 @@ class Processor:
             pad_id=ends[0] if pad_id is None else pad_id,
         )
 
-    def encode(self, text: str, images: Sequence[Image.Image] = ()) -> EncodedPrompt:
+    def encode(
+        self, text: str, images: Sequence[Image.Image] = (), *, keep_size: bool = False
+    ) -> EncodedPrompt:
         """Return the prompt that asks `text` about `images`, which come before the text.
 
         The user's turn goes through the checkpoint's chat template with its generation prompt. The
         template writes one placeholder per image; here it becomes one per visual token, that is
         the product of the image's grid over the merged square.
+
+        Args:
+            text: the user's turn.
+            images: decoded, RGB.
+            keep_size: their size was chosen: sides are rounded to whole visual tokens, and the
+                checkpoint's min_pixels and max_pixels are not applied.
 
         Raises:
             ValueError: the text holds a special token such as <|im_end|>, the template writes
@@ -99,7 +108,7 @@ class Processor:
                 f"the prompt holds {ids.count(self.image_token_id)} image placeholders for"
                 f" {len(images)} images: give a chat template that writes one per image"
             )
-        pixel_values, grid = self._pixels(images)
+        pixel_values, grid = self._pixels(images, keep_size)
         merge_size = self.image_processor.merge_size
         image_tokens = (grid.prod(dim=1) // merge_size**2).tolist()
         input_ids = torch.tensor(_expand(ids, self.image_token_id, image_tokens))  # (P,)
@@ -144,13 +153,14 @@ class Processor:
                     f" {text[max(0, place - 40) : place + len(token) + 40]!r}: remove it"
                 )
 
-    def _pixels(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+    def _pixels(self, images: Sequence[Image.Image], keep_size: bool) -> tuple[Tensor, Tensor]:
         """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""
         if not images:
             processor = self.image_processor
             patch_dim = 3 * processor.temporal_patch_size * processor.patch_size**2
             return torch.zeros(0, patch_dim), torch.zeros(0, 3, dtype=torch.int64)
-        batch = self.image_processor(images=list(images), return_tensors="pt")
+        limits = {"size": NO_LIMITS} if keep_size else {}
+        batch = self.image_processor(images=list(images), return_tensors="pt", **limits)
         return batch["pixel_values"], batch["image_grid_thw"]
 
 
@@ -161,29 +171,3 @@ def _expand(ids: list[int], image_token_id: int, image_tokens: list[int]) -> lis
     for token in ids:
         expanded += [token] * (next(counts) if token == image_token_id else 1)
     return expanded
-
-
-def _load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
-    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
-        Qwen2VLImageProcessorPil,
-    )
-
-    settings = read_json(
-        directory,
-        "preprocessor_config.json",
-        "copy it from the checkpoint the weights come from (it says how images are resized)",
-    )
-    processor = Qwen2VLImageProcessorPil.from_dict(settings)
-    vision = config.get("vision_config") or {}
-    for key, setting in (
-        ("patch_size", "patch_size"),
-        ("temporal_patch_size", "temporal_patch_size"),
-        ("spatial_merge_size", "merge_size"),
-    ):
-        if key in vision and vision[key] != getattr(processor, setting):
-            raise ValueError(
-                f"{directory}: config.json has vision {key} {vision[key]} and"
-                f" preprocessor_config.json {setting} {getattr(processor, setting)}: the two files"
-                " come from different checkpoints"
-            )
-    return processor

@@ -95,7 +95,7 @@ def curate(given: dict[str, Any]) -> None:
     identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
     output = Path(given["output_dir"])
     done = open_passes(output, identity, [example.id for example in examples])
-    print(describe(given["model"], settings))
+    print(describe(given["model"], settings, checkpoint))
     print(f"{'rows':<16}{len(examples):,} of {len(data.examples):,}, {len(done):,} sampled before")
     if data.bad_rows:
         print(f"{'skipped rows':<16}{len(data.bad_rows):,}, the first: {data.bad_rows[0]}")
