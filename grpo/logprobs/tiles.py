@@ -10,6 +10,7 @@ one matrix product (per block of tokens); the hidden states' gradient adds up in
 Shapes in this file: N tokens, D hidden size, V vocabulary; B tokens and K columns of a tile.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -182,16 +183,37 @@ def _add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total += torch.mm(a, b, out_dtype=total.dtype)
 
 
-@lru_cache
+@lru_cache  # per device: the answer waits for it, which nothing may do later
 def _adds_products_of_bf16(device: torch.device) -> bool:
-    """Return whether this torch can add a product of bf16 matrices to an fp32 one in place."""
-    total = torch.zeros(16, 16, device=device)
-    factor = torch.zeros(16, 16, device=device, dtype=torch.bfloat16)
+    """Return whether this torch adds a product of bf16 matrices to an fp32 one in place, rightly.
+
+    Tried on whole numbers whose results float32 holds exactly and bfloat16 does not, both factors
+    lying in memory as here and transposed, a second product on top of the first.
+    """
+    shape = (16, 32, 24)  # of three sizes: what is turned round does not fit
+    left, right = (
+        (torch.arange(rows * columns).reshape(rows, columns) * 7 % 31 - 15).float()
+        for rows, columns in (shape[:2], shape[1:])
+    )
+    start = (torch.arange(shape[0] * shape[2]) % 513 + 1 / 64).reshape(shape[0], shape[2])
+    expected = start + 2 * (left @ right)
+    factors = [factor.to(device, torch.bfloat16) for factor in (left, right)]
+    turned = [factor.t().contiguous().t() for factor in factors]
+    total = start.to(device, copy=True)
     try:
-        torch.addmm(total, factor, factor, out_dtype=torch.float32, out=total)
+        for pair in (factors, turned):
+            torch.addmm(total, *pair, out_dtype=torch.float32, out=total)
     except (RuntimeError, TypeError):
         return False
-    return True
+    if torch.equal(total.cpu(), expected):
+        return True
+    warnings.warn(
+        f"torch.addmm(out_dtype=) of torch {torch.__version__} adds wrongly on {device}: it is not"
+        " used; products are made and then added, with the same results in a little more memory",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return False
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
