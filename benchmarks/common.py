@@ -102,8 +102,8 @@ def _fill_vocabulary(file: Path, size: int) -> None:
 
 
 def without_special_tokens(processor: Processor) -> Processor:
-    """Return the processor with every special token banned: no completion ends early."""
-    banned = processor.tokenizer.convert_tokens_to_ids(list(processor.special_tokens))
+    """Return the processor with every control token banned: no completion ends early."""
+    banned = processor.tokenizer.convert_tokens_to_ids(list(processor.control_tokens))
     return replace(processor, banned_ids=tuple(sorted({*processor.banned_ids, *banned})))
 
 

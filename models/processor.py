@@ -22,9 +22,11 @@ from models.prompt import EncodedPrompt
 from models.tokenizer import (
     banned_ids,
     chat_template,
+    control_tokens,
     end_ids,
+    is_mode_tag,
     load_tokenizer,
-    special_tokens,
+    placeholder_ids,
     turn_end_id,
 )
 
@@ -38,7 +40,7 @@ class Processor:
     tokenizer: Any  # transformers' PreTrainedTokenizerBase
     image_processor: Any  # transformers' Qwen2VLImageProcessorPil
     chat_template: str
-    special_tokens: tuple[str, ...]  # texts that the tokenizer reads as one token of their own
+    control_tokens: tuple[str, ...]  # such as <|im_end|>: no text may hold one
     image_token_id: int
     end_ids: tuple[int, ...]  # each of them ends a completion
     turn_end_id: int  # the one of them that a supervised target ends with
@@ -60,13 +62,14 @@ class Processor:
         turn_end = turn_end_id(template, tokenizer)
         turn_end = ends[0] if turn_end is None else turn_end
         ends = tuple(dict.fromkeys((*ends, turn_end)))  # a policy taught to end so must end so
+        controls = control_tokens(tokenizer, ends, placeholder_ids(config, tokenizer))
         pad_id = tokenizer.pad_token_id
         return cls(
             files=read_processor_files(directory),
             tokenizer=tokenizer,
             image_processor=load_image_processor(directory, config),
             chat_template=template,
-            special_tokens=special_tokens(tokenizer),
+            control_tokens=tuple(tokenizer.convert_ids_to_tokens(sorted(controls))),
             image_token_id=config.get("image_token_id", 151655),
             end_ids=ends,
             turn_end_id=turn_end,
@@ -126,10 +129,11 @@ class Processor:
         """Return the text of a completion: a trailing end token is dropped, others stay visible.
 
         Special tokens in the middle are shown because the policy wrote them: a parser must see
-        them as the stray text they are.
+        tags that are tokens of their own, and others as the stray text they are. A tag that ends a
+        completion stays too.
         """
         ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
-        if ids and ids[-1] in self.end_ids:
+        if ids and ids[-1] in self.end_ids and not is_mode_tag(self.tokenizer, ids[-1]):
             ids = ids[:-1]
         return self.tokenizer.decode(
             ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
@@ -144,8 +148,8 @@ class Processor:
             (Path(directory) / name).write_bytes(content)
 
     def _check_text(self, text: str) -> None:
-        """Raise for a special token: it would end the turn, or stand for an image."""
-        for token in self.special_tokens:
+        """Raise for a control token: it would end the turn, or stand for an image."""
+        for token in self.control_tokens:
             if token in text:
                 place = text.index(token)
                 raise ValueError(

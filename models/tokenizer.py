@@ -1,5 +1,7 @@
 """What a checkpoint's tokenizer files say: vocabulary, chat template, end tokens, banned tokens."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ _VISION_CONFIG_KEYS = (
     "vision_end_token_id",
     "vision_token_id",
 )
+_CONTROL = re.compile(r"<\|[^<>]*\|>")
+# rewards/modes.py has the tags; this package imports nothing of ours, a test compares the two
+_MODE_TAG = re.compile(r"</?(think|answer)>")
 
 
 def load_tokenizer(directory: Path) -> Any:
@@ -65,10 +70,34 @@ def chat_template(directory: Path, tokenizer: Any) -> str:
     return template
 
 
-def special_tokens(tokenizer: Any) -> tuple[str, ...]:
-    """Return the texts that are special tokens wherever they stand, such as <|im_end|>."""
-    added = tokenizer.added_tokens_decoder.values()
-    return tuple(token.content for token in added if token.special)
+def control_tokens(tokenizer: Any, ends: tuple[int, ...], placeholders: Iterable[int]) -> set[int]:
+    """Return the ids of the tokens that steer the model, such as <|im_end|>: no text may hold them.
+
+    They are those written <|..|>, those that end, begin or fill a sequence, and the placeholders of
+    the vision input. Other added tokens are text: a checkpoint with a cold start often has <think>
+    and </answer> as tokens of their own, special or not, which prompts ask for and completions
+    write.
+    """
+    roles = {tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id}
+    roles |= {tokenizer.unk_token_id, *ends, *placeholders}
+    return {
+        number
+        for number, token in tokenizer.added_tokens_decoder.items()
+        if _CONTROL.fullmatch(token.content)
+        or (number in roles and not is_mode_tag(tokenizer, number))
+    }
+
+
+def is_mode_tag(tokenizer: Any, token_id: int) -> bool:
+    """Return whether a token is one of the tags that completions write, such as </answer>."""
+    return bool(_MODE_TAG.fullmatch(tokenizer.convert_ids_to_tokens(token_id) or ""))
+
+
+def placeholder_ids(config: dict[str, Any], tokenizer: Any) -> set[int]:
+    """Return the ids that stand for vision input, by their usual names and by the config's ids."""
+    vocabulary = tokenizer.get_vocab()
+    named = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
+    return named | {config[key] for key in _VISION_CONFIG_KEYS if config.get(key) is not None}
 
 
 def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[int, ...]:
@@ -128,6 +157,4 @@ def banned_ids(
             f" {rows} rows (vocab_size): the files come from different checkpoints"
         )
     spare = set(range(rows)) - set(vocabulary.values())
-    placeholders = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
-    placeholders |= {config[key] for key in _VISION_CONFIG_KEYS if key in config}
-    return tuple(sorted((spare | placeholders) - set(ends)))
+    return tuple(sorted((spare | placeholder_ids(config, tokenizer)) - set(ends)))
