@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.images import check_images
+from data.options import kept_order_note
 from data.prompts import prompt_template
 from data.sources import Split, load_split
 from grpo.config import GRPOConfig
@@ -127,6 +128,8 @@ def _inputs(
     reward_fns = load_rewards(config.rewards, config.mode)
     check_named(config.model)
     splits = {"train": _read_split(config.train_json, "train", config)}
+    if config.shuffle_options and (note := kept_order_note(splits["train"].examples)):
+        print(f"train: {note}")
     if config.eval_json:
         splits["eval"] = _read_split(config.eval_json, "eval", config)
     return splits, template, reward_fns

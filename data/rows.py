@@ -13,10 +13,13 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.inline import split_options
+from data.options import same_option
 from data.prompts import SPECIAL_TOKEN
 
 MED_R1_FIELDS = ("image", "problem", "solution")
 OMNIMEDVQA_FIELDS = ("image_path", "question", "gt_answer")
+
+RIGHT_TWICE = "means an option that stands under several letters"  # said of such a bad row
 
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 
@@ -58,7 +61,25 @@ def read_row(row: Any) -> Row:
         )
     for text in (content.question, *content.options, *content.images):
         _check_text(text)
+    _check_right_once(row, content)
     return content
+
+
+def _check_right_once(row: dict[str, Any], content: Row) -> None:
+    """Raise where the right option stands under two letters: one would be scored as wrong.
+
+    Two wrong options may be one text: whoever chooses either is wrong.
+    """
+    right = same_option(content.options[ascii_uppercase.index(content.answer)])
+    pairs = zip(ascii_uppercase, content.options, strict=False)
+    twins = [letter for letter, text in pairs if same_option(text) == right]
+    if len(twins) > 1:
+        field = "solution" if "solution" in row else "gt_answer"
+        raise RowError(
+            row[field],
+            f"({field}) {RIGHT_TWICE} ({', '.join(twins)}): it equals {len(twins)} of the options"
+            f" {list(content.options)}, and a letter of its own text would be scored as wrong",
+        )
 
 
 def _med_r1(row: dict[str, Any]) -> Row:
@@ -84,7 +105,7 @@ def _omnimedvqa(row: dict[str, Any]) -> Row:
     if len(options) < 2:
         raise RowError(list(options), "are too few options: a choice needs option_A and option_B")
     answer = _text(row, "gt_answer")
-    index = _only_match(answer, options)
+    index = _match(answer, options)
     return Row(
         _images(row, "image_path"),
         _text(row, "question").strip(),
@@ -103,15 +124,15 @@ def _lettered_options(row: dict[str, Any]) -> Iterator[str]:
         yield _text(row, f"option_{letter}").strip()
 
 
-def _only_match(answer: str, options: tuple[str, ...]) -> int:
-    """Return the index of the one option that equals the answer, as written or ignoring case."""
-    for fold in (str.strip, lambda text: text.strip().casefold()):
-        matches = [i for i, option in enumerate(options) if fold(option) == fold(answer)]
-        if len(matches) == 1:
-            return matches[0]
-        if matches:
-            raise RowError(answer, f"(gt_answer) equals {len(matches)} of the options {options}")
-    raise RowError(answer, f"(gt_answer) is no option: the options are {options}")
+def _match(answer: str, options: tuple[str, ...]) -> int:
+    """Return the index of the option that equals the answer, letter case ignored.
+
+    Of several it is the first; `_check_right_once` refuses them.
+    """
+    folded = [option.strip().casefold() for option in options]
+    if answer.strip().casefold() not in folded:
+        raise RowError(answer, f"(gt_answer) is no option: the options are {options}")
+    return folded.index(answer.strip().casefold())
 
 
 def _images(row: dict[str, Any], field: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from data.examples import VQAExample
+from data.options import same_option
 from data.seeded import seeded_key
 
 CONTROLS = ("blank", "shuffled", "no_image", "swapped")
@@ -156,7 +157,9 @@ class _Swapper:
         self._answers: dict[tuple[str, str], set[str]] = {}  # (image, question type) -> answers
         for donor in donors:
             for name in donor.image_names:
-                self._answers.setdefault((name, donor.question_type), set()).add(_answer(donor))
+                self._answers.setdefault((name, donor.question_type), set()).add(
+                    same_option(donor.answer_text)
+                )
 
     def __call__(self, example: VQAExample) -> VQAExample | str:
         for stratum, pools in zip(_SWAP_WITHIN, self._pools, strict=True):
@@ -169,12 +172,7 @@ class _Swapper:
 
     def _contradicts(self, donor: VQAExample, example: VQAExample) -> bool:
         """Whether none of the donor's images has the example's answer, or is the example's own."""
-        own, answer = set(example.image_names), _answer(example)
+        own, answer = set(example.image_names), same_option(example.answer_text)
         return own.isdisjoint(donor.image_names) and not any(
             answer in self._answers[name, donor.question_type] for name in donor.image_names
         )
-
-
-def _answer(example: VQAExample) -> str:
-    """Return the right answer without what does not change its meaning: case and a full stop."""
-    return example.answer_text.strip().rstrip(".").strip().casefold()

@@ -63,6 +63,8 @@ def _orders(summary: Mapping[str, Any]) -> Iterator[Line]:
         ("chosen text changes", "text_changes"),
     ):
         yield f" {title}", [n, percent(found[key])]
+    if found.get("kept_order"):
+        yield " order cannot change", [f"{found['kept_order']:,}"]
 
 
 def _priors(summary: Mapping[str, Any]) -> Iterator[Line]:

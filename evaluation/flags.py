@@ -303,7 +303,8 @@ def _add_comparisons(parser: FlagParser) -> None:
         "--permute-options",
         type=int,
         metavar="COUNT",
-        help="ask with the options in COUNT orders, the rows' own among them",
+        help="ask with the options in COUNT orders, the rows' own among them; rows whose options"
+        " name each other (Both A and B) have one order and are left out of this part",
     )
     group.add_argument(
         "--text-prior",

@@ -12,6 +12,7 @@ import torch
 
 from data.examples import VQAExample
 from data.images import check_images
+from data.options import kept_order_note
 from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
@@ -100,6 +101,8 @@ class Job:
             lines.append(f"{'answers':<16}{answers:,} in {len(self.plan.passes)} passes")
         if bad := self.split.bad_rows:
             lines.append(f"{'skipped rows':<16}{len(bad):,}, the first: {bad[0]}")
+        if "permute_options" in self.given and (note := kept_order_note(self.examples)):
+            lines.append(f"{'kept order':<16}{note}")
         if done := self.evaluation.num_answered:
             lines.append(f"{'going on':<16}{done:,} of {answers:,} are answered")
         return "\n".join(lines)

@@ -9,7 +9,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.examples import VQAExample
-from data.options import permute_options
+from data.options import keeps_order, permute_options
 from data.seeded import seeded_permutation
 from evaluation.clusters import image_clusters, image_interval
 from evaluation.predictions import Prediction
@@ -20,8 +20,9 @@ Order = tuple[int, ...]  # shown option i is the row's option order[i]
 def option_orders(example: VQAExample, count: int, seed: int) -> list[Order]:
     """Return up to ``count`` different orders of a row's options, its own first.
 
-    A row of k options has no more than k! of them: two options give two whatever the count. They
-    depend on the seed and the row's id, and a smaller count gives the first of a larger one's.
+    A row of k options has no more than k! of them: two options give two whatever the count, and
+    options that name each other ("Both A and B") have their own alone. They depend on the seed and
+    the row's id, and a smaller count gives the first of a larger one's.
 
     Raises:
         ValueError: a count below 2, which would compare nothing.
@@ -30,8 +31,8 @@ def option_orders(example: VQAExample, count: int, seed: int) -> list[Order]:
         raise ValueError(f"{count} orders of the options compare nothing: ask for at least 2")
     length = len(example.options)
     orders: dict[Order, None] = {tuple(range(length)): None}
-    draw = 0
-    while len(orders) < min(count, factorial(length)):
+    most, draw = 1 if keeps_order(example.options) else factorial(length), 0
+    while len(orders) < min(count, most):
         orders[tuple(seeded_permutation(length, "orders", seed, example.id, draw))] = None
         draw += 1
     return list(orders)
@@ -43,9 +44,14 @@ def permuted_rows(
     """Return, for each order but the rows' own, the permuted rows that have one more.
 
     Raises:
-        ValueError: as `option_orders`.
+        ValueError: as `option_orders`; the options of no row have another order.
     """
     orders = [option_orders(example, count, seed) for example in examples]
+    if all(len(some) == 1 for some in orders):
+        raise ValueError(
+            "--permute-options: in every row the options name each other (such as 'Both A and B'),"
+            " so none has another order: leave the flag out"
+        )
     passes = [
         [
             (permute_options(example, some[number]), some[number])
@@ -63,7 +69,8 @@ def summarize_permutations(
     """Return what the orders of the options change.
 
         count           orders asked for; a row of few options has fewer
-        n, answers      rows, and answers over all of their orders
+        kept_order      rows whose options name each other: they have one order and are left out
+        n, answers      the other rows, and answers over all of their orders
         accuracy        mean over rows of the share of orders under which the row is right
         low, high       its 95 % bootstrap interval by image, None with one image
         all_right       share of rows right under every order
@@ -80,12 +87,13 @@ def summarize_permutations(
     answers: dict[str, list[Prediction]] = {item.id: [item] for item in predictions}
     for item in permuted:
         answers[item.id].append(item)
-    rows = list(answers.values())
+    rows = [row for row in answers.values() if not keeps_order(row[0].options)]
     shares = [sum(item.correct for item in row) / len(row) for row in rows]
     low, high = image_interval(shares, image_clusters([row[0].images for row in rows]))
     n, num_answers = len(rows), sum(map(len, rows))
     return {
         "count": count,
+        "kept_order": len(answers) - n,
         "n": n,
         "answers": num_answers,
         "accuracy": sum(shares) / n,

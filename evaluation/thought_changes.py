@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass
 from string import ascii_uppercase
 from typing import Any
 
+from data.options import same_option
 from data.seeded import seeded_key
 from evaluation.clusters import image_clusters, image_interval
 from evaluation.predictions import Prediction
@@ -133,8 +134,8 @@ class Lenders:
             start = seeded_key("start", self._seed, prediction.id) % max(len(pool), 1)
             for other in pool[start:] + pool[:start]:
                 if _contradicts(other, prediction):
-                    texts = [_folded(text) for text in prediction.options]
-                    chosen = _folded(_chosen_text(other))
+                    texts = [same_option(text) for text in prediction.options]
+                    chosen = same_option(_chosen_text(other))
                     place = texts.index(chosen) if chosen in texts else None
                     letter = None if place is None else ascii_uppercase[place]
                     return Donor(thought_of(other.completion), letter)
@@ -206,14 +207,9 @@ def _strata(item: Prediction) -> tuple[tuple[str, ...], ...]:
 
 def _contradicts(other: Prediction, row: Prediction) -> bool:
     return set(row.images).isdisjoint(other.images) and (
-        _folded(_chosen_text(other)) != _folded(_chosen_text(row))
+        same_option(_chosen_text(other)) != same_option(_chosen_text(row))
     )
 
 
 def _chosen_text(item: Prediction) -> str:
     return item.options[ascii_uppercase.index(item.choice)]
-
-
-def _folded(text: str) -> str:
-    """Return an option's text without what does not change its meaning."""
-    return text.strip().rstrip(".").strip().casefold()

@@ -69,7 +69,11 @@ class GRPOConfig:
     prompt_template: str = setting(
         "", "text file used as the user's turn, with {question} and {options} once each"
     )
-    shuffle_options: bool = setting(False, "shuffle each question's options anew in every epoch")
+    shuffle_options: bool = setting(
+        False,
+        "shuffle each question's options anew in every epoch; options that name each other, such as"
+        " 'Both A and B', stay in their order",
+    )
 
     # Length and size of the run.
     max_steps: int = setting(0, "optimizer batches; 0: as many as --epochs asks for")

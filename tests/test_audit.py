@@ -51,9 +51,11 @@ def test_rows_options_and_letters_are_counted(pair):
     assert (facts["axis"], facts["label"]) == ("modality", "Fundus")
 
 
-def test_a_right_answer_at_two_letters_is_counted(tmp_path):
-    file = write_rows(tmp_path / "x_test.json", [row("a.png", "Q?", ["Yes", "yes", "no"], "B")])
-    assert file_facts(read_files([file], tmp_path)[0])["right_option_repeated"] == 1
+def test_a_right_answer_at_two_letters_is_left_out_and_counted(tmp_path):
+    rows = [row("a.png", "Q?", ["Yes", "yes.", "no"], letter) for letter in "ABC"]
+    facts = file_facts(read_files([write_rows(tmp_path / "x_test.json", rows)], tmp_path)[0])
+    assert (facts["rows"], facts["bad_rows"], facts["right_option_repeated"]) == (1, 2, 2)
+    assert facts["equal_options_rows"] == ["x_test-2"]  # the wrong ones are equal: still fair
 
 
 def test_images_in_train_and_test_are_counted_by_path(pair):

@@ -36,7 +36,7 @@ def test_the_answers_letter_follows_its_text(permutation, answer):
 
 
 def test_of_two_equal_options_the_right_one_stays_right():
-    # 8 published rows hold an option twice: the letter must follow the place, not the text
+    # no reader gives such a row, but the letter must follow the place, not the text
     twice = VQAExample("a", (), "Which?", ("CT", "CT", "MRI"), "B")
     assert permute_options(twice, [1, 2, 0]).answer == "A"
     assert permute_options(twice, [2, 0, 1]).answer == "C"

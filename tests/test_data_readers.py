@@ -144,12 +144,11 @@ def test_question_types_are_known_whatever_their_case():
 @pytest.mark.parametrize(
     ("answer", "options", "letter"),
     [
-        ("ct", ("CT", "ct", "MRI"), "B"),  # the exact one of two that differ in case
         ("mri", ("CT", "ct", "MRI"), "C"),
         (" MRI ", ("CT", "PET", "MRI"), "C"),
     ],
 )
-def test_an_answer_is_matched_exactly_then_ignoring_case(write, tmp_path, answer, options, letter):
+def test_an_answer_is_matched_ignoring_case(write, tmp_path, answer, options, letter):
     row = {"image_path": "a.png", "question": "Which?", "gt_answer": answer}
     row |= {f"option_{name}": text for name, text in zip("ABC", options, strict=True)}
     (example,) = load_examples(write([row]), tmp_path)
@@ -187,6 +186,10 @@ def without(row: dict, *fields: str) -> dict:
             "equals 2 of the options",
         ),
         (OMNIMEDVQA | {"gt_answer": "CT SCAN", "option_A": "ct scan"}, "'CT SCAN'", "equals 2 of"),
+        (OMNIMEDVQA | {"option_A": "Fundus imaging."}, "'Fundus imaging'", "equals 2 of"),
+        (OMNIMEDVQA | {"option_B": "fundus  Imaging"}, "'Fundus imaging'", "letters (B, C)"),
+        (MED_R1 | {"problem": "Which? A)CT, B)MRI, C) ct."}, "C </answer>", "letters (A, C)"),
+        (MED_R1 | {"problem": "Which? A)CT, B)CT, C)CT"}, "C </answer>", "equals 3 of the options"),
         (without(OMNIMEDVQA, "option_B"), "'option_C'", "leave out a letter"),
         (without(OMNIMEDVQA, "option_A", "option_B", "option_C", "option_D"), "[]", "too few"),
         (OMNIMEDVQA | {"option_B": " "}, "' '", "(option_B) is not a text, or an empty one"),
@@ -204,6 +207,19 @@ def test_a_bad_row_is_reported_with_file_row_value_and_reason(write, tmp_path, r
     assert value in message
     assert reason in message
     message.encode()  # it can be printed, whatever the row held
+
+
+def test_a_wrong_option_that_stands_twice_is_fair_and_kept(write, tmp_path):
+    row = MED_R1 | {"problem": "Which? A)MRI, B)mri., C)CT"}
+    (example,) = load_examples(write([row]), tmp_path)
+    assert (example.options, example.answer) == (("MRI", "mri.", "CT"), "C")
+
+
+def test_rows_whose_right_option_stands_twice_can_be_left_out(write, tmp_path):
+    twice = MED_R1 | {"problem": "Which? A)CT, B)MRI, C)CT"}
+    examples, bad_rows = read_examples(write([twice, MED_R1]), tmp_path, skip_bad_rows=True)
+    assert [example.id for example in examples] == ["CT_train-1"]
+    assert [bad.row for bad in bad_rows] == [0]
 
 
 def test_the_first_bad_rows_are_named_and_all_are_counted(write, tmp_path):

@@ -5,7 +5,9 @@ from typing import Any
 
 from data.audit.files import AuditFile
 from data.examples import UNKNOWN, VQAExample
+from data.options import same_option
 from data.priors.table import chance
+from data.rows import RIGHT_TWICE
 
 _SHOWN_BAD_ROWS = 20
 
@@ -30,7 +32,7 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
         "chance": chance(rows),
         "equal_options": len(equal),
         "equal_options_rows": [example.id for example in equal],
-        "right_option_repeated": sum(map(_right_option_repeated, equal)),
+        "right_option_repeated": sum(RIGHT_TWICE in row.reason for row in file.bad_rows),
         "repeated_rows": _repeated(file),
         "unknown_modality": sum(example.modality == UNKNOWN for example in rows),
         "datasets": _sorted(Counter(example.dataset for example in rows)),
@@ -38,14 +40,11 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
 
 
 def has_equal_options(example: VQAExample) -> bool:
-    """Return whether two options are one text up to letter case."""
-    return len({text.casefold() for text in example.options}) < len(example.options)
+    """Return whether two options are one text (`data.options.same_option`).
 
-
-def _right_option_repeated(example: VQAExample) -> bool:
-    """Return whether the right answer stands at two letters: such a row has no fair answer."""
-    right = example.answer_text.casefold()
-    return sum(text.casefold() == right for text in example.options) > 1
+    They are wrong ones: a row whose right option stands twice is a bad row.
+    """
+    return len(set(map(same_option, example.options))) < len(example.options)
 
 
 def _repeated(file: AuditFile) -> int:

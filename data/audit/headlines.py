@@ -32,11 +32,11 @@ def headlines(report: Mapping[str, Any]) -> Iterator[str]:
     if across:
         yield f"{across:,} times a test row's image is in a train file of the other axis"
     if totals["equal_options"]:
-        yield f"{totals['equal_options']:,} rows hold two options equal up to letter case"
-    if totals["right_option_repeated"]:
-        yield f"in {totals['right_option_repeated']:,} of them it is the right answer that repeats"
+        yield f"{totals['equal_options']:,} rows hold two wrong options that are one text"
     if totals["bad_rows"]:
         yield f"{totals['bad_rows']:,} rows cannot be used, and were left out"
+    if totals["right_option_repeated"]:
+        yield f"in {totals['right_option_repeated']:,} of them the right option stands twice"
     unpaired = set(report["files"]) - {n for p in pairs for n in (p["train"], p["test"])}
     if unpaired:
         yield f"without a partner, so only in part looked at: {', '.join(sorted(unpaired))}"

@@ -48,8 +48,9 @@ def _rows_table(report: Mapping[str, Any]) -> Table:
     rows = [[name, *(f"{fact[key]:,}" for key in keys)] for name, fact in report["files"].items()]
     note = (
         "bad: rows that no reader can use, left out of everything below. repeated: rows that ask an"
-        " earlier row's question about its image. equal options: rows with two options that are one"
-        " text up to letter case. unknown modality: neither row nor file name tells it."
+        " earlier row's question about its image. equal options: rows with two wrong options that"
+        " are one text but for case, spacing and final punctuation. unknown modality: neither row"
+        " nor file name tells it."
     )
     return Table("Rows", note, headings, rows)
 

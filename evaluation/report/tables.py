@@ -89,6 +89,10 @@ def permutations_table(summary: Mapping[str, Any]) -> str:
         ["chosen text changes", percent(found["text_changes"]), ""],
         ["answers without a letter", percent(found["no_choice"]), ""],
     ]
+    if found.get("kept_order"):
+        rows.append(
+            ["rows left out, whose options name each other", f"{found['kept_order']:,}", ""]
+        )
     title = f"{found['n']:,} rows, options in up to {found['count']} orders"
     return table([title, "per cent", "95 % range by image"], rows)
 
