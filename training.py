@@ -57,15 +57,16 @@ class Session:
     trainer: Trainer | None = None
 
     def way_on(self) -> str:
-        """Return how to go on with a run that has a checkpoint, to end a message with."""
+        """Return what is saved of a run that has begun, and how to go on, to end a message with."""
         if self.trainer is None:
             return ""
         try:
-            newest_checkpoint(self.run.path)
+            newest = newest_checkpoint(self.run.path)
         except ValueError:
-            return ""
+            return f"\nno step is saved: remove {self.run.path}, and start the run anew"
+        done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
         command = ["python", "train.py", "--resume", str(self.run.path)]
-        return f"\ngo on with: {shlex.join(command)}"
+        return f"\n{done:,} of {total:,} steps are saved, go on with: {shlex.join(command)}"
 
     def out_of_memory(self, error: Exception) -> str:
         """Return the message that names what was under way and what to lower."""

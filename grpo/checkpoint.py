@@ -54,8 +54,8 @@ def save_checkpoint(
         best: the step whose checkpoint stays however old it is, if it has one.
 
     Raises:
-        OSError: the disk is full or not writable. Nothing half-written stays, and no older
-            checkpoint was touched.
+        OSError: the disk is full or not writable. Then, and where anything else breaks it off,
+            nothing half-written stays, and no older checkpoint was touched.
     """
     place = run / "checkpoints" / f"step-{step:06d}"
     unfinished = place.with_name(f".{place.name}.unfinished")
@@ -71,16 +71,27 @@ def save_checkpoint(
         _reach_the_disk(unfinished)
         _remove(place)
         unfinished.replace(place)
-    except (OSError, SafetensorError) as error:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
-        raise OSError(
-            f"checkpoint {place} could not be written ({error}). The older ones are whole: free"
-            f" some space, or lower --keep-checkpoints, and go on with --resume {run}"
-        ) from error
+        if not isinstance(error, OSError | SafetensorError):
+            raise
+        raise OSError(_not_written(place, error)) from error
     for old in whole_checkpoints(run)[:-keep]:
         if best is None or old.name != f"step-{best:06d}":
             _remove(old)
     return place
+
+
+def _not_written(place: Path, error: Exception) -> str:
+    run = place.parent.parent
+    older = whole_checkpoints(run)
+    message = f"checkpoint {place} could not be written ({error}): free some space"
+    if not older:
+        return f"{message}, and start the run anew: it has no checkpoint yet"
+    return (
+        f"{message}, or lower --keep-checkpoints, and go on from {older[-1].name}, which is whole,"
+        f" with --resume {run}"
+    )
 
 
 def _reach_the_disk(folder: Path) -> None:

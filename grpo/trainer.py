@@ -1,10 +1,7 @@
 """The outer loop around a step: data in, metrics, rollouts, evaluations and checkpoints out."""
 
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +21,7 @@ from grpo.run_directory import RunDirectory
 from grpo.verify import verify_prefix
 from models.policy import Policy
 from models.prompt import EncodedPrompt
+from process.signals import held
 
 Metrics = dict[str, Any]
 
@@ -68,8 +66,9 @@ class Trainer:
     def train(self) -> None:
         """Run from ``start_step`` to the last step; evaluate and save on the way and at the end.
 
-        Whatever breaks it off, the steps that were done are saved first, unless the weights were
-        just being moved.
+        Whatever breaks it off, the steps that were done are saved first. A signal drops the step
+        in work, or waits for its end once a weight of it has moved; an error among moving weights
+        leaves them neither old nor new, and only they are not saved.
         """
         done = self.start_step
         self.best = find_best(self.run.path)
@@ -84,23 +83,25 @@ class Trainer:
             tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar,
             self._loader(range(done, self.total_steps)) as self._batches,
         ):
+            taken = None
             try:
                 while done < self.total_steps:
-                    metrics = self._one_step(done)
-                    done += 1
-                    self.optimizer.has_moved = False
+                    taken = None
+                    with held(lambda: self.optimizer.has_moved):
+                        taken, times = self._one_step(done)
+                        done += 1
+                        metrics = self._record(done, taken, times)
+                        self.optimizer.has_moved = False
                     bar.set_postfix_str(bar_text(metrics), refresh=False)
                     bar.update()
                     if self._is_due(self.config.eval_every, done):
                         self._evaluate(done)
                     if self._is_due(self.config.save_every, done) or self._is_best(done):
                         self._save(done)
-            except FloatingPointError:  # what led there is not worth keeping
-                raise
             except (Exception, KeyboardInterrupt):
-                if done > self._saved and not self.optimizer.has_moved:
-                    with uninterrupted():
-                        self._save(done)
+                halfway = taken is None and self.optimizer.has_moved
+                if done > self._saved and not halfway:
+                    self._save(done)
                 raise
 
     def _loader(self, steps: range) -> BatchLoader:
@@ -113,7 +114,8 @@ class Trainer:
         rollout = sample_rollout(self.policy, batch, self.config)  # what the step will sample
         print(verify_prefix(self.policy, rollout, self.config))
 
-    def _one_step(self, step: int) -> Metrics:
+    def _one_step(self, step: int) -> tuple[TakenStep, Metrics]:
+        """Take step number ``step``, counted from 0; return it and its times."""
         if self.profiler is not None:
             self.profiler.start_step(step + 1)
         clock = StepClock(self.policy.device, on_part=self._begin_part)
@@ -121,16 +123,19 @@ class Trainer:
         clock.lap("data")
         self.optimizer.start_step(step)
         taken = self.take_step(batch, clock)
-        times = clock.metrics()
-        metrics = {"step": step + 1, **taken.metrics, **_rates(taken, times), **times}
+        return taken, clock.metrics()
+
+    def _record(self, done: int, taken: TakenStep, times: Metrics) -> Metrics:
+        """Write down what was the last of ``done`` steps; return its metrics."""
+        metrics = {"step": done, **taken.metrics, **_rates(taken, times), **times}
         if self.profiler is not None:
-            table = self.profiler.end_step(step + 1, metrics)
+            table = self.profiler.end_step(done, metrics)
             if table is not None:
                 tqdm.write(table)
         self.run.append_metrics(metrics)
         if taken.rollout is not None:
-            self.run.append_rollouts({"step": step + 1, **row} for row in taken.rollout_rows)
-            self._look_for_trouble(step, metrics, taken)
+            self.run.append_rollouts({"step": done, **row} for row in taken.rollout_rows)
+            self._look_for_trouble(done, metrics, taken)
         return metrics
 
     def _begin_part(self, part: str) -> None:
@@ -138,17 +143,17 @@ class Trainer:
         if self.profiler is not None:
             self.profiler.part(part)
 
-    def _look_for_trouble(self, step: int, metrics: Metrics, taken: TakenStep) -> None:
-        if step == 0:
+    def _look_for_trouble(self, done: int, metrics: Metrics, taken: TakenStep) -> None:
+        if done == 1:
             for text in first_rollout_warnings(metrics, taken.well_formed, self.config):
                 warn(text)
             for text in image_warnings(self.policy, taken.rollout, self.config):
                 warn(text)
         text = self.alarm.look(metrics)
         if text is not None:
-            warn(f"step {step + 1}: {text}")
+            warn(f"step {done}: {text}")
         for text in self.alarms.look(metrics):
-            warn(f"step {step + 1}: {text}")
+            warn(f"step {done}: {text}")
 
     def _is_due(self, every: int, done: int) -> bool:
         return done == self.total_steps or (every > 0 and done % every == 0)
@@ -169,36 +174,24 @@ class Trainer:
     def _save(self, done: int) -> None:
         self.under_way = "saving"
         self._saved = done  # also when it fails: it would fail again
-        save_checkpoint(
-            self.run.path,
-            done,
-            self.policy,
-            self.optimizer,
-            state={"first_gap_means": self.alarm.first_means[:FIRST_STEPS]},
-            card=self.card,
-            keep=self.config.keep_checkpoints,
-            best=None if self.best is None else self.best.step,
-        )
-        self._record_best()  # only now: it never names a checkpoint that is not there
+        with held():
+            save_checkpoint(
+                self.run.path,
+                done,
+                self.policy,
+                self.optimizer,
+                state={"first_gap_means": self.alarm.first_means[:FIRST_STEPS]},
+                card=self.card,
+                keep=self.config.keep_checkpoints,
+                best=None if self.best is None else self.best.step,
+            )
+            self._record_best()  # only now: it never names a checkpoint that is not there
 
 
 def _rates(taken: TakenStep, times: Metrics) -> Metrics:
     tokens = taken.samples * taken.metrics["completion_tokens"]
     seconds = times["time/step"]
     return {"samples_per_second": taken.samples / seconds, "tokens_per_second": tokens / seconds}
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let a second Ctrl-C wait for the end of what is inside."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, usual)
 
 
 def bar_text(metrics: Metrics) -> str:

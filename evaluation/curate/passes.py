@@ -20,6 +20,7 @@ from evaluation.encoding import encode_checked
 from evaluation.predictions import judge
 from evaluation.samples import sample_groups
 from models.policy import Policy
+from process.signals import held
 
 SETTINGS, PASSES = "settings.json", "passes.jsonl"
 
@@ -46,9 +47,10 @@ def open_passes(directory: Path, identity: Mapping[str, Any], ids: Sequence[str]
             raise ValueError(
                 f"output directory {directory} holds something else: name another --output-dir"
             )
-        directory.mkdir(parents=True, exist_ok=True)
         text = json.dumps(identity, indent=2, ensure_ascii=False) + "\n"
-        file.write_text(text, encoding="utf-8")
+        with held():  # a folder without it would be taken for somebody else's
+            directory.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
         return []
     found = _read_json(file)
     for name, wanted in json.loads(json.dumps(identity)).items():
