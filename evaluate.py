@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.checkpoint import asking, chosen_device, chosen_policy
+from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 from process.command import command
 from process.signals import exit_status, reason
@@ -81,15 +81,18 @@ def _score_command(given: dict[str, Any]) -> None:
 
 
 def _ask_command(given: dict[str, Any]) -> None:
-    from evaluation.ask import answer_text, ask
+    from evaluation.ask import answer_text, ask, asked_example
     from evaluation.settings import describe
 
+    check_machine(given)
+    images = [Path(image) for image in given["image"]]
+    asked_example(images, given["question"], given["options"])
     directory, settings, turn_builder = asking(given["model"], given)
     policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,
         turn_builder,
-        images=[Path(image) for image in given["image"]],
+        images=images,
         question=given["question"],
         options=given["options"],
         mode=settings.mode,
@@ -110,7 +113,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     models, sources = named_models(given["models"]), named_tests(given["json"])
     output = Path(given["output_dir"])
     check_matrix_directory(output)
-    device = chosen_device(given)
+    check_machine(given)
     tests = load_tests(
         sources,
         image_root=given.get("image_root"),
@@ -126,6 +129,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
         if size := model.settings.image_size:
             print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
     pending, count = len(matrix.pending()), len(models) * len(tests)
+    device = chosen_device(given)
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(
         lambda checkpoint: chosen_policy(checkpoint, device, given),

@@ -4,20 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
 from textwrap import indent
+from typing import TYPE_CHECKING
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.predictions import Prediction
-from evaluation.scoring import score
 from evaluation.tables import wrapped
-from models.policy import Policy
+
+if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
+    from models.policy import Policy
 
 _BAR_WIDTH = 30
 _OPTION_WIDTH = 44
 
 
 def ask(
-    policy: Policy,
+    policy: "Policy",
     turn_builder: TurnBuilder,
     *,
     images: Sequence[Path],
@@ -32,8 +34,29 @@ def ask(
     nothing.
 
     Raises:
-        ValueError: fewer than two options or more than there are letters, an empty question, a
-            special token in the text, an image that cannot be read.
+        ValueError: whatever `asked_example` raises, a special token in the text, an image that
+            cannot be read.
+    """
+    from evaluation.scoring import score
+
+    (prediction,) = score(
+        policy,
+        [asked_example(images, question, options)],
+        turn_builder,
+        mode=mode,
+        max_completion_tokens=max_completion_tokens,
+        progress=False,
+        with_letters=True,
+    )
+    return prediction
+
+
+def asked_example(images: Sequence[Path], question: str, options: Sequence[str]) -> VQAExample:
+    """Return the question as an example; nobody says which option is right, so A stands there.
+
+    Raises:
+        ValueError: fewer than two options or more than there are letters, an empty question, a file
+            that is not there.
     """
     if not 2 <= len(options) <= len(ascii_uppercase):
         raise ValueError(
@@ -45,17 +68,7 @@ def ask(
         raise ValueError(f"--image {' '.join(missing)}: no such file, check the path")
     if not question.strip():
         raise ValueError("--question is empty: ask something")
-    example = VQAExample("question", tuple(images), question, tuple(options), answer="A")
-    (prediction,) = score(
-        policy,
-        [example],
-        turn_builder,
-        mode=mode,
-        max_completion_tokens=max_completion_tokens,
-        progress=False,
-        with_letters=True,
-    )
-    return prediction
+    return VQAExample("question", tuple(images), question, tuple(options), answer="A")
 
 
 def answer_text(prediction: Prediction, *, bar: str = "█") -> str:

@@ -12,17 +12,29 @@ def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     Warnings about flags that differ from what it was trained with go to standard error.
 
     Raises:
-        ValueError: no such checkpoint; what `resolve_settings` raises.
+        ValueError: no such checkpoint, or one of another family; what `resolve_settings` raises.
     """
     from data.turns import TurnBuilder
     from evaluation.settings import resolve_settings
-    from models.files import find_checkpoint
+    from models.files import find_checkpoint, read_config
 
     directory = find_checkpoint(model)
+    read_config(directory)
     settings = resolve_settings(directory, given)
     for warning in settings.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
+
+
+def check_machine(given: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a --device or --dtype that is none anywhere: torch need not tell."""
+    from grpo.config import CHOICES, unknown_device
+
+    if problem := unknown_device("device", given.get("device", "auto")):
+        raise ValueError(problem)
+    if given.get("dtype", "auto") not in CHOICES["dtype"]:
+        known = ", ".join(CHOICES["dtype"])
+        raise ValueError(f"dtype {given['dtype']!r} is unknown: use one of {known}")
 
 
 def chosen_device(given: Mapping[str, Any]) -> Any:

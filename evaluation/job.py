@@ -1,14 +1,13 @@
 """Scoring one checkpoint on one set of questions: what `evaluate.py` without a subcommand does.
 
-Flags -> questions and how they are asked -> answers, pass after pass -> summary.json.
+Flags -> questions and how they are asked -> answers, pass after pass -> summary.json. What can be
+wrong in flags and files is told before torch is imported, which takes seconds.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
 from data.images import check_images
@@ -17,23 +16,24 @@ from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.cells import cell_identity
-from evaluation.checkpoint import asking, chosen_device, chosen_dtype
+from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.extra_table import extra_table, images_note
 from evaluation.passes import Plan, plan_passes, summarize_passes
 from evaluation.predictions import Prediction
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
-from evaluation.scoring import Asker
 from evaluation.settings import AskingSettings, describe
 from evaluation.tables import summary_table
 from evaluation.text_priors import Prior, fit_priors, summarize_priors
 from evaluation.thought_changes import ThoughtRow
-from evaluation.thought_scoring import measure_changes
 from evaluation.thought_table import thought_table
 from evaluation.thoughts import summarize_thoughts
 from grpo.provenance import model_checksum
-from models.loading import check_dtype
-from models.policy import Policy
+
+if TYPE_CHECKING:
+    import torch
+
+    from models.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Job:
     model: str  # as it was named
     names: Sequence[str]  # the test files
     given: Mapping[str, Any]  # the flags
-    device: torch.device
+    device: "torch.device"
     directory: Path  # the checkpoint's
     checksum: str
     settings: AskingSettings
@@ -64,7 +64,7 @@ class Job:
             ValueError, OSError: a file or an image is missing or wrong, a flag cannot be used, or
                 what lies at ``output`` is of another evaluation.
         """
-        device = chosen_device(given)
+        check_machine(given)
         directory, settings, turn_builder = asking(model, given)
         image_root, skips = given.get("image_root"), given.get("skip_bad_rows", False)
         split = load_split(names, part="eval", image_root=image_root, skip_bad_rows=skips)
@@ -79,6 +79,7 @@ class Job:
         )
         priors = fit_priors(given.get("text_prior", ()), image_root, skip_bad_rows=skips)
         check_images(plan.images())
+        device = chosen_device(given)
         checksum = model_checksum(directory)
         evaluation = ResumableEvaluation(
             plan,
@@ -107,8 +108,10 @@ class Job:
             lines.append(f"{'going on':<16}{done:,} of {answers:,} are answered")
         return "\n".join(lines)
 
-    def ask(self, policy: Policy) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
+    def ask(self, policy: "Policy") -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
         """Ask what is not answered yet; return the summary and the rows of thoughts.jsonl."""
+        from evaluation.scoring import Asker
+
         settings = self.settings
         asker = Asker(
             policy,
@@ -134,8 +137,10 @@ class Job:
         return summary, swaps
 
     def _changes(
-        self, policy: Policy, plain: Sequence[Prediction]
+        self, policy: "Policy", plain: Sequence[Prediction]
     ) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
+        from evaluation.thought_scoring import measure_changes
+
         return measure_changes(
             policy,
             self.examples,
@@ -149,7 +154,7 @@ class Job:
             batch_size=self.given.get("batch_size", 32),
         )
 
-    def _about(self, policy: Policy) -> dict[str, Any]:
+    def _about(self, policy: "Policy") -> dict[str, Any]:
         given = self.given
         return {
             "model": self.model,
@@ -183,9 +188,11 @@ def _identity(
     settings: AskingSettings,
     checksum: str,
     split: Split,
-    device: torch.device,
+    device: "torch.device",
 ) -> dict[str, Any]:
     """Return what decides the answers, by the words that a message calls it."""
+    from models.loading import check_dtype
+
     identity = cell_identity(
         settings,
         model_checksum=checksum,

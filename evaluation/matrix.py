@@ -13,7 +13,7 @@ cell that was at work.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
 from data.images import check_images
@@ -26,14 +26,15 @@ from evaluation.passes import plan_passes, summarize_passes
 from evaluation.progress import TimeLeft
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
-from evaluation.scoring import Asker
 from evaluation.settings import AskingSettings, read_card, resolve_settings
 from evaluation.text_priors import Prior, summarize_priors
 from evaluation.unfinished import unfinished_folder
 from grpo.provenance import model_checksum
 from grpo.run_directory import write_json
-from models.files import find_checkpoint
-from models.policy import Policy
+from models.files import find_checkpoint, read_config
+
+if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
+    from models.policy import Policy
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Matrix:
 
     def fill(
         self,
-        load: Callable[[str], Policy],
+        load: Callable[[str], "Policy"],
         *,
         batch_size: int,
         progress: TimeLeft | None = None,
@@ -179,7 +180,11 @@ class Matrix:
                     self._evaluate(policy, model, test, batch_size)
             del policy  # before the next is loaded: two may not fit
 
-    def _evaluate(self, policy: Policy, model: AskedModel, test: TestSet, batch_size: int) -> None:
+    def _evaluate(
+        self, policy: "Policy", model: AskedModel, test: TestSet, batch_size: int
+    ) -> None:
+        from evaluation.scoring import Asker
+
         settings, evaluation = model.settings, self._evaluation(model, test)
         asker = Asker(
             policy,
@@ -296,6 +301,7 @@ def asked_model(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedM
         ValueError: a checkpoint or a flag that cannot be used.
     """
     directory = find_checkpoint(checkpoint)
+    read_config(directory)
     settings = resolve_settings(directory, asking)
     return AskedModel(name, checkpoint, directory, model_checksum(directory), settings)
 

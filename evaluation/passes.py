@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.examples import VQAExample
+from data.prompts import render_prompt
 from evaluation.controls import ControlRows, control_rows
 from evaluation.gains import summarize_control
 from evaluation.letter_confidence import summarize_confidence
@@ -117,3 +118,19 @@ def summarize_passes(plan: Plan, predictions: Sequence[Prediction]) -> dict[str,
         permuted = [item for item in predictions if item.control is None and not item.is_plain]
         summary["permutations"] = summarize_permutations(plain, permuted, plan.permute_options)
     return summary
+
+
+def asking_order(examples: Sequence[VQAExample], template: str) -> list[int]:
+    """Return the indices of the examples, longest first: what does not fit shows at once.
+
+    Batches are consecutive ones, so that their rows are about equally long. Lengths are those of
+    the texts, with one image more weighing more than any text; the tokens of an image are not known
+    before it is decoded, and equal where --image-size makes images equal.
+    """
+
+    def length(index: int) -> tuple[int, int]:
+        example = examples[index]
+        text = render_prompt(template, example.question, example.options)
+        return len(example.images), len(text)
+
+    return sorted(range(len(examples)), key=length, reverse=True)

@@ -1,14 +1,16 @@
 """What tells one evaluation from another: weights, how they were trained, the machine."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.settings import read_card
 from grpo.provenance import machine
-from models.policy import Policy
+
+if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
+    from models.policy import Policy
 
 
-def provenance(directory: Path, checksum: str, policy: Policy) -> dict[str, Any]:
+def provenance(directory: Path, checksum: str, policy: "Policy") -> dict[str, Any]:
     """Return the part of summary.json's `evaluation` that is about the checkpoint and the machine.
 
     Args:

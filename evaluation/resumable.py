@@ -15,9 +15,8 @@ from typing import Any
 from tqdm import tqdm
 
 from evaluation.directory import write_evaluation
-from evaluation.passes import Pass, Plan
+from evaluation.passes import Pass, Plan, asking_order
 from evaluation.predictions import Prediction
-from evaluation.scoring import asking_order
 from evaluation.thought_changes import ThoughtRow
 from evaluation.unfinished import Unfinished
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from data.examples import VQAExample
-from data.prompts import render_prompt
 from data.turns import TurnBuilder
 from evaluation.controls import CONTROLS
 from evaluation.encoding import encode_checked
 from evaluation.letters import letter_probabilities
+from evaluation.passes import asking_order
 from evaluation.predictions import Prediction, judge
 from grpo.sampling import generate_greedy
 from models.policy import Policy
@@ -123,19 +123,3 @@ def score(
             num_correct += sum(item.correct for item in answers)
             bar.set_postfix(accuracy=f"{num_correct / len(predictions):.1%}")
     return [predictions[index] for index in range(len(examples))]
-
-
-def asking_order(examples: Sequence[VQAExample], template: str) -> list[int]:
-    """Return the indices of the examples, longest first: what does not fit shows at once.
-
-    Batches are consecutive ones, so that their rows are about equally long. Lengths are those of
-    the texts, with one image more weighing more than any text; the tokens of an image are not known
-    before it is decoded, and equal where --image-size makes images equal.
-    """
-
-    def length(index: int) -> tuple[int, int]:
-        example = examples[index]
-        text = render_prompt(template, example.question, example.options)
-        return len(example.images), len(text)
-
-    return sorted(range(len(examples)), key=length, reverse=True)

@@ -224,14 +224,19 @@ def _problems(config: GRPOConfig) -> Iterator[str]:
         if getattr(config, name) <= 0:
             yield f"{name}={getattr(config, name)} must be above 0"
     for name in ("device", "reference_device"):
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", getattr(config, name)):
-            yield (
-                f"{name} {getattr(config, name)!r} is not there: use one of cpu, cuda, cuda:N, auto"
-            )
+        if problem := unknown_device(name, getattr(config, name)):
+            yield problem
     if not config.train_json:
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)
     yield from _objective_problems(config)
+
+
+def unknown_device(name: str, value: str) -> str | None:
+    """Return what is wrong with a device's spelling; whether there is one, only torch can tell."""
+    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        return None
+    return f"{name} {value!r} is not there: use one of cpu, cuda, cuda:N, auto"
 
 
 def _sampling_problems(config: GRPOConfig) -> Iterator[str]:

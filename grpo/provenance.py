@@ -9,8 +9,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from grpo.config import GRPOConfig
 from models.files import find_checkpoint
 
@@ -19,6 +17,8 @@ PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillo
 
 def machine() -> dict[str, Any]:
     """Return library versions and the machine's devices."""
+    import torch  # here alone: checksums are compared before anything needs torch
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "versions": {"python": platform.python_version(), **{n: _version(n) for n in PACKAGES}},

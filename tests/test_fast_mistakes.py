@@ -128,6 +128,62 @@ def test_a_mistake_in_what_train_is_given_does_not_wait_for_torch(flags, message
     assert sorted(folder.rglob("*")) == before
 
 
+ASK = "ask --model tiny --image CT.png --question Which? --options CT MRI"
+OTHER_MISTAKES = [
+    ("evaluate.py", "--model tiny", "--model tiny without --json"),
+    ("evaluate.py", "--mode thinking", "unknown mode 'thinking'"),
+    ("evaluate.py", "--device gpu", "device 'gpu' is not there"),
+    ("evaluate.py", "--dtype int8", "dtype 'int8' is unknown: use one of"),
+    ("evaluate.py", "--limit 0", "--limit 0 must be at least 1"),
+    ("evaluate.py", "--controls noise", "unknown control 'noise'"),
+    ("evaluate.py", "--thoughts none", "none"),
+    ("evaluate.py", "--shuffle-within modality", "add --controls shuffled"),
+    ("evaluate.py", "--prompt-template nowhere.txt", "nowhere.txt"),
+    ("evaluate.py", "--output-dir taken", "output directory taken holds"),
+    ("evaluate.py", "--text-prior nowhere.json", "nowhere.json"),
+    ("evaluate.py", "--model nowhere --json phantoms", "no model directory nowhere"),
+    ("evaluate.py", "--model taken --json phantoms", "config.json"),
+    ("evaluate.py", "--model tiny --json nowhere.json --image-root .", "nowhere.json"),
+    ("evaluate.py", "--model tiny --json CT_train.json", "add --image-root"),
+    ("evaluate.py", "--model tiny --json CT_train.json --image-root .", "image files are missing"),
+    ("evaluate.py", ASK, "--image CT.png: no such file"),
+    ("evaluate.py", f"{ASK} --device gpu", "device 'gpu' is not there"),
+    ("evaluate.py", ASK.replace("tiny", "nowhere").replace("CT.png", "own.py"), "nowhere"),
+    ("evaluate.py", "matrix --models CT=tiny --json x.json --output-dir o", "x"),
+    ("evaluate.py", "matrix --models CT=taken --json phantoms:CT --output-dir o", "config.json"),
+    ("evaluate.py", "matrix --models CT=no --json phantoms:CT --output-dir o", "directory no"),
+    ("evaluate.py", "matrix --models CT=tiny --json phantoms:CT --output-dir taken", "taken"),
+    ("evaluate.py", "matrix --models CT=tiny --json phantoms:CT --output-dir o --device g", "'g'"),
+    ("evaluate.py", "compare taken taken", "taken"),
+    ("evaluation.curate", "--model tiny --json no.json --image-root . --output-dir o", "no.json"),
+    ("evaluation.curate", "--model tiny --json phantoms --output-dir taken", "something else"),
+    ("evaluation.curate", "--model no --json phantoms --output-dir o", "directory no"),
+    ("evaluation.curate", "--model tiny --json phantoms --output-dir o --drop all", "all"),
+    ("evaluation.report", "taken", "has none of"),
+    ("train.py", "--protocol nowhere.toml", "protocol nowhere.toml cannot be read"),
+    ("train.py", "--protocol bad.toml", "learning_rat"),
+    ("train.py", "--protocol smoke.toml --seed 1", "--seed cannot be given with --protocol"),
+    ("train.py", "--protocol smoke.toml --output-dir taken", "no protocol to go on with"),
+    ("train.py", "--protocol smoke.toml --device gpu", "device 'gpu' is not there"),
+    ("train.py", "--protocol real.toml", "is not a folder"),
+    ("data.phantoms", "--output-dir taken", "taken is not an empty folder"),
+    ("data.phantoms", "--output-dir o --rows-per-cell 0", "must be at least 1"),
+    ("data.audit", "nowhere.json", "nowhere.json"),
+    ("data.splits", "nowhere.json --output-dir o", "nowhere.json"),
+]
+
+
+@pytest.mark.parametrize(("command", "flags", "message"), OTHER_MISTAKES)
+def test_no_other_command_waits_for_torch_to_tell_a_mistake(command, flags, message, folder):
+    smoke = (ROOT / "configs" / "protocol_smoke.toml").read_text()
+    (folder / "smoke.toml").write_text(smoke)
+    folders = 'train_dir = "no"\ntest_dir = "no"\nimage_root = "no"'
+    (folder / "real.toml").write_text(smoke.replace("phantoms = true", folders))
+    status, _, error, loaded = call(folder, command, *flags.split())
+    assert status == 2 and message in error and "Traceback" not in error
+    assert not loaded & set(HEAVY)
+
+
 def test_the_choices_of_the_maths_are_those_of_the_flags():
     for name, home in (
         ("AdvantageScale", grpo.advantages),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import train
+import training
 from data.order import ExampleOrder
 from data.sources import load_split
 from evaluation.protocol.arms import BROKEN, NEW, STARTED, TRAINED, Arm, find_state
@@ -79,13 +80,13 @@ def finished(started):
     before, counted = times(folder / "out"), Counted()
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        take = train.sft_step
+        take = training.sft_step
 
         def watched(policy, optimizer, batch, *rest):
             seen.append([example.id for example in batch.examples])
             return take(policy, optimizer, batch, *rest)
 
-        patch.setattr(train, "sft_step", watched)
+        patch.setattr(training, "sft_step", watched)
         assert protocol_command(str(folder / "p.toml"), {}, counted) == 0
     return folder, before, counted, seen
 

@@ -48,15 +48,20 @@ def curate(given: dict[str, Any]) -> None:
     from data.sample import spread_sample
     from data.sources import load_split
     from evaluation.cells import cell_identity
-    from evaluation.checkpoint import asking, chosen_device, chosen_dtype, chosen_policy
+    from evaluation.checkpoint import (
+        asking,
+        check_machine,
+        chosen_device,
+        chosen_dtype,
+        chosen_policy,
+    )
     from evaluation.curate.crossfit import check_prior, crossfit
-    from evaluation.curate.passes import count_passes, open_passes
+    from evaluation.curate.place import check_place
     from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
     from evaluation.curate.report import curation_table, summarize_curation
     from evaluation.curate.split import check_sources, split_files
     from evaluation.settings import describe
     from grpo.provenance import model_checksum
-    from models.loading import check_dtype
 
     drop, blind_share = given.get("drop", DEFAULT_DROP), given.get("blind_share", 0.75)
     prior, samples, seed = (
@@ -68,7 +73,7 @@ def curate(given: dict[str, Any]) -> None:
     check_prior(prior)
     check_sources(given["json"])
     _check_numbers(given)
-    device = chosen_device(given)
+    check_machine(given)
     checkpoint, settings, turn_builder = asking(given["model"], given)
     data = load_split(
         given["json"],
@@ -81,6 +86,12 @@ def curate(given: dict[str, Any]) -> None:
     if letters is None:
         raise ValueError("all rows show one image: there are no others to fit a text prior on")
     check_images(examples)
+    output = Path(given["output_dir"])
+    check_place(output)
+    device = chosen_device(given)
+    from evaluation.curate.passes import count_passes, open_passes
+    from models.loading import check_dtype
+
     identity = cell_identity(
         settings,
         model_checksum=model_checksum(checkpoint),
@@ -93,7 +104,6 @@ def curate(given: dict[str, Any]) -> None:
     identity["--samples"] = samples
     identity["--image-root"] = given.get("image_root")
     identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
-    output = Path(given["output_dir"])
     done = open_passes(output, identity, [example.id for example in examples])
     print(describe(given["model"], settings, checkpoint))
     print(f"{'rows':<16}{len(examples):,} of {len(data.examples):,}, {len(done):,} sampled before")

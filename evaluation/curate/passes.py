@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.curate.place import SETTINGS, check_place
 from evaluation.curate.reasons import Passes
 from evaluation.encoding import encode_checked
 from evaluation.predictions import judge
@@ -22,7 +23,7 @@ from evaluation.samples import sample_groups
 from models.policy import Policy
 from process.signals import held
 
-SETTINGS, PASSES = "settings.json", "passes.jsonl"
+PASSES = "passes.jsonl"
 
 
 def open_passes(directory: Path, identity: Mapping[str, Any], ids: Sequence[str]) -> list[Passes]:
@@ -37,16 +38,9 @@ def open_passes(directory: Path, identity: Mapping[str, Any], ids: Sequence[str]
         ValueError: the directory holds something else, a finished run, or one of other settings;
             what stands there is left alone.
     """
+    check_place(directory)
     file = directory / SETTINGS
-    if (directory / "summary.json").exists():
-        raise ValueError(
-            f"output directory {directory} holds a finished curation: name another --output-dir"
-        )
     if not file.exists():
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise ValueError(
-                f"output directory {directory} holds something else: name another --output-dir"
-            )
         text = json.dumps(identity, indent=2, ensure_ascii=False) + "\n"
         with held():  # a folder without it would be taken for somebody else's
             directory.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from evaluation.matrix import AskedModel
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.settings import CARD, resolve_settings
 from evaluation.slices import folder_name
-from grpo.checkpoint import whole_checkpoints
 from grpo.config import GRPOConfig
 from grpo.provenance import model_checksum
 from grpo.run_directory import RunDirectory, write_json
@@ -129,6 +128,8 @@ def find_state(run: Path, total_steps: int) -> str:
         raise ValueError(f"{run} holds files ({first} ..) and no run: {_ANEW}")
     if (run / "trained.json").is_file():
         return TRAINED
+    from grpo.checkpoint import whole_checkpoints  # imports torch: only where a run was begun
+
     found = whole_checkpoints(run)
     if not found:
         return BROKEN

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.checkpoint import chosen_device, chosen_dtype
+from evaluation.checkpoint import check_machine, chosen_device, chosen_dtype
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
 from evaluation.protocol.running import Load, Runner, Train
@@ -56,8 +56,9 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     config = replace(config, settings={**config.settings, **machine})
     output = Path(config.output_dir)
     check_output(output)
-    device, dtype = chosen_device(config.settings), chosen_dtype(config.settings)
+    check_machine(config.settings)
     schedule = Schedule(config)
+    device, dtype = chosen_device(config.settings), chosen_dtype(config.settings)
     runs, cells = schedule.count()
     missing = schedule.missing_cells()
     print(

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from evaluation.matrix import Matrix
 from evaluation.progress import TimeLeft
@@ -25,11 +26,13 @@ from evaluation.protocol.arms import (
     flags_of,
 )
 from evaluation.protocol.schedule import Schedule
-from models.policy import Policy
 from process.signals import Interrupted
 
+if TYPE_CHECKING:  # imports torch, for which no mistake in the file or the data should wait
+    from models.policy import Policy
+
 Train = Callable[[Sequence[str]], int]  # train.py's main
-Load = Callable[[str], Policy]
+Load = Callable[[str], "Policy"]
 
 
 @dataclass
