@@ -45,6 +45,7 @@ from models.image_processor import seen_as
 from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
+from process.threads import say_if_crowded
 from rewards.parsing import ParsedCompletion, parse_completion
 
 
@@ -104,6 +105,7 @@ def train(
 
     if config.device == "cpu":
         keep_freed_memory()
+        say_if_crowded()
     else:
         available = torch.cuda.get_device_properties(config.device).total_memory
         warning = check_memory(memory_of_run(config), available)

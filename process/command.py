@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from process.alone import refusal
 from process.output import forgiving_output
 from process.signals import ending_signals, exit_status, reason
+from process.threads import sleep_soon
 
 Main = Callable[[Sequence[str] | None], int]
 
@@ -15,6 +16,7 @@ def command(main: Main) -> Main:
     """Return `main` with output that never fails, signals that end it in order, and alone.
 
     A signal that `main` itself does not tell of ends with one line and 128 + its number.
+    PyTorch's threads wait as process/threads.py says, if nothing has imported it before.
     """
 
     @functools.wraps(main)
@@ -25,6 +27,7 @@ def command(main: Main) -> Main:
                 if refused:
                     print(f"error: {refused}", file=sys.stderr)
                 return 2
+            sleep_soon()
             try:
                 return main(argv)
             except KeyboardInterrupt as error:
