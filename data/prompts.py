@@ -10,6 +10,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from data.examples import VQAExample
+from data.placeholders import placeholder_problem
 from rewards.modes import get_mode
 
 # {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
@@ -88,6 +89,8 @@ def check_template(text: str, name: str) -> str:
         f"{token} would be read as a special token: leave chat markers to the model's own template"
         for token in SPECIAL_TOKEN.findall(text)
     ]
+    if problem := placeholder_problem(text):
+        problems.append(problem)
     if problems:
         raise ValueError(f"prompt template {name}: " + "; ".join(problems))
     return text

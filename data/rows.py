@@ -8,12 +8,13 @@ text. Either may name its ``modality_type``, ``question_type`` and ``dataset``.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
 
 from data.inline import split_options
 from data.options import same_option
+from data.placeholders import placeholder_problem, without_placeholders
 from data.prompts import SPECIAL_TOKEN
 
 MED_R1_FIELDS = ("image", "problem", "solution")
@@ -21,6 +22,7 @@ OMNIMEDVQA_FIELDS = ("image_path", "question", "gt_answer")
 
 RIGHT_TWICE = "means an option that stands under several letters"  # said of such a bad row
 
+_OPTION_FIELD = re.compile(r"option[_ ]?[A-Z0-9]{1,2}", re.IGNORECASE)  # or meant as one
 _SOLUTION = re.compile(r"\s*<answer>\s*([A-Z])\s*</answer>\s*")
 
 
@@ -59,6 +61,8 @@ def read_row(row: Any) -> Row:
             f"are the fields of no published format: use {', '.join(MED_R1_FIELDS)} (Med-R1) or"
             f" {', '.join(OMNIMEDVQA_FIELDS)}, option_A, option_B, ... (OmniMedVQA)",
         )
+    question = without_placeholders(content.question, len(content.images))
+    content = replace(content, question=question)
     for text in (content.question, *content.options, *content.images):
         _check_text(text)
     _check_right_once(row, content)
@@ -116,10 +120,21 @@ def _omnimedvqa(row: dict[str, Any]) -> Row:
 
 
 def _lettered_options(row: dict[str, Any]) -> Iterator[str]:
-    present = [letter for letter in ascii_uppercase if row.get(f"option_{letter}") is not None]
-    if present != list(ascii_uppercase[: len(present)]):
-        names = [f"option_{letter}" for letter in present]
-        raise RowError(names, "leave out a letter: options must be A, B, C, ...")
+    """Yield the options' texts; a table's rows with fewer options than others have empty ones."""
+    known = {f"option_{letter}": letter for letter in ascii_uppercase}
+    others = [name for name in row if _OPTION_FIELD.fullmatch(name) and name not in known]
+    strange = [name for name in others if not _is_empty(row[name])]
+    if strange:
+        raise RowError(strange, "name no option: they must be option_A, option_B, ... option_Z")
+    present = [letter for name, letter in known.items() if not _is_empty(row.get(name))]
+    for letter in ascii_uppercase[: ascii_uppercase.index(present[-1]) if present else 0]:
+        if letter not in present:
+            reason = "empty" if f"option_{letter}" in row else "missing"
+            raise RowError(
+                [f"option_{one}" for one in present],
+                f"are the options, but option_{letter} before the last of them is {reason}:"
+                " letter them A, B, C, ...",
+            )
     for letter in present:
         yield _text(row, f"option_{letter}").strip()
 
@@ -135,12 +150,17 @@ def _match(answer: str, options: tuple[str, ...]) -> int:
     return folded.index(answer.strip().casefold())
 
 
+def _is_empty(value: Any) -> bool:
+    """Return whether a field holds nothing; NaN is what a table's empty cell becomes."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
 def _images(row: dict[str, Any], field: str) -> tuple[str, ...]:
     value = row[field]
     images = value if isinstance(value, list) else [value]
     if not images or not all(isinstance(image, str) and image.strip() for image in images):
         raise RowError(value, f"({field}) is neither a path nor a list of paths")
-    return tuple(images)
+    return tuple(image.replace("\\", "/") for image in images)  # as Windows writes them
 
 
 def _labels(row: dict[str, Any]) -> dict[str, str | None]:
@@ -166,6 +186,8 @@ def _text(row: dict[str, Any], field: str) -> str:
 
 
 def _check_text(text: str) -> None:
+    if problem := placeholder_problem(text):
+        raise RowError(text, problem)
     if found := SPECIAL_TOKEN.search(text):
         raise RowError(text, f"holds {found[0]}, which a tokenizer reads as a special token")
     try:

@@ -7,6 +7,7 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from data.examples import VQAExample
+from data.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
 from evaluation.predictions import Prediction
 from evaluation.tables import wrapped
@@ -68,6 +69,10 @@ def asked_example(images: Sequence[Path], question: str, options: Sequence[str])
         raise ValueError(f"--image {' '.join(missing)}: no such file, check the path")
     if not question.strip():
         raise ValueError("--question is empty: ask something")
+    question = without_placeholders(question, len(images))
+    for name, text in (("--question", question), *(("--options", text) for text in options)):
+        if problem := placeholder_problem(text):
+            raise ValueError(f"{name} {text!r} {problem}")
     return VQAExample("question", tuple(images), question, tuple(options), answer="A")
 
 

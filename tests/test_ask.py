@@ -122,6 +122,17 @@ def test_a_special_token_in_the_question_is_refused(tmp_path, capsys, question, 
     assert err.startswith("error: the text holds <|im") and err.endswith(": remove it\n")
 
 
+@pytest.mark.parametrize(
+    ("question", "option"),
+    [("Why <image>?", "CT"), ("?", "<image>"), ("<image><image> Why?", "CT")],
+)
+def test_another_trainers_mark_for_an_image_is_refused(tmp_path, capsys, question, option):
+    Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")
+    words = ("--question", question, "--options", option, "MRI")
+    status, _, err = run(capsys, "--image", tmp_path / "scan.png", *words)
+    assert status == 2 and "holds <image>, which the model would read as a word" in err
+
+
 def test_an_empty_question_is_refused(tmp_path, capsys):
     Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")
     status, _, err = run(

@@ -190,9 +190,25 @@ def without(row: dict, *fields: str) -> dict:
         (OMNIMEDVQA | {"option_B": "fundus  Imaging"}, "'Fundus imaging'", "letters (B, C)"),
         (MED_R1 | {"problem": "Which? A)CT, B)MRI, C) ct."}, "C </answer>", "letters (A, C)"),
         (MED_R1 | {"problem": "Which? A)CT, B)CT, C)CT"}, "C </answer>", "equals 3 of the options"),
-        (without(OMNIMEDVQA, "option_B"), "'option_C'", "leave out a letter"),
+        (
+            without(OMNIMEDVQA, "option_B"),
+            "'option_C'",
+            "option_B before the last of them is missing",
+        ),
         (without(OMNIMEDVQA, "option_A", "option_B", "option_C", "option_D"), "[]", "too few"),
-        (OMNIMEDVQA | {"option_B": " "}, "' '", "(option_B) is not a text, or an empty one"),
+        (OMNIMEDVQA | {"option_B": " "}, "'option_D'", "option_B before the last of them is empty"),
+        (
+            OMNIMEDVQA | {"option_B": float("nan")},
+            "'option_D'",
+            "option_B before the last of them is empty",
+        ),
+        (OMNIMEDVQA | {"option_AA": "x"}, "['option_AA']", "name no option: they must be option_A"),
+        (OMNIMEDVQA | {"option_e": "x"}, "['option_e']", "name no option"),
+        (OMNIMEDVQA | {"option_1": "x"}, "['option_1']", "name no option"),
+        (OMNIMEDVQA | {"gt_answer": "", "option_D": ""}, "''", "(gt_answer) is not a text, or an"),
+        (MED_R1 | {"problem": "What <image> is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
+        (MED_R1 | {"problem": "<image><image> Is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
+        (MED_R1 | {"problem": "Is it? A)<image>, B)y, C)z"}, "<image>", "read as a word"),
         (OMNIMEDVQA | {"question": ""}, "''", "(question) is not a text, or an empty one"),
     ],
 )
@@ -291,17 +307,76 @@ def test_an_unreadable_file_is_named(write, tmp_path):
         load_examples(path, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "image", ["../x.png", "/etc/passwd", "Images/../../x.png", "..", "out/x.png", "link.png"]
-)
-def test_no_path_leads_out_of_the_image_root(write, tmp_path, image):
+OUTSIDE = {
+    **dict.fromkeys(("../x.png", "/etc/passwd", "Images/../../x.png", ".."), "leads outside"),
+    **dict.fromkeys(("..\\x.png", "Images\\..\\..\\x.png", "\\\\host\\x.png"), "leads outside"),
+    **dict.fromkeys(("C:\\Images\\x.png", "d:x.png", "C:/x.png"), "names a drive or a home folder"),
+    **dict.fromkeys(("~/x.png", "~root/x.png", "~"), "names a drive or a home folder"),
+    **dict.fromkeys(("https://host/x.png", "file:///x.png", "data:image/png;base64,AA"), "address"),
+    "/".join(["a" * 200] * 30): "is not a path: it is longer",
+}
+
+
+@pytest.mark.parametrize(("image", "message"), OUTSIDE.items())
+def test_no_path_leads_out_of_the_image_root(write, tmp_path, image, message):
     root = tmp_path / "root"
     (root / "Images").mkdir(parents=True)
     (tmp_path / "x.png").write_bytes(b"")
-    (root / "out").symlink_to(tmp_path)
-    (root / "link.png").symlink_to(tmp_path / "x.png")
-    with pytest.raises(ValueError, match="leads outside the image root"):
+    with pytest.raises(ValueError, match=message):
         load_examples(write([MED_R1 | {"image": image}]), root)
+
+
+def test_links_of_the_users_own_root_are_followed_and_dots_are_not_taken_behind_them(
+    write, tmp_path
+):
+    """A hub cache, a linked folder, links to links, and a root that is one itself."""
+    disk, root = tmp_path / "disk" / "omni", tmp_path / "real"
+    disk.mkdir(parents=True)
+    (tmp_path / "disk" / "x.png").write_bytes(b"outside")
+    (disk / "x.png").write_bytes(b"folder")
+    (tmp_path / "blob").write_bytes(b"file")
+    (root / "deep").mkdir(parents=True)
+    (root / "x.png").write_bytes(b"inside")
+    (root / "Images").symlink_to(disk)
+    (root / "deep" / "again").symlink_to(root / "Images")
+    (root / "deep" / "blob.png").symlink_to("../../blob")
+    (tmp_path / "root").symlink_to(root)
+    images = {
+        "Images/x.png": b"folder",
+        "deep/again/x.png": b"folder",
+        "deep/blob.png": b"file",
+        "Images/../x.png": b"inside",  # and not the neighbour of what Images links to
+        str(tmp_path / "root" / "deep" / "blob.png"): b"file",
+        str(root / "Images" / "x.png"): b"folder",
+    }
+    examples = load_examples(
+        write([MED_R1 | {"image": image} for image in images]), tmp_path / "root"
+    )
+    assert [example.images[0].read_bytes() for example in examples] == [*images.values()]
+
+
+def test_a_path_that_windows_wrote_is_read(write, tmp_path):
+    (tmp_path / "Images" / "Mura").mkdir(parents=True)
+    (tmp_path / "Images" / "Mura" / "x.png").write_bytes(b"found")
+    (example,) = load_examples(write([MED_R1 | {"image": "Images\\Mura\\x.png"}]), tmp_path)
+    assert (example.images[0].read_bytes(), example.dataset) == (b"found", "Mura")
+
+
+def test_marks_of_other_trainers_before_the_question_are_where_images_stand(write, tmp_path):
+    rows = [
+        MED_R1 | {"problem": "<image>\nWhat is it? A)x, B)y, C)z"},
+        MED_R1 | {"problem": "<image> <IMAGE>What? A)x, B)y, C)z", "image": ["a.png", "b.png"]},
+        OMNIMEDVQA | {"question": "<image_1>What is it?"},
+    ]
+    questions = [example.question for example in load_examples(write(rows), tmp_path)]
+    assert questions == ["What is it?", "What?", "What is it?"]
+
+
+@pytest.mark.parametrize("empty", ["", "  ", None, float("nan")])
+def test_empty_options_behind_the_last_are_none(write, tmp_path, empty):
+    row = OMNIMEDVQA | {"option_C": "Fundus imaging", "option_D": empty, "option_E": empty}
+    (example,) = load_examples(write([row]), tmp_path)
+    assert example.options == ("PET scan", "CT scan", "Fundus imaging")
 
 
 @pytest.mark.parametrize("image", ["Images/../Images/x.png", "in/x.png", "link.png", "absolute"])

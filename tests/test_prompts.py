@@ -73,6 +73,7 @@ def test_a_users_file_is_used_as_it_is_but_for_its_last_newline(tmp_path, conten
         ("{question} {options} {options}", r"\{options\} stands 2 times"),
         ("{question} {options} {answer}", r"'\{answer\}' is not a field"),
         ("{question} {Options}", r"\{options\} stands 0 times.*'\{Options\}' is not a field"),
+        ("<image>{question}{options}", "holds <image>, which the model would read as a word"),
         ("<|im_start|>{question}{options}", r"<\|im_start\|> would be read as a special token"),
     ],
 )
