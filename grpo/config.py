@@ -138,7 +138,7 @@ class GRPOConfig:
     )
 
     verify_prefix: bool = setting(
-        False, "compare the first batch with plain copies through transformers before training"
+        False, "before training, compare sampler and update with transformers' own model"
     )
     profile: bool = setting(
         False, "trace a few steps and print where their time went; kept in RUN_DIR/profile"

@@ -1,7 +1,9 @@
 """Where a run computes: "auto" settings made definite, and whether it fits there."""
 
 import ctypes
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -64,6 +66,20 @@ def keep_freed_memory() -> bool:
     settings = ((m_mmap_threshold, 2**25), (m_trim_threshold, 2**31 - 1), (m_top_pad, 2**26))
     told = [mallopt(name, value) == 1 for name, value in settings]
     return all(told)
+
+
+def free_memory(device: torch.device) -> float:
+    """Return the bytes that new tensors can have on a device; inf where the system does not say."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + held
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return math.inf
+    kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+    return 1024 * kilobytes[0] if kilobytes else math.inf
 
 
 def memory_of_run(config: GRPOConfig) -> MemoryEstimate:

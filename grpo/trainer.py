@@ -112,7 +112,13 @@ class Trainer:
         with self._loader(range(step, step + 1)) as batches:
             batch = batches.batch(step)
         rollout = sample_rollout(self.policy, batch, self.config)  # what the step will sample
-        print(verify_prefix(self.policy, rollout, self.config))
+        report = verify_prefix(self.policy, rollout, self.config)
+        print(report)
+        if report.moved:  # nothing has trained them here
+            raise ValueError(
+                f"{report.moved} parameters are not those of {self.policy.path}: the checkpoint was"
+                " loaded wrongly. Please report it with the model's name; nothing was trained"
+            )
 
     def _one_step(self, step: int) -> tuple[TakenStep, Metrics]:
         """Take step number ``step``, counted from 0; return it and its times."""

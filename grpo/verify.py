@@ -1,23 +1,30 @@
-"""`--verify-prefix`: the shared prefix against plain copies, on the user's own first batch.
+"""`--verify-prefix`: sampler and update against transformers, on the user's own first batch.
 
-Every completion is run once more as transformers would run it alone, with its own copy of prompt
-and image, no cache and no packing. Log-probabilities and every parameter's gradient must agree.
+Transformers' own model of the same checkpoint is loaded beside the policy, untouched by anything of
+models/. It runs every completion alone, with its own copy of prompt and image. Then must agree
 
-Shapes: N prompts, G completions each, B = N * G rows, C completion tokens, V vocabulary.
+    the update's log-probabilities, and every parameter's gradient, vision tower included
+    the sampler's log-probabilities of the tokens that it sampled, decoded one by one
+
+Shapes: N prompts, G completions each, B = N * G rows, C completion tokens.
 """
 
-import copy
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from grpo.checks import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
 from grpo.config import GRPOConfig
-from grpo.forward import completion_logprobs
+from grpo.forward import completion_logprobs, frozen_logprobs
+from grpo.hardware import free_memory
+from grpo.plain_copies import GradientSums, Scored, score_plain_copies
 from grpo.rollout import Rollout, micro_batches, run_prompts_once
+from models.loading import load_plain_model
+from models.memory import plain_copy_bytes
 from models.policy import Policy
-from models.prompt import EncodedPrompt
 
 FLOAT32_BAR = 3e-5  # relative L2 per parameter; rounding in another order gives 1e-6 to 1e-5
 # Of lower precision: how many times the error of plain copies against float32 ours may have.
@@ -29,20 +36,33 @@ LEAST_SHARE = 1e-5
 
 @dataclass(frozen=True)
 class PrefixReport:
-    """How far the shared prefix is from plain copies."""
+    """How far sampler and update are from plain copies through transformers."""
 
-    copies: int  # B
-    logprob_error: float  # nat, the largest
+    copies: int  # B; 0 where there was no memory for transformers' model
+    logprob_error: float  # nat, the update's: the largest in float32, in lower precision the mean
+    sampler_error: float  # the same of the sampler's
+    logprob_limit: float  # for both
     worst: str  # parameter
     error: float  # of its gradient, relative L2
     limit: float  # for every parameter
     baseline: str  # what was compared with
+    tokens: int  # that were sampled
+    decoded: int  # of them from the cache, behind each row's first
+    moved: int = 0  # parameters that were not the checkpoint's
 
     def __str__(self) -> str:
+        sampler = (
+            f"sampler within {self.sampler_error:.1e} nat ({self.tokens} tokens,"
+            f" {self.decoded} of them decoded from the cache; limit {self.logprob_limit:.1e})"
+        )
+        if not self.copies:
+            return f"NOT compared with transformers: {self.baseline}. Sampler and update: {sampler}"
+        moved = f", {self.moved} parameters copied from the policy" if self.moved else ""
         return (
-            f"shared prefix against {self.copies} plain copies through transformers"
-            f" ({self.baseline}): log-probabilities within {self.logprob_error:.1e} nat, gradients"
-            f" within {self.error:.1e} (worst: {self.worst}; limit {self.limit:.1e})"
+            f"shared prefix against {self.copies} plain copies through transformers, loaded anew"
+            f" ({self.baseline}{moved}): log-probabilities within {self.logprob_error:.1e} nat"
+            f" (limit {self.logprob_limit:.1e}), gradients within {self.error:.1e} (worst:"
+            f" {self.worst}; limit {self.limit:.1e}); {sampler}"
         )
 
 
@@ -51,61 +71,154 @@ def verify_prefix(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Prefi
 
     In float32 the two ways are compared with each other. In lower precision both are only near the
     truth, so both are compared with plain copies of the model in float32: ours may be no further
-    away than plain copies are.
+    away than plain copies are. Log-probabilities have the limits of the run's own alarm,
+    GAP_MAX_FLOAT32 for each token in float32 and GAP_MEAN_BFLOAT16 in the mean in lower precision,
+    or what plain copies are away from float32, where that is more.
+
+    Where neither device nor CPU has the memory for a second model, sampler and update are compared
+    with each other alone, and the report says so.
 
     Raises:
-        ValueError: a gradient is further away than the limit; the report is in the message.
+        ValueError: something is further away than its limit; the report is in the message.
     """
     # some direction that no parameter's gradient is likely to vanish in; the same for all ways
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(rollout.completion_mask.shape, generator=generator)
-    weights = (weights * rollout.completion_mask).to(policy.device)  # (B, C)
-    ours = _shared(policy, rollout, config, weights)
-    plain = _plain(policy, policy.model, rollout, config, weights)
-    if policy.dtype == torch.float32:
-        truth, limit, baseline = plain, FLOAT32_BAR, "float32"
+    weights = weights * rollout.completion_mask  # (B, C)
+    place, why_not = _place_for_a_copy(policy, rollout)
+    if place is None:
+        report = _without_transformers(policy, rollout, config, why_not)
     else:
-        exact = copy.deepcopy(policy.model).float()
-        truth = _plain(policy, exact, rollout, config, weights)
-        _, floor = _worst(plain.gradients, truth.gradients)
-        limit, baseline = NOISE_FACTOR * floor, f"float32; plain {policy.dtype} is {floor:.1e} away"
-    worst, error = _worst(ours.gradients, truth.gradients)
-    logprob_error = (ours.logprobs - truth.logprobs).abs().max().item()
-    copies = len(rollout.completion_mask)
-    report = PrefixReport(copies, logprob_error, worst, error, limit, baseline)
-    if not error <= limit:
-        raise ValueError(
-            f"{report}: the shared prefix is wrong for this model or these prompts. Please report"
-            " it with the model's name; nothing was trained"
-        )
+        report = _with_transformers(policy, rollout, config, weights, place)
+    _judge(report)
     return report
 
 
-@dataclass(frozen=True)
-class _Result:
-    logprobs: Tensor  # (B, C), 0 where there is no token
-    gradients: dict[str, Tensor]  # by parameter, float32 on the CPU
+def _with_transformers(
+    policy: Policy,
+    rollout: Rollout,
+    config: GRPOConfig,
+    weights: Tensor,
+    place: torch.device,
+) -> PrefixReport:
+    ours = _shared(policy, rollout, config, weights)
+    model = load_plain_model(policy.path, dtype=policy.dtype, device=place)
+    moved = _take_weights(model, policy)
+    scoring = {
+        "temperature": config.temperature,
+        "banned_ids": policy.processor.banned_ids,
+        "image_token_id": policy.processor.image_token_id,
+    }
+    plain = score_plain_copies(model, rollout, weights, **scoring)
+    if policy.dtype == torch.float32:
+        truth, limit, baseline = plain, FLOAT32_BAR, "float32"
+        logprob_limit = GAP_MAX_FLOAT32
+    else:
+        truth = score_plain_copies(model.float(), rollout, weights, **scoring)
+        _, floor = _worst(plain.gradients, truth.gradients)
+        limit, baseline = NOISE_FACTOR * floor, f"float32; plain {policy.dtype} is {floor:.1e} away"
+        noise = _gap(plain.logprobs, truth.logprobs, rollout, policy.dtype)
+        logprob_limit = max(GAP_MEAN_BFLOAT16, NOISE_FACTOR * noise)
+    worst, error = _worst(ours.gradients, truth.gradients)
+    if place != policy.device:
+        baseline = f"{baseline}; on {place}, {policy.device} has no room"
+    sampled = rollout.completions.logprobs
+    return PrefixReport(
+        copies=len(rollout.completion_mask),
+        logprob_error=_gap(ours.logprobs, truth.logprobs, rollout, policy.dtype),
+        sampler_error=_gap(sampled, truth.logprobs, rollout, policy.dtype),
+        logprob_limit=logprob_limit,
+        worst=worst,
+        error=error,
+        limit=limit,
+        baseline=baseline,
+        moved=moved,
+        **_counts(rollout),
+    )
 
 
-class _GradientSums:
-    """Gradients of several losses, added up in float32 without touching any .grad."""
+def _without_transformers(
+    policy: Policy, rollout: Rollout, config: GRPOConfig, why_not: str
+) -> PrefixReport:
+    exact = policy.dtype == torch.float32
+    sampled, updates = rollout.completions.logprobs, frozen_logprobs(policy, rollout, config).cpu()
+    return PrefixReport(
+        copies=0,
+        logprob_error=0.0,
+        sampler_error=_gap(sampled, updates, rollout, policy.dtype),
+        logprob_limit=GAP_MAX_FLOAT32 if exact else GAP_MEAN_BFLOAT16,
+        worst="",
+        error=0.0,
+        limit=0.0,
+        baseline=why_not,
+        **_counts(rollout),
+    )
 
-    def __init__(self, model: nn.Module) -> None:
-        named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self._names, self._parameters = list(named), list(named.values())
-        self.sums: dict[str, Tensor] = {}
 
-    def add(self, loss: Tensor) -> None:
-        gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
-        for name, gradient in zip(self._names, gradients, strict=True):
-            if gradient is not None:
-                gradient = gradient.float().cpu()
-                self.sums[name] = self.sums[name] + gradient if name in self.sums else gradient
+def _judge(report: PrefixReport) -> None:
+    """Raise for what is beyond its limit; NaN is beyond every one."""
+    if not (report.error <= report.limit and report.logprob_error <= report.logprob_limit):
+        raise ValueError(
+            f"{report}: the shared prefix is wrong for this model or these prompts, or what it runs"
+            " (vision tower, attention) is. Please report it with the model's name; nothing was"
+            " trained"
+        )
+    if not report.sampler_error <= report.logprob_limit:
+        raise ValueError(
+            f"{report}: the sampler is wrong for this model or these prompts: it sampled from"
+            " another distribution than the one that would be trained. Please report it with the"
+            " model's name; nothing was trained"
+        )
 
 
-def _shared(policy: Policy, rollout: Rollout, config: GRPOConfig, weights: Tensor) -> _Result:
+def _place_for_a_copy(policy: Policy, rollout: Rollout) -> tuple[torch.device | None, str]:
+    """Return where transformers' model has room beside the policy, or None and why nowhere."""
+    lengths = rollout.completion_mask.sum(dim=1).tolist()
+    prompts = [prompt for prompt in rollout.batch.prompts for _ in range(rollout.group_size)]
+    needed = plain_copy_bytes(
+        policy.model,
+        text_tokens=max(p.num_tokens + n for p, n in zip(prompts, lengths, strict=True)),
+        logits=max(lengths) + 1,
+        patches=max(len(prompt.pixel_values) for prompt in prompts),
+    )
+    parameters = sum(weight.numel() for weight in policy.model.parameters())
+    kept = 4 * parameters * (2 if policy.dtype == torch.float32 else 3)  # gradients, of each way
+    host, cpu = free_memory(torch.device("cpu")), torch.device("cpu")
+    free = {place: free_memory(place) for place in (policy.device, cpu)}
+    for place in free:
+        on_host = kept + (needed if place == cpu else 0)
+        if needed <= free[place] and on_host <= host:
+            return place, ""
+    there = " and ".join(f"{place} has {left / 1e9:.1f} GB free" for place, left in free.items())
+    return None, (
+        f"its model needs {needed / 1e9:.1f} GB beside the policy, and gradients {kept / 1e9:.1f}"
+        f" GB on the CPU; {there}"
+    )
+
+
+@torch.no_grad()
+def _take_weights(model: nn.Module, policy: Policy) -> int:
+    """Give the model the policy's weights and frozen parts; return how many it had otherwise."""
+    moved, theirs = 0, dict(policy.model.named_parameters())
+    other = theirs.keys() ^ dict(model.named_parameters()).keys()
+    if other:
+        raise ValueError(
+            f"the policy and transformers' model of {policy.path} have not the same parameters"
+            f" ({', '.join(sorted(other)[:3])}): the checkpoint was loaded wrongly. Please report"
+            " it with the model's name; nothing was trained"
+        )
+    for name, weight in model.named_parameters():
+        ours = theirs[name].detach().to(weight.device)
+        weight.requires_grad_(theirs[name].requires_grad)
+        if not torch.equal(weight, ours):
+            weight.copy_(ours)
+            moved += 1
+    return moved
+
+
+def _shared(policy: Policy, rollout: Rollout, config: GRPOConfig, weights: Tensor) -> Scored:
     """Return what the update computes."""
-    gradients = _GradientSums(policy.model)
+    gradients = GradientSums(policy.model)
     logprobs = torch.zeros_like(weights)
     prompt_pass = run_prompts_once(policy, rollout.batch, config)
     for rows in micro_batches(rollout, config.micro_batch_tokens):
@@ -119,44 +232,20 @@ def _shared(policy: Policy, rollout: Rollout, config: GRPOConfig, weights: Tenso
             prompt_pass=prompt_pass,
         )
         prompt_pass = None
-        logprobs[cut] = found.detach()
-        gradients.add((found * weights[cut]).sum())
-    return _Result(logprobs, gradients.sums)
+        logprobs[cut] = found.detach().cpu()
+        gradients.add((found * weights[cut].to(found.device)).sum())
+    return Scored(logprobs, gradients.sums)
 
 
-def _plain(
-    policy: Policy, model: nn.Module, rollout: Rollout, config: GRPOConfig, weights: Tensor
-) -> _Result:
-    """Return the same from single rows through transformers' own forward."""
-    gradients = _GradientSums(model)
-    logprobs = torch.zeros_like(weights)
-    banned = torch.tensor(policy.processor.banned_ids, dtype=torch.int64, device=policy.device)
-    for row, mask in enumerate(rollout.completion_mask):
-        prompt = rollout.batch.prompts[row // rollout.group_size]
-        ids = rollout.completions.ids[row][mask]
-        logits = _logits(model, prompt, ids, policy) / config.temperature  # (C, V)
-        log_p = logits.index_fill(1, banned, -torch.inf).log_softmax(dim=1)
-        found = log_p.gather(1, ids.to(log_p.device)[:, None])[:, 0]
-        logprobs[row, : len(ids)] = found.detach()
-        gradients.add((found * weights[row, : len(ids)]).sum())
-    return _Result(logprobs, gradients.sums)
+def _gap(ours: Tensor, truth: Tensor, rollout: Rollout, dtype: torch.dtype) -> float:
+    """Return how far apart the tokens' log-probs are: at most in float32, else in the mean."""
+    gaps = (ours - truth)[rollout.completion_mask].abs()
+    return (gaps.max() if dtype == torch.float32 else gaps.mean()).item()
 
 
-def _logits(model: nn.Module, prompt: EncodedPrompt, ids: Tensor, policy: Policy) -> Tensor:
-    """Return float32 logits (C, V) that predict a completion, from one whole unpadded row."""
-    device = policy.device
-    row = torch.cat([prompt.input_ids, ids])[None]
-    vision = {}
-    if len(prompt.image_grid_thw):
-        vision = {
-            "pixel_values": prompt.pixel_values.to(device, next(model.parameters()).dtype),
-            "image_grid_thw": prompt.image_grid_thw.to(device),
-            "mm_token_type_ids": (row == policy.processor.image_token_id).int().to(device),
-        }
-    model.model.rope_deltas = None  # transformers' memory of its last call
-    kept = len(ids) + 1
-    output = model(input_ids=row.to(device), use_cache=False, logits_to_keep=kept, **vision)
-    return output.logits[0, :-1].float()
+def _counts(rollout: Rollout) -> dict[str, int]:
+    tokens = int(rollout.completion_mask.sum())
+    return {"tokens": tokens, "decoded": tokens - len(rollout.completion_mask)}
 
 
 def _worst(ours: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> tuple[str, float]:
@@ -170,7 +259,8 @@ def _worst(ours: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> tuple[str
             errors[name] = float("inf") if present.any() else 0.0
             continue
         least = max(other.norm().item(), LEAST_SHARE * total)
-        errors[name] = (mine - other).norm().item() / least if least else 0.0
+        error = (mine - other).norm().item() / least if least else 0.0
+        errors[name] = float("inf") if math.isnan(error) else error  # else max might pass it by
     worst = max(errors, key=lambda name: errors[name])
     return worst, errors[worst]
 

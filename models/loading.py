@@ -61,6 +61,13 @@ def load_policy(
     return policy
 
 
+def load_plain_model(
+    path: str | Path, *, dtype: torch.dtype, device: torch.device
+) -> torch.nn.Module:
+    """Return transformers' own model of a checkpoint, with nothing of ours: to compare with."""
+    return _load_model(find_checkpoint(path), dtype).to(device)
+
+
 def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
     """Return the dtype, None being the device's own; raise a ValueError for an unknown one."""
     if dtype is None:

@@ -93,6 +93,26 @@ def estimate_memory(
     )
 
 
+def plain_copy_bytes(model: nn.Module, *, text_tokens: int, logits: int, patches: int) -> int:
+    """Return what one row with gradient through transformers' own model needs, beside that of ours.
+
+    The model in float32, all its gradients at once, what autograd keeps of the row without
+    checkpointing, and its logits four times (as they are, banned, their log-softmax, its gradient).
+
+    Args:
+        model: of the sizes; nothing but them is read.
+        text_tokens: of the row.
+        logits: how many of its tokens meet the output head.
+        patches: of its images.
+    """
+    count = sum(parameter.numel() for parameter in model.parameters())
+    patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
+    elements = text_tokens * _text_elements(model, checkpointing=False)
+    elements += patches * (patch_size + _vision_elements(model, checkpointing=False))
+    elements += 4 * logits * len(model.lm_head.weight)
+    return 4 * (2 * count + elements)
+
+
 def _decode_elements(model: nn.Module, bucket: Bucket) -> int:
     """Return 2 L Hkv d (R S + N P) of caches and L (H + 2 Hkv) d D of fused projections."""
     config = model.config.text_config
