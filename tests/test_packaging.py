@@ -3,6 +3,7 @@
 import ast
 import configparser
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -70,8 +71,14 @@ def test_every_range_has_a_pin_inside_it(file, section, key):
         assert requirement.specifier.contains(pinned[name]), f"{requirement} excludes its pin"
 
 
-def test_the_extras_are_the_four_that_are_promised():
-    assert set(SETUP["options.extras_require"]) == {"report", "track", "lora", "dev"}
+def test_every_extra_is_imported_somewhere():
+    files = [path for package in INSTALLED for path in (ROOT / package).rglob("*.py")]
+    imported = set().union(
+        *(imported_packages(ast.parse(path.read_text("utf-8"))) for path in files)
+    )
+    for name, value in SETUP["options.extras_require"].items():
+        if name != "dev":  # the tests' own
+            assert ranges(value).keys() <= imported, f"nothing uses the extra [{name}]"
 
 
 def test_every_import_is_declared():
@@ -121,6 +128,16 @@ def test_readme_sets_up_with_two_commands():
     assert tests == (
         "python -m pip install -r requirements.txt -r requirements-dev.txt && python -m pytest"
     )
+
+
+def test_who_keeps_another_torch_installs_all_others():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    [line] = re.findall(r'^python -m pip install ("transformers.*)$', text, re.MULTILINE)
+    named = {str(Requirement(word)) for word in shlex.split(line)}
+    wanted = ranges(SETUP["options"]["install_requires"])
+    del wanted["torch"]
+    bounded = {str(item) for item in wanted.values() if "<" in str(item.specifier)}
+    assert named == bounded | {item.name for item in wanted.values()} - {"transformers"}
 
 
 def test_ci_runs_the_test_command_of_readme_to_the_letter():
