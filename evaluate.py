@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evaluation.built_in import say_same_names
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 from process.command import command
@@ -85,6 +86,7 @@ def _ask_command(given: dict[str, Any]) -> None:
     from evaluation.settings import describe
 
     check_machine(given)
+    say_same_names([given["model"]], ())
     images = [Path(image) for image in given["image"]]
     asked_example(images, given["question"], given["options"])
     directory, settings, turn_builder = asking(given["model"], given)
@@ -114,6 +116,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     output = Path(given["output_dir"])
     check_matrix_directory(output)
     check_machine(given)
+    say_same_names(list(models.values()), given["json"])
     tests = load_tests(
         sources,
         image_root=given.get("image_root"),

@@ -17,6 +17,7 @@ from data.images import check_images
 from data.options import kept_order_note
 from data.prompts import prompt_template
 from data.sources import Split, load_split
+from evaluation.built_in import say_same_names
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.run_directory import RunDirectory
@@ -124,6 +125,7 @@ def _inputs(
 
     What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
     """
+    say_same_names([config.model], (*config.train_json, *config.eval_json))
     template = stored["prompt_template"] if stored else _template(config)
     reward_fns = load_rewards(config.rewards, config.mode)
     check_named(config.model)

@@ -48,8 +48,9 @@ def load_split(
     examples: list[VQAExample] = []
     bad_rows: list[BadRow] = []
     checksums: dict[str, str] = {}
-    for name in map(str, names):
-        if is_phantoms(name):
+    for given in names:
+        name = str(given)
+        if is_phantoms(given):
             found = _phantoms(name, part)
             checksums[name] = _content_checksum(found)
         else:
@@ -86,8 +87,16 @@ def _with_images(examples: list[VQAExample], file: Path) -> tuple[list[VQAExampl
     return [example for example in examples if example.id not in reasons], bad
 
 
-def is_phantoms(name: str) -> bool:
-    """Return whether ``name`` means the embedded data set, not a file."""
+def is_phantoms(name: str | Path) -> bool:
+    """Return whether ``name`` means the embedded data set, not a file.
+
+    It does so whatever lies in the working directory; ``./phantoms``, and a Path always, is a file.
+
+    >>> is_phantoms("phantoms:CT"), is_phantoms("./phantoms"), is_phantoms(Path("phantoms"))
+    (True, False, False)
+    """
+    if isinstance(name, Path):
+        return False
     return name == _PHANTOMS or name.startswith(f"{_PHANTOMS}:")
 
 

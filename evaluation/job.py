@@ -15,6 +15,7 @@ from data.options import kept_order_note
 from data.sample import spread_sample
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
+from evaluation.built_in import say_same_names
 from evaluation.cells import cell_identity
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.extra_table import extra_table, images_note
@@ -65,6 +66,7 @@ class Job:
                 what lies at ``output`` is of another evaluation.
         """
         check_machine(given)
+        say_same_names([model], (*names, *given.get("text_prior", ())))
         directory, settings, turn_builder = asking(model, given)
         image_root, skips = given.get("image_root"), given.get("skip_bad_rows", False)
         split = load_split(names, part="eval", image_root=image_root, skip_bad_rows=skips)

@@ -177,10 +177,13 @@ def _refuse_half_a_run(chosen: Mapping[str, Any]) -> None:
 def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
     """Return the config with every local path absolute: a run can be resumed from any directory.
 
-    Names that are no path here stay: hub ids, `tiny`, `phantoms`, registered rewards.
+    Names that are no path here stay: hub ids, registered rewards, and the built-in `tiny` and
+    `phantoms`, also where a file or folder of that name is there.
     """
 
     def absolute(name: str) -> str:
+        if _is_phantoms(name):
+            return name
         return str(Path(name).expanduser().absolute()) if Path(name).expanduser().exists() else name
 
     rewards = []
@@ -196,6 +199,11 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
         prompt_template=config.prompt_template and absolute(config.prompt_template),
         rewards=tuple(rewards),
     )
+
+
+def _is_phantoms(name: str) -> bool:
+    """As data.sources.is_phantoms, which this package does not import; a test compares the two."""
+    return name == "phantoms" or name.startswith("phantoms:")
 
 
 def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:

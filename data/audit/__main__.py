@@ -58,7 +58,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
         metavar="FILE",
         help="data files; NAME_train.json and NAME_test.json are a pair, in whichever folders",
     )

@@ -10,6 +10,7 @@ from data.examples import UNKNOWN, VQAExample
 from data.grouping import image_key
 from data.labels import modality_label, question_type_label, subject_of
 from data.readers import BadRow, read_examples
+from data.sources import is_phantoms
 
 _PART = re.compile(r"_(train|test)$", re.IGNORECASE)
 
@@ -51,9 +52,16 @@ def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]
     """Return the files in their order, bad rows left out and listed.
 
     Raises:
-        ValueError: a file that cannot be read, is named twice, or has no good row; two files of one
-            name, since rows and tables are called after it.
+        ValueError: `phantoms`, which is no file; a file that cannot be read, is named twice, or has
+            no good row; two files of one name, since rows and tables are called after it.
     """
+    for name in paths:
+        if is_phantoms(name):
+            raise ValueError(
+                f"{name} is the embedded data, which is in no file: write it with `python -m"
+                " data.phantoms --output-dir DIR` and name the JSON files there (the path of that"
+                f" name is ./{name})"
+            )
     files: dict[str, AuditFile] = {}
     for path in map(Path, paths):
         if path.stem in files:

@@ -88,7 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "files",
         nargs="+",
-        type=Path,
         metavar="FILE",
         help="train and test files of one axis, or a single file; their rows are pooled",
     )

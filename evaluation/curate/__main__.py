@@ -47,6 +47,7 @@ def curate(given: dict[str, Any]) -> None:
     from data.images import check_images
     from data.sample import spread_sample
     from data.sources import load_split
+    from evaluation.built_in import say_same_names
     from evaluation.cells import cell_identity
     from evaluation.checkpoint import (
         asking,
@@ -74,6 +75,7 @@ def curate(given: dict[str, Any]) -> None:
     check_sources(given["json"])
     _check_numbers(given)
     check_machine(given)
+    say_same_names([given["model"]], given["json"])
     checkpoint, settings, turn_builder = asking(given["model"], given)
     data = load_split(
         given["json"],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluation.built_in import say_same_names
 from evaluation.checkpoint import check_machine, chosen_device, chosen_dtype
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
@@ -57,6 +58,7 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     output = Path(config.output_dir)
     check_output(output)
     check_machine(config.settings)
+    say_same_names([config.model], ("phantoms",) if config.data.phantoms else ())
     schedule = Schedule(config)
     device, dtype = chosen_device(config.settings), chosen_dtype(config.settings)
     runs, cells = schedule.count()

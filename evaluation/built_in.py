@@ -1,0 +1,20 @@
+"""What is said where a file or folder is called as something built in: `tiny`, `phantoms`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from data.sources import is_phantoms
+
+
+def say_same_names(models: Iterable[str], sources: Iterable[str]) -> None:
+    """Print one note per built-in name that a path here has too.
+
+    Args:
+        models: as --model or --models name them.
+        sources: as --json, --train-json .. name them.
+    """
+    meant = {"tiny": "the embedded model"} if "tiny" in models else {}
+    meant |= {name: "the embedded data" for name in sources if is_phantoms(name)}
+    for name, meaning in meant.items():
+        if Path(name).exists():
+            print(f"note: {name} is {meaning}; the path beside you is ./{name}")
