@@ -9,6 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from models.foreign import check_kind, check_not_quantised, check_tensors
+
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -62,6 +65,11 @@ def _local(path: str | Path) -> Path | None:
     local = Path(path).expanduser()
     if local.is_dir():
         return local
+    if local.suffix == ".gguf" and local.is_file():
+        raise ValueError(
+            f"--model {path} is a GGUF file, quantised for inference: give the directory or hub id"
+            " of the unquantised checkpoint that it was made from"
+        )
     if local.exists():
         raise ValueError(f"--model {path} is a file: give the directory that holds config.json")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or str(path).startswith((".", "/")):
@@ -95,6 +103,7 @@ def _from_hub(repo_id: str) -> Path:
 
 def read_config(directory: Path) -> dict[str, Any]:
     """Return config.json, flat or nested, of a directory whose model family is one of ours."""
+    check_kind(directory)
     missing = "it is no checkpoint in the hub's layout"
     inside = sorted(directory.glob("checkpoints/step-*"))
     if inside:
@@ -106,6 +115,7 @@ def read_config(directory: Path) -> dict[str, Any]:
             f"{directory}: config.json has model_type {family!r}, and only {' and '.join(FAMILIES)}"
             " are supported: give a Qwen2-VL or Qwen2.5-VL checkpoint"
         )
+    check_not_quantised(directory, config)
     return config
 
 
@@ -159,13 +169,16 @@ def _weight_files(directory: Path) -> list[str]:
         return ["model.safetensors"]
     if (directory / WEIGHTS_INDEX).is_file():
         weight_map = read_json(directory, WEIGHTS_INDEX, "").get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
+        named = isinstance(weight_map, dict) and weight_map
+        if not named or not all(isinstance(name, str) for name in weight_map.values()):
             raise ValueError(f"{directory / WEIGHTS_INDEX} has no weight_map: fetch it again")
         return sorted(set(weight_map.values()))
-    if list(directory.glob("*.bin")):
+    pickled = [file.name for file in directory.iterdir() if file.suffix in _PICKLED]
+    if pickled:
         raise ValueError(
-            f"{directory} holds only pickled weights (.bin), which can run code when they are"
-            " loaded: convert them to safetensors first"
+            f"{directory} holds only pickled weights ({sorted(pickled)[0]}), which can run code"
+            " when they are loaded: convert them to safetensors first, or fetch a checkpoint that"
+            " has them"
         )
     raise ValueError(
         f"{directory} has no weights: model.safetensors, or {WEIGHTS_INDEX} with its shards, is"
@@ -177,9 +190,11 @@ def _check_safetensors(file: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(file, framework="pt"):
-            pass  # opening compares the header with the file's size
+        with safe_open(file, framework="pt") as tensors:  # compares header and file's size
+            names = tensors.keys()
+            dtypes = {name: tensors.get_slice(name).get_dtype() for name in names}
     except (SafetensorError, OSError) as error:
         raise ValueError(
             f"{file} is cut short or damaged ({error}): fetch or copy it again"
         ) from error
+    check_tensors(file, dtypes)

@@ -34,8 +34,8 @@ def image_settings(directory: Path) -> tuple[dict[str, Any], str]:
                 " file again"
             )
     missing = (
-        f"nor does {NESTED} hold an image_processor: copy either from the checkpoint the weights"
-        " come from (it says how images are resized)"
+        "copy it from the checkpoint the weights come from (it says how images are resized;"
+        f" {NESTED} holds no image_processor either)"
     )
     return read_json(directory, PLAIN, missing), PLAIN
 
