@@ -26,7 +26,7 @@ def group_advantages(
     Args:
         rewards: (N, G) finite floats, one total reward per completion. G is at least 2: a lone
             completion has nothing to be compared with. Scale "batch" wants all rewards of the
-            optimizer batch, over all ranks.
+            optimizer batch.
         scale: which spread divides: "group", "batch" or "none".
         eps: not negative; keeps a small spread from making large advantages.
 

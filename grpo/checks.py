@@ -38,10 +38,11 @@ def first_rollout_warnings(
             " raise --temperature, and check that --top-k and --top-p are off"
         )
     if well_formed == 0:
+        # sft teaches the bare answer, which is no_think's form and no other's
+        taught = "an Instruct model" + ", a short --method sft run" * (config.mode == "no_think")
         yield (
             "no completion has the tags that the mode asks for and one letter: start from a"
-            " model that knows them (a short --method sft run, an Instruct model), or choose"
-            " another --mode"
+            f" model that knows them ({taught}), or choose another --mode"
         )
     if metrics["truncated"] > 0.5:
         yield (

@@ -72,6 +72,18 @@ def test_no_small_group_is_favoured_by_its_name():
     assert all(75 < counts[row.id] < 165 for row in rows)
 
 
+@pytest.mark.parametrize("limit", [4, 5, 8, 10, 16, 40])
+@pytest.mark.parametrize("seed", range(4))
+def test_question_types_keep_their_share_where_a_step_would_fall_on_one_of_them(limit, seed):
+    # 8 modalities x 5 types of 20 rows, as the phantoms: every 100th row of 800 is of one type
+    types, modalities = "vwxyz", "abcdefgh"
+    rows = rows_of([(m, t, "d") for m in modalities for t in types for _ in range(20)])
+    sample = spread_sample(rows, limit, seed)
+    for name, whole in (("question_type", types), ("modality", modalities)):
+        counts = Counter(getattr(row, name) for row in sample)
+        assert all(abs(counts[value] - limit / len(whole)) < 1 for value in whole)
+
+
 def test_no_limit_and_a_large_one_keep_all():
     rows = rows_of([("CT", "q", "d")] * 4)
     for limit in (None, 4, 5, 10**9):

@@ -13,7 +13,7 @@ from evaluation.figures.base import to_png
 from evaluation.figures.confidence import risk_coverage_curve
 from evaluation.gains import summarize_control
 from evaluation.letter_confidence import summarize_confidence
-from evaluation.matrix import matrix_json
+from evaluation.matrix import control_json, matrix_json
 from evaluation.permutations import summarize_permutations
 from evaluation.predictions import Prediction
 from evaluation.report import rollouts
@@ -21,7 +21,8 @@ from evaluation.report.__main__ import main
 from evaluation.report.album import Album
 from evaluation.report.html import table
 from evaluation.report.markdown import to_html
-from evaluation.report.protocol import gain_bound, protocol_sections
+from evaluation.report.matrix import gain_bound
+from evaluation.report.protocol import protocol_sections
 from evaluation.report.write import report_finished, write_report
 from evaluation.summary import summarize
 from evaluation.thoughts import summarize_thoughts
@@ -228,6 +229,23 @@ def test_a_matrix_s_page_has_its_table_and_its_picture(tmp_path):
     assert (tmp_path / "figures" / "matrix.png").is_file()
 
 
+def test_a_matrix_s_page_shows_its_controls_and_the_gain_over_them(tmp_path):
+    entry = {"accuracy": 0.5, "n": 4, "low": 0.1, "high": 0.9, "chance": 0.25}
+    blind = {
+        "overall": entry | {"accuracy": 0.2},
+        "gain": {"gain": 0.3, "low": None, "high": None, "n": 4},
+    }
+    described = {"model": "tiny", "method": None, "step": None, "mode": "think"}
+    cell = ("CT", "CT")
+    matrix = matrix_json({cell: entry}) | {"models": {"CT": described}}
+    matrix["controls"] = {"blank": control_json({cell: {"controls": {"blank": blind}}}, "blank")}
+    (tmp_path / "matrix.json").write_text(json.dumps(matrix))
+    page = checked(write_report(tmp_path))
+    assert "The same under the control: blank" in page.text and "[20.0]" in page.text
+    for name in ("matrix-blank", "matrix-blank-gain"):
+        assert (tmp_path / "figures" / f"{name}.png").is_file()
+
+
 def protocol(gain=0.24):
     cell = {
         "model": "CT",
@@ -280,7 +298,7 @@ def test_a_protocol_s_page_has_heatmaps_of_each_method_and_its_tables(tmp_path):
 
 @pytest.mark.parametrize(("gain", "bound"), [(0.24, 0.3), (-0.41, 0.5), (0.3, 0.3), (0.0, 0.1)])
 def test_the_colours_of_gains_have_one_scale_that_holds_all(gain, bound):
-    assert gain_bound(protocol(gain)) == bound
+    assert gain_bound([gain, -gain / 2]) == bound
 
 
 def test_a_protocol_without_a_cell_has_a_page(tmp_path):

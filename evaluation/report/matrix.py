@@ -1,6 +1,7 @@
 """The sections of a matrix's report: every model on every test, as a heatmap and as a table."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,37 @@ def matrix_sections(directory: Path, album: Album) -> list[str]:
             preformatted(matrix_table(matrix)),
             paragraph("Per cent, strict; [ ]: trained on that slice.", "note"),
         ),
+        *(_control(name, control, album) for name, control in matrix.get("controls", {}).items()),
         section("Models", _models(matrix)),
     ]
+
+
+def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
+    """Return the section of one control: what it leaves of each accuracy, and the gain over it."""
+    cells = cells_of(control)
+    gains = {place: cell["gain"] | {"part": cell["part"]} for place, cell in cells.items()}
+    bound = gain_bound(entry["gain"] for entry in gains.values())
+    return section(
+        f"The same under the control: {name}",
+        album.add(
+            f"matrix-{name}",
+            lambda: cells_heatmap(cells, "accuracy", title=f"control {name}: accuracy"),
+            "Strict greedy accuracy in per cent, below it the 95 % interval; colours 0 to 100.",
+        ),
+        album.add(
+            f"matrix-{name}-gain",
+            lambda: cells_heatmap(gains, "gain", title=f"gain over {name}", bound=bound),
+            "The gain: accuracy of the rows that the control is possible for, minus the control's"
+            " on the same rows, in points, below it the 95 % interval by image; white at 0, colours"
+            f" to {100 * bound:.0f} points each way.",
+        ),
+        preformatted(matrix_table(control)),
+    )
+
+
+def gain_bound(gains: Iterable[float]) -> float:
+    """Return the end of the gains' colour scale: the largest gain, up to the next tenth."""
+    return max(1, math.ceil(round(10 * max(map(abs, gains), default=0.0), 9))) / 10
 
 
 def accuracy_heatmap(matrix: Mapping[str, Any], *, title: str = "") -> Any:

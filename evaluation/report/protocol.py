@@ -3,7 +3,6 @@
 All heatmaps of one kind have one colour scale, so they can be compared by eye.
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from evaluation.report.album import Album
 from evaluation.report.files import read_json
 from evaluation.report.html import folded, section
 from evaluation.report.markdown import to_html
-from evaluation.report.matrix import Cells, cells_heatmap, cells_of
+from evaluation.report.matrix import Cells, cells_heatmap, cells_of, gain_bound
 
 _ACCURACY = (
     "{what}: strict greedy accuracy in per cent, below it the 95 % interval over test rows; colours"
@@ -33,7 +32,7 @@ def protocol_sections(directory: Path, album: Album) -> list[str]:
         ValueError: protocol.json cannot be read; it is named.
     """
     result = read_json(directory / "protocol.json")
-    bound = gain_bound(result)
+    bound = gain_bound(_gains(result))
     head, *axes = re.split(r"^## .*\n", protocol_page(result), flags=re.MULTILINE)
     about = section("About", *to_html(head.partition("\n")[2]))
     return [about] + [
@@ -42,15 +41,10 @@ def protocol_sections(directory: Path, album: Album) -> list[str]:
     ]
 
 
-def gain_bound(result: Mapping[str, Any]) -> float:
-    """Return the end of the gains' colour scale: the largest gain, up to the next tenth."""
-    gains = [
-        abs(cell["visual_gain"]["gain"])
-        for axis in result["axes"].values()
-        for matrix in _matrices(axis)
-        for cell in matrix["cells"]
-    ]
-    return max(1, math.ceil(round(10 * max(gains, default=0.0), 9))) / 10
+def _gains(result: Mapping[str, Any]) -> Iterator[float]:
+    for axis in result["axes"].values():
+        for matrix in _matrices(axis):
+            yield from (cell["visual_gain"]["gain"] for cell in matrix["cells"])
 
 
 def zero_shot_cells(axis: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
