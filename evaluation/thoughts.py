@@ -12,29 +12,18 @@ by evaluation/thought_changes.py.
     no_choice   there is a thought, but the completion commits to no letter
 """
 
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from string import ascii_uppercase
 from typing import Any
 
 from evaluation.predictions import Prediction
 from evaluation.summary import accuracy_entry
 from rewards import parse_completion
+from rewards.letters import option_letters
 from rewards.modes import get_mode
+from rewards.naming import letters_meant, longest, named_texts, outside, words_of
 
 CLASSES = ("chosen", "several", "other", "none", "empty", "missing", "no_choice")
-
-_WORD = re.compile(r"\w+")
-
-# An option's letter: in brackets, behind "option", or a capital standing alone. "A CT scan" and
-# "I see" begin with an article and a pronoun; "A is" and "A or" do not.
-_LETTER = re.compile(
-    r"\(([A-Za-z])\)"
-    r"|\b(?i:option|choice|letter)\s+([A-Za-z])(?![\w'’-])"
-    r"|(?<![\w'’-])([A-Z])(?![\w'’-])(?!(?<=[AI])\s+(?!(?:is|or|and)\b)\w)"
-)
-
-Span = tuple[int, int]
 
 
 def summarize_thoughts(
@@ -95,17 +84,17 @@ def thought_class(thought: str | None, options: Sequence[str], choice: str | Non
     """
     if thought is None:
         return "missing"
-    if not _WORD.search(thought):
+    if not words_of(thought):
         return "empty"
     if choice is None:
         return "no_choice"
     named = named_letters(thought, options)
     # options that differ in punctuation alone cannot be told apart in a thought
-    chosen_words = _words(options[ascii_uppercase.index(choice)])
+    chosen_words = words_of(options[ascii_uppercase.index(choice)])
     same = {
         letter
         for letter, text in zip(ascii_uppercase, options, strict=False)
-        if letter == choice or (chosen_words and _words(text) == chosen_words)
+        if letter == choice or (chosen_words and words_of(text) == chosen_words)
     }
     if not named:
         return "none"
@@ -117,46 +106,20 @@ def thought_class(thought: str | None, options: Sequence[str], choice: str | Non
 def named_letters(thought: str, options: Sequence[str]) -> set[str]:
     """Return the letters of the options that a thought names, by their text or by their letter.
 
-    A text counts as a whole phrase, letter case, white space and punctuation ignored; a phrase
-    that lies inside another option's, longer one does not count: "left lung" is no "lung". A letter
-    counts as ``(b)``, ``option b`` or a capital standing alone, unless it is part of an option's
-    text ("hepatitis B").
+    Read as the forgiving reader does (rewards/naming.py), but named is also what is denied: "not B"
+    names B. A text counts as a whole phrase, letter case, white space and punctuation ignored; a
+    phrase that lies inside another option's, longer one does not count: "left lung" is no "lung". A
+    letter counts as ``(b)``, ``option b`` or a capital standing alone, unless it is part of an
+    option's text or of another name ("hepatitis B").
 
     >>> sorted(named_letters("The left LUNG.", ["lung", "Left lung", "heart"]))
     ['B']
     >>> sorted(named_letters("A round mass: option b", ["cyst", "tumour"]))
     ['B']
     """
-    found = [*_phrases(thought, options), *_letters(thought, len(options))]
-    spans = {span for span, _ in found}
-    return {
-        letter
-        for (start, end), letter in found
-        if not any(a <= start and end <= b and (a, b) != (start, end) for a, b in spans)
-    }
-
-
-def _phrases(thought: str, options: Sequence[str]) -> Iterator[tuple[Span, str]]:
-    """Yield where which option's words stand one after the other."""
-    words = [(match[0].casefold(), match.span()) for match in _WORD.finditer(thought)]
-    for letter, option in zip(ascii_uppercase, options, strict=False):
-        phrase = _words(option)
-        for start in range(len(words) - len(phrase) + 1 if phrase else 0):
-            some = words[start : start + len(phrase)]
-            if [word for word, _ in some] == phrase:
-                yield (some[0][1][0], some[-1][1][1]), letter
-
-
-def _letters(thought: str, num_options: int) -> Iterator[tuple[Span, str]]:
-    """Yield where which option's letter stands."""
-    for match in _LETTER.finditer(thought):
-        letter = match[match.lastindex].upper()
-        if letter in ascii_uppercase[:num_options]:
-            yield match.span(match.lastindex), letter
-
-
-def _words(text: str) -> list[str]:
-    return [match[0].casefold() for match in _WORD.finditer(text)]
+    texts = list(longest(named_texts(thought, options)))
+    letters = outside(letters_meant(thought), texts)
+    return {item.letter for item in (*texts, *letters)} & set(option_letters(options))
 
 
 def _entry(rows: Sequence[Prediction]) -> dict[str, Any]:

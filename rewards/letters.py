@@ -1,4 +1,4 @@
-"""What letter does a piece of text commit to? A strict reading, and a forgiving one."""
+"""What letter does a piece of text commit to? The strict reading, which rewards go by."""
 
 import re
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ WHITE_SPACE = " \t\n\r\f\v"
 
 _LETTER_FIRST = re.compile(r"\(([A-Za-z])\)|([A-Za-z])([).:]?)")
 
-# A letter is a word of its own: not part of one in any script, nor of "B-scan" or "patient's".
-_LETTER_ALONE = re.compile(r"(?<![\w'’-])[A-Za-z](?![\w'’-])")
+# A letter is a word of its own: not part of one in any script, nor of "B-scan", "patient's", "e.g."
+LETTER_ALONE = re.compile(r"(?<![\w-])(?<!\w['’])(?<!\b\w\.)[A-Za-z](?![\w-])(?!['’.]\w)")
 
 
 def option_letters(options: Sequence[str]) -> str:
@@ -49,30 +49,3 @@ def committed_letter(answer: str, options: Sequence[str] = ()) -> str | None:
     separated = bool(match[1] or match[3])  # "CCT" and "C CT" are no letter and its option
     names_option = bool(options) and text == options[ord(letter) - ord("A")].strip(WHITE_SPACE)
     return letter if separated and names_option else None
-
-
-def first_letter(text: str, options: Sequence[str] = ()) -> str | None:
-    """Return the first letter standing alone as a word that names an option, in upper case.
-
-    >>> first_letter("the answer is c, not b"), first_letter("B-scan of the patient's eye")
-    ('C', None)
-    """
-    letters = option_letters(options)
-    found = (match[0].upper() for match in _LETTER_ALONE.finditer(text))
-    return next((letter for letter in found if letter in letters), None)
-
-
-def lone_letter(text: str, options: Sequence[str] = ()) -> str | None:
-    """Return the letter ``text`` consists of, else the only capital in it that stands alone.
-
-    Small letters count only when nothing else is there: in prose "a" is an article.
-
-    >>> lone_letter("c"), lone_letter("So it is C."), lone_letter("B, or perhaps C")
-    ('C', 'C', None)
-    """
-    committed = committed_letter(text, options)
-    if committed is not None:
-        return committed
-    letters = option_letters(options)
-    capitals = {match[0] for match in _LETTER_ALONE.finditer(text) if match[0] in letters}
-    return capitals.pop() if len(capitals) == 1 else None

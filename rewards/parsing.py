@@ -8,8 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.letters import WHITE_SPACE, committed_letter, first_letter, lone_letter
+from rewards.letters import WHITE_SPACE, committed_letter
 from rewards.modes import get_mode
+from rewards.naming import forgiving_letter
 
 # Anything that starts like one of the tags, in any case, with attributes or never closed: all of it
 # must be matched so that it can be refused. The text is the policy's, so time must be linear in it:
@@ -29,8 +30,9 @@ class ParsedCompletion:
     Attributes:
         choice: the upper-case letter its one answer tag commits to, else None. May stand in a
             completion that is otherwise malformed; then it earns nothing.
-        lenient_choice: what a forgiving reader would take: the first letter in the last answer tag,
-            else the only letter standing alone; else None. For reports, never for rewards.
+        lenient_choice: what a forgiving reader would take (rewards/naming.py): what the last answer
+            tag names, an option's text or the first letter; else the only letter or option that
+            the whole text names; else None. For reports, never for rewards.
         rationale: the text of its one think tag, white space trimmed, else None.
         well_formed: exactly the mode's tags, once each, in order and lower case; nothing but white
             space outside; a thought that is not empty where the mode asks for one; and a choice.
@@ -103,5 +105,5 @@ def _lenient_choice(text: str, tags: list[re.Match], options: Sequence[str]) -> 
     if openings:
         last = openings[-1]
         end = tags[last + 1].start() if last + 1 < len(tags) else len(text)
-        letter = first_letter(text[tags[last].end() : end], options)
-    return letter or lone_letter(_TAG.sub(" ", text), options)
+        letter = forgiving_letter(text[tags[last].end() : end], options, first=True)
+    return letter or forgiving_letter(_TAG.sub("\n", text), options, first=False)

@@ -69,7 +69,7 @@ THOUGHT = "<think>dark</think>"
         ("no_think", "<answer>C) ct</answer>", None, "C"),
         ("no_think", "<answer>C CT</answer>", None, "C"),
         ("no_think", "<answer>CCT</answer>", None, None),
-        ("no_think", "<answer>CT</answer>", None, None),
+        ("no_think", "<answer>CT</answer>", None, "C"),
         ("no_think", "<answer>the answer is b</answer>", None, "B"),
         # a letter beyond the options names nothing
         ("no_think", "<answer>E</answer>", None, None),
@@ -188,6 +188,10 @@ OTHERS = (
     "\ud800",
     "\x00",
     "dark",
+    "CT",
+    "not ",
+    "answer is ",
+    "a ",
 )
 PIECES = st.sampled_from(TAGS + OTHERS)
 WHOLE = st.builds(
@@ -258,6 +262,10 @@ ADVERSARIAL = {
     "brackets": "(",
     "no-break spaces": "\u00a0",
     "one tag and its attributes": "x=1 ",
+    "options": "CT ",
+    "options inside others": "B or C or C, ",
+    "denied": "not A, no CT, ",
+    "marked": "option B (c) ",
 }
 
 
