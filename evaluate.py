@@ -105,7 +105,13 @@ def _ask_command(given: dict[str, Any]) -> None:
 
 
 def _matrix_command(given: dict[str, Any]) -> None:
-    from evaluation.matrix import Matrix, asked_model, check_matrix_directory, load_tests
+    from evaluation.matrix import (
+        Matrix,
+        asked_model,
+        check_matrix_directory,
+        load_tests,
+        prompt_check,
+    )
     from evaluation.matrix_table import matrix_table
     from evaluation.report.write import report_finished
     from evaluation.slices import named_models, named_tests
@@ -123,6 +129,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
         limit=given.get("limit"),
         seed=given.get("seed", 0),
         skip_bad_rows=given.get("skip_bad_rows", False),
+        checks=[prompt_check(checkpoint, given) for checkpoint in models.values()],
     )
     asked = [asked_model(name, models[name], given) for name in models]
     matrix = Matrix(output, asked, tests, controls=given.get("controls", ()))

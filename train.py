@@ -13,11 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.images import check_images
 from data.options import kept_order_note
 from data.prompts import prompt_template
-from data.sources import Split, load_split
+from data.sources import Split
 from evaluation.built_in import say_same_names
+from evaluation.preflight import run_splits
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.run_directory import RunDirectory
@@ -129,25 +129,10 @@ def _inputs(
     template = stored["prompt_template"] if stored else _template(config)
     reward_fns = load_rewards(config.rewards, config.mode)
     check_named(config.model)
-    splits = {"train": _read_split(config.train_json, "train", config)}
+    splits = run_splits(config, template, stored)
     if config.shuffle_options and (note := kept_order_note(splits["train"].examples)):
         print(f"train: {note}")
-    if config.eval_json:
-        splits["eval"] = _read_split(config.eval_json, "eval", config)
     return splits, template, reward_fns
-
-
-def _read_split(names: Sequence[str], part: Any, config: GRPOConfig) -> Split:
-    split = load_split(
-        names,
-        part=part,
-        image_root=config.image_root or None,
-        skip_bad_rows=config.skip_bad_rows,
-    )
-    if split.bad_rows:
-        print(f"{part}: {len(split.bad_rows)} bad rows skipped, the first: {split.bad_rows[0]}")
-    check_images(split.examples)
-    return split
 
 
 def _template(config: GRPOConfig) -> str:

@@ -153,6 +153,7 @@ def train(
         policy=policy,
         optimizer=optimizer,
         example_at=order.__getitem__,
+        replacement_at=order.replacement,
         encode=lambda example: encode_checked(policy, example, turns, config.max_completion_tokens),
         take_step=_method(config, policy, optimizer, reward_fns),
         evaluate=heldout,
@@ -168,6 +169,7 @@ def train(
         "checksums": checksums,
         "logprob_backend": {"name": backend, "why": why},
         "skipped_rows": {part: len(split.bad_rows) for part, split in splits.items()},
+        "left_out": {part: split.left_out for part, split in splits.items()},
     }
     if stored is None:
         run.make()

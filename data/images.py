@@ -1,14 +1,13 @@
 """Images as RGB: whatever Pillow can open, decoded when asked for."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.examples import ImageSource, VQAExample
+from data.examples import ImageSource
 
-_SHOWN_IMAGES = 5
+MISSING = "does not exist"
 _MAX_ASPECT_RATIO = 200  # of transformers' Qwen2-VL image processor, which refuses anything longer
 
 
@@ -24,9 +23,9 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     """
     name = source.as_posix() if isinstance(source, Path) else str(source)
     try:
-        image = _decode(source)
+        image = decode(source)
     except FileNotFoundError as error:
-        raise ValueError(f"image {name} does not exist: check --image-root") from error
+        raise ValueError(f"image {name} {MISSING}: check --image-root") from error
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(
@@ -35,78 +34,24 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     if image_size > 0:
         size = (image_size, image_size)
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
-    if max(image.size) >= _MAX_ASPECT_RATIO * min(image.size):
-        raise ValueError(
-            f"image {name} is {image.width} x {image.height} pixels, {_MAX_ASPECT_RATIO} times as"
-            " long as wide or more, which the model's processor refuses: crop it, or make it square"
-            " with --image-size"
-        )
+    reason = too_long(image.size)
+    if reason is not None:
+        raise ValueError(f"image {name} {reason}")
     return image
 
 
-def check_images(examples: Iterable[VQAExample]) -> None:
-    """Raise ValueError if image files are missing or no images: how many, and the first few.
-
-    Each path is looked at once, and only its header is read: a file that is cut short shows when it
-    is decoded.
-    """
-    paths = _image_files(examples)
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        shown = _first_few([f"  - {path.as_posix()}" for path in missing])
-        head = (
-            f"{len(missing):,} of {len(paths):,} image files are missing: pass the --image-root"
-            " under which the data file's paths begin (most often the folder that holds Images/),"
-            " or --skip-bad-rows:"
-        )
-        raise ValueError("\n".join([head, *shown]))
-    broken = broken_images(paths)
-    if broken:
-        shown = _first_few([f"  - {path.as_posix()}: {broken[path]}" for path in broken])
-        head = (
-            f"{len(broken):,} of {len(paths):,} image files cannot be read: replace them, or leave"
-            " their rows out with --skip-bad-rows:"
-        )
-        raise ValueError("\n".join([head, *shown]))
+def too_long(size: tuple[int, int]) -> str | None:
+    """Return why the model's processor refuses an image of this size as it is, or None."""
+    if max(size) < _MAX_ASPECT_RATIO * min(size):
+        return None
+    return (
+        f"is {size[0]} x {size[1]} pixels, {_MAX_ASPECT_RATIO} times as long as wide or more, which"
+        " the model's processor refuses: crop it, or make it square with --image-size"
+    )
 
 
-def broken_images(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return the files whose header is no image's, each with the reason."""
-    broken = {}
-    for path in paths:
-        try:
-            with Image.open(path):
-                pass
-        except FileNotFoundError:
-            broken[path] = "the file does not exist"
-        except Exception as error:  # every format of Pillow raises what it likes
-            broken[path] = f"{type(error).__name__}: {error}"
-    return broken
-
-
-def _image_files(examples: Iterable[VQAExample]) -> list[Path]:
-    sources = (source for example in examples for source in example.images)
-    return list(dict.fromkeys(source for source in sources if isinstance(source, Path)))
-
-
-def _first_few(lines: list[str]) -> list[str]:
-    rest = len(lines) - _SHOWN_IMAGES
-    return lines[:_SHOWN_IMAGES] + ([f"  - and {rest:,} more"] if rest > 0 else [])
-
-
-def rows_without_images(examples: Iterable[VQAExample]) -> dict[str, str]:
-    """Return the ids of examples with an image that is missing or broken, each with the reason."""
-    examples = list(examples)
-    broken = broken_images(_image_files(examples))
-    return {
-        example.id: f"image {source.as_posix()} cannot be read ({broken[source]})"
-        for example in examples
-        for source in example.images
-        if source in broken
-    }
-
-
-def _decode(source: ImageSource) -> Image.Image:
+def decode(source: ImageSource) -> Image.Image:
+    """Return the image as RGB, upright, in its own size; raises whatever its decoder raises."""
     if not isinstance(source, Path):
         return to_rgb(source())
     with Image.open(source) as image:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from data.examples import VQAExample
 from data.options import shuffle_options
-from data.seeded import seeded_permutation
+from data.seeded import seeded_key, seeded_permutation
 
 
 class ExampleOrder:
@@ -28,9 +28,28 @@ class ExampleOrder:
         if position < 0:
             raise ValueError(f"position {position} is before the run's first example, 0")
         epoch, place = divmod(position, len(self._examples))
+        return self._example(epoch, self._order_of(epoch)[place])
+
+    def replacement(self, position: int, attempt: int) -> VQAExample:
+        """Return what stands at ``position`` instead of an example that cannot be shown.
+
+        Attempts 0, 1, 2, .. go round all other examples of the epoch's order, from a place drawn
+        from (seed, position): the same ones in every run, however it was broken off. Nothing else
+        of the order moves. With one example there is no other.
+        """
+        length = len(self._examples)
+        epoch, place = divmod(position, length)
+        start = seeded_key("replacement", self._seed, position)
+        distance = 1 + (start + attempt) % max(length - 1, 1)
+        return self._example(epoch, self._order_of(epoch)[(place + distance) % length])
+
+    def _order_of(self, epoch: int) -> list[int]:
         if epoch != self._epoch:
             length = len(self._examples)
             self._permutation = seeded_permutation(length, "order", self._seed, epoch)
             self._epoch = epoch
-        example = self._examples[self._permutation[place]]
+        return self._permutation
+
+    def _example(self, epoch: int, index: int) -> VQAExample:
+        example = self._examples[index]
         return shuffle_options(example, self._seed, epoch) if self._shuffles_options else example

@@ -1,6 +1,8 @@
 """Read a published JSON file into examples; a row that is wrong is reported, never guessed at."""
 
 import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,18 +49,27 @@ def read_examples(
         ValueError: a file that cannot be read, is not JSON, not a list, empty, or has bad rows: the
             first five are named, with the count. With ``skip_bad_rows`` only if all rows are bad.
     """
+    examples, bad_rows = parse_rows(path, image_root)
+    if bad_rows and not (skip_bad_rows and examples):
+        raise ValueError(bad_rows_report(bad_rows, {str(path): len(examples) + len(bad_rows)}))
+    return examples, bad_rows
+
+
+def parse_rows(path: str | Path, image_root: str | Path) -> tuple[list[VQAExample], list[BadRow]]:
+    """Return one file's examples in its order, and all rows that cannot be one.
+
+    Raises:
+        ValueError: a file that cannot be read, is not JSON, not a list, or empty.
+    """
     path = Path(path)
     root = ImageRoot(image_root)
-    rows = _load_rows(path)
     examples, bad_rows = [], []
-    for number, row in enumerate(rows):
+    for number, row in enumerate(_load_rows(path)):
         try:
             examples.append(_example(path, number, row, root))
         except RowError as error:
-            value = _shorten(repr(error.value))
+            value = shorten(repr(error.value))
             bad_rows.append(BadRow(str(path), number, value, str(error)))
-    if bad_rows and not (skip_bad_rows and examples):
-        raise ValueError(_report(path, bad_rows, len(rows)))
     return examples, bad_rows
 
 
@@ -112,18 +123,34 @@ def _load_rows(path: Path) -> list[Any]:
     return rows
 
 
-def _report(path: Path, bad_rows: list[BadRow], count: int) -> str:
+def bad_rows_report(bad_rows: Sequence[BadRow], counts: Mapping[str, int], hint: str = "") -> str:
+    """Return the message about rows that cannot be used: how many, the first few, what to do.
+
+    Args:
+        bad_rows: of one or several files.
+        counts: file -> how many rows it has.
+        hint: what else may help, one clause.
+    """
     shown = [f"  - {bad_row}" for bad_row in bad_rows[:_SHOWN_ROWS]]
     if len(bad_rows) > _SHOWN_ROWS:
         shown.append(f"  - and {len(bad_rows) - _SHOWN_ROWS:,} more")
+    bad_counts = Counter(bad_row.file for bad_row in bad_rows)
+    files = [file for file in counts if file in bad_counts]
     what_to_do = "correct them, or leave them out with --skip-bad-rows"
-    if len(bad_rows) == count:
-        what_to_do = "no row is left to use: is this the right file?"
-    head = f"{len(bad_rows):,} of {count:,} rows of {path} cannot be used; {what_to_do}:"
+    if all_bad := [file for file in files if bad_counts[file] == counts[file]]:
+        what_to_do = f"no row is left to use{_of(all_bad, files)}: is this the right file?"
+    total = sum(counts[file] for file in files)
+    where = files[0] if len(files) == 1 else f"{len(files)} files"
+    head = f"{len(bad_rows):,} of {total:,} rows of {where} cannot be used; {what_to_do}{hint}:"
     return "\n".join([head, *shown])
 
 
-def _shorten(text: str) -> str:
+def _of(some: Sequence[str], files: Sequence[str]) -> str:
+    return "" if len(files) == 1 else f" in {some[0]}"
+
+
+def shorten(text: str) -> str:
+    """Return a text that fits a message: the middle of a long one is left out."""
     if len(text) <= _SHOWN_CHARACTERS:
         return text
     return text[: _SHOWN_CHARACTERS - 40] + " ... " + text[-35:]

@@ -1,17 +1,32 @@
 """What ``--train-json`` and ``--eval-json`` name: published files, or the embedded phantoms."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from data.examples import VQAExample
-from data.images import load_image, rows_without_images
-from data.readers import BadRow, read_examples
+from data.images import MISSING, load_image
+from data.readers import BadRow, bad_rows_report, parse_rows
+
+Part = Literal["train", "eval"]
 
 _PHANTOMS = "phantoms"
 _PHANTOM_PARTS = {"train": "train", "eval": "heldout"}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with a row that was read: it could not be shown to a model."""
+
+    value: str  # the image, or the text
+    reason: str
+
+
+# examples -> faults by the examples' ids; evaluation/preflight.py has the one of training
+FindFaults = Callable[[Sequence[VQAExample]], Mapping[str, Fault]]
 
 
 @dataclass(frozen=True)
@@ -21,70 +36,174 @@ class Split:
     examples: list[VQAExample]
     bad_rows: list[BadRow]  # left out by skip_bad_rows: the caller says how many
     checksums: dict[str, str]  # source's name -> SHA-256 of its content
+    # of the bad rows those with a fault, by their source's SHA-256: a resumed run leaves out the
+    # same ones, whatever became of their images
+    left_out: dict[str, list[int]] = field(default_factory=dict)
+    # what a resumed run had among its examples and would be at fault today
+    gone_bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What one flag asks for."""
+
+    names: Sequence[str]  # JSON files, ``phantoms``, ``phantoms:CT``, ``phantoms:Lesion Grading``
+    find_faults: FindFaults | None = None  # looks at images and prompts; None looks at nothing
+    # Of a run that is resumed, its own split's: only these rows are left out for a fault, and none
+    # is a reason to stop, or the others would come in another order.
+    left_out: Mapping[str, Collection[int]] | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    label: str  # what messages call it
+    checksum: str
+    examples: list[VQAExample]
+    bad_rows: list[BadRow]
+
+    @property
+    def count(self) -> int:
+        return len(self.examples) + len(self.bad_rows)
 
 
 def load_split(
     names: Sequence[str],
     *,
-    part: Literal["train", "eval"],
+    part: Part,
     image_root: str | Path | None,
     skip_bad_rows: bool = False,
+    find_faults: FindFaults | None = None,
 ) -> Split:
-    """Return the examples of several sources, one after the other.
+    """Return the examples of several sources, one after the other; see `load_splits`."""
+    wanted = {part: Wanted(names, find_faults)}
+    return load_splits(wanted, image_root=image_root, skip_bad_rows=skip_bad_rows)[part]
+
+
+def load_splits(
+    wanted: Mapping[Part, Wanted], *, image_root: str | Path | None, skip_bad_rows: bool = False
+) -> dict[Part, Split]:
+    """Return the examples of each part's sources, read before any of their images is looked at.
 
     Args:
-        names: JSON files, ``phantoms``, or one slice of them such as ``phantoms:CT`` and
-            ``phantoms:Lesion Grading``.
-        part: which flag names them: phantoms have a training and a held-out part.
+        wanted: by part, since phantoms have a training and a held-out part.
         image_root: the folder under which the files' image paths begin; phantoms need none.
-        skip_bad_rows: leave out rows that are wrong and list them, instead of raising.
+        skip_bad_rows: leave out rows that are wrong or at fault and list them, instead of raising.
 
     Raises:
-        ValueError: no name; a file without an image root; what `read_examples` raises; two sources
-            that would give two examples one id.
+        ValueError: no name; a file without an image root, or that cannot be read; two sources that
+            would give two examples one id; bad rows of all files together, the first ones named, or
+            a file of which no row is left.
     """
+    sources = {part: _read_sources(wanted[part].names, part, image_root) for part in wanted}
+    faults = {part: _find_faults(sources[part], wanted[part]) for part in wanted}
+    _check_rest(wanted, sources, faults, skip_bad_rows)
+    return {part: _split(sources[part], faults[part], wanted[part].left_out) for part in wanted}
+
+
+def _read_sources(names: Sequence[str], part: Part, image_root: str | Path | None) -> list[_Source]:
     if not names:
         raise ValueError(f"no {part} data is named: pass JSON files, or phantoms")
-    examples: list[VQAExample] = []
-    bad_rows: list[BadRow] = []
-    checksums: dict[str, str] = {}
-    for given in names:
-        name = str(given)
-        if is_phantoms(given):
-            found = _phantoms(name, part)
-            checksums[name] = _content_checksum(found)
-        else:
-            found, bad = read_examples(
-                name, _checked_root(image_root, name), skip_bad_rows=skip_bad_rows
-            )
-            bad_rows += bad
-            if skip_bad_rows:
-                found, bad = _with_images(found, Path(name))
-                bad_rows += bad
-            checksums[name] = hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        examples += found
-    _check_ids(examples)
-    return Split(examples, bad_rows, checksums)
+    sources = [_read_source(name, part, image_root) for name in names]
+    _check_ids([example for source in sources for example in source.examples])
+    return sources
 
 
-def _with_images(examples: list[VQAExample], file: Path) -> tuple[list[VQAExample], list[BadRow]]:
-    """Return the examples whose images are there, and the rows of the others."""
-    reasons = rows_without_images(examples)
-    bad = [
-        BadRow(
-            str(file),
-            int(example.id.rpartition("-")[2]),
-            ", ".join(example.image_names),
-            reasons[example.id],
-        )
-        for example in examples
-        if example.id in reasons
+def _find_faults(sources: Sequence[_Source], wanted: Wanted) -> dict[str, Fault]:
+    examples = [example for source in sources for example in source.examples]
+    return {} if wanted.find_faults is None else dict(wanted.find_faults(examples))
+
+
+def _check_rest(
+    wanted: Mapping[Part, Wanted],
+    sources: Mapping[Part, Sequence[_Source]],
+    faults: Mapping[Part, Mapping[str, Fault]],
+    skip_bad_rows: bool,
+) -> None:
+    """Raise if there are bad rows that may not be skipped, or a source of which none is left."""
+    bad: list[BadRow] = []
+    stops = False
+    for part in wanted:
+        found = [row for source in sources[part] for row in source.bad_rows]
+        found += _bad_rows(sources[part], faults[part])
+        bad += found
+        stops |= bool(found) and not skip_bad_rows and wanted[part].left_out is None
+    bad = list(dict.fromkeys(bad))  # one file may be of both parts
+    counts = {source.label: source.count for part in wanted for source in sources[part]}
+    num_bad = Counter(row.file for row in bad)
+    if stops or any(num_bad[name] == counts[name] for name in counts):
+        raise ValueError(bad_rows_report(bad, counts, _missing_hint(bad, sources)))
+
+
+def _missing_hint(bad: Sequence[BadRow], sources: Mapping[Part, Sequence[_Source]]) -> str:
+    missing = {row.value for row in bad if row.reason == MISSING}
+    if not missing:
+        return ""
+    files = {
+        image
+        for some in sources.values()
+        for source in some
+        for example in source.examples
+        for image in example.images
+        if isinstance(image, Path)
+    }
+    return (
+        f"; {len(missing):,} of {len(files):,} image files are missing: is --image-root the folder"
+        " under which the rows' paths begin, most often the one that holds Images/?"
+    )
+
+
+def _split(
+    sources: Sequence[_Source],
+    faults: Mapping[str, Fault],
+    left_out: Mapping[str, Collection[int]] | None,
+) -> Split:
+    if left_out is None:
+        left_out = {
+            source.checksum: [row_number(e) for e in source.examples if e.id in faults]
+            for source in sources
+        }
+    skipped: dict[str, Fault] = {}
+    for source in sources:
+        rows = set(left_out.get(source.checksum, ()))
+        for example in source.examples:
+            if row_number(example) in rows:
+                mended = Fault("", "was left out when the run began")
+                skipped[example.id] = faults.get(example.id, mended)
+    gone_bad = {name: fault for name, fault in faults.items() if name not in skipped}
+    bad_rows = [row for source in sources for row in source.bad_rows]
+    return Split(
+        examples=[e for source in sources for e in source.examples if e.id not in skipped],
+        bad_rows=bad_rows + _bad_rows(sources, skipped),
+        checksums={source.name: source.checksum for source in sources},
+        left_out={checksum: list(rows) for checksum, rows in left_out.items() if rows},
+        gone_bad=_bad_rows(sources, gone_bad),
+    )
+
+
+def _read_source(given: str | Path, part: Part, image_root: str | Path | None) -> _Source:
+    name = str(given)
+    if is_phantoms(given):
+        examples = _phantoms(name, part)
+        label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
+        return _Source(name, label, _content_checksum(examples), examples, [])
+    examples, bad_rows = parse_rows(name, _checked_root(image_root, name))
+    checksum = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    return _Source(name, name, checksum, examples, bad_rows)
+
+
+def row_number(example: VQAExample) -> int:
+    """Return which row of its file an example is, from 0."""
+    return int(example.id.rpartition("-")[2])
+
+
+def _bad_rows(sources: Sequence[_Source], faults: Mapping[str, Fault]) -> list[BadRow]:
+    return [
+        BadRow(source.label, row_number(example), fault.value, fault.reason)
+        for source in sources
+        for example in source.examples
+        if (fault := faults.get(example.id)) is not None
     ]
-    if len(bad) == len(examples):
-        raise ValueError(
-            f"no row of {file} has its images ({bad[0].reason}, for example): check --image-root"
-        )
-    return [example for example in examples if example.id not in reasons], bad
 
 
 def is_phantoms(name: str | Path) -> bool:

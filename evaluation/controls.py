@@ -66,13 +66,7 @@ def control_rows(
     Raises:
         ValueError: an unknown name, or a control that no row at all can have.
     """
-    if name not in CONTROLS:
-        raise ValueError(f"unknown control {name!r}: use one of {', '.join(CONTROLS)}")
-    if shuffle_within not in SHUFFLE_WITHIN:
-        raise ValueError(
-            f"unknown stratum {shuffle_within!r} to shuffle within: use one of"
-            f" {', '.join(SHUFFLE_WITHIN)}"
-        )
+    check_control(name, shuffle_within)
     find = _finder(name, donors, seed, shuffle_within)
     rows, impossible = [], Counter[str]()
     for example in examples:
@@ -85,6 +79,17 @@ def control_rows(
         reason, _ = impossible.most_common(1)[0]
         raise ValueError(f"control {name} is impossible for every row ({reason}): leave it out")
     return ControlRows(name, rows, dict(impossible))
+
+
+def check_control(name: str, shuffle_within: str = "modality") -> None:
+    """Raise ValueError for an unknown control, or an unknown stratum to shuffle within."""
+    if name not in CONTROLS:
+        raise ValueError(f"unknown control {name!r}: use one of {', '.join(CONTROLS)}")
+    if shuffle_within not in SHUFFLE_WITHIN:
+        raise ValueError(
+            f"unknown stratum {shuffle_within!r} to shuffle within: use one of"
+            f" {', '.join(SHUFFLE_WITHIN)}"
+        )
 
 
 def _finder(

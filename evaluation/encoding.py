@@ -2,6 +2,7 @@
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.preflight import beyond_context
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 
@@ -17,11 +18,7 @@ def encode_checked(
     """
     turn = turn_builder(example)
     prompt = policy.processor.encode(turn.text, turn.images, keep_size=turn.keep_size)
-    if prompt.num_tokens + max_completion_tokens > policy.context_tokens:
-        raise ValueError(
-            f"example {example.id}: its prompt of {prompt.num_tokens} tokens and"
-            f" {max_completion_tokens} of completion exceed the model's context of"
-            f" {policy.context_tokens}: lower --max-completion-tokens or --image-size, or remove"
-            " the row (nothing is truncated)"
-        )
+    reason = beyond_context(prompt.num_tokens, max_completion_tokens, policy.context_tokens)
+    if reason is not None:
+        raise ValueError(f"example {example.id} {reason}")
     return prompt

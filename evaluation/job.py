@@ -6,11 +6,11 @@ wrong in flags and files is told before torch is imported, which takes seconds.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
-from data.images import check_images
 from data.options import kept_order_note
 from data.sample import spread_sample
 from data.sources import Split, load_split
@@ -18,9 +18,11 @@ from data.turns import TurnBuilder
 from evaluation.built_in import say_same_names
 from evaluation.cells import cell_identity
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_dtype
+from evaluation.controls import check_control
 from evaluation.extra_table import extra_table, images_note
 from evaluation.passes import Plan, plan_passes, summarize_passes
 from evaluation.predictions import Prediction
+from evaluation.preflight import Preflight, PromptCheck
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
 from evaluation.settings import AskingSettings, describe
@@ -66,11 +68,23 @@ class Job:
                 what lies at ``output`` is of another evaluation.
         """
         check_machine(given)
+        for name in given.get("controls", ()):  # before any row is looked at
+            check_control(name, given.get("shuffle_within", "modality"))
         say_same_names([model], (*names, *given.get("text_prior", ())))
         directory, settings, turn_builder = asking(model, given)
         image_root, skips = given.get("image_root"), given.get("skip_bad_rows", False)
-        split = load_split(names, part="eval", image_root=image_root, skip_bad_rows=skips)
-        examples = spread_sample(split.examples, given.get("limit"), given.get("seed", 0))
+        priors = fit_priors(given.get("text_prior", ()), image_root, skip_bad_rows=skips)
+        check = PromptCheck(directory, turn_builder, settings.max_completion_tokens)
+        preflight = Preflight([check])
+        sample = partial(spread_sample, limit=given.get("limit"), seed=given.get("seed", 0))
+        split = load_split(
+            names,
+            part="eval",
+            image_root=image_root,
+            skip_bad_rows=skips,
+            find_faults=preflight if skips else preflight.of_sample(sample),
+        )
+        examples = sample(split.examples)
         plan = plan_passes(
             examples,
             split.examples,
@@ -79,8 +93,7 @@ class Job:
             permute_options=given.get("permute_options"),
             seed=given.get("seed", 0),
         )
-        priors = fit_priors(given.get("text_prior", ()), image_root, skip_bad_rows=skips)
-        check_images(plan.images())
+        preflight.check(plan.images())  # those that controls borrow, too
         device = chosen_device(given)
         checksum = model_checksum(directory)
         evaluation = ResumableEvaluation(

@@ -12,17 +12,18 @@ cell that was at work.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
-from data.images import check_images
 from data.sample import spread_sample
 from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.cells import Cell, cell_identity, cell_path
 from evaluation.matrices import means, means_by_model, part_of
 from evaluation.passes import plan_passes, summarize_passes
+from evaluation.preflight import Preflight, PromptCheck, tell_skipped
 from evaluation.progress import TimeLeft
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
@@ -66,6 +67,15 @@ class AskedModel:
 PriorsOf = Callable[[str], Mapping[str, Prior]]  # a model's slice -> what its train rows' text says
 
 
+def prompt_check(checkpoint: str, asking: Mapping[str, Any]) -> PromptCheck:
+    """Return what finds the rows that a model cannot be asked; arguments as `asked_model`'s."""
+    directory = find_checkpoint(checkpoint)
+    read_config(directory)
+    settings = resolve_settings(directory, asking)
+    turns = TurnBuilder(settings.prompt_template, settings.image_size)
+    return PromptCheck(directory, turns, settings.max_completion_tokens)
+
+
 def load_tests(
     tests: Mapping[str, str],
     *,
@@ -73,19 +83,32 @@ def load_tests(
     limit: int | None = None,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    checks: Sequence[PromptCheck] = (),
 ) -> list[TestSet]:
-    """Return the test sets of slice name -> source, their images checked to be there.
+    """Return the test sets of slice name -> source, every row fit to be asked.
+
+    Without ``skip_bad_rows`` only rows of the sample are looked at; with it, rows that one of the
+    models cannot be asked are left out for all, before the sample is drawn.
+
+    Args:
+        checks: how the models are going to be asked.
 
     Raises:
-        ValueError: whatever `load_split`, `spread_sample` and `check_images` raise.
+        ValueError: whatever `load_split` and `spread_sample` raise.
     """
+    preflight = Preflight(checks)
+    sample = partial(spread_sample, limit=limit, seed=seed)
     loaded = []
     for name, source in tests.items():
         split = load_split(
-            [source], part="eval", image_root=image_root, skip_bad_rows=skip_bad_rows
+            [source],
+            part="eval",
+            image_root=image_root,
+            skip_bad_rows=skip_bad_rows,
+            find_faults=preflight if skip_bad_rows else preflight.of_sample(sample),
         )
-        examples = spread_sample(split.examples, limit, seed)
-        check_images(examples)
+        tell_skipped(split)
+        examples = sample(split.examples)
         bad = len(split.bad_rows)
         loaded.append(TestSet(name, source, examples, split.checksums, bad, limit, seed))
     return loaded

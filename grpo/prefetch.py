@@ -2,6 +2,10 @@
 
 Reading and preprocessing an image takes milliseconds of CPU time in libraries that let other
 threads run. Which examples a step gets is decided by its number alone, so threads change no result.
+
+An example that cannot be encoded when its turn comes (its image file was damaged or vanished since
+it was checked) costs its row, not the run: another takes its place, which is decided by the place
+alone as well. The position stays the row's own, so no random number of another row moves.
 """
 
 from collections import deque
@@ -14,6 +18,7 @@ from models.prompt import EncodedPrompt
 
 WORKERS = 2
 STEPS_AHEAD = 2
+FAILURES_IN_A_ROW = 50  # examples; then it is not the rows: a disk is gone, an image root moved
 
 
 class BatchLoader:
@@ -25,6 +30,7 @@ class BatchLoader:
     def __init__(
         self,
         example_at: Callable[[int], Any],
+        replacement_at: Callable[[int, int], Any],
         encode: Callable[[Any], EncodedPrompt],
         prompts_per_step: int,
         steps: range,
@@ -33,13 +39,17 @@ class BatchLoader:
 
         Args:
             example_at: position in the run's data order -> example; called on the caller's thread.
-            encode: example -> prompt; called on any thread. What it raises comes out of `batch`.
+            replacement_at: (position, attempt 0, 1, ..) -> example to take instead.
+            encode: example -> prompt; called on any thread. A ValueError, OSError or MemoryError
+                costs the example its place, anything else comes out of `batch`.
             prompts_per_step: N.
             steps: that will be asked for, in this order.
         """
-        self._example_at, self._encode, self._size = example_at, encode, prompts_per_step
+        self._example_at, self._replacement_at = example_at, replacement_at
+        self._encode, self._size = encode, prompts_per_step
         self._upcoming = iter(steps)
         self._waiting: deque[tuple[int, list[tuple[Any, Future]]]] = deque()
+        self._num_failures = 0  # in a row
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="groupwise-data")
@@ -51,16 +61,52 @@ class BatchLoader:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def batch(self, step: int) -> PromptBatch:
-        """Return the batch of the next step in order, waiting for it if it is not ready."""
+        """Return the batch of the next step in order, waiting for it if it is not ready.
+
+        Raises:
+            ValueError: FAILURES_IN_A_ROW examples could not be encoded, one after the other.
+        """
         self._begin_next()
         expected, items = self._waiting.popleft()
         assert step == expected, f"step {step} was asked for, {expected} is next"
+        positions = self._positions(step)
+        redrawn: list[str] = []
+        rows = [
+            self._row(position, *item, redrawn)
+            for position, item in zip(positions, items, strict=True)
+        ]
         return PromptBatch(
-            prompts=tuple(future.result() for _, future in items),
-            examples=tuple(example for example, _ in items),
-            positions=self._positions(step),
+            prompts=tuple(prompt for _, prompt in rows),
+            examples=tuple(example for example, _ in rows),
+            positions=positions,
             step=step,
+            redrawn=tuple(redrawn),
         )
+
+    def _row(
+        self, position: int, example: Any, future: Future, redrawn: list[str]
+    ) -> tuple[Any, EncodedPrompt]:
+        """Return an example and its prompt; one that took another's place is noted."""
+        attempt, first_error = 0, ""
+        while True:
+            try:
+                prompt = future.result() if attempt == 0 else self._encode(example)
+            except (ValueError, OSError, MemoryError) as error:
+                self._num_failures += 1
+                first_error = first_error or f"{error}"
+                if self._num_failures >= FAILURES_IN_A_ROW:
+                    raise ValueError(
+                        f"{self._num_failures} rows in a row could not be read, the last one:"
+                        f" {error}; are the images still there?"
+                    ) from error
+                example = self._replacement_at(position, attempt)
+                attempt += 1
+                continue
+            self._num_failures = 0
+            if attempt:
+                name = getattr(example, "id", example)
+                redrawn.append(f"a row is redrawn, {name} takes its place: {first_error}")
+            return example, prompt
 
     def _begin_next(self) -> None:
         step = next(self._upcoming, None)

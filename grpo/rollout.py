@@ -27,6 +27,7 @@ class PromptBatch:
     examples: tuple[Any, ...]  # N; whatever the reward functions want to see
     positions: tuple[int, ...]  # N; where each stands in the run's data order
     step: int  # with the positions and the seed, what the random numbers depend on
+    redrawn: tuple[str, ...] = ()  # one sentence per row whose own example could not be read
 
 
 @dataclass(frozen=True)

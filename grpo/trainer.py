@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -46,6 +46,7 @@ class Trainer:
     policy: Policy
     optimizer: PolicyOptimizer
     example_at: Callable[[int], Any]  # position in the run's data order -> example
+    replacement_at: Callable[[int, int], Any]  # (position, attempt) -> one to take instead
     encode: Callable[[Any], EncodedPrompt]
     take_step: Callable[[PromptBatch, StepClock], TakenStep]
     evaluate: Callable[[Policy, int], Mapping[str, Any]] | None
@@ -105,7 +106,8 @@ class Trainer:
                 raise
 
     def _loader(self, steps: range) -> BatchLoader:
-        return BatchLoader(self.example_at, self.encode, self.config.prompts_per_step, steps)
+        size = self.config.prompts_per_step
+        return BatchLoader(self.example_at, self.replacement_at, self.encode, size, steps)
 
     def _verify_prefix(self, step: int) -> None:
         self.under_way = "comparing with plain copies"
@@ -126,10 +128,13 @@ class Trainer:
             self.profiler.start_step(step + 1)
         clock = StepClock(self.policy.device, on_part=self._begin_part)
         batch = self._batches.batch(step)
+        for text in batch.redrawn:
+            warn(f"step {step + 1}: {text}")
         clock.lap("data")
         self.optimizer.start_step(step)
         taken = self.take_step(batch, clock)
-        return taken, clock.metrics()
+        metrics = {**taken.metrics, "redrawn_rows": len(batch.redrawn)}
+        return replace(taken, metrics=metrics), clock.metrics()
 
     def _record(self, done: int, taken: TakenStep, times: Metrics) -> Metrics:
         """Write down what was the last of ``done`` steps; return its metrics."""

@@ -68,6 +68,28 @@ def load_plain_model(
     return _load_model(find_checkpoint(path), dtype).to(device)
 
 
+def context_tokens(path: str | Path) -> int:
+    """Return how many tokens prompt and completion may have together, without loading weights.
+
+    Raises:
+        ValueError: no checkpoint, or a config.json that transformers refuses.
+    """
+    from transformers import AutoConfig
+
+    directory = find_checkpoint(path)
+    read_config(directory)
+    try:
+        config = AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+        return config.get_text_config().max_position_embeddings
+    except Exception as error:  # many kinds, as in `_load_model`
+        raise ValueError(
+            f"{directory / 'config.json'} cannot be used ({type(error).__name__}: {error}): fetch"
+            " it again"
+        ) from error
+
+
 def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
     """Return the dtype, None being the device's own; raise a ValueError for an unknown one."""
     if dtype is None:

@@ -46,6 +46,7 @@ class Processor:
     turn_end_id: int  # the one of them that a supervised target ends with
     banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
     pad_id: int
+    _empty_turns: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # in bytes
 
     @classmethod
     def load(cls, path: str | Path) -> "Processor":
@@ -97,20 +98,7 @@ class Processor:
                 another number of placeholders, or an image is too elongated (its sides' ratio is
                 over 200, where the processor gives up).
         """
-        self._check_text(text)
-        content = [{"type": "image"} for _ in images] + [{"type": "text", "text": text}]
-        turn = self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self.chat_template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
-        ids = self.tokenizer(turn, add_special_tokens=False)["input_ids"]
-        if ids.count(self.image_token_id) != len(images):
-            raise ValueError(
-                f"the prompt holds {ids.count(self.image_token_id)} image placeholders for"
-                f" {len(images)} images: give a chat template that writes one per image"
-            )
+        ids = self._turn_ids(text, len(images))
         pixel_values, grid = self._pixels(images, keep_size)
         merge_size = self.image_processor.merge_size
         image_tokens = (grid.prod(dim=1) // merge_size**2).tolist()
@@ -120,6 +108,32 @@ class Processor:
         assert placeholders * merge_size**2 == len(pixel_values), (placeholders, grid)
         assert positions.shape == (3, len(input_ids)), (positions.shape, input_ids.shape)
         return EncodedPrompt(input_ids, positions, pixel_values, grid)
+
+    def count_tokens(
+        self, text: str, image_sizes: Sequence[tuple[int, int]] = (), *, keep_size: bool = False
+    ) -> int:
+        """Return how many tokens `encode` makes of a text and images of these (width, height).
+
+        No pixel is looked at. Raises ValueError for a text that `encode` refuses.
+        """
+        ids = self._turn_ids(text, len(image_sizes))
+        return len(ids) - len(image_sizes) + self._image_tokens(image_sizes, keep_size)
+
+    def most_tokens(
+        self, text: str, image_sizes: Sequence[tuple[int, int]] = (), *, keep_size: bool = False
+    ) -> int:
+        """Return a bound of `count_tokens` that costs no tokenizing; raises ValueError as it does.
+
+        A token is at least one byte of what a byte-level tokenizer reads, and the normal form that
+        it reads (NFC) has at most three times the text's bytes.
+        """
+        self._check_text(text)
+        num_images = len(image_sizes)
+        if num_images not in self._empty_turns:
+            self._turn_ids("", num_images)  # raises for a template without its placeholders
+            self._empty_turns[num_images] = len(self._turn("", num_images).encode())
+        bound = self._empty_turns[num_images] + 3 * len(text.encode())
+        return bound + self._image_tokens(image_sizes, keep_size)
 
     def encode_completion(self, text: str) -> list[int]:
         """Return the ids of plain text, without an end token."""
@@ -156,6 +170,37 @@ class Processor:
                     f"the text holds {token}, which the tokenizer reads as a special token, in"
                     f" {text[max(0, place - 40) : place + len(token) + 40]!r}: remove it"
                 )
+
+    def _turn(self, text: str, num_images: int) -> str:
+        """Return the user's turn as the chat template writes it, one placeholder per image."""
+        content = [{"type": "image"} for _ in range(num_images)] + [{"type": "text", "text": text}]
+        return self.tokenizer.apply_chat_template(
+            [{"role": "user", "content": content}],
+            chat_template=self.chat_template,
+            add_generation_prompt=True,
+            tokenize=False,
+        )
+
+    def _turn_ids(self, text: str, num_images: int) -> list[int]:
+        self._check_text(text)
+        turn = self._turn(text, num_images)
+        # without its own word on long texts, which promises indexing errors
+        ids = self.tokenizer(turn, add_special_tokens=False, verbose=False)["input_ids"]
+        if ids.count(self.image_token_id) != num_images:
+            raise ValueError(
+                f"the prompt holds {ids.count(self.image_token_id)} image placeholders for"
+                f" {num_images} images: give a chat template that writes one per image"
+            )
+        return ids
+
+    def _image_tokens(self, image_sizes: Sequence[tuple[int, int]], keep_size: bool) -> int:
+        limits = {}
+        if keep_size:
+            limits = {"min_pixels": NO_LIMITS["shortest_edge"]}
+            limits["max_pixels"] = NO_LIMITS["longest_edge"]
+        patches = self.image_processor.get_number_of_image_patches
+        merged = self.image_processor.merge_size**2
+        return sum(patches(height, width, limits) // merged for width, height in image_sizes)
 
     def _pixels(self, images: Sequence[Image.Image], keep_size: bool) -> tuple[Tensor, Tensor]:
         """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""

@@ -22,6 +22,14 @@ pytest.register_assert_rewrite("kernel_checks")  # checks that several test file
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Verdicts on the tests' images stay out of the user's own cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real files beside the project; a user does not have it."""

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.examples import VQAExample
-from data.images import check_images, load_image
+from data.images import load_image
 
 RAMP = np.linspace(0, 1, 256).reshape(16, 16)  # every grey once, dark at the top
 
@@ -209,26 +208,6 @@ def test_a_drawing_that_fails_is_named_by_its_own_name():
         load_image(Drawing(), 0)
 
 
-def example(*images) -> VQAExample:
-    return VQAExample("a-0", images, "Which?", ("CT", "MRI"), "A")
-
-
-def test_missing_images_are_counted_once_each(tmp_path):
-    there = saved(tmp_path, Image.new("L", (2, 2)), "there.png")
-    gone = [tmp_path / f"gone{n}.png" for n in range(7)]
-    examples = [example(there, gone[0]), example(gone[0]), *map(example, gone), example(tmp_path)]
-    with pytest.raises(ValueError, match="8 of 9 image files are missing") as caught:
-        check_images(examples)
-    lines = str(caught.value).splitlines()
-    assert lines[1:6] == [f"  - {path.as_posix()}" for path in gone[:5]]
-    assert lines[6:] == ["  - and 3 more"]
-
-
-def test_drawings_and_images_that_are_there_pass(tmp_path):
-    there = saved(tmp_path, Image.new("L", (2, 2)), "there.png")
-    check_images([example(there), example(lambda: Image.new("L", (2, 2))), example()])
-
-
 def test_real_images_decode(shared):
     paths = sorted((shared / "real_mini" / "Images").rglob("*.jpg"))[:3]
     assert paths
@@ -236,12 +215,3 @@ def test_real_images_decode(shared):
         image = load_image(path, 384)
         assert (image.mode, image.size) == ("RGB", (384, 384))
         assert np.asarray(image).std() > 5
-
-
-def test_a_file_that_is_no_image_is_found_before_training(tmp_path):
-    (tmp_path / "notes.png").write_text("not an image")
-    example = VQAExample("CT_train-3", (tmp_path / "notes.png",), "Which?", ("a", "b"), "A")
-    with pytest.raises(
-        ValueError, match=r"(?s)1 of 1 image files cannot be read.*--skip-bad-rows.*notes"
-    ):
-        check_images([example])

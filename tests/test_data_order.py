@@ -65,6 +65,39 @@ def test_a_known_order_stays_as_it_is():
     assert seen == [3, 0, 2, 1, 5, 4, 3, 5, 0, 1, 2, 4]
 
 
+@given(st.integers(2, 30), st.integers(0, 9), st.integers(0, 200), st.booleans())
+def test_replacements_go_round_all_other_examples_and_move_nothing(count, seed, position, shuffle):
+    order = ExampleOrder(examples(count), seed, shuffle)
+    own, before = order[position], [order[place] for place in range(position, position + 5)]
+    others = [order.replacement(position, attempt) for attempt in range(count - 1)]
+    assert sorted(row.id for row in [own, *others]) == sorted(row.id for row in examples(count))
+    assert order.replacement(position, count - 1) == others[0]
+    assert [order[place] for place in range(position, position + 5)] == before
+    fresh = ExampleOrder(examples(count), seed, shuffle)
+    assert fresh.replacement(position, 0) == others[0]
+    epoch = position // count
+    assert all(row == fresh[fresh_place(fresh, row, epoch, count)] for row in others)
+
+
+def fresh_place(order: ExampleOrder, row: VQAExample, epoch: int, count: int) -> int:
+    """Where the epoch has the row itself: with the same order of its options."""
+    places = range(epoch * count, (epoch + 1) * count)
+    return next(place for place in places if order[place].id == row.id)
+
+
+def test_replacements_differ_from_place_to_place():
+    order = ExampleOrder(examples(40), 0, False)
+    distances = {
+        (ids(order, 0, 40).index(order.replacement(place, 0).id) - place) % 40
+        for place in range(40)
+    }
+    assert len(distances) > 15
+
+
+def test_the_only_example_has_no_other():
+    assert ExampleOrder(examples(1), 0, False).replacement(3, 0).id == "CT-0"
+
+
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="position -1 is before the run's first example"):
         ExampleOrder(examples(3), 0, False)[-1]

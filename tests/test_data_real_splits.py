@@ -6,9 +6,9 @@ from string import ascii_uppercase
 
 import pytest
 
-from data.images import check_images
 from data.readers import read_examples
 from data.sources import load_split
+from evaluation.preflight import Preflight
 
 ROWS = 63_489
 MODALITY_ROWS = {
@@ -60,19 +60,18 @@ def test_options_modalities_and_data_sets_are_those_published(splits):
 
 def test_missing_images_are_counted_and_the_first_few_named(shared, tmp_path):
     file = shared / "omnimedvqa_splits" / "train" / "CT(Computed Tomography)_train.json"
-    split = load_split([str(file)], part="train", image_root=tmp_path)
     with pytest.raises(ValueError, match=r"11,657 of 11,657 image files are missing") as caught:
-        check_images(split.examples)
+        load_split([str(file)], part="train", image_root=tmp_path, find_faults=Preflight([]))
     lines = str(caught.value).splitlines()
     assert "--image-root" in lines[0]
-    assert lines[1].startswith(f"  - {(tmp_path / 'Images' / 'Chest CT Scan').as_posix()}")
-    assert lines[6:] == ["  - and 11,652 more"]
+    first = f"  - {file}, row 0: image {(tmp_path / 'Images' / 'Chest CT Scan').as_posix()}"
+    assert lines[1].startswith(first)
+    assert lines[6].startswith("  - and ")
 
 
 def test_the_real_images_beside_the_project_are_all_there(shared):
     root = shared / "real_mini"
     files = [str(root / f"Microscopy_{part}.json") for part in ("train", "test")]
-    split = load_split(files, part="train", image_root=root)
-    check_images(split.examples)
+    split = load_split(files, part="train", image_root=root, find_faults=Preflight([]))
     assert len(split.examples) == 240
     assert {(e.modality, e.dataset) for e in split.examples} == {("Microscopy", "BCCD")}

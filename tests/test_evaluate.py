@@ -129,7 +129,8 @@ def test_what_does_not_fit_into_the_context_ends_with_the_samples_name(tmp_path,
     flags = ("--limit", 3, "--max-completion-tokens", 10**6, "--output-dir", tmp_path / "out")
     status, _, err = run(capsys, *flags)
     assert status == 2
-    assert "example phantoms_heldout-" in err
+    assert "3 of 800 rows of phantoms_heldout cannot be used" in err
+    assert "  - phantoms_heldout, row " in err
     assert "exceed the model's context" in err
     assert not (tmp_path / "out").exists()
 

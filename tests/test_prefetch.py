@@ -1,4 +1,4 @@
-"""Batches from background threads: the same ones, each example once, errors in their place."""
+"""Batches from background threads: the same ones, each example once, unreadable rows redrawn."""
 
 import threading
 import time
@@ -8,13 +8,13 @@ import pytest
 import torch
 from models_nano import random_image
 
-from grpo.prefetch import STEPS_AHEAD, BatchLoader
+from grpo.prefetch import FAILURES_IN_A_ROW, STEPS_AHEAD, BatchLoader
 
 
 class Encoder:
     """Encodes by name and remembers what it was asked; slower for some, to mix up the order."""
 
-    def __init__(self, fails_at: str | None = None) -> None:
+    def __init__(self, fails_at: tuple[str, ...] = ()) -> None:
         self.asked: list[str] = []
         self.threads: set[str] = set()
         self.fails_at = fails_at
@@ -22,14 +22,14 @@ class Encoder:
     def __call__(self, example: str) -> SimpleNamespace:
         self.asked.append(example)
         self.threads.add(threading.current_thread().name)
-        if example == self.fails_at:
+        if example in self.fails_at:
             raise ValueError(f"{example} cannot be read")
         time.sleep(0.002 * (hash(example) % 3))
         return SimpleNamespace(name=example)
 
 
 def loader(encode, steps, size=3):
-    return BatchLoader("example {}".format, encode, size, steps)
+    return BatchLoader("example {}".format, "instead of {}, {}".format, encode, size, steps)
 
 
 def test_every_batch_is_what_its_step_says_and_every_example_is_encoded_once():
@@ -55,12 +55,58 @@ def test_the_next_batches_are_begun_before_they_are_asked_for():
     assert len(encode.asked) == 3 * (1 + STEPS_AHEAD)  # and no further: memory is bounded
 
 
-def test_an_error_comes_out_with_the_batch_it_belongs_to_and_the_threads_end():
-    encode = Encoder(fails_at="example 4")
+def test_a_row_that_cannot_be_encoded_is_redrawn_in_its_place_and_no_other_moves():
+    encode = Encoder(fails_at=("example 4", "instead of 4, 0"))
+    with loader(encode, range(5)) as batches:
+        assert batches.batch(0).redrawn == ()
+        batch = batches.batch(1)
+        assert batch.examples == ("example 3", "instead of 4, 1", "example 5")
+        assert tuple(prompt.name for prompt in batch.prompts) == batch.examples
+        assert batch.positions == (3, 4, 5)  # what the random numbers depend on
+        assert batch.redrawn == (
+            "a row is redrawn, instead of 4, 1 takes its place: example 4 cannot be read",
+        )
+        assert batches.batch(2).redrawn == ()
+
+
+def test_where_nothing_can_be_read_any_more_the_run_stops():
+    class Gone(Encoder):
+        def __call__(self, example):
+            if example not in ("example 0", "example 1"):
+                raise ValueError(f"{example} cannot be read")
+            return super().__call__(example)
+
+    before = threading.active_count()
+    with (
+        loader(Gone(), range(5)) as batches,
+        pytest.raises(ValueError, match=r"50 rows in a row .*instead of 2, 48 cannot be read"),
+    ):
+        batches.batch(0)
+    assert threading.active_count() == before
+
+
+def test_rows_that_fail_here_and_there_never_stop_a_run():
+    class Flaky(Encoder):
+        def __call__(self, example):
+            if example.startswith("example") and int(example.split()[1]) % 3:
+                raise OSError(f"{example} cannot be read")
+            return super().__call__(example)
+
+    with loader(Flaky(), range(FAILURES_IN_A_ROW)) as batches:
+        found = [batches.batch(step) for step in range(FAILURES_IN_A_ROW)]
+    assert {len(batch.redrawn) for batch in found} == {2}
+
+
+def test_a_mistake_of_ours_comes_out_with_the_batch_it_belongs_to_and_the_threads_end():
+    def encode(example):
+        if example == "example 4":
+            raise TypeError("no prompt")
+        return SimpleNamespace(name=example)
+
     before = threading.active_count()
     with loader(encode, range(5)) as batches:
         assert batches.batch(0).examples[0] == "example 0"
-        with pytest.raises(ValueError, match="example 4 cannot be read"):
+        with pytest.raises(TypeError, match="no prompt"):
             batches.batch(1)
     assert threading.active_count() == before
 
@@ -82,7 +128,7 @@ def test_a_real_processor_encodes_the_same_on_many_threads(nano_policy):
 
     items = list(zip(texts, images, strict=True))
     expected = [encode(item) for item in items]
-    with BatchLoader(items.__getitem__, encode, 6, range(10)) as batches:
+    with BatchLoader(items.__getitem__, None, encode, 6, range(10)) as batches:
         found = []
         for step in range(10):
             found += batches.batch(step).prompts

@@ -4,6 +4,7 @@ On a random nano model and a handful of real image files; what is learned is tes
 """
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from safetensors.torch import load_file
 import train
 from evaluation.heldout import HeldOut
 from grpo.optimizer import PolicyOptimizer
+from grpo.run_directory import RunDirectory
 from grpo.trainer import Trainer
 
 STEPS = 4
@@ -368,6 +370,122 @@ def test_bad_rows_are_counted_when_they_may_be_skipped(files, arguments, tmp_pat
     assert "train: 1 bad rows skipped" in capsys.readouterr().out
 
 
+def own_files(files, arguments, folder: Path) -> list[str]:
+    """Copy the images and the training file to a folder and name them instead."""
+    shutil.copytree(Path(files["root"]) / "Images", folder / "Images")
+    shutil.copy(files["train"], folder / "CT_train.json")
+    shutil.copy(files["test"], folder / "CT_test.json")
+    changed = list(arguments)
+    names = {"--train-json": "CT_train.json", "--eval-json": "CT_test.json", "--image-root": "."}
+    for flag, name in names.items():
+        changed[changed.index(flag) + 1] = str(folder / name)
+    return changed
+
+
+def break_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
+
+
+def test_an_image_that_breaks_off_is_found_before_anything_is_made(
+    files, arguments, tmp_path, capsys
+):
+    arguments = own_files(files, arguments, tmp_path)
+    break_off(tmp_path / "Images/NanoSet/3.png")  # of rows 3 of both files
+    message = error_of(capsys, *arguments, "--output-dir", tmp_path / "a")
+    assert "2 of 14 rows of 2 files cannot be used" in message
+    assert "CT_train.json, row 3: image " in message and "3.png cannot be decoded" in message
+    assert not (tmp_path / "a").exists()
+    assert run(*arguments, "--skip-bad-rows", "--output-dir", tmp_path / "b") == 0
+    printed = capsys.readouterr().out
+    assert "train: 1 bad rows skipped" in printed and "eval: 1 bad rows skipped" in printed
+    description = json.loads((tmp_path / "b" / "run.json").read_text())
+    assert description["skipped_rows"] == {"train": 1, "eval": 1}
+    assert [list(part.values()) for part in description["left_out"].values()] == [[[3]], [[3]]]
+    rows = lines(tmp_path / "b" / "rollouts.jsonl")
+    assert "CT_train-3" not in {row["id"] for row in rows}
+    assert [row["redrawn_rows"] for row in lines(tmp_path / "b" / "metrics.jsonl")] == [0] * STEPS
+
+
+def test_an_image_that_vanishes_costs_its_row_and_the_run_goes_on_bitwise(
+    files, arguments, tmp_path, monkeypatch, capsys
+):
+    arguments = own_files(files, arguments, tmp_path)
+    start = arguments.index("--eval-json")
+    del arguments[start : start + 2]
+    image = tmp_path / "Images/NanoSet/3.png"  # one of the nine training rows shows it
+    whole, broken, again = (tmp_path / name for name in ("whole", "broken", "again"))
+    assert run(*arguments, "--output-dir", whole) == 0
+    first = lines(whole / "rollouts.jsonl")
+    (step,) = {row["step"] for row in first if row["id"] == "CT_train-3"}
+
+    real_write = RunDirectory.make
+
+    def vanish(self):
+        real_write(self)
+        image.rename(tmp_path / "elsewhere.png")
+
+    monkeypatch.setattr(RunDirectory, "make", vanish)
+    capsys.readouterr()
+    assert run(*arguments, "--output-dir", broken) == 0
+    printed = capsys.readouterr()
+    monkeypatch.undo()
+    assert f"warning: step {step}: a row is redrawn, CT_train-" in printed.err
+    counts = [row["redrawn_rows"] for row in lines(broken / "metrics.jsonl")]
+    assert counts == [int(number == step) for number in range(1, STEPS + 1)]
+    rows = lines(broken / "rollouts.jsonl")
+    before = [row for row in first if row["step"] < step]
+    assert without_times(before) == without_times([row for row in rows if row["step"] < step])
+    other = {row["id"] for row in first if row["step"] == step} - {"CT_train-3"}
+    assert {row["id"] for row in rows if row["step"] == step} > other  # with one instead of it
+    same_row = [[r["completion"] for r in some if r["id"] in other] for some in (first, rows)]
+    assert same_row[0][:3] == same_row[1][:3]  # its random numbers are its own
+
+    # broken off, the image still gone: --resume names it, goes on and ends as the run before
+    real = Trainer._one_step
+
+    def interrupted(self, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return real(self, number)
+
+    image.write_bytes((tmp_path / "elsewhere.png").read_bytes())
+    monkeypatch.setattr(Trainer, "_one_step", interrupted)
+    monkeypatch.setattr(RunDirectory, "make", vanish)
+    assert run(*arguments, "--output-dir", again) == 130
+    monkeypatch.undo()
+    assert run("--resume", again) == 0
+    assert "rows went bad since the run began" in capsys.readouterr().err
+    for name in ("metrics.jsonl", "rollouts.jsonl"):
+        assert without_times(lines(again / name)) == without_times(lines(broken / name))
+    mine, theirs = (
+        load_file(out / "checkpoints" / "step-000004" / "model.safetensors")
+        for out in (again, broken)
+    )
+    assert all((mine[key] == theirs[key]).all() for key in theirs)
+
+
+def test_a_run_whose_images_are_all_gone_stops_saved(
+    files, arguments, tmp_path, monkeypatch, capsys
+):
+    arguments = own_files(files, arguments, tmp_path)
+    start = arguments.index("--eval-json")
+    del arguments[start : start + 2]
+    real = Trainer._one_step
+
+    def remove_all(self, number):
+        if number == 0:
+            shutil.rmtree(tmp_path / "Images")
+        return real(self, number)
+
+    monkeypatch.setattr(Trainer, "_one_step", remove_all)
+    out = tmp_path / "run"
+    message = error_of(capsys, *arguments, "--max-steps", "8", "--output-dir", out)
+    assert "50 rows in a row could not be read" in message and "--resume" in message
+    done = len(lines(out / "metrics.jsonl"))
+    assert 1 <= done < 8  # those whose images were read before
+    assert (out / "checkpoints" / f"step-{done:06d}").is_dir()
+
+
 MISTAKES = {
     "group size": (["--group-size", "1"], "group_size=1 must be at least 2"),
     "temperature": (["--temperature", "0"], "temperature=0.0 must be positive"),
@@ -416,7 +534,10 @@ def test_a_prompt_beyond_the_context_names_its_sample_and_is_never_cut(
     long.write_text(json.dumps(rows))
     arguments[3] = str(long)
     message = error_of(capsys, *arguments, "--output-dir", tmp_path / "run")
-    assert "example CT_train-" in message and "exceed the model's context of 512" in message
+    assert "9 of 9 rows" in message and "no row is left to use" in message
+    assert "CT_train.json, row 0: 'What is" in message
+    assert "exceed the model's context of 512" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_user_reward_that_fails_is_named_with_its_example(arguments, tmp_path, capsys):

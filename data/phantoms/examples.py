@@ -7,6 +7,7 @@ from PIL import Image
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
 from data.phantoms.attributes import Attributes, generator
+from data.phantoms.canvas import SIZE
 from data.phantoms.drawing import draw_phantom
 from data.phantoms.questions import WORDINGS, draw_options
 
@@ -28,6 +29,11 @@ class PhantomImage:
 
     def __call__(self) -> Image.Image:
         return draw_phantom(self.attributes, generator("image", self.part, self.number))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its width and height, without drawing it."""
+        return SIZE, SIZE
 
     def __str__(self) -> str:
         return f"phantoms/{self.part}/{self.attributes.modality}-{self.number:05d}.png"

@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ def curate(given: dict[str, Any]) -> None:
     Raises:
         ValueError: what the user can mend, in one sentence.
     """
-    from data.images import check_images
     from data.sample import spread_sample
     from data.sources import load_split
     from evaluation.built_in import say_same_names
@@ -61,6 +61,7 @@ def curate(given: dict[str, Any]) -> None:
     from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
     from evaluation.curate.report import curation_table, summarize_curation
     from evaluation.curate.split import check_sources, split_files
+    from evaluation.preflight import Preflight, PromptCheck
     from evaluation.settings import describe
     from grpo.provenance import model_checksum
 
@@ -77,19 +78,23 @@ def curate(given: dict[str, Any]) -> None:
     check_machine(given)
     say_same_names([given["model"]], given["json"])
     checkpoint, settings, turn_builder = asking(given["model"], given)
+    output = Path(given["output_dir"])
+    check_place(output)
+    skips = given.get("skip_bad_rows", False)
+    check = PromptCheck(checkpoint, turn_builder, settings.max_completion_tokens)
+    preflight = Preflight([check])
+    sample = partial(spread_sample, limit=given.get("limit"), seed=seed)
     data = load_split(
         given["json"],
         part="train",
         image_root=given.get("image_root"),
-        skip_bad_rows=given.get("skip_bad_rows", False),
+        skip_bad_rows=skips,
+        find_faults=preflight if skips else preflight.of_sample(sample),
     )
-    examples = spread_sample(data.examples, given.get("limit"), seed)
+    examples = sample(data.examples)
     letters = crossfit(examples, prior, seed)
     if letters is None:
         raise ValueError("all rows show one image: there are no others to fit a text prior on")
-    check_images(examples)
-    output = Path(given["output_dir"])
-    check_place(output)
     device = chosen_device(given)
     from evaluation.curate.passes import count_passes, open_passes
     from models.loading import check_dtype

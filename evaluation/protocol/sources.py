@@ -1,12 +1,15 @@
 """The rows of a protocol: which file each slice is, read and checked before anything starts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.images import check_images
+from data.prompts import prompt_template
 from data.sources import Split, load_split
+from data.turns import TurnBuilder
 from evaluation.matrix import TestSet, load_tests
+from evaluation.preflight import Preflight, PromptCheck
+from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.slices import slice_of_source
 
@@ -23,7 +26,7 @@ class AxisData:
 
 
 def load_axis(config: ProtocolConfig, axis: AxisPlan) -> AxisData:
-    """Return the rows of an axis, their images checked to be there.
+    """Return the rows of an axis, each fit to be shown to the start model.
 
     Raises:
         ValueError: a slice without a file, or with two; whatever reading the rows raises.
@@ -33,14 +36,53 @@ def load_axis(config: ProtocolConfig, axis: AxisPlan) -> AxisData:
     tests = _sources(data, axis, "test", axis.slices)
     train_sources = _sources(data, axis, "train", axis.train_slices)
     root = data.image_root or None
+    checks = _checks(config, axis, next(iter(train_sources.values()), ""))
+    preflight = Preflight([checks[method] for method in config.methods])
     train = {}
     for name, source in train_sources.items():
-        train[name] = load_split([source], part="train", image_root=root, skip_bad_rows=skip)
-        check_images(train[name].examples)
+        train[name] = load_split(
+            [source], part="train", image_root=root, skip_bad_rows=skip, find_faults=preflight
+        )
+        if train[name].left_out:
+            _check_same_rows(train[name], source, root, [checks[name] for name in config.methods])
     found = load_tests(
-        tests, image_root=root, limit=config.test_limit, seed=SAMPLE_SEED, skip_bad_rows=skip
+        tests,
+        image_root=root,
+        limit=config.test_limit,
+        seed=SAMPLE_SEED,
+        skip_bad_rows=skip,
+        checks=list(checks.values()),
     )
     return AxisData(found, train_sources, train)
+
+
+def _checks(config: ProtocolConfig, axis: AxisPlan, source: str) -> dict[str, PromptCheck]:
+    """Return how rows are asked by each method, and by the start model in each zero-shot mode."""
+    checks = {}
+    for name in dict.fromkeys((*config.methods, *config.zero_shot)):
+        method = name if name in config.methods else config.methods[0]
+        one = arm_config(config, Arm(axis.name, axis.slices[0], method, config.seeds[0]), source)
+        mode = one.mode if name in config.methods else name
+        turns = TurnBuilder(prompt_template(mode, one.prompt_template or None), one.image_size)
+        checks[name] = PromptCheck(config.model, turns, one.max_completion_tokens)
+    return checks
+
+
+def _check_same_rows(
+    split: Split, source: str, root: str | None, checks: Sequence[PromptCheck]
+) -> None:
+    """Raise if methods would leave out other rows: each run looks for its own prompt's faults."""
+    for check in checks:
+        own = load_split(
+            [source], part="train", image_root=root, skip_bad_rows=True,
+            find_faults=Preflight([check]),
+        )  # fmt: skip
+        if own.left_out != split.left_out:
+            rows = list(split.left_out.values())
+            raise ValueError(
+                f"a row of {source} fits into the model's context under one method's prompt and not"
+                f" under another's (of rows {rows[0][:5]} ..): remove it from the file"
+            )
 
 
 def _sources(data: DataPlan, axis: AxisPlan, part: str, slices: tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,127 @@
+"""Which image files can be shown: each one decoded to its last byte, before anything takes long.
+
+A file that breaks off behind a whole header, holds another thing than its name says, or is of a
+size that Pillow takes for an attack can only be found by what training does with it: decoding.
+"""
+
+import os
+import stat as stat_module
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from data.images import MISSING, decode
+from data.verdict_cache import VerdictCache
+
+_CHUNK = 32  # files of one task
+_SILENT = 2.0  # seconds after which a check shows how far it is
+_BETWEEN_LINES = 30.0  # seconds, where there is no terminal for a bar
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is known of one file."""
+
+    size: tuple[int, int] | None  # (width, height) as it is shown; None where it cannot be
+    reason: str = ""  # why not
+
+
+def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Verdict]:
+    """Return the verdict on each file, decoded now or known from an earlier start.
+
+    Pillow lets other threads run while it decodes, and a network disk while it fetches, so files
+    are looked at by several threads. A bar shows how far it is, lines where there is no terminal;
+    neither shows for what is quickly done.
+    """
+    paths = list(dict.fromkeys(paths))
+    if not paths:
+        return {}
+    # All of Pillow's formats before the first thread: of two threads that load them at once, one
+    # can find a WebP file to be no image.
+    Image.init()
+    verdicts: dict[Path, Verdict] = {}
+    chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
+    threads = _num_threads()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="groupwise-images")
+    try:
+        with _Progress(len(paths)) as progress:
+            waiting: set[Future[dict[Path, Verdict]]] = set()
+            while True:
+                while len(waiting) < 2 * threads and (chunk := next(chunks, None)):
+                    waiting.add(pool.submit(_examine, chunk, cache))
+                if not waiting:
+                    break
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in done:
+                    found = future.result()
+                    verdicts |= found
+                    progress.add(len(found))
+    finally:  # also when it is broken off: the next start goes on from here
+        pool.shutdown(wait=True, cancel_futures=True)
+        cache.save()
+    return verdicts
+
+
+def _num_threads() -> int:
+    has_affinity = hasattr(os, "sched_getaffinity")  # Linux: what a container or Slurm lends
+    cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(16, 2 * cores)
+
+
+def _examine(paths: Sequence[Path], cache: VerdictCache) -> dict[Path, Verdict]:
+    return {path: _verdict(path, cache) for path in paths}
+
+
+def _verdict(path: Path, cache: VerdictCache) -> Verdict:
+    try:
+        stat = path.stat()
+        if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for, for ever
+            return Verdict(None, "is no file")
+        size = cache.size(path, stat)
+        if size is None:
+            if stat.st_size == 0:
+                return Verdict(None, "is an empty file")
+            size = decode(path).size
+            cache.add(path, stat, size)
+    except FileNotFoundError:
+        return Verdict(None, MISSING)
+    except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
+        return Verdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
+    return Verdict(size)
+
+
+class _Progress:
+    """A bar on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._done, self._next_line = total, 0, time.monotonic() + _BETWEEN_LINES
+        self._has_terminal = sys.stderr is not None and sys.stderr.isatty()
+        self._bar = tqdm(
+            total=total,
+            desc="checking images",
+            unit="image",
+            delay=_SILENT,
+            leave=False,
+            dynamic_ncols=True,
+            disable=not self._has_terminal,
+        )
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def add(self, count: int) -> None:
+        self._done += count
+        self._bar.update(count)
+        if not self._has_terminal and time.monotonic() >= self._next_line:
+            self._next_line += _BETWEEN_LINES
+            text = f"checking images: {self._done:,} of {self._total:,}"
+            print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,106 @@
+"""What the decoding of image files gave, kept between starts: 80,000 images are decoded once.
+
+    $XDG_CACHE_HOME/groupwise/images-1-pillow-13.0.0.json       (without it: ~/.cache/groupwise)
+    {"version": .., "images": {absolute path: [bytes, modified (ns), width, height]}}
+
+Only files that could be decoded are in it. A bad verdict is given anew at every start: what is
+mended beside the file (a decoder, its permissions, a disk) shows at once, and bad files are few.
+
+The file is replaced whole, so that two processes at once leave one that can be read; what both of
+them learned is merged, up to the moment between one's reading and writing. Losing it costs time and
+nothing else, so whatever is wrong with it is no error.
+"""
+
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import PIL
+
+# The decoder has a part in the verdict; the number before it is that of this file's layout.
+VERSION = f"1-pillow-{PIL.__version__}"
+MOST_IMAGES = 1_000_000  # entries that are kept, the newest; about 150 MB
+
+Known = dict[str, list[int]]  # absolute path -> bytes, modified (ns), width, height
+
+
+class VerdictCache:
+    """The sizes of images that were decoded before, by path, size and time of the file."""
+
+    def __init__(self) -> None:
+        """Read what is there; an unreadable or foreign file is as good as none."""
+        self._file = _place()
+        self._known = _read(self._file)
+        self._new: Known = {}
+
+    def size(self, path: Path, stat: os.stat_result) -> tuple[int, int] | None:
+        """Return the image's (width, height) if this very file was decoded before."""
+        entry = self._known.get(_key(path))
+        if entry is None or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
+            return None
+        return entry[2], entry[3]
+
+    def add(self, path: Path, stat: os.stat_result, size: tuple[int, int]) -> None:
+        """Remember a file that was decoded; may be called from any thread."""
+        self._new[_key(path)] = [stat.st_size, stat.st_mtime_ns, *size]
+
+    def save(self) -> None:
+        """Write what is new, beside what others have written meanwhile; say where it cannot be."""
+        if not self._new or self._file is None:
+            return
+        images = _read(self._file)
+        for path in self._new:
+            images.pop(path, None)  # the newest stand last
+        images |= self._new
+        kept = dict(list(images.items())[-MOST_IMAGES:])
+        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            text = json.dumps({"version": VERSION, "images": kept}, separators=(",", ":"))
+            temporary.write_text(text, encoding="ascii")  # other characters stand as \\u escapes
+            temporary.replace(self._file)
+        except OSError as error:
+            print(
+                f"warning: the images' verdicts cannot be kept in {self._file} ({error}): the next"
+                " start decodes them again; XDG_CACHE_HOME names another folder",
+                file=sys.stderr,
+            )
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            self._file = None  # said once
+        self._known, self._new = kept, {}
+
+
+def _key(path: Path) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 Path.absolute keeps ".."
+
+
+def _place() -> Path | None:
+    folder = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        # a relative one is ignored, as the XDG base directory specification says
+        base = Path(folder) if Path(folder).is_absolute() else Path.home() / ".cache"
+    except RuntimeError:  # a user without a home
+        return None
+    return base / "groupwise" / f"images-{VERSION}.json"
+
+
+def _read(file: Path | None) -> Known:
+    try:
+        content: Any = json.loads(file.read_bytes()) if file is not None else {}
+        images = content.get("images", {}) if content.get("version") == VERSION else {}
+        return {path: entry for path, entry in images.items() if _is_entry(entry)}
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return {}
+
+
+def _is_entry(entry: Any) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 4
+        and all(type(number) is int for number in entry)
+        and entry[2] > 0 < entry[3]
+    )
