@@ -167,7 +167,7 @@ def _compare_command(given: dict[str, Any]) -> None:
     for name, evaluation in (("first", first), ("second", second)):
         print(f"{name:<8}{evaluation.path}: {evaluation.about.get('model')}")
     print(f"\n{comparison_table(result)}")
-    print("\nper cent, change in points; the range is drawn by image; McNemar's test takes rows as"
+    print("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
           " independent")  # fmt: skip
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,8 +1,15 @@
-"""Rows that share an image, as one cluster: what an interval by image resamples."""
+"""Rows that share an image, as one cluster, and the interval by image that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
-from evaluation.bootstrap import cluster_bootstrap
+import numpy as np
+
+from evaluation.bootstrap import RESAMPLES, cluster_bootstrap
+from evaluation.robust import ClusteredRows, robust_interval, unseen_interval
+
+# Up to so many images a stratum the interval is Student's, beyond it the bootstrap's, which needs
+# no form of the distribution but falls short with few images: 0.92 of a "95 %" with 20.
+FEW_IMAGES = 50
 
 
 def image_clusters(images: Sequence[Sequence[str]]) -> list[int]:
@@ -31,9 +38,47 @@ def image_clusters(images: Sequence[Sequence[str]]) -> list[int]:
 
 
 def image_interval(
-    values: Sequence[float], clusters: Sequence[int]
-) -> tuple[float | None, float | None]:
-    """Return the 95 % interval by image of a mean, or (None, None) of a single cluster."""
-    if len(set(clusters)) < 2:
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    strata: Sequence[int] | None = None,
+    *,
+    share: bool = False,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float] | tuple[None, None]:
+    """Return the interval (low, high) of a mean by image: of the strata's means, where given.
+
+    (None, None) where nothing can be said: a stratum, or all rows, share one image.
+
+    Args:
+        values: n finite numbers: shares (0 and 1 for wrong and right), else differences of such.
+        clusters: n names, such as `image_clusters` gives.
+        strata: n numbers from 0; the mean is that of their means. None: of all rows.
+        share: whether values lie between 0 and 1; else between -1 and 1. It decides how far an
+            interval may reach.
+        confidence, resamples, seed: of the interval, and of the bootstrap where it is one.
+
+    Raises:
+        ValueError: no values, other lengths, a value that is not finite or out of range.
+
+    >>> low, high = image_interval([0, 0, 0], "abc")  # no row differs: three images tell little
+    >>> round(low, 3), round(high, 3)
+    (-0.708, 0.708)
+    """
+    least = 0 if share else -1
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) and not least <= numbers.min() <= numbers.max() <= 1:
+        raise ValueError(
+            f"values from {numbers.min():g} to {numbers.max():g} are no"
+            f" {'shares' if share else 'differences of shares'}, {least} to 1"
+        )
+    rows = ClusteredRows.of(numbers, clusters, strata)
+    fewest = int(rows.clusters_each.min())
+    if fewest < 2:
         return None, None
-    return cluster_bootstrap(values, clusters)
+    if not rows.squares.any():
+        return unseen_interval(rows, share=share, confidence=confidence)
+    if fewest <= FEW_IMAGES:
+        return robust_interval(rows, share=share, confidence=confidence)
+    return cluster_bootstrap(rows, confidence=confidence, resamples=resamples, seed=seed)

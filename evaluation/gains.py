@@ -42,8 +42,8 @@ def paired_gain(
     """Return the difference of two accuracies on the same rows, with its 95 % interval by image.
 
     ``gain`` is accuracy minus the control's; ``accuracy`` is that of the paired rows; ``images``
-    counts groups of rows without a common image, which the interval resamples. ``low`` and ``high``
-    are None where all rows share one image: nothing can be resampled.
+    counts groups of rows without a common image, which stand and fall together in the interval.
+    ``low`` and ``high`` are None where all rows share one image: nothing can be said.
 
     Raises:
         ValueError: the two are not about the same rows in the same order, or there are none.

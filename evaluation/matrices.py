@@ -6,11 +6,9 @@ means are told apart wherever several cells are summed up:
     macro           every cell weighs the same
     row_weighted    every answered row weighs the same
 
-A difference of two methods is paired: both answered the same test rows. Its interval is a
-bootstrap over test rows, drawn by image: rows that show one image, and the answers of several
-checkpoints to one row, come and go together.
-
-Letters: S test slices, U images (clusters), R resamples.
+A difference of two methods is paired: both answered the same test rows. Its interval is one by
+image (evaluation/clusters.py): rows that show one image, and the answers of several checkpoints to
+one row, stand and fall together.
 """
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -18,12 +16,9 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
-import numpy as np
-
-from evaluation.clusters import image_clusters
-
-RESAMPLES = 2000
-_CHUNK = 50  # resamples drawn at once: bounds the memory of many thousand images
+from evaluation.bootstrap import RESAMPLES
+from evaluation.clusters import image_clusters, image_interval
+from evaluation.robust import ClusteredRows
 
 Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
 PARTS = ("diagonal", "off_diagonal")
@@ -34,7 +29,7 @@ class Row:
     """One answered test row, as a difference needs it."""
 
     id: str
-    images: tuple[str, ...]  # rows that share one come and go together
+    images: tuple[str, ...]  # rows that share one stand and fall together
     correct: bool
 
 
@@ -101,8 +96,7 @@ def differences(
 
     Args:
         first, second: the same cells with the same rows in the same order.
-        seed: of the bootstrap.
-        resamples: R.
+        seed, resamples: see `image_interval`.
 
     Raises:
         ValueError: the two do not hold the same cells or rows; the first difference is named.
@@ -120,13 +114,11 @@ def differences(
 
 def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples: int):
     rows = [row for cell in cells for row in first[cell]]
-    deltas = np.array(
-        [
-            float(a.correct) - float(b.correct)
-            for cell in cells
-            for a, b in zip(first[cell], second[cell], strict=True)
-        ]
-    )
+    deltas = [
+        int(a.correct) - int(b.correct)
+        for cell in cells
+        for a, b in zip(first[cell], second[cell], strict=True)
+    ]
     images = image_clusters([row.images for row in rows])
     cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
     found = {
@@ -140,49 +132,20 @@ def paired_interval(
     deltas: Sequence[float],
     clusters: Sequence[Hashable],
     strata: Sequence[int],
-    *,
-    seed: int = 0,
-    resamples: int = RESAMPLES,
-    confidence: float = 0.95,
+    **how: Any,
 ) -> dict[str, float | None]:
     """Return {difference, low, high} of the mean over strata of the strata's mean delta.
 
         difference = 1/S sum_s ( sum of deltas in s / rows in s )
 
-    The interval is the percentile bootstrap's: U clusters are drawn with replacement from the U
-    there are, over all strata together, and the mean is taken anew. A draw in which a stratum has
-    no row is left out; low and high are None where these are more than half, or U is 1.
-
-    Args:
-        deltas: one number per row, correct minus correct.
-        clusters: one name per row; rows of one name are drawn together.
-        strata: one number per row, from 0.
-        seed: of the draws: the same rows give the same interval.
-        resamples: R.
-        confidence: inside (0, 1).
+    The arguments, and when low and high are None, are those of `image_interval`.
     """
-    values = np.asarray(deltas, dtype=np.float64)
-    _, cluster = np.unique(np.asarray(clusters), return_inverse=True)
-    stratum = np.asarray(strata)
-    shape = (int(cluster.max()) + 1, int(stratum.max()) + 1)
-    sums, counts = np.zeros(shape), np.zeros(shape)  # (U, S)
-    np.add.at(sums, (cluster, stratum), values)
-    np.add.at(counts, (cluster, stratum), 1.0)
-    generator = np.random.default_rng(seed)
-    means: list[np.ndarray] = []
-    for start in range(0, resamples, _CHUNK):
-        size = (min(_CHUNK, resamples - start), shape[0])
-        draws = generator.multinomial(shape[0], np.full(shape[0], 1 / shape[0]), size=size[0])
-        rows = draws @ counts  # (R, S)
-        whole = (rows > 0).all(axis=1)
-        means.append(((draws @ sums)[whole] / rows[whole]).mean(axis=1))
-    difference = float((sums.sum(axis=0) / counts.sum(axis=0)).mean())
-    drawn = np.concatenate(means)
-    if shape[0] < 2 or len(drawn) < resamples / 2:
-        return {"difference": difference, "low": None, "high": None}
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return {"difference": difference, "low": float(low), "high": float(high)}
+    low, high = image_interval(deltas, clusters, strata, **how)
+    return {
+        "difference": ClusteredRows.of(deltas, clusters, strata).mean,
+        "low": low,
+        "high": high,
+    }
 
 
 def spread(values: Sequence[float]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def summarize_permutations(
         kept_order      rows whose options name each other: they have one order and are left out
         n, answers      the other rows, and answers over all of their orders
         accuracy        mean over rows of the share of orders under which the row is right
-        low, high       its 95 % bootstrap interval by image, None with one image
+        low, high       its 95 % interval by image, None with one image
         all_right       share of rows right under every order
         any_right       share of rows right under at least one
         text_changes    share of rows that choose two or more different texts; an order under which
@@ -89,7 +89,8 @@ def summarize_permutations(
         answers[item.id].append(item)
     rows = [row for row in answers.values() if not keeps_order(row[0].options)]
     shares = [sum(item.correct for item in row) / len(row) for row in rows]
-    low, high = image_interval(shares, image_clusters([row[0].images for row in rows]))
+    clusters = image_clusters([row[0].images for row in rows])
+    low, high = image_interval(shares, clusters, share=True)
     n, num_answers = len(rows), sum(map(len, rows))
     return {
         "count": count,

@@ -1,11 +1,12 @@
 """How sure an accuracy is, and what guessing would reach.
 
-Rows that share images: evaluation/bootstrap.py. Two models on the same rows: evaluation/pairs.py.
+Rows that share images: evaluation/clusters.py. Two models on the same rows: evaluation/pairs.py.
 Confidences: evaluation/calibration.py.
 """
 
 from collections.abc import Sequence
-from math import sqrt
+from functools import lru_cache
+from math import cos, pi, sin, sqrt, tan
 from statistics import NormalDist
 
 
@@ -28,13 +29,56 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
         raise ValueError(f"{successes} successes of {n}: need 0 <= successes <= n and n at least 1")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} must lie between 0 and 1, such as 0.95")
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    share = successes / n
+    return wilson_bounds(successes / n, n, NormalDist().inv_cdf((1 + confidence) / 2))
+
+
+def wilson_bounds(share: float, n: float, z: float) -> tuple[float, float]:
+    """Return the formula above for any number of rows, whole or effective, and any quantile."""
     centre = share + z**2 / (2 * n)
     spread = z * sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
     low, high = ((centre + side * spread) / (1 + z**2 / n) for side in (-1, 1))
     # the two ends are exact where rounding would leave 1e-17
-    return (low if successes > 0 else 0.0, high if successes < n else 1.0)
+    return (low if share > 0 else 0.0, high if share < 1 else 1.0)
+
+
+@lru_cache
+def student_t_quantile(freedom: int, *, confidence: float = 0.95) -> float:
+    """Return t with P(-t <= T <= t) = confidence for Student's T of that many degrees of freedom.
+
+    Found by halving, in the angle a = arctan(t / sqrt(freedom)), where the probability is a finite
+    sum (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+
+    Raises:
+        ValueError: freedom below 1, confidence outside (0, 1).
+
+    >>> round(student_t_quantile(4), 4)
+    2.7764
+    """
+    if freedom < 1 or not 0 < confidence < 1:
+        raise ValueError(
+            f"{freedom} degrees of freedom and confidence {confidence}: need at least 1, and a"
+            " number between 0 and 1, such as 0.95"
+        )
+    low, high = 0.0, pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        if _student_t_inside(angle, freedom) < confidence:
+            low = angle
+        else:
+            high = angle
+    return sqrt(freedom) * tan(low)
+
+
+def _student_t_inside(angle: float, freedom: int) -> float:
+    """Return P(-t <= T <= t) at t = sqrt(freedom) tan(angle)."""
+    odd = freedom % 2
+    # 1 + 1/2 cos^2 + 1/2 3/4 cos^4 + ..; of odd freedoms cos + 2/3 cos^3 + 2/3 4/5 cos^5 + ..
+    term = cos(angle) if odd else 1.0
+    total = term if freedom > 1 else 0.0
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= (k - 1) / k * cos(angle) ** 2
+        total += term
+    return 2 / pi * (angle + sin(angle) * total) if odd else sin(angle) * total
 
 
 def chance_level(option_counts: Sequence[int]) -> float:

@@ -7,8 +7,8 @@ An entry of a summary describes one slice:
     low, high               95 % Wilson interval of the accuracy
     chance                  accuracy of uniform guessing: mean of 1 / number of options
     images                  only where rows share images: groups of rows without a common image
-    image_low, image_high   only there: 95 % interval by image, from a bootstrap of those groups;
-                            None where one image is behind all rows
+    image_low, image_high   only there: 95 % interval by image (`clusters.image_interval`); None
+                            where one image is behind all rows
     lenient_accuracy        share right as a forgiving reader would take the completions
     well_formed             share with exactly the mode's tags and one letter
     parse_failures          share in which the strict parser finds no letter
@@ -85,7 +85,7 @@ def accuracy_entry(
     }
     clusters = image_clusters(images)
     if len(set(clusters)) < n:
-        image_low, image_high = image_interval(correct, clusters)
+        image_low, image_high = image_interval(correct, clusters, share=True)
         numbers |= {
             "images": len(set(clusters)),
             "image_low": image_low,

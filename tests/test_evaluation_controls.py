@@ -214,5 +214,6 @@ def test_an_entry_has_an_interval_by_image_only_where_rows_share_images():
     alone = entry([predict(row(i, f"{i}"), i % 2) for i in range(8)])
     assert "images" not in alone
     shared = entry([predict(row(i, f"{i // 4}"), i < 4) for i in range(8)])
-    assert (shared["images"], shared["image_low"], shared["image_high"]) == (2, 0.0, 1.0)
+    assert shared["images"] == 2  # one right, one wrong: that says next to nothing
+    assert shared["image_low"] < 0.01 and shared["image_high"] > 0.99
     assert (shared["low"], shared["high"]) == (alone["low"], alone["high"])  # Wilson's stay

@@ -123,7 +123,7 @@ def test_the_rows_under_the_table(hand_made):
     summary["controls"]["swapped"]["impossible"] = {"CT holds no other image": 2}
     lines = [" ".join(line.split()) for line in extra_table(summary).splitlines()]
     assert all(len(line) < 100 for line in extra_table(summary).splitlines())
-    assert "image blank 6 83.3 43.6-97.0 33.3 100.0 +0.0 +0.0 to +0.0" in lines
+    assert "image blank 6 83.3 43.6-97.0 33.3 100.0 +0.0 -60.2 to +60.2" in lines
     assert any(line.startswith("options in 3 orders 6 83.3 ") for line in lines)
     assert "right under every order 6 83.3" in lines
     assert "chosen text changes 6 0.0" in lines

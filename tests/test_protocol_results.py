@@ -296,3 +296,13 @@ def share(value):
 
 def points(value):
     return f"{100 * value:+.1f}"
+
+
+def test_the_page_says_how_its_intervals_were_made():
+    root = Path(__file__).parents[1] / "docs"
+    result = json.loads((root / "results/protocol_phantoms/protocol.json").read_text())
+    assert "2,000 resamples drawn by image; they say" in protocol_page(result)
+    said = (
+        "2,000 resamples drawn by image (up to 50 images a slice: Student's t by image); they say"
+    )
+    assert said in protocol_page({**result, "few_images": 50})

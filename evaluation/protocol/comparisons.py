@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evaluation.bootstrap import paired_cluster_bootstrap
-from evaluation.clusters import image_clusters
+from evaluation.clusters import image_clusters, image_interval
 from evaluation.matrices import RESAMPLES, Answers, Row, differences, part_of
 from evaluation.pairs import mcnemar
 
@@ -60,9 +59,8 @@ def compare_rows(
         return None
     correct = [[row.correct for row in rows] for rows in (first, second)]
     clusters = image_clusters([row.images for row in first])
-    low, high = None, None
-    if len(set(clusters)) > 1:
-        low, high = paired_cluster_bootstrap(*correct, clusters, replicates=resamples)
+    deltas = [int(one) - int(other) for one, other in zip(*correct, strict=True)]
+    low, high = image_interval(deltas, clusters, resamples=resamples)
     return {
         "difference": (sum(correct[0]) - sum(correct[1])) / len(first),
         "low": low,

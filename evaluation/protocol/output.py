@@ -6,7 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.matrices import RESAMPLES
+from evaluation.bootstrap import RESAMPLES
+from evaluation.clusters import FEW_IMAGES
 from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.page import protocol_page
@@ -72,6 +73,7 @@ def protocol_json(schedule: Schedule) -> dict[str, Any]:
         "format": 1,
         "complete": not runs and not cells,
         "resamples": resamples,
+        "few_images": FEW_IMAGES,
         "missing": {"runs": runs, "cells": cells},
         "protocol": config_json(config),
         **machine(),

@@ -29,14 +29,20 @@ def protocol_page(result: Mapping[str, Any]) -> str:
     blocks.append(
         "Accuracies are greedy and strict, in per cent; macro means: every cell weighs the same."
         " *blank*: the same rows with nothing to see on their images; *gain*: what the image adds,"
-        f" accuracy minus blank. Brackets: 95 % intervals over test rows, {result['resamples']:,}"
-        " resamples drawn by image; they say nothing about another seed of training, which stands"
+        f" accuracy minus blank. Brackets: 95 % intervals over test rows, {_by_image(result)};"
+        " they say nothing about another seed of training, which stands"
         " apart below. **Bold**: the interval leaves out 0. No interval or p value is corrected for"
         " the number of comparisons."
     )
     for name, axis in result["axes"].items():
         blocks += [f"## {TITLES.get(name, name)}", *_axis(axis)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _by_image(result: Mapping[str, Any]) -> str:
+    drawn = f"{result['resamples']:,} resamples drawn by image"
+    few = result.get("few_images")  # absent: of a version that resampled any number
+    return drawn if few is None else f"{drawn} (up to {few} images a slice: Student's t by image)"
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
