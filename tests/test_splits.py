@@ -121,6 +121,26 @@ def test_every_row_is_written_once_or_counted(files, tmp_path, capsys):
     assert "64 to train, 16 to test" in capsys.readouterr().out
 
 
+def test_fewer_options_and_the_chance_they_leave_are_said(tmp_path, capsys):
+    # two answers only: each row keeps the right one and the one other that is ever right
+    rows = [
+        {
+            "image": f"Images/set/{i}.png",
+            "problem": "Which organ is shown? A)lung, B)liver, C)heart, D)kidney",
+            "solution": f"<answer> {'AB'[i % 2]} </answer>",
+        }
+        for i in range(20)
+    ]
+    (tmp_path / "Fundus_train.json").write_text(json.dumps(rows))
+    out = tmp_path / "out"
+    given = [str(tmp_path / "Fundus_train.json"), "--output-dir", str(out), "--allow-unpaired"]
+    assert main([*given, "--image-needed"]) == 0
+    assert (
+        "20 rows have fewer options than published: guessing is right in 50.0 % of the rows, with"
+        " their published options in 25.0 %" in capsys.readouterr().out
+    )
+
+
 def test_patients_are_disjoint_where_asked(files, tmp_path):
     def shared(folder):
         parts = [

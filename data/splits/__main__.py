@@ -78,6 +78,13 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
         )
     how = report["tasks"]["how"]
     yield "tasks of the rows read: " + ", ".join(f"{count:,} {way}" for way, count in how.items())
+    if redrawn := report.get("image_needed"):
+        before, now = 100 * redrawn["chance_as_published"], 100 * redrawn["chance"]
+        yield (
+            f"{redrawn['rows_with_fewer_options']:,} rows have fewer options than published:"
+            f" guessing is right in {now:.1f} % of the rows, with their published options in"
+            f" {before:.1f} %"
+        )
     both = ", ".join(f"{name.split('_in_')[0]} {n}" for name, n in report["in_both_parts"].items())
     yield f"in train and test, read back from the written files: {both.replace('_', ' ')}"
 
@@ -112,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         "--image-needed",
         action="store_true",
         help="redraw the wrong options from right answers of the same data set and task, in one"
-        " form, with one question wording per task",
+        " form, with one question wording per task; where there are few, rows lose options",
     )
     add(
         "--near-distance",

@@ -8,6 +8,7 @@ from typing import Any
 
 from data.audit.files import AuditFile
 from data.examples import VQAExample
+from data.priors.table import chance
 from data.splits.assign import assign
 from data.splits.groups import Pictures, groups_of, keys_of, read_pictures, rows_with_patient
 from data.splits.image_needed import image_needed
@@ -128,6 +129,11 @@ def _texts(
             f" ({', '.join(sorted({reason for _, reason in dropped}))}): pass other files, or leave"
             " --image-needed away"
         )
+    if settings.image_needed:
+        facts["image_needed"] |= {
+            "chance_as_published": chance([originals[number] for number in kept]),
+            "chance": chance([example for example, _ in kept.values()]),
+        }
     return kept, dropped, facts
 
 
