@@ -119,6 +119,33 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+# What a config.json may say of how transformers runs a model, or of code that came with it. None of
+# it is the model's: an attention's name would replace the one that is asked for, and one with a
+# slash in it is code, fetched from the hub.
+_NOT_THE_MODELS = (
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
+    *("_attn_implementation_autoset", "experts_implementation", "_experts_implementation"),
+    *("_experts_implementation_internal", "auto_map", "use_kernels", "kernel_config"),
+    *("output_attentions", "output_hidden_states", "return_dict"),
+)
+
+
+def transformers_config(directory: Path) -> Any:
+    """Return transformers' config object of config.json, without choices of how it is run."""
+    from transformers import CONFIG_MAPPING
+
+    config = read_config(directory)
+    cleaned = _cleaned(config)
+    for part in ("text_config", "vision_config"):
+        if isinstance(config.get(part), dict):
+            cleaned[part] = _cleaned(config[part])
+    return CONFIG_MAPPING[config["model_type"]].from_dict(cleaned)
+
+
+def _cleaned(part: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in part.items() if key not in _NOT_THE_MODELS}
+
+
 def read_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
     """Return a JSON object of the checkpoint; `missing` ends the message when it is not there."""
     try:

@@ -13,7 +13,7 @@ import torch
 
 from models.devices import check_device, default_dtype
 from models.features import FeatureCache
-from models.files import check_weights, find_checkpoint, read_config
+from models.files import check_weights, find_checkpoint, read_config, transformers_config
 from models.policy import Policy
 from models.processor import Processor
 
@@ -109,6 +109,7 @@ def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
         try:
             model, report = AutoModelForImageTextToText.from_pretrained(
                 directory,
+                config=transformers_config(directory),
                 dtype=dtype,
                 attn_implementation="sdpa",
                 local_files_only=True,

@@ -11,7 +11,7 @@ from torch import nn
 
 from models.decode_buffers import Bucket
 from models.features import LIMIT_BYTES
-from models.files import find_checkpoint, read_config
+from models.files import find_checkpoint, transformers_config
 
 PARTS = (
     *("weights", "master", "moments", "gradients", "reference", "decoding", "features"),
@@ -124,13 +124,10 @@ def _decode_elements(model: nn.Module, bucket: Bucket) -> int:
 
 
 def _weightless_model(directory: Path) -> nn.Module:
-    from transformers import AutoConfig, AutoModelForImageTextToText
+    from transformers import AutoModelForImageTextToText
 
-    read_config(directory)
     with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(
-            AutoConfig.from_pretrained(directory, local_files_only=True)
-        )
+        return AutoModelForImageTextToText.from_config(transformers_config(directory))
 
 
 def _text_elements(model: nn.Module, checkpointing: bool) -> int:

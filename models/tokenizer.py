@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from models.files import read_json
+from models.files import read_json, transformers_config
 
 # Placeholders of the vision input by their usual names; the config names most of them by id too.
 _VISION_TOKENS = (
@@ -43,7 +43,10 @@ def load_tokenizer(directory: Path) -> Any:
         )
     try:
         return AutoTokenizer.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
+            directory,
+            config=transformers_config(directory),
+            local_files_only=True,
+            trust_remote_code=False,
         )
     except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
         raise ValueError(

@@ -12,6 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from models import load_policy
 from models.files import TINY, find_checkpoint
+from models.memory import estimate_memory
+from models.saving import save_policy
 
 LAYOUTS = {
     "flat": {},
@@ -257,3 +259,27 @@ def test_the_weights_are_no_view_of_the_file(tmp_path):
     with file.open("r+b") as stream:
         stream.write(bytes(file.stat().st_size))
     assert all(torch.equal(policy.model.state_dict()[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize("key", ["_attn_implementation", "attn_implementation"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_config_chooses_no_attention_and_fetches_no_code(key, nested, tmp_path):
+    """transformers would take it instead of ours, and a name with a slash from the hub."""
+    plain = load_policy(write_checkpoint(tmp_path / "plain", nested=nested))
+    odd = write_checkpoint(tmp_path / "odd", nested=nested)
+    config = json.loads((odd / "config.json").read_text())
+    for part in (config, config.get("text_config", {}), config["vision_config"]):
+        part[key] = "someone/attention-kernel"
+    config |= {"auto_map": {"AutoModelForImageTextToText": "code.Model"}}
+    config |= {"output_attentions": True}
+    (odd / "config.json").write_text(json.dumps(config))
+
+    policy = load_policy(odd)
+
+    assert policy.visual.config._attn_implementation == "sdpa"
+    pairs = zip(plain.state_dict().values(), policy.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+    estimate_memory(odd, dtype=torch.float32, text_tokens=8, patches=16)
+    save_policy(policy, tmp_path / "saved")
+    written = (tmp_path / "saved" / "config.json").read_text()
+    assert "someone" not in written and "auto_map" not in written
