@@ -33,6 +33,7 @@ from grpo.settings import (
 from models.files import check_named
 from process.command import command
 from process.signals import exit_status, reason
+from rewards.parse_once import ParseOnce
 from rewards.registry import BoundReward, load_rewards
 
 
@@ -49,11 +50,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     session = None
     try:
         config, run = _settings(given)
-        splits, template, reward_fns = _inputs(config, run.read())
+        parse = ParseOnce()
+        splits, template, reward_fns = _inputs(config, run.read(), parse)
         from training import Session, train  # imports torch, for which no mistake waits
 
         session = Session(config, run)
-        train(session, splits, template, reward_fns)
+        train(session, splits, template, reward_fns, parse)
     except KeyboardInterrupt as error:
         print(f"\n{reason(error)}{_way_on(session)}", file=sys.stderr)
         return exit_status(error)
@@ -119,7 +121,7 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfi
 
 
 def _inputs(
-    config: GRPOConfig, stored: Mapping[str, Any] | None
+    config: GRPOConfig, stored: Mapping[str, Any] | None, parse: ParseOnce
 ) -> tuple[dict[str, Split], str, dict[str, BoundReward]]:
     """Return the questions, the prompt's text and the rewards; run.json of a resumed run is kept.
 
@@ -127,7 +129,7 @@ def _inputs(
     """
     say_same_names([config.model], (*config.train_json, *config.eval_json))
     template = stored["prompt_template"] if stored else _template(config)
-    reward_fns = load_rewards(config.rewards, config.mode)
+    reward_fns = load_rewards(config.rewards, config.mode, parse)
     check_named(config.model)
     splits = run_splits(config, template, stored)
     if config.shuffle_options and (note := kept_order_note(splits["train"].examples)):

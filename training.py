@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from data.examples import VQAExample
 from data.order import ExampleOrder
 from data.prompts import supervised_target
 from data.sample import spread_sample
@@ -46,7 +45,7 @@ from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
 from process.threads import say_if_crowded
-from rewards.parsing import ParsedCompletion, parse_completion
+from rewards.parse_once import ParseOnce
 
 
 @dataclass
@@ -84,6 +83,7 @@ def train(
     splits: Mapping[str, Split],
     template: str,
     reward_fns: Mapping[str, Callable[[str, Any], float]],
+    parse: ParseOnce,
 ) -> None:
     """Do all of one run: check what can be checked before weights are loaded, then train.
 
@@ -92,6 +92,7 @@ def train(
         splits: "train", and "eval" where something is held out.
         template: the prompt's text.
         reward_fns: by the name that metrics call them.
+        parse: the parser that they read with.
     """
     session.config = resolve_hardware(session.config)
     config, run = session.config, session.run
@@ -155,7 +156,7 @@ def train(
         example_at=order.__getitem__,
         replacement_at=order.replacement,
         encode=lambda example: encode_checked(policy, example, turns, config.max_completion_tokens),
-        take_step=_method(config, policy, optimizer, reward_fns),
+        take_step=_method(config, policy, optimizer, reward_fns, parse),
         evaluate=heldout,
         run=run,
         card=_card(config, template),
@@ -188,6 +189,7 @@ def _method(
     policy: Policy,
     optimizer: PolicyOptimizer,
     reward_fns: Mapping[str, Callable[[str, Any], float]],
+    parse: ParseOnce,
 ) -> Callable[[PromptBatch, StepClock], TakenStep]:
     """Return what the trainer calls for one step: GRPO's or the supervised baseline's."""
 
@@ -199,22 +201,20 @@ def _method(
     if config.method == "sft":
         return supervised
     reference = _load_reference(config, policy) if config.beta > 0 else None
-    grounding = make_grounding(config)
-
-    def parse(text: str, example: VQAExample) -> ParsedCompletion:
-        return parse_completion(text, config.mode, example.options)
+    grounding = make_grounding(config, parse)
 
     def grpo(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        parse.forget()  # what the last step read
         result = train_step(
             policy, reference, optimizer, batch, reward_fns, config, clock, grounding
         )
         parsed = [
-            parse(text, example)
+            parse(text, config.mode, example.options)
             for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
             for text in texts
         ]
         choices = [item.choice for item in parsed]
-        rows = rollout_rows(result, list(reward_fns), config.weights_of_rewards, choices)
+        rows = rollout_rows(result, list(reward_fns), choices)
         well_formed = sum(item.well_formed for item in parsed) / len(parsed)
         metrics = {**result.metrics, "well_formed": well_formed}
         return TakenStep(metrics, len(parsed), list(rows), result.rollout, well_formed)

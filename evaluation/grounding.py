@@ -28,10 +28,11 @@ from grpo.sampling import generate_greedy
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 from rewards.modes import get_mode
+from rewards.parse_once import Parse
 from rewards.parsing import parse_completion
 
 
-def make_grounding(config: GRPOConfig) -> Grounding | None:
+def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Grounding | None:
     """Return the run's grounding term as a callable; None where it is off."""
     if config.grounding == "none":
         return None
@@ -45,7 +46,7 @@ def make_grounding(config: GRPOConfig) -> Grounding | None:
             answers = [example.answer for example in batch.examples]
             return scale_term(blank, answers, rollout.group_size)
         choices = [
-            [parse_completion(text, config.mode, example.options).choice for text in texts]
+            [parse(text, config.mode, example.options).choice for text in texts]
             for texts, example in zip(rollout.texts, batch.examples, strict=True)
         ]
         return penalty_term(blank, choices, config.grounding_weight)

@@ -3,15 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
-
 from grpo.step import StepResult
 
 
 def rollout_rows(
     result: StepResult,
     reward_names: Sequence[str],
-    reward_weights: Sequence[float],
     choices: Sequence[str | None],
 ) -> Iterator[dict[str, Any]]:
     """Yield one row per completion, prompt-major, without the step's number.
@@ -19,12 +16,10 @@ def rollout_rows(
     Args:
         result: of a step over N prompts with G completions each.
         reward_names: R, in the order of ``result.rewards_per_fn``'s last axis.
-        reward_weights: R.
         choices: N * G, the letter each completion commits to, or None.
     """
     rollout = result.rollout
     lengths = rollout.completion_mask.sum(dim=1).tolist()
-    totals = result.rewards_per_fn @ torch.tensor(reward_weights, dtype=torch.float64)  # (N, G)
     for row, text in enumerate(rollout.completions.texts):
         group, index = divmod(row, rollout.group_size)
         example = rollout.batch.examples[group]
@@ -41,7 +36,7 @@ def rollout_rows(
             "completion": text,
             "choice": choices[row],
             "rewards": dict(zip(reward_names, rewards, strict=True)),
-            "reward": totals[group, index].item(),
+            "reward": result.rewards[group, index].item(),
             "advantage": result.advantages[group, index].item(),
             "completion_tokens": lengths[row],
             "truncated": bool(rollout.completions.truncated[row]),

@@ -40,6 +40,7 @@ class StepResult:
     metrics: dict[str, float | None]
     rollout: Rollout
     rewards_per_fn: Tensor  # (N, G, R)
+    rewards: Tensor  # (N, G), weighted sums, before a grounding term
     advantages: Tensor  # (N, G)
 
 
@@ -144,7 +145,7 @@ def train_step(
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,
     }
-    return StepResult(metrics, rollout, rewards_per_fn, advantages)
+    return StepResult(metrics, rollout, rewards_per_fn, rewards, advantages)
 
 
 def score_completions(reward_fns: Mapping[str, RewardFn], rollout: Rollout) -> Tensor:

@@ -7,6 +7,7 @@ a reward can be read, tested and searched for loopholes without a model.
 from rewards.accuracy import accuracy_reward
 from rewards.format import format_reward
 from rewards.modes import MODES, Mode, get_mode
+from rewards.parse_once import ParseOnce
 from rewards.parsing import ParsedCompletion, parse_completion
 from rewards.registry import REWARDS, load_rewards
 
@@ -14,6 +15,7 @@ __all__ = [
     "MODES",
     "REWARDS",
     "Mode",
+    "ParseOnce",
     "ParsedCompletion",
     "accuracy_reward",
     "format_reward",

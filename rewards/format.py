@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from rewards.parse_once import Parse
 from rewards.parsing import parse_completion
 
 
-def format_reward(completion: str, mode: str, options: Sequence[str] = ()) -> float:
+def format_reward(
+    completion: str, mode: str, options: Sequence[str] = (), parse: Parse = parse_completion
+) -> float:
     """Return 1.0 if ``completion`` is well formed (see `ParsedCompletion`), else 0.0.
 
     Whether the letter is right does not matter here. Whether there is exactly one does: tags around
@@ -17,4 +20,4 @@ def format_reward(completion: str, mode: str, options: Sequence[str] = ()) -> fl
     >>> format_reward("<answer>B</answer>", "no_think"), format_reward("B", "no_think")
     (1.0, 0.0)
     """
-    return float(parse_completion(completion, mode, options).well_formed)
+    return float(parse(completion, mode, options).well_formed)

@@ -10,6 +10,7 @@ import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import sha256
 from numbers import Real
 from pathlib import Path
@@ -19,24 +20,30 @@ from typing import Any
 from rewards.accuracy import accuracy_reward
 from rewards.format import format_reward
 from rewards.modes import get_mode
+from rewards.parse_once import Parse
+from rewards.parsing import parse_completion
 
 RewardFn = Callable[[str, Any, str], float]  # (completion, example, mode) -> reward
 BoundReward = Callable[[str, Any], float]  # the mode is bound, the result checked
 
 
-def _accuracy(completion: str, example: Any, mode: str) -> float:
-    return accuracy_reward(completion, example.answer, mode, example.options)
+def _accuracy(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
+    return accuracy_reward(completion, example.answer, mode, example.options, parse)
 
 
-def _format(completion: str, example: Any, mode: str) -> float:
-    return format_reward(completion, mode, example.options)
+def _format(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
+    return format_reward(completion, mode, example.options, parse)
 
 
 REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format}
 
 
-def load_rewards(names: Sequence[str], mode: str) -> dict[str, BoundReward]:
+def load_rewards(
+    names: Sequence[str], mode: str, parse: Parse = parse_completion
+) -> dict[str, BoundReward]:
     """Return the functions called ``names``, in that order, with ``mode`` bound.
+
+    Our own read a completion with ``parse``, which a run shares with its log (`ParseOnce`).
 
     A name is one of `REWARDS`, or ``path.py:function``; the latter is known by its function's name,
     which is what metrics and rollouts call it (``reward/function``).
@@ -61,6 +68,8 @@ def load_rewards(names: Sequence[str], mode: str) -> dict[str, BoundReward]:
                 f"two reward functions are called {short_name!r} in {list(names)}: metrics go by"
                 " that name, so remove or rename one"
             )
+        if function in (_accuracy, _format):
+            function = partial(function, parse=parse)
         bound[short_name] = _bind(name, function, mode)
     return bound
 

@@ -17,6 +17,7 @@ from evaluation.extra_table import extra_table
 from evaluation.passes import plan_passes, summarize_passes
 from evaluation.permutations import option_orders, permuted_rows
 from evaluation.predictions import judge
+from rewards import ParseOnce
 
 LETTERS = (
     *("Both A and B", "both a and b", "Both (A) and (B)", "Both 'A' & 'B'", "A and C", "B, D"),
@@ -198,7 +199,7 @@ def test_a_run_counts_the_rows_that_keep_their_order(tmp_path, capsys):
     given = vars(train._parser().parse_args([*data, "--model", "tiny", "--shuffle-options"]))
     del given["protocol"]
     config, _ = train._settings(given)
-    train._inputs(config, None)
+    train._inputs(config, None, ParseOnce())
     assert (
         "train: 1 row keeps the order of options that name each other, the first: CT_train-0,"
         " 'Both A and B'\n" in capsys.readouterr().out

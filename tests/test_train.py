@@ -5,6 +5,7 @@ On a random nano model and a handful of real image files; what is learned is tes
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from evaluation.heldout import HeldOut
 from grpo.optimizer import PolicyOptimizer
 from grpo.run_directory import RunDirectory
 from grpo.trainer import Trainer
+from rewards.parsing import parse_completion
 
 STEPS = 4
 TIMES = ("time/", "_per_second")
@@ -560,3 +562,42 @@ def test_help_explains_every_group(capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "rewards and objective" in text and "--micro-batch-tokens" in text
+
+
+def test_a_step_reads_each_completion_once_and_totals_its_rewards_once(
+    arguments, tmp_path, monkeypatch
+):
+    """Accuracy, format, the grounding penalty, the log and its metrics share one reading."""
+    calls: list[list[tuple]] = []
+
+    def on_event(frame, event, _argument):
+        if event == "call" and frame.f_code is parse_completion.__code__:
+            calls[-1].append((frame.f_locals["text"], frame.f_locals["options"]))
+
+    def watched(self, step):
+        calls.append([])
+        sys.setprofile(on_event)
+        try:
+            return one_step(self, step)
+        finally:
+            sys.setprofile(None)
+
+    one_step = Trainer._one_step
+    monkeypatch.setattr(Trainer, "_one_step", watched)
+    out = tmp_path / "run"
+    changes = ("--rewards", "accuracy", "format", "--reward-weights", "1", "0.5")
+    changes += ("--grounding", "penalty", "--mode", "no_think", "--max-steps", "2")
+    assert run(*arguments, *changes, "--output-dir", out) == 0
+    rows = lines(out / "rollouts.jsonl")
+    for step, parsed in enumerate(calls, start=1):
+        written = [(r["completion"], tuple(r["options"])) for r in rows if r["step"] == step]
+        assert sorted(parsed) == sorted(set(written)), f"step {step}"
+    assert len(calls) == 2
+    for metrics in lines(out / "metrics.jsonl"):
+        totals = [row["reward"] for row in rows if row["step"] == metrics["step"]]
+        assert sum(totals) / len(totals) == pytest.approx(metrics["reward"])
+        assert totals == [
+            row["rewards"]["accuracy"] + 0.5 * row["rewards"]["format"]
+            for row in rows
+            if row["step"] == metrics["step"]
+        ]
