@@ -55,21 +55,40 @@ def load_tokenizer(directory: Path) -> Any:
 
 
 def chat_template(directory: Path, tokenizer: Any) -> str:
-    """Return the template from the tokenizer's files or from chat_template.json.
+    """Return the checkpoint's chat template, from the first of the places where it may stand.
 
-    AutoTokenizer reads tokenizer_config.json and chat_template.jinja, but not the JSON file, which
-    belongs to transformers' processors and is where Qwen2-VL's first release put it.
+        processor_config.json > chat_template.json > chat_template.jinja > tokenizer_config.json
+
+    This is transformers' own order: a processor's template, in the first three, wins over the
+    tokenizer's, which AutoTokenizer reads from the last two.
     """
-    template = tokenizer.chat_template
-    if isinstance(template, dict):  # several named templates
-        template = template.get("default")
-    if template is None and (directory / "chat_template.json").is_file():
-        template = read_json(directory, "chat_template.json", "").get("chat_template")
+    places = (("processor_config.json", "chat_template"), ("chat_template.json", "chat_template"))
+    for name, key in places:
+        template = read_json(directory, name, "").get(key) if (directory / name).is_file() else None
+        if template is not None:
+            return _one_template(template, directory / name)
+    if tokenizer.chat_template is not None:
+        return _one_template(tokenizer.chat_template, directory)
+    raise ValueError(
+        f"{directory} has no chat template in processor_config.json, chat_template.json,"
+        " chat_template.jinja or tokenizer_config.json: give an Instruct checkpoint, or copy the"
+        " template from one"
+    )
+
+
+def _one_template(template: Any, where: Path) -> str:
+    """Return a template, of several named ones the default."""
+    if isinstance(template, list):  # as tokenizer_config.json lists several
+        template = {item.get("name"): item.get("template") for item in template}
+    if isinstance(template, dict):
+        if not isinstance(template.get("default"), str):
+            raise ValueError(
+                f"{where} names the chat templates {', '.join(map(str, template))}, but no"
+                " 'default': call one of them that"
+            )
+        return template["default"]
     if not isinstance(template, str):
-        raise ValueError(
-            f"{directory} has no chat template in tokenizer_config.json, chat_template.jinja or"
-            " chat_template.json: give an Instruct checkpoint, or copy the template from one"
-        )
+        raise ValueError(f"{where}: the chat template is {template!r}, not a text: correct it")
     return template
 
 
