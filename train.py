@@ -20,6 +20,7 @@ from evaluation.built_in import say_same_names
 from evaluation.preflight import run_splits
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
+from grpo.moved import check_places
 from grpo.run_directory import RunDirectory
 from grpo.settings import (
     GRPO_ONLY,
@@ -105,7 +106,9 @@ def _settings(given: dict[str, Any]) -> tuple[GRPOConfig, RunDirectory]:
     if config_file is not None:
         raise ValueError("--config cannot be given with --resume: run.json has the settings")
     run, stored = RunDirectory.open(resume)
-    return resumed_config(stored["config"], given), run
+    config = resumed_config(stored["config"], given)
+    check_places(config, run.path)
+    return config, run
 
 
 def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfig, RunDirectory]:
@@ -128,7 +131,10 @@ def _inputs(
     What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
     """
     say_same_names([config.model], (*config.train_json, *config.eval_json))
-    template = stored["prompt_template"] if stored else _template(config)
+    if stored and config.prompt_template == stored["config"].get("prompt_template", ""):
+        template = stored["prompt_template"]  # the file itself is not needed any longer
+    else:
+        template = _template(config)
     reward_fns = load_rewards(config.rewards, config.mode, parse)
     check_named(config.model)
     splits = run_splits(config, template, stored)

@@ -29,6 +29,7 @@ from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.hardware import check_memory, keep_freed_memory, memory_of_run, resolve_hardware
 from grpo.logprobs.backends import choose_backend
+from grpo.moved import names_now
 from grpo.optimizer import PolicyOptimizer
 from grpo.profiler import StepProfiler
 from grpo.provenance import check_unchanged, run_description, source_checksums
@@ -102,7 +103,7 @@ def train(
     turns = TurnBuilder(template, config.image_size)
     checksums = source_checksums(config, template, {k: v.checksums for k, v in splits.items()})
     if stored:
-        check_unchanged(stored["checksums"], checksums)
+        check_unchanged(stored["checksums"], checksums, names_now(stored["config"], config))
 
     if config.device == "cpu":
         keep_freed_memory()
@@ -169,6 +170,7 @@ def train(
         "prompt_template": template,
         "checksums": checksums,
         "logprob_backend": {"name": backend, "why": why},
+        "id_stems": {part: split.stems for part, split in splits.items()},
         "skipped_rows": {part: len(split.bad_rows) for part, split in splits.items()},
         "left_out": {part: split.left_out for part, split in splits.items()},
     }

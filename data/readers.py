@@ -55,8 +55,16 @@ def read_examples(
     return examples, bad_rows
 
 
-def parse_rows(path: str | Path, image_root: str | Path) -> tuple[list[VQAExample], list[BadRow]]:
+def parse_rows(
+    path: str | Path, image_root: str | Path, stem: str | None = None
+) -> tuple[list[VQAExample], list[BadRow]]:
     """Return one file's examples in its order, and all rows that cannot be one.
+
+    Args:
+        path: of the file.
+        image_root: the folder under which its image paths begin.
+        stem: what the file was called, without the ending, when its rows got their ids; None: what
+            it is called now. Ids, and what they decide, outlive a new name so.
 
     Raises:
         ValueError: a file that cannot be read, is not JSON, not a list, or empty.
@@ -66,16 +74,16 @@ def parse_rows(path: str | Path, image_root: str | Path) -> tuple[list[VQAExampl
     examples, bad_rows = [], []
     for number, row in enumerate(_load_rows(path)):
         try:
-            examples.append(_example(path, number, row, root))
+            examples.append(_example(path, stem or path.stem, number, row, root))
         except RowError as error:
             value = shorten(repr(error.value))
             bad_rows.append(BadRow(str(path), number, value, str(error)))
     return examples, bad_rows
 
 
-def _example(path: Path, number: int, row: Any, root: ImageRoot) -> VQAExample:
+def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> VQAExample:
     content = read_row(row)
-    subject = subject_of(path.stem)
+    subject = subject_of(stem)
     images = []
     for image in content.images:
         try:
@@ -85,7 +93,7 @@ def _example(path: Path, number: int, row: Any, root: ImageRoot) -> VQAExample:
     modalities = (modality_label(content.modality or ""), modality_label(subject))
     types = (question_type_label(content.question_type or ""), question_type_label(subject))
     return VQAExample(
-        id=f"{path.stem}-{number}",
+        id=f"{stem}-{number}",
         images=tuple(images),
         question=content.question,
         options=content.options,

@@ -41,6 +41,7 @@ class Split:
     left_out: dict[str, list[int]] = field(default_factory=dict)
     # what a resumed run had among its examples and would be at fault today
     gone_bad: list[BadRow] = field(default_factory=list)
+    stems: list[str] = field(default_factory=list)  # what the ids of each source begin with
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,13 @@ class Wanted:
     # Of a run that is resumed, its own split's: only these rows are left out for a fault, and none
     # is a reason to stop, or the others would come in another order.
     left_out: Mapping[str, Collection[int]] | None = None
+    stems: Sequence[str] | None = None  # and what its ids begin with, whatever a file is called now
 
 
 @dataclass(frozen=True)
 class _Source:
     name: str
+    stem: str
     label: str  # what messages call it
     checksum: str
     examples: list[VQAExample]
@@ -95,16 +98,20 @@ def load_splits(
             would give two examples one id; bad rows of all files together, the first ones named, or
             a file of which no row is left.
     """
-    sources = {part: _read_sources(wanted[part].names, part, image_root) for part in wanted}
+    sources = {part: _read_sources(wanted[part], part, image_root) for part in wanted}
     faults = {part: _find_faults(sources[part], wanted[part]) for part in wanted}
     _check_rest(wanted, sources, faults, skip_bad_rows)
     return {part: _split(sources[part], faults[part], wanted[part].left_out) for part in wanted}
 
 
-def _read_sources(names: Sequence[str], part: Part, image_root: str | Path | None) -> list[_Source]:
+def _read_sources(wanted: Wanted, part: Part, image_root: str | Path | None) -> list[_Source]:
+    names = wanted.names
     if not names:
         raise ValueError(f"no {part} data is named: pass JSON files, or phantoms")
-    sources = [_read_source(name, part, image_root) for name in names]
+    stems = [Path(name).stem for name in names] if wanted.stems is None else wanted.stems
+    sources = [
+        _read_source(name, stem, part, image_root) for name, stem in zip(names, stems, strict=True)
+    ]
     _check_ids([example for source in sources for example in source.examples])
     return sources
 
@@ -178,18 +185,21 @@ def _split(
         checksums={source.name: source.checksum for source in sources},
         left_out={checksum: list(rows) for checksum, rows in left_out.items() if rows},
         gone_bad=_bad_rows(sources, gone_bad),
+        stems=[source.stem for source in sources],
     )
 
 
-def _read_source(given: str | Path, part: Part, image_root: str | Path | None) -> _Source:
+def _read_source(
+    given: str | Path, stem: str, part: Part, image_root: str | Path | None
+) -> _Source:
     name = str(given)
     if is_phantoms(given):
         examples = _phantoms(name, part)
         label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
-        return _Source(name, label, _content_checksum(examples), examples, [])
-    examples, bad_rows = parse_rows(name, _checked_root(image_root, name))
+        return _Source(name, stem, label, _content_checksum(examples), examples, [])
+    examples, bad_rows = parse_rows(name, _checked_root(image_root, name), stem)
     checksum = hashlib.sha256(Path(name).read_bytes()).hexdigest()
-    return _Source(name, name, checksum, examples, bad_rows)
+    return _Source(name, stem, name, checksum, examples, bad_rows)
 
 
 def row_number(example: VQAExample) -> int:

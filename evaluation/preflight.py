@@ -23,6 +23,7 @@ from data.sample import spread_sample
 from data.sources import Fault, FindFaults, Part, Split, Wanted, load_splits, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
+from grpo.moved import first_stems
 
 Size = tuple[int, int]  # (width, height)
 
@@ -180,9 +181,11 @@ def run_splits(config: Any, template: str, stored: Mapping[str, Any] | None) -> 
     sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
     of_eval = preflight if config.skip_bad_rows else preflight.of_sample(sample)
     left_out = None if stored is None else stored.get("left_out")
+    stems = {} if stored is None else first_stems(stored)
 
     def wanted(part: Part, names: Sequence[str], find_faults: FindFaults) -> Wanted:
-        return Wanted(names, find_faults, None if left_out is None else left_out.get(part, {}))
+        left = None if left_out is None else left_out.get(part, {})
+        return Wanted(names, find_faults, left, stems.get(part))
 
     parts: dict[Part, Wanted] = {"train": wanted("train", config.train_json, preflight)}
     if config.eval_json:

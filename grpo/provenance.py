@@ -86,21 +86,31 @@ def text_checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def check_unchanged(stored: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+def check_unchanged(
+    stored: Mapping[str, Any], found: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> None:
     """Raise if a source of the run is not what it was when the run began.
 
     Args:
         stored: run.json's checksums by name.
         found: today's.
+        renamed: names in run.json -> today's, of what lies elsewhere now (grpo/moved.py).
 
     Raises:
-        ValueError: naming every source that differs.
+        ValueError: naming every source that differs, with both checksums.
     """
-    changed = [name for name in stored if stored[name] != found.get(name)]
+    renamed = renamed or {}
+    changed = []
+    for name, then in stored.items():
+        today = renamed.get(name, name)
+        now = found.get(today)
+        if now != then:
+            moved = f", then at {name}" if today != name else ""
+            changed.append(f"{today} (SHA-256 {then[:12]} then, {(now or 'none')[:12]} now{moved})")
     if changed:
         raise ValueError(
-            f"cannot resume: {', '.join(changed)} changed since the run began (its SHA-256 differs"
-            " from run.json's), so it would not be the same run: restore it, or start a new run"
+            f"cannot resume: {', '.join(changed)} changed since the run began, so it would not be"
+            " the same run: restore it, or start a new run"
         )
 
 

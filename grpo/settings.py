@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from grpo.config import GRPOConfig
+from grpo.moved import MOVABLE, check_counterparts
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
@@ -210,11 +211,13 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
     """Return a stored run's config with those flags changed that may change.
 
     Raises:
-        ValueError: naming every given flag that could change what is learned.
+        ValueError: naming every given flag that could change what is learned; files given for
+            others than the run has.
     """
-    refused = [f"--{name.replace('_', '-')}" for name in given if name not in RESUMABLE]
+    may_change = (*RESUMABLE, *MOVABLE)
+    refused = [f"--{name.replace('_', '-')}" for name in given if name not in may_change]
     if refused:
-        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in RESUMABLE)
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in may_change)
         raise ValueError(
             f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
             f" {allowed}), or start a new run"
@@ -223,4 +226,6 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
     settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
     if "device" in given:  # what was resolved for the old device is resolved anew for this one
         settings |= {"reference_device": "auto", "gradient_checkpointing": None}
-    return GRPOConfig(**(settings | typed(given, "flags")))
+    config = with_absolute_paths(GRPOConfig(**(settings | typed(given, "flags"))))
+    check_counterparts(GRPOConfig(**settings), config)
+    return config

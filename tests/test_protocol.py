@@ -283,7 +283,23 @@ def test_a_started_run_is_resumed(copied):
 
     file = write(copied)
     assert protocol_command(str(file), {"device": "cpu"}, stops) == 130
-    assert flags == [["--resume", str(run), "--device", "cpu"]]
+    places = ["--model", "tiny", "--train-json", "phantoms:CT"]
+    assert flags == [["--resume", str(run), *places, "--device", "cpu"]]
+
+
+def test_runs_whose_files_lay_elsewhere_are_the_same_runs(copied):
+    # as if train_dir and the model had moved since, and the file said so now
+    for file in (copied / "out" / "runs").rglob("run.json"):
+        described = json.loads(file.read_text(encoding="utf-8"))
+        (source,), model = described["config"]["train_json"], described["config"]["model"]
+        described["config"] |= {"train_json": [f"/old/{source}"], "model": f"/old/{model}"}
+        sums = described["checksums"]
+        for kind, name in (("train data", source), ("start model", model)):
+            sums[f"{kind} /old/{name}"] = sums.pop(f"{kind} {name}")
+        file.write_text(json.dumps(described), encoding="utf-8")
+    counted = Counted()
+    assert protocol_command(str(write(copied)), {}, counted) == 0
+    assert counted.calls == []
 
 
 def test_real_splits_without_their_images_are_refused_with_their_number(shared, tmp_path, capsys):

@@ -309,7 +309,7 @@ def test_a_resumed_run_must_find_its_data_and_start_model_unchanged(
     assert run(*arguments, "--max-steps", "2", "--output-dir", out) == 0
     data.write_text(Path(files["train"]).read_text().replace("What", "Which"))
     message = error_of(capsys, "--resume", out, "--max-steps", "3")
-    assert "MRI_train.json changed since the run began" in message
+    assert "MRI_train.json (SHA-256 " in message and "changed since the run began" in message
 
 
 def test_the_token_budget_changes_nothing_that_is_learned(arguments, tmp_path):

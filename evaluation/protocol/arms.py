@@ -26,6 +26,7 @@ from grpo.settings import RESUMABLE, resolve_config, with_absolute_paths
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"
 _ANEW = "remove that folder to train anew, or name another --output-dir"
 _MACHINE = {"output_dir", "device", "dtype", *RESUMABLE} - {"max_steps"}
+PLACES = ("model", "train_json", "image_root")  # compared by content: files may have moved
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,7 @@ def find_state(run: Path, total_steps: int) -> str:
 def check_same_run(run: Path, wanted: GRPOConfig, split: Split, start_model: str) -> None:
     """Raise if a run that is there was made with other settings or data than are wanted now.
 
-    Where and on what machine it ran, and how it was saved, is not compared.
+    Where and on what machine it ran, where its files lay, and how it was saved, is not compared.
 
     Args:
         run: its directory.
@@ -154,7 +155,7 @@ def check_same_run(run: Path, wanted: GRPOConfig, split: Split, start_model: str
     stored = description["config"]
     settings = json.loads(json.dumps(asdict(with_absolute_paths(wanted))))
     for name, value in settings.items():
-        if name not in _MACHINE and stored.get(name) != value:
+        if name not in (*_MACHINE, *PLACES) and stored.get(name) != value:
             raise ValueError(
                 f"run {run} was trained with another {name} ({stored.get(name)!r} there, {value!r}"
                 f" now): {_ANEW}"

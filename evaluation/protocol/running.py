@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from evaluation.matrix import Matrix
 from evaluation.progress import TimeLeft
 from evaluation.protocol.arms import (
+    PLACES,
     STARTED,
     TRAINED,
     Arm,
@@ -80,12 +81,13 @@ class Runner:
         schedule = self.schedule
         run, state = arm.path(schedule.output), schedule.state(arm)
         if state != TRAINED:
+            settings = arm_settings(schedule.config, arm, schedule.source(arm))
             if state == STARTED:
-                flags = ["--resume", str(run)]
+                places = {name: settings[name] for name in PLACES if name in settings}
+                flags = ["--resume", str(run), *flags_of(places)]
                 flags += ["--device", self.device] if self.device else []
             else:
                 shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
-                settings = arm_settings(schedule.config, arm, schedule.source(arm))
                 flags = [*flags_of(settings), "--output-dir", str(run)]
             print(f"training {arm.name}", file=sys.stderr)
             with self._progress.unit(f"train {arm.method}", f"trained {arm.name}"):
