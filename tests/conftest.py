@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cuda_emulator import Emulator, require_gxx
+from gpu_defaults import ASKED_FOR, defaults_of_a_gpu
 from logprobs_cases import BACKENDS, Op
 from models_nano import FAMILIES, write_checkpoint
 
@@ -27,6 +28,13 @@ def _own_cache(tmp_path_factory):
     """Verdicts on the tests' images stay out of the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=ASKED_FOR)
+def a_gpus_defaults():
+    """The defaults of a GPU for all tests, where GROUPWISE_TEST_DEFAULTS asks for them."""
+    with defaults_of_a_gpu():
         yield
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from models_nano import FAMILIES, random_image, write_checkpoint
 from safetensors.torch import load_file
 
@@ -17,6 +18,7 @@ from evaluation.heldout import HeldOut
 from grpo.optimizer import PolicyOptimizer
 from grpo.run_directory import RunDirectory
 from grpo.trainer import Trainer
+from models.devices import default_dtype
 from rewards.parsing import parse_completion
 
 STEPS = 4
@@ -99,7 +101,8 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
     assert "a group of 3" in page and "data:image/jpeg;base64," in page and "://" not in page
 
     description = json.loads((out / "run.json").read_text())
-    assert description["config"]["device"] == "cpu" and description["config"]["dtype"] == "float32"
+    assert description["config"]["device"] == "cpu"
+    assert f"torch.{description['config']['dtype']}" == str(default_dtype(torch.device("cpu")))
     assert {"torch", "transformers"} <= description["versions"].keys()
     assert description["logprob_backend"]["name"] == "torch"
     kinds = ("train data", "eval data", "reward", "prompt template", "start model")
@@ -107,7 +110,8 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
 
     metrics = lines(out / "metrics.jsonl")
     assert [row["step"] for row in metrics] == [1, 2, 3, 4]
-    assert metrics[0]["grad_norm"] > 0 and metrics[0]["logprob_gap/max"] < 1e-4
+    gap_limit = 1e-4 if description["config"]["dtype"] == "float32" else 0.1
+    assert metrics[0]["grad_norm"] > 0 and metrics[0]["logprob_gap/max"] < gap_limit
     assert metrics[0]["kl"] == pytest.approx(0, abs=1e-6) and metrics[3]["kl"] > 1e-5
 
     rows = lines(out / "rollouts.jsonl")
@@ -315,7 +319,8 @@ def test_a_resumed_run_must_find_its_data_and_start_model_unchanged(
 def test_the_token_budget_changes_nothing_that_is_learned(arguments, tmp_path):
     outs = [tmp_path / "one", tmp_path / "many"]
     for out, budget in zip(outs, ("4096", "70"), strict=True):
-        assert run(*arguments, "--micro-batch-tokens", budget, "--output-dir", out) == 0
+        flags = ("--dtype", "float32", "--micro-batch-tokens", budget)  # compared beyond bfloat16
+        assert run(*arguments, *flags, "--output-dir", out) == 0
     one, many = (lines(out / "metrics.jsonl") for out in outs)
     for mine, other in zip(one, many, strict=True):
         assert mine["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-3)
