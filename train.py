@@ -14,21 +14,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data.options import kept_order_note
-from data.prompts import prompt_template
 from data.sources import Split
 from evaluation.built_in import say_same_names
 from evaluation.preflight import run_splits
+from evaluation.settings import asked_template
+from grpo.card import CARD, card_of, differences
 from grpo.config import GRPOConfig
 from grpo.flags import FlagParser, add_config_flags
 from grpo.moved import check_places
 from grpo.run_directory import RunDirectory
 from grpo.settings import (
-    GRPO_ONLY,
-    embedded_default,
-    read_toml,
-    resolve_config,
+    resolve,
     resumed_config,
-    uses_embedded_default,
     with_absolute_paths,
 )
 from models.files import check_named
@@ -112,14 +109,17 @@ def _settings(given: dict[str, Any]) -> tuple[GRPOConfig, RunDirectory]:
 
 
 def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfig, RunDirectory]:
-    config = resolve_config(given, config_file)
+    resolved = resolve(given, config_file)
+    config = resolved.config
     run = RunDirectory.choose(config.output_dir, config.model)
-    chosen = (read_toml(config_file)[0] if config_file is not None else {}) | given
-    if uses_embedded_default(chosen):
-        shipped, _ = read_toml(embedded_default())
-        used = [name for name in shipped if config.method == "grpo" or name not in GRPO_ONLY]
-        values = ", ".join(f"{name} {getattr(config, name)}" for name in used)
-        print(f"the embedded default, configs/phantoms.toml with your settings on top: {values}")
+    if resolved.by_default:
+        print("the embedded default: model tiny, data phantoms")
+    for origin, names in resolved.taken.items():
+        if names:
+            values = ", ".join(f"{name} {getattr(config, name)}" for name in names)
+            print(f"taken from {origin}, since not given: {values}")
+    for warning in resolved.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     return with_absolute_paths(config), run
 
 
@@ -144,7 +144,14 @@ def _inputs(
 
 
 def _template(config: GRPOConfig) -> str:
-    return prompt_template(config.mode, config.prompt_template or None)
+    """Return the prompt's text: --prompt-template's, else the checkpoint's own, else the mode's."""
+    card, flags = card_of(config.model), {"prompt_template": config.prompt_template}
+    text, origin = asked_template(config.mode, flags, card)
+    if origin == CARD:
+        print(f"prompt: as in {config.model}/{CARD}")
+    for warning in differences({"prompt_template": text} if origin == "flag" else {}, card):
+        print(f"warning: {warning}", file=sys.stderr)
+    return text
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from evaluation.heldout import HeldOut
 from evaluation.report.write import report_finished
 from evaluation.tables import change_table, sample_completions
 from grpo.best import Best
+from grpo.card import start_model
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.checks import GapAlarm
 from grpo.clock import StepClock
@@ -246,7 +247,8 @@ def _profiler(
 def _card(config: GRPOConfig, template: str) -> dict[str, Any]:
     """Return groupwise.json: what an evaluation of a checkpoint has to know."""
     names = ("mode", "image_size", "max_completion_tokens", "method")
-    return {**{name: getattr(config, name) for name in names}, "prompt_template": template}
+    card = {**{name: getattr(config, name) for name in names}, "prompt_template": template}
+    return card | {"start_model": start_model(config.model)}
 
 
 def _print_outcome(session: Session, heldout: HeldOut | None) -> None:

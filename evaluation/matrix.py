@@ -27,9 +27,10 @@ from evaluation.preflight import Preflight, PromptCheck, tell_skipped
 from evaluation.progress import TimeLeft
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
-from evaluation.settings import AskingSettings, read_card, resolve_settings
+from evaluation.settings import AskingSettings, resolve_settings
 from evaluation.text_priors import Prior, summarize_priors
 from evaluation.unfinished import unfinished_folder
+from grpo.card import read_card
 from grpo.provenance import model_checksum
 from grpo.run_directory import write_json
 from models.files import find_checkpoint, read_config

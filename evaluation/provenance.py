@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.settings import read_card
+from grpo.card import read_card
 from grpo.provenance import machine
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait

@@ -6,21 +6,18 @@ A model asked in another way than it was trained answers worse for no reason of 
 value's origin is printed, and a flag that differs from the checkpoint's own value is warned about.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data.prompts import TEMPLATES, check_template, prompt_template
+from grpo.card import CARD, KINDS, differences, read_card
 from grpo.config import GRPOConfig
 from grpo.settings import embedded_default, read_toml
 from models.files import TINY
 from models.image_processor import seen_as
 from rewards.modes import get_mode
-
-CARD = "groupwise.json"
-_KINDS = {"mode": str, "image_size": int, "prompt_template": str, "max_completion_tokens": int}
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class AskingSettings:
 
     def to_json(self) -> dict[str, Any]:
         """What summary.json says of them."""
-        return {name: getattr(self, name) for name in _KINDS} | {"origins": dict(self.origins)}
+        return {name: getattr(self, name) for name in KINDS} | {"origins": dict(self.origins)}
 
 
 def resolve_settings(directory: Path, given: Mapping[str, Any]) -> AskingSettings:
@@ -52,20 +49,16 @@ def resolve_settings(directory: Path, given: Mapping[str, Any]) -> AskingSetting
             cannot be used.
     """
     card = read_card(directory)
-    flags = {name: given[name] for name in _KINDS if name in given}
+    flags = {name: given[name] for name in KINDS if name in given}
     layers = [("flag", flags), (CARD, card), *_defaults(directory)]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name in ("mode", "image_size", "max_completion_tokens"):
         origins[name], values[name] = _first(layers, name)
     _check(values)
-    template, origins["prompt_template"] = _template(values["mode"], flags, card)
+    template, origins["prompt_template"] = asked_template(values["mode"], flags, card)
     values["prompt_template"] = template
-    warnings = tuple(
-        _difference(name, values[name], card[name])
-        for name in flags
-        if name in card and values[name] != card[name]
-    )
+    warnings = differences({name: values[name] for name in flags}, card)
     return AskingSettings(**values, origins=origins, warnings=warnings)
 
 
@@ -91,34 +84,10 @@ def describe(model: str, settings: AskingSettings, directory: Path | None = None
     return "\n".join(lines)
 
 
-def read_card(directory: Path) -> dict[str, Any]:
-    """Return a checkpoint's groupwise.json, or an empty dictionary for one that is not ours.
-
-    Raises:
-        ValueError: it cannot be read, is not JSON, or holds a value of the wrong type.
-    """
-    file = directory / CARD
-    if not file.is_file():
-        return {}
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{file} cannot be read ({error}): restore it, or remove it and give --mode,"
-            " --image-size, --prompt-template and --max-completion-tokens"
-        ) from error
-    if not isinstance(card, dict):
-        raise ValueError(f"{file} holds {type(card).__name__}, not an object: restore it")
-    for name, kind in _KINDS.items():
-        if name in card and (not isinstance(card[name], kind) or isinstance(card[name], bool)):
-            raise ValueError(f"{file}: {name} is {card[name]!r}, not {kind.__name__}: restore it")
-    return card
-
-
 def _defaults(directory: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the layers under groupwise.json: the shipped file for `tiny`, then train.py's."""
     config = GRPOConfig()
-    layers = [("train.py's default", {name: getattr(config, name) for name in _KINDS})]
+    layers = [("train.py's default", {name: getattr(config, name) for name in KINDS})]
     if directory == TINY:
         file = embedded_default()
         shipped, _ = read_toml(file)
@@ -130,7 +99,7 @@ def _first(layers: list[tuple[str, Mapping[str, Any]]], name: str) -> tuple[str,
     return next((origin, layer[name]) for origin, layer in layers if name in layer)
 
 
-def _template(mode: str, flags: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str, str]:
+def asked_template(mode: str, flags: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str, str]:
     """Return the template's text and its origin.
 
     The checkpoint's own asks for the tags of the mode it was trained in: under another mode it
@@ -149,10 +118,3 @@ def _check(values: Mapping[str, Any]) -> None:
         if values[name] < least:
             flag = name.replace("_", "-")
             raise ValueError(f"--{flag} {values[name]} must be at least {least}")
-
-
-def _difference(name: str, value: Any, trained: Any) -> str:
-    flag = f"--{name.replace('_', '-')}"
-    if name == "prompt_template":
-        return f"{flag} differs from the template the checkpoint was trained with ({CARD})"
-    return f"{flag} {value} differs from the {trained} the checkpoint was trained with ({CARD})"

@@ -1,19 +1,22 @@
-"""Where a run's settings come from: defaults, the embedded default's file, --config, flags.
+"""Where a run's settings come from: what belongs to the model and the data, --config, flags.
 
-    defaults < the method's own < configs/phantoms.toml (without a model) < --config < flags
+    defaults < method's own < configs/phantoms.toml < model's groupwise.json < --config < flags
 
-A TOML file holds the config's field names at its top level; a table [sft] replaces some of them
-where the method is sft.
+configs/phantoms.toml belongs to the embedded model, or one trained from it, on the embedded data;
+on other data `tiny` takes from there how it is asked. groupwise.json says how a checkpoint of ours
+was trained. A TOML file holds the config's field names at its top level; a table [sft] replaces
+some of them where the method is sft.
 """
 
 import difflib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from grpo.card import KINDS, card_of, differences, start_model
 from grpo.config import GRPOConfig
 from grpo.moved import MOVABLE, check_counterparts
 
@@ -37,7 +40,22 @@ RESUMABLE = (
 Settings = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Resolved:
+    """A fresh run's config, and what was not given but taken together with what was."""
+
+    config: GRPOConfig
+    by_default: bool  # neither model nor data were named
+    taken: Mapping[str, tuple[str, ...]]  # where from -> the settings that came from there
+    warnings: tuple[str, ...]  # settings other than those the start model was trained with
+
+
 def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
+    """Return the validated config of a fresh run; see `resolve`."""
+    return resolve(given, config_file).config
+
+
+def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     """Return the validated config of a fresh run from its flags and its --config file.
 
     Args:
@@ -55,16 +73,51 @@ def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOCon
     from_file = _file_settings(config_file, method) if config_file else {}
     chosen = _override(from_file, given)
     _refuse_grpo_flags(given, method)
-    _refuse_half_a_run(chosen)
-    settings = dict(SFT_DEFAULTS) if method == "sft" else {}
-    if uses_embedded_default(chosen):
-        settings |= _file_settings(embedded_default(), method)
-    return GRPOConfig(**_override(settings, chosen))
+    named = _embedded_names(chosen) | chosen
+    _refuse_half_a_run(named)
+    embedded, card = _embedded_settings(named, method), card_of(named["model"])
+    # what the supervised baseline is taught has one mode, whatever the checkpoint wrote before
+    trained = {name: card[name] for name in _ASKING if name in card}
+    if method == "sft":
+        trained.pop("mode", None)
+    settings = (dict(SFT_DEFAULTS) if method == "sft" else {}) | embedded | trained
+    config = GRPOConfig(**_override(settings, named))
+    taken = {
+        "configs/phantoms.toml": tuple(n for n in embedded if n not in trained | named),
+        f"{named['model']}/groupwise.json": tuple(n for n in trained if n not in named),
+    }
+    differing = {name: getattr(config, name) for name in _ASKING}
+    by_default = "model" not in chosen and "train_json" not in chosen
+    return Resolved(config, by_default, taken, differences(differing, card))
 
 
-def uses_embedded_default(chosen: Mapping[str, Any]) -> bool:
-    """Return whether configs/phantoms.toml is loaded under these settings: none names a model."""
-    return "model" not in chosen
+_ASKING = tuple(name for name in KINDS if name != "prompt_template")  # whose text train.py reads
+_NAMES = ("model", "train_json", "eval_json")
+
+
+def _embedded_names(chosen: Mapping[str, Any]) -> Settings:
+    """Return the model and the data that go with what is chosen, where one of them is built in.
+
+    Nothing is taken together with real data or another model: half a run is then an error.
+    """
+    shipped, _ = read_toml(embedded_default())
+    names = {name: shipped[name] for name in _NAMES}
+    sources = chosen.get("train_json")
+    if sources is None:
+        return names if chosen.get("model", "tiny") == "tiny" else {}
+    if "model" not in chosen and all(map(_is_phantoms, sources)):
+        return names | {"eval_json": sources}  # held-out questions of the same slices
+    return {}
+
+
+def _embedded_settings(named: Mapping[str, Any], method: str) -> Settings:
+    """Return what of configs/phantoms.toml belongs to this model on this data."""
+    settings = _file_settings(embedded_default(), method)
+    if start_model(named["model"]) == "tiny" and all(map(_is_phantoms, named["train_json"])):
+        return {name: settings[name] for name in settings if name not in _NAMES}
+    if named["model"] == "tiny":
+        return {name: settings[name] for name in settings if name in KINDS}
+    return {}
 
 
 def _file_settings(path: str | Path, method: str) -> Settings:

@@ -344,9 +344,9 @@ def test_a_second_process_is_told_to_wait(tmp_path, capsys):
 
 
 def test_the_start_model_is_asked_as_the_arms_are(tmp_path):
-    # without them in the file the arms have train.py's, not those of the embedded default
+    # without them in the file the arms have what belongs to tiny and phantoms, as in train.py
     text = TEXT.replace("image_size = 84\n", "").replace("max_completion_tokens = 20\n", "")
     schedule = Schedule(read_protocol(str(write(tmp_path, text)), None))
     for matrix in schedule.zero_shot.values():
         settings = matrix.models[0].settings
-        assert (settings.image_size, settings.max_completion_tokens) == (384, 256)
+        assert (settings.image_size, settings.max_completion_tokens) == (84, 24)

@@ -7,6 +7,7 @@ import pytest
 import train
 from evaluation.protocol.arms import Arm, all_arms, arm_config, arm_settings, flags_of
 from evaluation.protocol.config import read_protocol
+from grpo.settings import resolve_config
 
 ROOT = Path(__file__).resolve().parent.parent
 GOOD = """
@@ -82,7 +83,7 @@ def test_an_arm_s_flags_lead_back_to_its_config(tmp_path):
         arm = Arm("modality", "CT", method, 3)
         flags = flags_of(arm_settings(config, arm, "phantoms:CT"))
         given = vars(train._parser().parse_args(flags))
-        assert train.resolve_config(
+        assert resolve_config(
             {name: value for name, value in given.items() if value is not None}, None
         ) == arm_config(config, arm, "phantoms:CT")
 

@@ -16,8 +16,9 @@ from data.order import ExampleOrder
 from data.sources import Split
 from evaluation.matrix import AskedModel
 from evaluation.protocol.config import ProtocolConfig
-from evaluation.settings import CARD, resolve_settings
+from evaluation.settings import resolve_settings
 from evaluation.slices import folder_name
+from grpo.card import CARD
 from grpo.config import GRPOConfig
 from grpo.provenance import model_checksum
 from grpo.run_directory import RunDirectory, write_json
