@@ -11,8 +11,10 @@ is told before torch is imported. training.py puts the run together, grpo/step.p
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from data.examples import VQAExample
 from data.options import kept_order_note
 from data.sources import Split
 from evaluation.built_in import say_same_names
@@ -33,6 +35,7 @@ from process.command import command
 from process.signals import exit_status, reason
 from rewards.parse_once import ParseOnce
 from rewards.registry import BoundReward, load_rewards
+from rewards.trial import try_rewards
 
 
 @command
@@ -137,10 +140,17 @@ def _inputs(
         template = _template(config)
     reward_fns = load_rewards(config.rewards, config.mode, parse)
     check_named(config.model)
-    splits = run_splits(config, template, stored)
+    splits = run_splits(config, template, stored, first_look=partial(_try, config, reward_fns))
     if config.shuffle_options and (note := kept_order_note(splits["train"].examples)):
         print(f"train: {note}")
     return splits, template, reward_fns
+
+
+def _try(
+    config: GRPOConfig, reward_fns: Mapping[str, BoundReward], examples: Sequence[VQAExample]
+) -> None:
+    if config.method == "grpo":  # sft has none
+        try_rewards(reward_fns, examples, config.mode)
 
 
 def _template(config: GRPOConfig) -> str:

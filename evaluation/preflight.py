@@ -159,7 +159,12 @@ class Preflight:
         return getattr(source, "size", None) or decode(source).size
 
 
-def run_splits(config: Any, template: str, stored: Mapping[str, Any] | None) -> dict[str, Split]:
+def run_splits(
+    config: Any,
+    template: str,
+    stored: Mapping[str, Any] | None,
+    first_look: Callable[[Sequence[VQAExample]], None] = lambda _examples: None,
+) -> dict[str, Split]:
     """Return the rows of a training run, "train" and where it is evaluated "eval".
 
     Without --skip-bad-rows a held-out row is looked at only if --eval-limit's sample holds it.
@@ -171,9 +176,10 @@ def run_splits(config: Any, template: str, stored: Mapping[str, Any] | None) -> 
         config: the run's `GRPOConfig`.
         template: the prompt's text.
         stored: run.json of a run that is resumed.
+        first_look: is shown the training rows before any image is looked at, which may take long.
 
     Raises:
-        ValueError: what `load_split` raises.
+        ValueError: what `load_split` or ``first_look`` raises.
     """
     turns = TurnBuilder(template, config.image_size)
     preflight = Preflight([PromptCheck(config.model, turns, config.max_completion_tokens)])
@@ -183,11 +189,15 @@ def run_splits(config: Any, template: str, stored: Mapping[str, Any] | None) -> 
     left_out = None if stored is None else stored.get("left_out")
     stems = {} if stored is None else first_stems(stored)
 
+    def of_train(examples: Sequence[VQAExample]) -> dict[str, Fault]:
+        first_look(examples)
+        return preflight(examples)
+
     def wanted(part: Part, names: Sequence[str], find_faults: FindFaults) -> Wanted:
         left = None if left_out is None else left_out.get(part, {})
         return Wanted(names, find_faults, left, stems.get(part))
 
-    parts: dict[Part, Wanted] = {"train": wanted("train", config.train_json, preflight)}
+    parts: dict[Part, Wanted] = {"train": wanted("train", config.train_json, of_train)}
     if config.eval_json:
         parts["eval"] = wanted("eval", config.eval_json, of_eval)
     splits = load_splits(

@@ -1,7 +1,7 @@
 """Reward functions by name: ours, and a user's own from ``path.py:function``.
 
-Every one is ``fn(completion: str, example, mode: str) -> float``, where ``example`` has at least
-``id``, ``answer`` and ``options`` (data/examples.py).
+Every one is ``fn(completion: str, example, mode: str) -> float``, where ``example`` is a
+`VQAExample` (data/examples.py); README has one to begin with.
 """
 
 import importlib.util
@@ -126,24 +126,28 @@ def _load_file(name: str, path: Path) -> ModuleType:
         del sys.modules[module_name]
         raise ValueError(
             f"reward {name!r}: {path} fails while it is loaded"
-            f" ({_describe(error)}): run it with python to see why"
+            f" ({_describe(error, str(path))}): run it with python to see why"
         ) from error
     return module
 
 
 def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
+    file = str(Path(name.rpartition(":")[0]).expanduser().resolve())  # a registered one has none
+
     def reward(completion: str, example: Any) -> float:
         try:
             value = function(completion, example, mode)
         except (Exception, SystemExit) as error:
             raise ValueError(
-                f"reward {name!r} fails on example {example.id!r} ({_describe(error)}): it must"
-                " return a number for any text the policy writes"
+                f"reward {name!r} fails on example {example.id!r} ({_describe(error, file)}): it"
+                " must return a number for any text the policy writes, also for"
+                f" {_shown(completion)}"
             ) from error
         if not isinstance(value, Real) or not _is_finite(value):
             raise ValueError(
-                f"reward {name!r} returned {value!r} on example {example.id!r}: it must return a"
-                " finite number, such as 0.0 or 1.0"
+                f"reward {name!r} returned {_shown(value)} on example {example.id!r} for"
+                f" {_shown(completion)}: it must return a finite number, such as 0.0 or"
+                f" 1.0{_hint(value)}"
             )
         return float(value)
 
@@ -157,8 +161,27 @@ def _is_finite(value: Real) -> bool:
         return False
 
 
-def _describe(error: BaseException) -> str:
-    """Return the error's type, words and line, for a message without a traceback."""
+def _hint(value: Any) -> str:
+    """Return what to do about a value that is no number."""
+    if value is None:
+        return ": does it end without a return?"
+    if hasattr(value, "item"):  # numpy's and torch's, known without importing them
+        return f": return value.item() of this {type(value).__name__}"
+    return ""
+
+
+def _shown(value: Any) -> str:
+    """Return a value as Python writes it, cut when long."""
+    try:
+        text = repr(value)
+    except Exception:  # an int of 5,000 digits, or what a class of the user's does
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:60]} .. {text[-15:]}"
+
+
+def _describe(error: BaseException, file: str) -> str:
+    """Return the error's type, words and line in the user's file, else the last one."""
     frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if frame.filename == file] or frames
     line = f", line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
     return f"{type(error).__name__}: {error}{line}"

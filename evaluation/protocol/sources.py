@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.examples import VQAExample
 from data.prompts import prompt_template
-from data.sources import Split, load_split
+from data.sources import Fault, Split, load_split
 from data.turns import TurnBuilder
 from evaluation.matrix import TestSet, load_tests
 from evaluation.preflight import Preflight, PromptCheck
 from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.slices import slice_of_source
+from rewards import load_rewards, try_rewards
 
 SAMPLE_SEED = 0  # of --limit's sample: every checkpoint answers the same rows
 
@@ -40,8 +42,13 @@ def load_axis(config: ProtocolConfig, axis: AxisPlan) -> AxisData:
     preflight = Preflight([checks[method] for method in config.methods])
     train = {}
     for name, source in train_sources.items():
+
+        def find_faults(examples: Sequence[VQAExample], source: str = source) -> dict[str, Fault]:
+            _try_rewards(config, axis, source, examples)  # before images, which may take long
+            return preflight(examples)
+
         train[name] = load_split(
-            [source], part="train", image_root=root, skip_bad_rows=skip, find_faults=preflight
+            [source], part="train", image_root=root, skip_bad_rows=skip, find_faults=find_faults
         )
         if train[name].left_out:
             _check_same_rows(train[name], source, root, [checks[name] for name in config.methods])
@@ -66,6 +73,16 @@ def _checks(config: ProtocolConfig, axis: AxisPlan, source: str) -> dict[str, Pr
         turns = TurnBuilder(prompt_template(mode, one.prompt_template or None), one.image_size)
         checks[name] = PromptCheck(config.model, turns, one.max_completion_tokens)
     return checks
+
+
+def _try_rewards(
+    config: ProtocolConfig, axis: AxisPlan, source: str, examples: Sequence[VQAExample]
+) -> None:
+    """Call the rewards of each method on the first rows: a mistake would be met in its own run."""
+    for method in config.methods:
+        one = arm_config(config, Arm(axis.name, axis.slices[0], method, config.seeds[0]), source)
+        if one.method == "grpo":
+            try_rewards(load_rewards(one.rewards, one.mode), examples, one.mode)
 
 
 def _check_same_rows(

@@ -1,0 +1,36 @@
+"""A reward's mistakes, found before weights are loaded: each is called on the first rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rewards.modes import get_mode
+from rewards.registry import BoundReward
+
+FIRST_ROWS = 4
+
+
+def try_rewards(rewards: Mapping[str, BoundReward], examples: Sequence[Any], mode: str) -> None:
+    """Call every reward on what a policy may write about the first of the examples.
+
+    Raises:
+        ValueError: of the first that fails or returns no finite number, naming function, example
+            and completion.
+    """
+    for example in examples[:FIRST_ROWS]:
+        for text in trial_texts(example, mode):
+            for reward in rewards.values():
+                reward(text, example)
+
+
+def trial_texts(example: Any, mode: str) -> tuple[str, ...]:
+    """Return nothing, the right answer in the mode's form, the same cut off, and nonsense.
+
+    >>> from types import SimpleNamespace
+    >>> trial_texts(SimpleNamespace(answer="B"), "think")[:3]
+    ('', '<think>It is B.</think><answer>B</answer>', '<think>It is B.</think>')
+    """
+    written = {"think": f"It is {example.answer}.", "answer": example.answer}
+    parts = [f"<{tag}>{written[tag]}</{tag}>" for tag in get_mode(mode).tags]
+    right = "".join(parts)
+    cut_off = "".join(parts[:-1]) or right[: len(right) // 2]
+    return "", right, cut_off, "</answer> ? <think \ufffd\n\n {[(\\ 0 肺"
