@@ -25,7 +25,6 @@ from evaluation.tables import change_table, sample_completions
 from grpo.best import Best
 from grpo.card import start_model
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
-from grpo.checks import GapAlarm
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.hardware import check_memory, keep_freed_memory, memory_of_run, resolve_hardware
@@ -162,7 +161,6 @@ def train(
         evaluate=heldout,
         run=run,
         card=_card(config, template),
-        alarm=GapAlarm(policy.dtype, state.get("first_gap_means")),
         profiler=_profiler(config, run, state["step"], total_steps),
         start_step=state["step"],
     )

@@ -3,13 +3,16 @@
 Each rule is a function of the metrics so far. It looks at a median or mean over several steps,
 never at one: a single batch of hard questions, or one token that the start model finds absurd, is
 no alarm (in the embedded default run one step has a KL of 1.8 among steps of 0.1, and it learns
-well). A rule warns once, and again only after it has been silent for RECOVERY steps.
+well). A rule warns once, and again when it has become WORSE times as bad, or after it has been
+silent for RECOVERY steps.
 
 The memory is metrics.jsonl itself: a resumed run replays it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
@@ -18,6 +21,7 @@ WINDOW = 10  # steps of most rules
 LONG_WINDOW = 20  # of those whose numbers jump from batch to batch
 REMEMBERED = 200  # steps back that "its best" looks
 RECOVERY = 10
+WORSE = 1.5  # times as far beyond its limit as when it was last said
 
 # Nats per token, the mean log ratio under the policy: at 1 the start model finds the sampled tokens
 # e times less likely each. In the embedded default run, at a large learning rate, no ten steps have
@@ -43,6 +47,44 @@ REWARD_FALL, REWARD_FALL_SHARE = 1.5, 0.05
 # One group in ten teaches: the other nine are rollouts for nothing. The embedded default run, 94 %
 # right at its end, comes to 0.8.
 ZERO_STD_MAX = 0.9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a rule found."""
+
+    text: str
+    severity: float  # times its limit: 1 at the limit, inf where nothing is left
+
+
+class Repetition:
+    """Lets one alarm's findings through once, and again when they are worse or after a recovery."""
+
+    def __init__(self, window: int = 1) -> None:
+        """Start with nothing said; `window` steps of the metric go into one finding.
+
+        Until as many steps have passed, one event grows in the window: that is no worsening.
+        """
+        self._window = window
+        self._said: float | None = None
+        self._silent_for, self._steps = 0, 0
+
+    def pass_on(self, finding: Finding | None) -> str | None:
+        """Return the finding's text if it is to be said; call it at every step."""
+        self._steps += 1
+        if finding is None:
+            self._silent_for += 1
+            if self._silent_for >= RECOVERY:
+                self._said = None
+            return None
+        self._silent_for = 0
+        if self._said is not None and self._steps < self._window:
+            self._said = max(self._said, finding.severity)
+            return None
+        if self._said is not None and not finding.severity > WORSE * self._said:
+            return None
+        self._said, self._steps = finding.severity, 0
+        return finding.text
 
 
 class History:
@@ -78,43 +120,51 @@ class History:
         return [window for ago in starts if (window := self.last(name, count, ago)) is not None]
 
 
-def kl_is_high(history: History) -> str | None:
+def _times(value: float, limit: float) -> float:
+    return value / limit if limit > 0 else math.inf
+
+
+def kl_is_high(history: History) -> Finding | None:
     """Say so where the policy has left its start model."""
     window = history.last("kl", WINDOW)
     if window is None or median(window) <= KL_MAX:
         return None
-    return (
+    return Finding(
         f"the KL to the start model is {median(window):.2f} nats per token (median of {WINDOW}"
-        f" steps, alarm above {KL_MAX:g}): raise --beta, or lower --learning-rate"
+        f" steps, alarm above {KL_MAX:g}): raise --beta, or lower --learning-rate",
+        median(window) / KL_MAX,
     )
 
 
-def kl_rises(history: History) -> str | None:
+def kl_rises(history: History) -> Finding | None:
     """Say so where the KL multiplies within some steps."""
     now, then = history.last("kl", 5), history.last("kl", 5, ago=20)
     if now is None or then is None:
         return None
-    if median(now) <= max(KL_GROWTH_FLOOR, KL_GROWTH * median(then)):
+    limit = max(KL_GROWTH_FLOOR, KL_GROWTH * median(then))
+    if median(now) <= limit:
         return None
-    return (
+    return Finding(
         f"the KL to the start model rose from {median(then):.2g} to {median(now):.2g} nats per"
-        " token within 20 steps: lower --learning-rate or --max-grad-norm, or raise --beta"
+        " token within 20 steps: lower --learning-rate or --max-grad-norm, or raise --beta",
+        median(now) / limit,
     )
 
 
-def entropy_collapsed(history: History) -> str | None:
+def entropy_collapsed(history: History) -> Finding | None:
     """Say so where sampling hardly chooses any more."""
     window, start = history.last("entropy", WINDOW), history.start("entropy")
     if window is None or start is None or median(window) >= ENTROPY_SHARE * start:
         return None
-    return (
+    return Finding(
         f"the entropy fell to {median(window):.2g} nats per token from {start:.2g} at first:"
         " siblings are nearly copies and there is little to compare; raise --temperature,"
-        " --epsilon-high or --beta, or lower --learning-rate"
+        " --epsilon-high or --beta, or lower --learning-rate",
+        _times(ENTROPY_SHARE * start, median(window)),
     )
 
 
-def length_changed(history: History) -> str | None:
+def length_changed(history: History) -> Finding | None:
     """Say so where completions became several times shorter or longer."""
     name = "completion_tokens"
     window, start = history.last(name, WINDOW), history.start(name)
@@ -122,21 +172,23 @@ def length_changed(history: History) -> str | None:
         return None
     now = median(window)
     if now < start / LENGTH_FACTOR:
-        return (
+        return Finding(
             f"completions shrank to {now:.0f} tokens from {start:.0f} at first: read some in"
             " rollouts.jsonl; if thoughts are gone, raise --beta or reward them, and try"
-            " --loss-normalization constant"
+            " --loss-normalization constant",
+            _times(start / LENGTH_FACTOR, now),
         )
     if now > start * LENGTH_FACTOR:
-        return (
+        return Finding(
             f"completions grew to {now:.0f} tokens from {start:.0f} at first: read some in"
             " rollouts.jsonl; --loss-normalization sequence makes long wrong ones cheap, try"
-            " constant or token, or raise --beta"
+            " constant or token, or raise --beta",
+            now / (start * LENGTH_FACTOR),
         )
     return None
 
 
-def format_is_lost(history: History) -> str | None:
+def format_is_lost(history: History) -> Finding | None:
     """Say so where well-formed completions become rarer than they were."""
     window = history.last("well_formed", WINDOW)
     before = history.windows_before("well_formed", WINDOW)
@@ -145,25 +197,27 @@ def format_is_lost(history: History) -> str | None:
     now, best = fmean(window), max(map(fmean, before))
     if now >= best - FORMAT_FALL:
         return None
-    return (
+    return Finding(
         f"well-formed completions fell to {now:.0%} from {best:.0%}: keep format among --rewards,"
-        " raise its --reward-weights, lower --learning-rate or raise --beta"
+        " raise its --reward-weights, lower --learning-rate or raise --beta",
+        (best - now) / FORMAT_FALL,
     )
 
 
-def many_are_truncated(history: History) -> str | None:
+def many_are_truncated(history: History) -> Finding | None:
     """Say so where many completions end at the limit."""
     window = history.last("truncated", WINDOW)
     if window is None or fmean(window) <= TRUNCATED_MAX:
         return None
-    return (
+    return Finding(
         f"{fmean(window):.0%} of the completions reach the limit without an end (mean of {WINDOW}"
         f" steps, alarm above {TRUNCATED_MAX:.0%}): raise --max-completion-tokens, or use"
-        " --mask-truncated"
+        " --mask-truncated",
+        fmean(window) / TRUNCATED_MAX,
     )
 
 
-def reward_falls(history: History) -> str | None:
+def reward_falls(history: History) -> Finding | None:
     """Say so where the reward is well under what it was."""
     window = history.last("reward", LONG_WINDOW)
     before = history.windows_before("reward", LONG_WINDOW)
@@ -172,53 +226,48 @@ def reward_falls(history: History) -> str | None:
     best = max(before, key=fmean)
     fall = fmean(best) - fmean(window)
     spread = ((stdev(best) ** 2 + stdev(window) ** 2) / 2) ** 0.5  # pooled
-    if fall <= max(REWARD_FALL * spread, REWARD_FALL_SHARE * abs(fmean(best))):
+    limit = max(REWARD_FALL * spread, REWARD_FALL_SHARE * abs(fmean(best)))
+    if fall <= limit:
         return None
-    return (
+    return Finding(
         f"the reward fell to {fmean(window):.3g} from {fmean(best):.3g} (means of {LONG_WINDOW}"
         " steps): lower --learning-rate, raise --beta, or take more --prompts-per-step; the best"
-        " checkpoint is named in checkpoints/best.json"
+        " checkpoint is named in checkpoints/best.json",
+        _times(fall, limit),
     )
 
 
-def groups_agree(history: History) -> str | None:
+def groups_agree(history: History) -> Finding | None:
     """Say so where nearly no group teaches."""
     window = history.last("zero_std_groups", LONG_WINDOW)
     if window is None or fmean(window) <= ZERO_STD_MAX:
         return None
-    return (
+    return Finding(
         f"in {fmean(window):.0%} of the groups all rewards agree (mean of {LONG_WINDOW} steps,"
         f" alarm above {ZERO_STD_MAX:.0%}), so they teach nothing: raise --group-size or"
-        " --temperature, or leave out questions that are always right or always wrong"
+        " --temperature, or leave out questions that are always right or always wrong",
+        _times(1 - ZERO_STD_MAX, 1 - fmean(window)),
     )
 
 
-RULES: tuple[Callable[[History], str | None], ...] = (
+RULES: tuple[Callable[[History], Finding | None], ...] = (
     *(kl_is_high, kl_rises, entropy_collapsed, length_changed),
     *(format_is_lost, many_are_truncated, reward_falls, groups_agree),
 )
 
 
 class MetricAlarms:
-    """All rules over one run; each warns once until it has recovered."""
+    """All rules over one run; each warns once until it is worse or has recovered."""
 
     def __init__(self, past: Iterable[Mapping[str, Any]] = ()) -> None:
         """Start, or go on behind the steps that a resumed run has done."""
         self._history = History()
-        self._silent_for = dict.fromkeys(RULES, RECOVERY)
+        self._repetitions = {rule: Repetition(LONG_WINDOW) for rule in RULES}
         for metrics in past:
             self.look(metrics)
 
     def look(self, metrics: Mapping[str, Any]) -> list[str]:
         """Return this step's new warnings."""
         self._history.add(metrics)
-        warnings = []
-        for rule in RULES:
-            text = rule(self._history)
-            if text is None:
-                self._silent_for[rule] += 1
-                continue
-            if self._silent_for[rule] >= RECOVERY:
-                warnings.append(text)
-            self._silent_for[rule] = 0
-        return warnings
+        said = (self._repetitions[rule].pass_on(rule(self._history)) for rule in RULES)
+        return [text for text in said if text is not None]

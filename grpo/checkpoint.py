@@ -3,7 +3,7 @@
     checkpoints/step-000100/            loads with from_pretrained, vLLM, TRL
         groupwise.json                  mode, image size, prompt template, limits, method, step
         trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not
-        trainer/state.json              step, position in the data order, alarms' memory
+        trainer/state.json              step, which is also the position in the data order
         trainer/rng.safetensors         torch's generator (sampling itself needs none)
 
 No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into

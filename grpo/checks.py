@@ -5,12 +5,13 @@ start model without the format, everything truncated, training without the image
 update that disagree.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 
+from grpo.alarms import Finding, Repetition
 from grpo.config import GRPOConfig
 from grpo.forward import completion_logprobs
 from grpo.rollout import CompletionBatch, Rollout, micro_batches
@@ -18,6 +19,8 @@ from models.policy import Policy
 
 GAP_MAX_FLOAT32 = 1e-3  # nat; decode and update differ by rounding alone, about 1e-6
 GAP_MEAN_BFLOAT16 = 0.1  # nat; rounding alone gives a mean of 0.04 on six layers
+# However small the first steps' gap was: ratios that are 2 % off are far inside any clip range.
+GAP_MEAN_FLOOR = 0.02
 GAP_GROWTH = 3.0  # against the mean of the run's first steps
 FIRST_STEPS = 5
 
@@ -115,35 +118,42 @@ def _image_gradient(
 
 
 class GapAlarm:
-    """Watches |logp(decode) - logp(update)| of the sampled tokens over a run."""
+    """Watches |logp(decode) - logp(update)| of the sampled tokens over a run.
 
-    def __init__(self, dtype: torch.dtype, first_means: list[float] | None = None) -> None:
-        """Start, or go on with the means of the run's first steps."""
+    Speaks once, and again when the gap has become worse or comes back (grpo/alarms.py). Its memory
+    is metrics.jsonl: a resumed run replays it.
+    """
+
+    def __init__(self, dtype: torch.dtype, past: Iterable[Mapping[str, Any]] = ()) -> None:
+        """Start, or go on behind the steps that a resumed run has done."""
         self._dtype = dtype
-        self.first_means = first_means or []
+        self._first_means: list[float] = []
+        self._repetition = Repetition()
+        for metrics in past:
+            self.look(metrics)
 
     def look(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return a warning if this step's gap is more than rounding; remember the first ones."""
-        mean, largest = metrics["logprob_gap/mean"], metrics["logprob_gap/max"]
-        if mean is None:  # no row was run
+        """Return a warning if this step's gap is more than rounding and has not been told of."""
+        mean, largest = metrics.get("logprob_gap/mean"), metrics.get("logprob_gap/max")
+        if mean is None or largest is None:  # no row was run, or the method samples nothing
             return None
         limit = self._limit()
-        if len(self.first_means) < FIRST_STEPS:
-            self.first_means.append(mean)
+        if len(self._first_means) < FIRST_STEPS:
+            self._first_means.append(mean)
         if self._dtype == torch.float32:
-            too_far = largest > GAP_MAX_FLOAT32
+            severity = largest / GAP_MAX_FLOAT32
         else:
-            too_far = mean > limit
-        if not too_far:
-            return None
-        return (
+            severity = mean / limit
+        text = (
             f"rollout and update disagree on the sampled tokens' log-probabilities: mean"
             f" {mean:.2g}, max {largest:.2g} nat. The policy is trained off what it sampled: try"
             " --dtype float32, and report it with the model's name"
         )
+        return self._repetition.pass_on(Finding(text, severity) if severity > 1 else None)
 
     def _limit(self) -> float:
-        if len(self.first_means) < FIRST_STEPS:
+        """Return the largest mean gap, in half precision, that is taken for rounding."""
+        if len(self._first_means) < FIRST_STEPS:
             return GAP_MEAN_BFLOAT16
-        usual = sum(self.first_means) / FIRST_STEPS
-        return min(GAP_MEAN_BFLOAT16, GAP_GROWTH * usual)
+        usual = sum(self._first_means) / FIRST_STEPS
+        return min(GAP_MEAN_BFLOAT16, max(GAP_MEAN_FLOOR, GAP_GROWTH * usual))

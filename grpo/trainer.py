@@ -10,7 +10,7 @@ from tqdm import tqdm
 from grpo.alarms import MetricAlarms
 from grpo.best import Best, find_best, write_best
 from grpo.checkpoint import save_checkpoint
-from grpo.checks import FIRST_STEPS, GapAlarm, first_rollout_warnings, image_warnings
+from grpo.checks import GapAlarm, first_rollout_warnings, image_warnings
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
@@ -52,10 +52,10 @@ class Trainer:
     evaluate: Callable[[Policy, int], Mapping[str, Any]] | None
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
-    alarm: GapAlarm
     profiler: StepProfiler | None = None
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
+    gap_alarm: GapAlarm = field(init=False)
     alarms: MetricAlarms = field(init=False)
     best: Best | None = None  # of the evaluations so far
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
@@ -73,6 +73,7 @@ class Trainer:
         """
         done = self.start_step
         self.best = find_best(self.run.path)
+        self.gap_alarm = GapAlarm(self.policy.dtype, past=self.run.read_metrics())
         self.alarms = MetricAlarms(past=self.run.read_metrics())
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
@@ -160,7 +161,7 @@ class Trainer:
                 warn(text)
             for text in image_warnings(self.policy, taken.rollout, self.config):
                 warn(text)
-        text = self.alarm.look(metrics)
+        text = self.gap_alarm.look(metrics)
         if text is not None:
             warn(f"step {done}: {text}")
         for text in self.alarms.look(metrics):
@@ -191,7 +192,7 @@ class Trainer:
                 done,
                 self.policy,
                 self.optimizer,
-                state={"first_gap_means": self.alarm.first_means[:FIRST_STEPS]},
+                state={},
                 card=self.card,
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,

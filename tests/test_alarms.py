@@ -127,6 +127,26 @@ def test_it_speaks_again_only_after_it_has_recovered():
     assert alarms == [9, 104]
 
 
+WORSENING = [
+    ("kl", 2.0, 4.0),
+    ("entropy", 0.04, 0.02),
+    ("completion_tokens", 25, 12),
+    ("completion_tokens", 400, 900),
+    ("truncated", 0.3, 0.7),
+    ("zero_std_groups", 0.92, 0.97),
+]
+
+
+@pytest.mark.parametrize(("name", "bad", "worse"), WORSENING)
+def test_it_speaks_again_when_it_has_become_worse(name, bad, worse):
+    good = HEALTHY[name]
+    metrics = stream(160, **{name: lambda s: good if s < 20 else bad if s < 90 else worse})
+    found = [step for step, text in warnings(metrics) if "rose from" not in text]
+    assert len(found) == 2 and 20 <= found[0] < 90 <= found[1], found
+    metrics = stream(160, **{name: lambda s: good if s < 20 else bad})  # and not when it has not
+    assert len([step for step, text in warnings(metrics) if "rose from" not in text]) == 1
+
+
 def test_a_resumed_run_goes_on_with_what_it_said():
     metrics = stream(120, kl=lambda s: 0.1 if 60 <= s < 90 else 2.0)
     whole = warnings(metrics)

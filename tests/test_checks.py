@@ -4,6 +4,7 @@ import pytest
 import torch
 from models_nano import random_image
 
+from grpo.alarms import RECOVERY
 from grpo.checks import FIRST_STEPS, GapAlarm, blanked, first_rollout_warnings, image_warnings
 from grpo.config import GRPOConfig
 from grpo.forward import completion_logprobs
@@ -125,10 +126,34 @@ def test_in_bfloat16_the_mean_counts_not_the_largest():
 
 
 def test_in_bfloat16_it_also_counts_against_the_runs_first_steps():
-    alarm = GapAlarm(torch.bfloat16)
-    for _ in range(FIRST_STEPS):
-        assert alarm.look(gap(0.01, 0.1)) is None
+    steps = [gap(0.01, 0.1)] * FIRST_STEPS
+    alarm = GapAlarm(torch.bfloat16, steps)
     assert alarm.look(gap(0.029, 0.1)) is None
     assert alarm.look(gap(0.031, 0.1)) is not None  # over three times 0.01
-    resumed = GapAlarm(torch.bfloat16, alarm.first_means)
-    assert resumed.look(gap(0.031, 0.1)) is not None
+    assert GapAlarm(torch.bfloat16, steps).look(gap(0.031, 0.1)) is not None
+
+
+def test_however_small_the_first_gaps_were_a_small_one_is_none():
+    alarm = GapAlarm(torch.bfloat16, [gap(1e-5, 1e-4)] * FIRST_STEPS)
+    assert alarm.look(gap(0.019, 0.1)) is None  # 1900 times as large, and far inside any clip range
+    assert alarm.look(gap(0.021, 0.1)) is not None
+
+
+def test_a_gap_is_told_once_and_again_when_it_has_become_worse_or_comes_back():
+    alarm = GapAlarm(torch.bfloat16)
+    said = [alarm.look(gap(mean, 1.0)) for mean in (0.12, 0.12, 0.15, 0.17, 0.19, 0.25, 0.29, 0.5)]
+    # 0.19 is more than 1.5 times 0.12, 0.29 more than 1.5 times 0.19
+    assert [text is not None for text in said] == [True, *[False] * 3, True, False, True, True]
+    quiet = [alarm.look(gap(0.01, 0.1)) for _ in range(RECOVERY)]
+    assert not any(quiet) and alarm.look(gap(0.12, 1.0)) is not None
+
+
+def test_a_resumed_run_remembers_what_was_told_of_the_gap():
+    steps = [gap(0.01, 0.1)] * FIRST_STEPS + [gap(0.04, 1.0)] * 3 + [gap(0.2, 1.0)] * 3
+    steps += [gap(None, None), gap(0.01, 0.1), {"loss": 1.0}, gap(0.2, 1.0)]
+    whole = GapAlarm(torch.bfloat16)
+    said = [whole.look(step) for step in steps]
+    assert [i for i, text in enumerate(said) if text] == [FIRST_STEPS, FIRST_STEPS + 3]
+    for cut in range(len(steps)):
+        resumed = GapAlarm(torch.bfloat16, steps[:cut])
+        assert [resumed.look(step) for step in steps[cut:]] == said[cut:]
