@@ -8,11 +8,14 @@ from pathlib import Path
 import torch
 
 from grpo.config import GRPOConfig
+from grpo.logprobs.api import working_bytes
 from grpo.logprobs.backends import choose_backend
 from models.decode_buffers import Bucket, count_bucket, slot_bucket
 from models.devices import check_device, checkpoints_activations, choose_device, default_dtype
 from models.loading import DTYPES
 from models.memory import MemoryEstimate, estimate_memory
+
+MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
 
 def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
@@ -88,7 +91,8 @@ def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
     # 28 pixels are two patches; images of their own size are taken as 384 x 384, Med-R1's
     side = 2 * max(1, round((config.image_size or 384) / 28))
     images = min(config.prompts_per_step, max(1, config.micro_batch_tokens // (side**2 // 4)))
-    graphs = config.method == "grpo" and config.device.startswith("cuda")
+    on_cuda = config.device.startswith("cuda")
+    graphs = config.method == "grpo" and on_cuda
     return estimate_memory(
         config.model,
         dtype=DTYPES[config.dtype],
@@ -98,6 +102,8 @@ def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
         freeze_vision=config.freeze_vision,
         gradient_checkpointing=bool(config.gradient_checkpointing),
         decode_bucket=_rollout_bucket(config, side**2 // 4) if graphs else None,
+        tiles=working_bytes("cuda" if on_cuda else "cpu"),
+        on_cuda=on_cuda,
     )
 
 
@@ -123,16 +129,16 @@ def check_memory(estimate: MemoryEstimate, available: int) -> str | None:
         ValueError: weights, optimizer and reference alone are more than the device has, so that no
             flag that trades speed for memory could help.
     """
-    resident = estimate.total - estimate.activations
     needs = f"the run needs about {estimate}, the device has {available / 1e9:.1f} GB"
-    if resident > available:
+    if estimate.resident > available:
         raise ValueError(
             f"{needs}: full fine-tuning of this model does not fit. Use --freeze-vision,"
             " --reference-device cpu or --beta 0, a smaller model, or a larger device"
         )
-    if estimate.total > available:
+    if estimate.total > (1 - MARGIN) * available:
+        short = "more than that" if estimate.total > available else f"within {MARGIN:.0%} of it"
         return (
-            f"{needs}: it may run out of memory; lower --micro-batch-tokens, keep"
+            f"{needs}, {short}: it may run out of memory; lower --micro-batch-tokens, keep"
             " --gradient-checkpointing on, or use --reference-device cpu"
         )
     return None

@@ -13,10 +13,12 @@ from models.decode_buffers import Bucket
 from models.features import LIMIT_BYTES
 from models.files import find_checkpoint, transformers_config
 
-PARTS = (
-    *("weights", "master", "moments", "gradients", "reference", "decoding", "features"),
-    "activations",
-)
+_OPTIONAL = ("decoding", "features", "embedding", "tiles", "context", "fragmentation")
+PARTS = ("weights", "master", "moments", "gradients", "reference", "activations", *_OPTIONAL)
+# Allowances, not measurements: CUDA's context with its kernels and cuBLAS's workspaces, and the
+# share of what comes and goes in a step that the allocator holds between blocks of other sizes.
+CONTEXT_BYTES = 750_000_000
+FRAGMENTED_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ class MemoryEstimate:
     activations: int
     decoding: int = 0  # caches and fused weights that CUDA graphs hold beside training
     features: int = 0  # of images, kept where the vision tower is frozen; at most
+    embedding: int = 0  # its gradients from input and output at once, and their fp32 copy
+    tiles: int = 0  # of logits, in the log-prob op
+    context: int = 0  # what CUDA takes for itself
+    fragmentation: int = 0  # what the allocator cannot hand out
+
+    @property
+    def resident(self) -> int:
+        """What no flag that trades speed for memory lowers."""
+        return self.total - self.activations - self.tiles - self.fragmentation
 
     @property
     def total(self) -> int:
@@ -38,11 +49,10 @@ class MemoryEstimate:
 
     def __str__(self) -> str:
         """One line in units of 1e9 bytes, largest reasons visible."""
-        always = set(PARTS) - {"decoding", "features"}
         listed = ", ".join(
             f"{part} {getattr(self, part) / 1e9:.1f}"
             for part in PARTS
-            if part in always or getattr(self, part)
+            if part not in _OPTIONAL or getattr(self, part)
         )
         return f"{self.total / 1e9:.1f} GB ({listed})"
 
@@ -57,11 +67,10 @@ def estimate_memory(
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
     decode_bucket: Bucket | None = None,
+    tiles: int = 0,
+    on_cuda: bool = False,
 ) -> MemoryEstimate:
-    """Return what full fine-tuning of a checkpoint needs, without the allocator's overhead.
-
-    Left out: the log-prob op's tile, one decode step's intermediate tensors, and what CUDA itself
-    takes (about 0.5 GB).
+    """Return what full fine-tuning of a checkpoint needs; one decode step's tensors are left out.
 
     Args:
         path: as for `load_policy`; only config.json is read.
@@ -72,6 +81,8 @@ def estimate_memory(
         freeze_vision: its features are then kept, up to `models.features.LIMIT_BYTES`.
         decode_bucket: of the rollouts, where CUDA graphs decode: their caches stay beside training
             (models/graphed_decode.py). None: on a CPU they are given back before the update.
+        tiles: bytes that the log-prob op works in.
+        on_cuda: whether CUDA's context and the fragmentation of its allocator are counted.
     """
     model = _weightless_model(find_checkpoint(path))
     count = sum(parameter.numel() for parameter in model.parameters())
@@ -81,16 +92,34 @@ def estimate_memory(
     if not freeze_vision:
         patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
         elements += patches * (patch_size + _vision_elements(model, gradient_checkpointing))
+    activations, embedding = elements * dtype.itemsize, _embedding_bytes(model, dtype)
+    passing = activations + embedding + tiles
     return MemoryEstimate(
         weights=count * dtype.itemsize,
         master=0 if dtype == torch.float32 else trained * 4,
         moments=trained * 8,
         gradients=trained * 4,
         reference=count * dtype.itemsize if reference else 0,
-        activations=elements * dtype.itemsize,
+        activations=activations,
         decoding=_decode_elements(model, decode_bucket) * dtype.itemsize if decode_bucket else 0,
         features=LIMIT_BYTES if freeze_vision else 0,
+        embedding=embedding,
+        tiles=tiles,
+        context=CONTEXT_BYTES if on_cuda else 0,
+        fragmentation=round(FRAGMENTED_SHARE * passing) if on_cuda else 0,
     )
+
+
+def _embedding_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+    """Return what the (V, D) gradients of input and output embedding take beside their sum.
+
+    Autograd makes each of them whole. Tied, both wait for each other before they are added; in half
+    precision the sum is then copied to fp32 for the master's own, and all three are there at once.
+    """
+    head = model.lm_head.weight
+    tied = model.config.tie_word_embeddings
+    in_half = dtype != torch.float32
+    return head.numel() * ((2 if tied else 1) * dtype.itemsize + 4 * in_half)
 
 
 def plain_copy_bytes(model: nn.Module, *, text_tokens: int, logits: int, patches: int) -> int:

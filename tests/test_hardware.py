@@ -1,5 +1,6 @@
 """Devices made definite, and the sum that says whether a run fits."""
 
+import json
 import platform
 import subprocess
 import sys
@@ -7,7 +8,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from models_nano import write_checkpoint
+from models_nano import flat_config, write_checkpoint
+from test_models_memory import TWO_B as TWO_B_CONFIG
+from test_models_memory import TWO_B_VISION
 
 from grpo.config import GRPOConfig
 from grpo.hardware import check_memory, memory_of_run, resolve_hardware
@@ -67,6 +70,38 @@ def test_kernels_that_cannot_run_are_refused_before_anything_is_loaded():
 def test_full_fine_tuning_of_2b_does_not_fit_24_gb_and_says_so():
     with pytest.raises(ValueError, match=r"45\.1 GB .* the device has 24\.0 GB: full fine-tuning"):
         check_memory(TWO_B, 24 * GB)
+
+
+def test_a_sum_that_comes_near_the_device_is_not_silent():
+    # 95 % of 48 GB are 45.6
+    near = replace(TWO_B, activations=TWO_B.activations + int(0.6 * GB))
+    assert round(near.total / GB, 1) == 45.7
+    assert "the device has 48.0 GB, within 5% of it: it may run out" in check_memory(near, 48 * GB)
+    over = replace(near, activations=near.activations + 3 * GB)
+    assert "the device has 48.0 GB, more than that: it may run out" in check_memory(over, 48 * GB)
+
+
+def test_the_default_run_of_2b_by_hand_does_not_fit_48_gb_silently(tmp_path):
+    """Before the embedding's gradients, the tiles and CUDA itself were counted, it did: 45.7 GB."""
+    config = flat_config("qwen2_vl") | TWO_B_CONFIG
+    config["vision_config"] |= TWO_B_VISION
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = GRPOConfig(
+        model=str(tmp_path),
+        device="cuda:0",
+        reference_device="cuda:0",
+        dtype="bfloat16",
+        gradient_checkpointing=True,
+    )
+    estimate = memory_of_run(run)
+    counted_before = 44.2 + 1.2 + 0.3  # resident, activations, decoding
+    added = 1.87 + 0.81 + 0.75 + 0.1 * (1.2 + 1.87 + 0.81)  # embedding, tiles, context, a tenth
+    assert estimate.total / GB == pytest.approx(counted_before + added, abs=0.2)
+    assert "within" in check_memory(estimate, 50 * GB)
+    assert "more than that" in check_memory(estimate, 48 * GB)
+    assert check_memory(estimate, 80 * GB) is None
+    without = memory_of_run(replace(run, reference_device="cpu"))
+    assert check_memory(without, 48 * GB) is None
 
 
 def test_activations_that_do_not_fit_are_a_warning():
