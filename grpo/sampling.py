@@ -19,6 +19,7 @@ from grpo.logprobs import logits_logprobs
 from models.decoding import DecodeState
 from models.graphed_decode import GraphedState
 from models.policy import Policy, PromptPass
+from models.products import float_product
 from models.prompt import EncodedPrompt
 
 # Rows that ended leave the batch once they are this share of it: copying the cache of the others
@@ -198,7 +199,5 @@ def _has_end(ids: Tensor, mask: Tensor, end_ids: Sequence[int]) -> Tensor:
 
 
 def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:
-    """Return (R, V) float32 logits; on CUDA from bfloat16 inputs without rounding the outputs."""
-    if hidden.is_cuda and hidden.dtype != torch.float32:
-        return torch.mm(hidden, weight.T, out_dtype=torch.float32)
-    return hidden.float() @ weight.float().T
+    """Return (R, V) float32 logits, of half precision too without a rounding."""
+    return float_product(hidden, weight.T).float()

@@ -40,7 +40,7 @@ def packed_attention(
     would make them differ before any weight moves.
 
     Args:
-        query: (1, H, T, d) with rotary positions applied.
+        query: (1, H, T, d) with rotary positions applied, in value's dtype or wider.
         key: (1, Hkv, T, d); value: the same.
 
     Returns:
@@ -50,6 +50,8 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
+    # turned in float32 by tables of that dtype: rounded here, once (models/rotary.py)
+    query, key = query.to(value.dtype), key.to(value.dtype)
     if groups.given is not None:
         read_own = read_completions(
             groups, query[0], key[0], value[0], *groups.given[module.layer_idx], scaling

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
 from models.groups import PackedGroups
+from models.products import add_product
 from models.prompt import EncodedPrompt
+from models.rotary import rotary_tables
 from models.shared_decode import SharedPrompts
 
 
@@ -39,7 +41,7 @@ class DecodeState:
     projections: list[tuple[Tensor, Tensor | None]]  # per layer, fused q, k, v: weight and bias
     gates: list[Tensor] | None  # per layer, the MLP's gate and up projections; None: by its modules
     norm_floor: Tensor | None  # where norms' weights are folded, see `_normed`
-    cos: Tensor  # (B, S - P, 1, d), of each token to come
+    cos: Tensor  # (B, S - P, 1, d), of each token to come, at least float32
     sin: Tensor  # the same, its first half negated: see `_rotate`
     mask: Tensor | None  # (B, 1, 1, S), additive; None when prompts are equally long
     prompt_slots: int  # P
@@ -100,7 +102,7 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
     cos = state.cos[:, slot - state.prompt_slots]  # (B, 1, d)
     sin = state.sin[:, slot - state.prompt_slots]
     mask = None if state.mask is None else state.mask[..., : slot + 1]
-    hidden = text.embed_tokens(token_ids)  # (B, D)
+    hidden = text.embed_tokens(token_ids)  # (B, D), our own: added to in place
     for index, layer in enumerate(text.layers):
         heads, kv_heads = layer.self_attn.num_heads, layer.self_attn.num_key_value_heads
         normed = _normed(layer.input_layernorm, hidden, state.norm_floor)
@@ -119,14 +121,14 @@ def step(text: nn.Module, state: DecodeState, token_ids: Tensor) -> Tensor:
         else:
             read = scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
         # (B, Hkv, H / Hkv, d)
-        hidden = torch.addmm(hidden, read.flatten(1), layer.self_attn.o_proj.weight.t())
+        add_product(hidden, read.flatten(1), layer.self_attn.o_proj.weight)
         normed = _normed(layer.post_attention_layernorm, hidden, state.norm_floor)
         if state.gates is None:
-            hidden = hidden + layer.mlp(normed)
+            hidden += layer.mlp(normed)
             continue
         gate, up = linear(normed, state.gates[index]).chunk(2, dim=1)
         activated = layer.mlp.act_fn(gate).mul_(up)
-        hidden = torch.addmm(hidden, activated, layer.mlp.down_proj.weight.t())
+        add_product(hidden, activated, layer.mlp.down_proj.weight)
     return _normed(text.norm, hidden, None)
 
 
@@ -179,8 +181,11 @@ def _normed(norm: nn.Module, hidden: Tensor, floor: Tensor | None) -> Tensor:
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return (B, heads, d) turned by its position: x cos + swap_halves(x) sin, sin signed."""
-    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
+    """Return (B, heads, d) turned by its position: x cos + swap_halves(x) sin, sin signed.
+
+    The tables are float32, so half precision is rounded once, at the end, as in the update.
+    """
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin).to(x.dtype)
 
 
 def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:
@@ -205,14 +210,13 @@ def full_error(tokens: int) -> ValueError:
     )
 
 
-def rotary_tables(
+def tables_to_come(
     text: nn.Module, prompts: Sequence[EncodedPrompt], max_new_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """Return cos and signed sin of the tokens behind each prompt, (N, max_new_tokens, d) each."""
     starts = torch.tensor([prompt.next_position for prompt in prompts])
     positions = (starts[:, None] + torch.arange(max_new_tokens)).expand(3, -1, -1)
-    weight = text.norm.weight  # only its dtype and device matter
-    cos, sin = text.rotary_emb(weight, positions.to(weight.device))
+    cos, sin = rotary_tables(text, positions)
     half = sin.shape[-1] // 2
     return cos, torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
 
@@ -221,7 +225,7 @@ def _row_tables(
     text: nn.Module, prompts: Sequence[EncodedPrompt], groups: PackedGroups, max_new_tokens: int
 ) -> tuple[Tensor, Tensor]:
     """Return the same for each row, (B, max_new_tokens, 1, d)."""
-    cos, sin = rotary_tables(text, prompts, max_new_tokens)
+    cos, sin = tables_to_come(text, prompts, max_new_tokens)
     return groups.repeat_prompts(cos)[:, :, None], groups.repeat_prompts(sin)[:, :, None]
 
 

@@ -103,7 +103,7 @@ class GraphedState:
         self.filled, self.max_new_tokens = 0, max_new_tokens
         self._owners: list[int] = groups.row_to_prompt.tolist()  # B, the prompt of each row
         self._lengths = list(groups.prompt_lengths)  # N
-        self._cos, self._sin = decoding.rotary_tables(text, prompts, max_new_tokens)
+        self._cos, self._sin = decoding.tables_to_come(text, prompts, max_new_tokens)
         self._fill_caches(groups)
         self._lay_out()
 

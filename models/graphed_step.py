@@ -1,9 +1,12 @@
 """One decode step of fixed shapes that asks the host for nothing: what a CUDA graph records.
 
-Every kernel costs its launch, even in a graph, so there are few of them: 22 per layer, counted by
-tests/test_graphed_step.py as the operations that are no views. The rotary turn of queries and keys
-is one product with a (d, d) matrix per row; residuals are added by the products that precede them;
-scores over the prompt land beside those over own tokens by `out=`.
+Every kernel costs its launch, even in a graph, so there are few of them: 22 per layer in float32,
+27 in half precision, counted by tests/test_graphed_step.py as the operations that are no views. The
+rotary turn of queries and keys is one product with a (d, d) matrix per row; scores over the prompt
+land beside those over own tokens by `out=`; in float32 residuals are added by the products before.
+
+The five kernels more keep scores in float32, and round norms and residuals where the layers of the
+update round them: the log-probabilities of both are compared. All of it: docs/precision.md.
 
 Shapes: R rows, D hidden size, H query heads, Hkv key/value heads, r = H / Hkv, d head size, S own
 slots, P prompt slots, N prompts, G cells per prompt.
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, rms_norm
 
 from models.decode_buffers import Views
+from models.products import HALF_DTYPES, add_product, float_product
 
 
 class FusedProjections:
@@ -75,18 +79,19 @@ def step(text: nn.Module, projections: FusedProjections, views: Views) -> None:
         values.index_copy_(2, views.slot, projected[:, -kv_heads:, None])
         query = turned.flatten(0, 1)[:, :-1]  # (R * Hkv, r, d)
         read = _read(views, index, query, mask, attention.scaling)
-        hidden.addmm_(read.view(len(hidden), -1), attention.o_proj.weight.t())
+        add_product(hidden, read.view(len(hidden), -1), attention.o_proj.weight)
         normed = _normed(layer.post_attention_layernorm, hidden)
         activated = mlp.act_fn(mlp.gate_proj(normed)).mul_(mlp.up_proj(normed))
-        hidden.addmm_(activated, mlp.down_proj.weight.t())
+        add_product(hidden, activated, mlp.down_proj.weight)
     views.hidden.copy_(_normed(text.norm, hidden))
 
 
 def _read(views: Views, layer: int, query: Tensor, mask: Tensor, scale: float) -> Tensor:
     """Return (R * Hkv, r, d): one softmax over the row's prompt and its own tokens.
 
-    The softmax of bfloat16 scores computes in float32. Unwritten slots hold zeros, which a weight
-    of 0 leaves 0; a NaN would not be hidden by any mask.
+    Scores, mask, scale and softmax are float32 whatever the weights are; only the softmax's result
+    is rounded to the values' dtype. Unwritten slots hold zeros, which a weight of 0 leaves 0; a NaN
+    would not be hidden by any mask.
     """
     rows, slots, _, prompt_slots, _ = views.bucket
     prompt_keys, prompt_values = views.prompts[layer].flatten(1, 2)  # (N * Hkv, P, d)
@@ -94,13 +99,13 @@ def _read(views: Views, layer: int, query: Tensor, mask: Tensor, scale: float) -
     per_key = query.shape[1]  # r
 
     folded = query.index_select(0, views.cell_rows)  # (N * Hkv * G, r, d)
-    of_prompt = torch.bmm(_per_prompt(folded, prompt_keys), prompt_keys.transpose(1, 2))
-    scores = query.new_empty(len(query), per_key, prompt_slots + slots)
+    of_prompt = float_product(_per_prompt(folded, prompt_keys), prompt_keys.transpose(1, 2))
+    scores = of_prompt.new_empty(len(query), per_key, prompt_slots + slots)
     of_prompt = of_prompt.view(-1, per_key, prompt_slots)
     torch.index_select(of_prompt, 0, views.row_cells, out=scores[:, :, :prompt_slots])
-    torch.bmm(query, keys.transpose(1, 2), out=scores[:, :, prompt_slots:])
+    float_product(query, keys.transpose(1, 2), out=scores[:, :, prompt_slots:])
     masked = torch.add(mask, scores.view(rows, -1, scores.shape[2]), alpha=scale)
-    weights = masked.softmax(dim=2).view_as(scores)
+    weights = masked.softmax(dim=2).view_as(scores).to(values.dtype)
 
     folded = weights[:, :, :prompt_slots].index_select(0, views.cell_rows)
     read = torch.bmm(_per_prompt(folded, prompt_keys), prompt_values).view(-1, *query.shape[1:])
@@ -128,4 +133,8 @@ def _mask(views: Views) -> Tensor:
 
 
 def _normed(norm: nn.Module, hidden: Tensor) -> Tensor:
-    return rms_norm(hidden, norm.weight.shape, norm.weight, norm.variance_epsilon)
+    """Return what the norm's module computes, with its rounding before the weight and behind it."""
+    shape, floor = norm.weight.shape, norm.variance_epsilon
+    if hidden.dtype in HALF_DTYPES:
+        return rms_norm(hidden, shape, None, floor).mul_(norm.weight)
+    return rms_norm(hidden, shape, norm.weight, floor)

@@ -18,7 +18,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 from models.attention import folded_attention, read_completions
 from models.groups import PackedGroups
 
-Rotary = tuple[Tensor, Tensor]  # cos and sin of the packed tokens, (1, T, d) each
+Rotary = tuple[Tensor, Tensor]  # cos and sin of the packed tokens, (1, T, d) each, float32
 
 
 def run_layers(
@@ -89,4 +89,4 @@ def _heads(attention: nn.Module, projected: Tensor) -> Tensor:
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    return x * cos + rotate_half(x) * sin
+    return (x * cos + rotate_half(x) * sin).to(x.dtype)

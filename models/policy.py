@@ -25,6 +25,7 @@ from models.groups import PackedGroups, packed_positions
 from models.layers import run_layers
 from models.processor import Processor
 from models.prompt import EncodedPrompt
+from models.rotary import rotary_tables
 
 
 @dataclass(frozen=True)
@@ -318,8 +319,7 @@ class Policy(nn.Module):
             hidden = self.text.embed_tokens(completion_ids)
         if len(hidden) == 0:  # each completion is one token, which its prompt predicts
             return hidden, hidden
-        positions = packed_positions(prompts, groups).to(self.device)
-        rotary = self.text.rotary_emb(hidden, positions)
+        rotary = rotary_tables(self.text, packed_positions(prompts, groups))
         # a layer that is offloaded is lent its weights for the time of its own call only
         return run_layers(self.text, hidden, rotary, groups, whole=self.offloaded)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.products import float_product
+
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
 MANY_HEADS = 128  # B * Hkv, see `_many_short_rows`
@@ -101,8 +103,9 @@ def _read_by_flash(
     if _many_short_rows(query, keys):
         return _merged_by_softmax(query, keys, values, scale, of_prompt, lse_prompt)
     of_own, lse_own = _flash(query, keys, values, scale=scale)
-    share = torch.sigmoid(lse_own - lse_prompt)[..., None].to(query.dtype)
-    return torch.lerp(of_prompt, of_own, share)
+    share = torch.sigmoid(lse_own - lse_prompt)[..., None]  # at least float32
+    merged = torch.lerp(of_prompt.to(share.dtype), of_own.to(share.dtype), share)
+    return merged.to(query.dtype)
 
 
 def _many_short_rows(query: Tensor, keys: Tensor) -> bool:
@@ -138,15 +141,23 @@ def _merged_by_softmax(
 def _read_by_matmul(
     shared: SharedPrompts, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float
 ) -> Tensor:
-    """Public operations only, on any device: two products, one softmax in float32, two products."""
+    """Public operations only, on any device: two products, one softmax, two products.
+
+    Scores and softmax are float32; weights are rounded to the values' dtype.
+    """
     per_row = query.shape[2]
-    prompt_scores = shared.fold(query) @ shared.keys[layer].transpose(2, 3)  # (N, Hkv, G * r, P)
+    prompt_scores = _scores(shared.fold(query), shared.keys[layer])  # (N, Hkv, G * r, P)
     if shared.mask is not None:
         prompt_scores = prompt_scores + shared.mask
-    scores = torch.cat(
-        [shared.unfold(prompt_scores, per_row), query @ keys.transpose(2, 3)], dim=3
-    )  # (B, Hkv, r, P + t)
-    weights = (scores.float() * scale).softmax(dim=3).to(query.dtype)
+    own_scores = _scores(query, keys)
+    scores = torch.cat([shared.unfold(prompt_scores, per_row), own_scores], dim=3)
+    weights = (scores * scale).softmax(dim=3).to(values.dtype)  # (B, Hkv, r, P + t)
     of_prompt, of_own = weights.split([prompt_scores.shape[3], keys.shape[2]], dim=3)
     read = shared.fold(of_prompt) @ shared.values[layer]
     return shared.unfold(read, per_row) + of_own @ values
+
+
+def _scores(query: Tensor, keys: Tensor) -> Tensor:
+    """Return (B, Hkv, L, S) of (B, Hkv, L, d) and (B, Hkv, S, d), at least float32."""
+    product = float_product(query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2))
+    return product.unflatten(0, query.shape[:2])

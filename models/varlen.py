@@ -30,7 +30,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-HALF_DTYPES = (torch.float16, torch.bfloat16)
+from models.products import HALF_DTYPES
+
 LARGEST_HEAD = 192  # beyond it some cards lack the backward
 
 

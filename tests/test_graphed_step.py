@@ -3,10 +3,13 @@
 import pytest
 import torch
 from decode_cases import random_ids, unlike_prompts
+from models_nano import FAMILIES, write_checkpoint
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import models.graphed_step
+from models import load_policy
+from models.decode_buffers import Bucket, DecodeBuffers, Views
 
 # reading a value of the device, or a size that depends on one
 HOST_READS = (
@@ -19,7 +22,6 @@ HOST_READS = (
     "aten::unique_dim",
     "aten::_unique2",
     "aten::bincount",
-    "aten::_to_copy",
 )
 VIEWS = ("view", "transpose", "t", "slice", "select", "unsqueeze", "expand", "_unsafe_view")
 VIEWS += ("detach", "alias", "split", "unbind", "as_strided", "permute", "squeeze")
@@ -35,6 +37,8 @@ class Recording(TorchDispatchMode):
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function._schema.name
         assert name not in HOST_READS, name
+        if name == "aten::_to_copy":  # to another dtype is a kernel like any other
+            assert kwargs.get("device") is None
         entry = [str(function)]
         for value in tree_leaves((args, kwargs or {})):
             if torch.is_tensor(value):
@@ -119,13 +123,40 @@ def test_a_layer_is_22_kernels(running, monkeypatch, kept):
     policy.decode(state, random_ids(len(kept), 1)[:, 0])
     graph = policy._decoder.graphs.get(state._bucket._replace(slots=64), None)
 
-    def kernels() -> int:
-        names = [operation[0].split(".")[1] for operation in recorded(graph)]
-        return len([name for name in names if name not in (*VIEWS, "empty", "new_empty")])
-
-    both, layers = kernels(), policy.text.layers
+    both, layers = len(kernels(recorded(graph))), policy.text.layers
     policy.text.layers = layers[:1]
     try:
-        assert both - kernels() == 22
+        assert both - len(kernels(recorded(graph))) == 22
     finally:
         policy.text.layers = layers
+
+
+def kernels(operations: list[tuple]) -> list[str]:
+    names = [operation[0].removeprefix("aten.") for operation in operations]
+    nothing = (*VIEWS, "empty", "new_empty")
+    return [name for name in names if name.split(".")[0] not in nothing]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("rows", [6, 3], ids=["largest", "smaller"])
+def test_a_layer_in_half_precision_is_27_kernels(family, rows, tmp_path, monkeypatch):
+    """On no device at all, which has the products of a GPU: bfloat16 times bfloat16 is float32."""
+    policy = load_policy(write_checkpoint(tmp_path, family), dtype="bfloat16").to("meta")
+    monkeypatch.setattr(models.graphed_step, "rms_norm", lambda hidden, *_: hidden * 2)
+    bucket = Bucket(rows=6, slots=64, prompts=3, prompt_slots=128, cells=3)
+    buffers = DecodeBuffers(policy.text, bucket)
+    views = Views(buffers, bucket._replace(rows=rows))
+    projections = models.graphed_step.FusedProjections(policy.text)
+
+    @torch.no_grad()
+    def of_layers(count: int) -> list[str]:
+        layers, policy.text.layers = policy.text.layers, policy.text.layers[:count]
+        with Recording() as recording:
+            models.graphed_step.step(policy.text, projections, views)
+        policy.text.layers = layers
+        return kernels(recording.operations)
+
+    one, two = of_layers(1), of_layers(2)
+    assert len(two) - len(one) == 27
+    assert two.count("bmm.dtype") == two.count("bmm.dtype_out") == 2  # scores: prompt's, own
+    assert two.count("_to_copy.default") == 2  # the softmax's result
