@@ -157,6 +157,9 @@ class PackedGroups:
         if min(rows) == max(rows):  # an expanded view sums its gradient faster than an index does
             repeated = per_prompt[:, None].expand(-1, rows[0], *per_prompt.shape[1:])
             return repeated.flatten(0, 1)
+        if per_prompt.requires_grad:  # the rows' gradients are added up one by one: in float32
+            wide = torch.promote_types(per_prompt.dtype, torch.float32)
+            return per_prompt.to(wide).index_select(0, self.row_to_prompt).to(per_prompt.dtype)
         return per_prompt.index_select(0, self.row_to_prompt)
 
     def read_tokens(self, packed: Tensor) -> Tensor:

@@ -57,3 +57,26 @@ def test_the_mask_is_made_on_the_device_and_not_copied_there(lengths):
         made = groups(lengths, [2, 2], 100, device="meta")
     assert made.mask.device.type == "meta" and made.mask.shape[-2:] == (200, 140)
     assert largest.elements <= 2 * 40  # indices of the prompts' tokens; the mask has 28,000
+
+
+def test_the_gradients_of_a_prompts_rows_add_up_in_float32():
+    """One by one in bfloat16, as a GPU adds them, their sum would be rounded at each row."""
+    groups = PackedGroups([1, 1], [6, 1], [1] * 7, torch.device("cpu"), torch.bfloat16, 1)
+    prompts = torch.ones(2, 3, dtype=torch.bfloat16, requires_grad=True)
+    repeated = groups.repeat_prompts(prompts)
+    assert repeated.dtype == torch.bfloat16
+    with SumsOverIndices() as sums:
+        repeated.sum().backward()
+    assert prompts.grad.tolist() == [[6.0] * 3, [1.0] * 3]
+    assert sums.dtypes == [torch.float32]
+
+
+class SumsOverIndices(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.dtypes = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "index_add" in function._schema.name:
+            self.dtypes.append(args[0].dtype)
+        return function(*args, **(kwargs or {}))
