@@ -14,12 +14,15 @@ from models.decode_buffers import Bucket, count_bucket, slot_bucket
 from models.devices import check_device, checkpoints_activations, choose_device, default_dtype
 from models.loading import DTYPES
 from models.memory import MemoryEstimate, estimate_memory
+from models.products import sum_in_float32
 
 MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
 
 def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     """Return the config with device, dtype, reference device and checkpointing made definite.
+
+    From then on this process sums matrix products in float32: see `sum_in_float32`.
 
     Raises:
         ValueError: no such device here, a reference on a second GPU, or kernels that cannot run.
@@ -40,6 +43,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
         choose_backend(config.logprob_backend, device, DTYPES[dtype])
     except RuntimeError as error:
         raise ValueError(f"logprob_backend={config.logprob_backend}: {error}") from error
+    sum_in_float32()
     checkpointing = config.gradient_checkpointing
     return replace(
         config,

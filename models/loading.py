@@ -16,6 +16,7 @@ from models.features import FeatureCache
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
 from models.policy import Policy
 from models.processor import Processor
+from models.products import sum_in_float32
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -44,6 +45,7 @@ def load_policy(
     """
     device = check_device(device)
     dtype = check_dtype(dtype, device)
+    sum_in_float32()
     directory = find_checkpoint(path)
     read_config(directory)  # before the weights: a foreign model is the more useful message
     check_weights(directory)

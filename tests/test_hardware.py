@@ -12,8 +12,10 @@ from models_nano import flat_config, write_checkpoint
 from test_models_memory import TWO_B as TWO_B_CONFIG
 from test_models_memory import TWO_B_VISION
 
+from evaluation.checkpoint import chosen_policy
 from grpo.config import GRPOConfig
 from grpo.hardware import check_memory, memory_of_run, resolve_hardware
+from models import load_policy
 from models.memory import MemoryEstimate
 
 GB = 10**9
@@ -146,3 +148,40 @@ def test_freed_memory_is_kept_where_the_c_library_can():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert printed.stdout.split() == ["True", "True"] or platform.libc_ver()[0] != "glibc"
+
+
+def reductions() -> tuple:
+    cuda = torch.backends.cuda
+    return (
+        cuda.matmul.allow_bf16_reduced_precision_reduction,
+        cuda.matmul.allow_fp16_reduced_precision_reduction,
+        cuda.fp16_bf16_reduction_math_sdp_allowed(),
+        torch.get_float32_matmul_precision(),
+    )
+
+
+def allow(bf16: bool, fp16: bool, attention: bool, float32: str) -> None:
+    cuda = torch.backends.cuda
+    cuda.matmul.allow_bf16_reduced_precision_reduction = bf16
+    cuda.matmul.allow_fp16_reduced_precision_reduction = fp16
+    cuda.allow_fp16_bf16_reduction_math_sdp(attention)
+    torch.set_float32_matmul_precision(float32)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda _model: resolve_hardware(GRPOConfig(device="cpu")),  # a training run
+        load_policy,  # everything else: a protocol's cells, a user's script
+        lambda model: chosen_policy(model, torch.device("cpu"), {}),  # evaluate.py, curate
+    ],
+    ids=["run", "load", "evaluation"],
+)
+def test_no_product_adds_up_in_less_than_float32(way, tmp_path):
+    model, before = str(write_checkpoint(tmp_path / "nano")), reductions()
+    allow(True, True, True, "high")  # torch's own defaults, or what a container sets
+    try:
+        way(model)
+        assert reductions() == (False, False, False, "highest")
+    finally:
+        allow(*before)
