@@ -12,6 +12,7 @@ is told before torch is imported. training.py puts the run together, grpo/step.p
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
@@ -28,9 +29,11 @@ from grpo.run_directory import RunDirectory
 from grpo.settings import (
     resolve,
     resumed_config,
+    shipped_or_own,
     with_absolute_paths,
 )
 from models.files import check_named
+from process.called import command_line
 from process.command import command
 from process.signals import exit_status, reason
 from rewards.parse_once import ParseOnce
@@ -46,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if protocol is not None:
         from evaluation.protocol.command import protocol_command
 
+        _say_shipped(protocol)
         given = {name: value for name, value in given.items() if value is not None}
         return protocol_command(protocol, given, train=main)
     session = None
@@ -80,19 +84,23 @@ def _way_on(session: Any) -> str:
 
 def _parser() -> FlagParser:
     parser = FlagParser(
-        prog="train.py",
+        prog=command_line("train"),
         description="Train a Qwen2-VL on medical image questions with GRPO. Without a flag: the"
         " embedded model on the embedded data, with the settings of configs/phantoms.toml.",
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="settings by name; flags go on top")
+    parser.add_argument(
+        "--config",
+        metavar="FILE.toml",
+        help="settings by name; flags go on top; a shipped file by its name: phantoms.toml",
+    )
     parser.add_argument(
         "--resume", metavar="RUN_DIR", help="go on in this directory, from its newest checkpoint"
     )
     parser.add_argument(
         "--protocol",
         metavar="FILE.toml",
-        help="run a whole protocol (docs/protocol.md); beside it only --output-dir, --device and"
-        " --dtype",
+        help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
+        " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",
     )
     add_config_flags(parser)
     return parser
@@ -112,6 +120,8 @@ def _settings(given: dict[str, Any]) -> tuple[GRPOConfig, RunDirectory]:
 
 
 def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfig, RunDirectory]:
+    if config_file is not None:
+        _say_shipped(config_file)
     resolved = resolve(given, config_file)
     config = resolved.config
     run = RunDirectory.choose(config.output_dir, config.model)
@@ -124,6 +134,11 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfi
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return with_absolute_paths(config), run
+
+
+def _say_shipped(file: str) -> None:
+    if (found := shipped_or_own(file)) != Path(file):
+        print(f"{file}: no such file here, the shipped one is taken: {found}")
 
 
 def _inputs(

@@ -4,7 +4,6 @@ train.py reads the first three, so that a mistake in them is told before torch i
 algorithm is in grpo/step.py, the loop around it in grpo/trainer.py.
 """
 
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,6 +44,7 @@ from models.image_processor import seen_as
 from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
+from process.called import command_line
 from process.threads import say_if_crowded
 from rewards.parse_once import ParseOnce
 
@@ -66,8 +66,8 @@ class Session:
         except ValueError:
             return f"\nno step is saved: remove {self.run.path}, and start the run anew"
         done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
-        command = ["python", "train.py", "--resume", str(self.run.path)]
-        return f"\n{done:,} of {total:,} steps are saved, go on with: {shlex.join(command)}"
+        command = command_line("train", "--resume", str(self.run.path))
+        return f"\n{done:,} of {total:,} steps are saved, go on with: {command}"
 
     def out_of_memory(self, error: Exception) -> str:
         """Return the message that names what was under way and what to lower."""
@@ -261,11 +261,13 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
     if trainer.best is not None:
         print(f"\n{_best_line(trainer.best, run)}")
     print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")
-    command = ["python", "evaluate.py", "--model", str(checkpoint), "--json"]
-    command += session.config.eval_json or session.config.train_json
-    if session.config.image_root:
-        command += ["--image-root", session.config.image_root]
-    print(f"next: {shlex.join(command)}")
+    config = session.config
+    flags = ["--model", str(checkpoint), "--json", *(config.eval_json or config.train_json)]
+    if config.image_root:
+        flags += ["--image-root", config.image_root]
+    if config.skip_bad_rows:
+        flags.append("--skip-bad-rows")
+    print(f"next: {command_line('evaluate', *flags)}")
 
 
 def _best_line(best: Best, run: RunDirectory) -> str:

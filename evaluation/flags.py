@@ -6,16 +6,17 @@ from typing import Any
 from evaluation.controls import SHUFFLE_WITHIN
 from grpo.config import CHOICES
 from grpo.flags import FlagParser
+from process.called import command_line
 
 
 def score_parser() -> FlagParser:
     """Return the parser of `evaluate.py`; flags that are not given are absent from the result."""
     parser = _parser(
-        prog="evaluate.py",
+        prog=command_line("evaluate"),
         description="Greedy accuracy of a checkpoint, with 95 % Wilson intervals, per modality and"
         " question type. Without a flag: the embedded model on the embedded held-out questions.",
-        epilog="To put one question about one image: evaluate.py ask --help; to score several"
-        " checkpoints on several files: evaluate.py matrix --help",
+        epilog=f"To put one question about one image: {_help('ask')}; to score several checkpoints"
+        f" on several files: {_help('matrix')}; to compare two evaluations: {_help('compare')}",
     )
     group = parser.add_argument_group("model and data")
     _add_model(group)
@@ -39,11 +40,12 @@ def score_parser() -> FlagParser:
 def ask_parser() -> FlagParser:
     """Return the parser of `evaluate.py ask`."""
     parser = _parser(
-        prog="evaluate.py ask",
+        prog=command_line("evaluate", "ask"),
         description="Put one multiple-choice question about one image to a checkpoint: prints what"
         " it writes, the option it chooses, and how probable each option's letter was.",
-        epilog="Example: evaluate.py ask --model Qwen/Qwen2-VL-2B-Instruct --image scan.png"
-        " --question 'Which imaging technique was used?' --options CT MRI Ultrasound",
+        epilog=f"Example: {command_line('evaluate', 'ask')} --model Qwen/Qwen2-VL-2B-Instruct"
+        " --image scan.png --question 'Which imaging technique was used?'"
+        " --options CT MRI Ultrasound",
     )
     group = parser.add_argument_group("model and question")
     _add_model(group, required=True)
@@ -70,13 +72,14 @@ def ask_parser() -> FlagParser:
 def matrix_parser() -> FlagParser:
     """Return the parser of `evaluate.py matrix`."""
     parser = _parser(
-        prog="evaluate.py matrix",
+        prog=command_line("evaluate", "matrix"),
         description="Score every checkpoint on every test file: each cell is an evaluation of its"
         " own in DIR/cells/NAME/TEST, finished cells are skipped, so an interrupted matrix goes on"
         " with the same command, within the cell that was at work. Prints the matrix with the means"
         " on and off the diagonal.",
-        epilog="Example: evaluate.py matrix --models CT=runs/ct/checkpoints/step-000200"
-        " MRI=runs/mri/checkpoints/step-000200 --json phantoms:CT phantoms:MRI --output-dir m",
+        epilog=f"Example: {command_line('evaluate', 'matrix')}"
+        " --models CT=runs/ct/checkpoints/step-000200 MRI=runs/mri/checkpoints/step-000200"
+        " --json phantoms:CT phantoms:MRI --output-dir m",
     )
     group = parser.add_argument_group("models and data")
     group.add_argument(
@@ -106,7 +109,7 @@ def matrix_parser() -> FlagParser:
 def compare_parser() -> FlagParser:
     """Return the parser of `evaluate.py compare`."""
     parser = _parser(
-        prog="evaluate.py compare",
+        prog=command_line("evaluate", "compare"),
         description="Compare two finished evaluations of the same questions: the change in accuracy"
         " with its 95 % interval by image, and McNemar's test, per modality, question type and data"
         " set. Nothing is asked again.",
@@ -223,6 +226,10 @@ def _add_data(group: Any, *, required: bool = False) -> None:
         " held-out questions, all or one slice",
     )
     _add_rows(group)
+
+
+def _help(subcommand: str) -> str:
+    return command_line("evaluate", subcommand, "--help")
 
 
 def _add_rows(group: Any) -> None:

@@ -147,12 +147,27 @@ def embedded_default() -> Path:
     return Path(str(files("configs"))) / "phantoms.toml"
 
 
+def shipped_or_own(name: str | Path) -> Path:
+    """Return the file of this name; where there is none, the shipped one that is called like it.
+
+    A shipped file is named with or without ``configs/`` and ``.toml``: an installed groupwise has
+    no such folder beside it. Any other name stays as it is.
+    """
+    path = Path(name)
+    shipped = embedded_default().parent / f"{path.name.removesuffix('.toml')}.toml"
+    by_name = bool(path.name) and str(path.parent) in (".", "configs")
+    return shipped if by_name and not path.exists() and shipped.is_file() else path
+
+
 def read_toml(path: str | Path) -> tuple[Settings, Settings]:
-    """Return the settings of a TOML file and those of its [sft] table."""
+    """Return the settings of a TOML file, or of a shipped one, and those of its [sft] table."""
     try:
-        table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        table = tomllib.loads(shipped_or_own(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"config {path} cannot be read ({error}): check the path") from error
+        raise ValueError(
+            f"config {path} cannot be read ({error}): check the path, or name one that ships:"
+            " phantoms.toml"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"config {path} is not TOML ({error}): correct it") from error
     sft = table.pop("sft", {})

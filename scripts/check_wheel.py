@@ -9,6 +9,7 @@ environment looks them up in the one that runs this script, which has requiremen
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process")
-MODULES = ("train.py", "evaluate.py", "groupwise_commands.py")
+MODULES = ("train.py", "training.py", "evaluate.py", "groupwise_commands.py")
 MUST_HOLD = (
     "models/tiny/config.json",
     "models/tiny/model.safetensors",
@@ -80,7 +81,7 @@ def build_wheel(source: Path, target: Path) -> Path:
 
 
 def check_contents(wheel: Path, tracked: set[str]) -> None:
-    """The wheel holds every tracked file of our packages, our three modules, and nothing else."""
+    """The wheel holds every tracked file of our packages, our modules, and nothing else."""
     folders = tuple(f"{package}/" for package in (*PACKAGES, "configs"))
     wanted = {name for name in tracked if name.startswith(folders)} | set(MODULES)
     with zipfile.ZipFile(wheel) as archive:
@@ -145,9 +146,24 @@ def check_commands(binaries: Path, folder: Path) -> None:
     short = ("--max-steps", "1", "--eval-limit", "8", "--output-dir", run)
     call(binaries / "groupwise-train", *short, cwd=folder)
     demand((run / "checkpoints" / "step-000001").is_dir(), "groupwise-train saved no checkpoint")
-    checkpoint = ("--model", run / "checkpoints" / "step-000001", "--json", "phantoms")
-    call(binaries / "groupwise-evaluate", *checkpoint, "--limit", "8", cwd=folder)
     print("groupwise-train and groupwise-evaluate run from it on the embedded default")
+    check_printed(binaries, folder)
+
+
+def check_printed(binaries: Path, folder: Path) -> None:
+    """Every command that an installed run prints works where it was printed."""
+    shipped = ("--config", "phantoms.toml", "--max-steps", "1", "--eval-limit", "2")
+    output = call(binaries / "groupwise-train", *shipped, "--output-dir", "a run", cwd=folder)
+    demand("the shipped one" in output, f"not said which configuration was taken:\n{output}")
+    printed = re.findall(r"^next: (.*)$", output, re.MULTILINE)
+    printed += re.findall(r"&& (.*)\)$", output, re.MULTILINE)  # where matplotlib is missing
+    error = call(binaries / "groupwise-train", "--no-such-flag", cwd=folder, status=2)
+    printed += re.findall(r"\(try (.*)\)", error)
+    demand(len(printed) >= 2, f"no command was printed:\n{output}\n{error}")
+    for line in printed:
+        limit = " --limit 4" if "--json" in line else ""
+        call("bash", "-c", line + limit, cwd=folder)
+        print(f"it printed, and this works: {line}")
 
 
 def check_shadowing(binaries: Path, folder: Path) -> None:

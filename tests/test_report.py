@@ -364,10 +364,14 @@ def test_without_matplotlib_the_page_has_all_but_figures(run, monkeypatch, capsy
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     report_finished(run)
     out, err = capsys.readouterr()
-    assert out.count("\n") == 1 and "pip install 'groupwise[report]'" in out and err == ""
+    assert (
+        out.count("\n") == 1
+        and f"python -m pip install matplotlib && python -m evaluation.report {run})" in out
+        and err == ""
+    )
     page = checked(write_report(run))
     assert page.images == [] and "66.7 % at step 0" in page.text
-    assert page.text.count("pip install 'groupwise[report]'") == 1
+    assert page.text.count("python -m pip install matplotlib, then") == 1
     assert not (run / "figures").exists()
 
 

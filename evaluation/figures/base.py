@@ -9,10 +9,11 @@ Colours are Okabe and Ito's, which stay apart for colour-blind readers.
 from io import BytesIO
 from typing import Any
 
+from process.called import install_line
+
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#595959"
 DPI = 110
-INSTALL = "pip install 'groupwise[report]'"
 
 
 class MatplotlibMissingError(ValueError):
@@ -28,7 +29,9 @@ def new_figure(width: float, height: float) -> Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MatplotlibMissingError(f"figures need matplotlib ({error}): {INSTALL}") from error
+        raise MatplotlibMissingError(
+            f"figures need matplotlib ({error}): {install_line('matplotlib')}"
+        ) from error
     return Figure(figsize=(width, height), dpi=DPI, layout="constrained", facecolor="white")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from evaluation.protocol.toml_table import Table
 from evaluation.slices import AXES
-from grpo.settings import GRPO_ONLY, typed
+from grpo.settings import GRPO_ONLY, shipped_or_own, typed
 
 METHODS = ("sft", "think", "no_think", "think_after")
 MODES = METHODS[1:]
@@ -97,9 +97,12 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
         ValueError: it cannot be read, or naming every unknown key and every value that cannot be.
     """
     try:
-        content = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+        content = tomllib.loads(shipped_or_own(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(f"protocol {file} cannot be read ({error}): check the path") from error
+        raise ValueError(
+            f"protocol {file} cannot be read ({error}): check the path, or name one that ships:"
+            " protocol_smoke, protocol_phantoms, protocol_med_r1"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"protocol {file} is not TOML ({error}): correct it") from error
     problems: list[str] = []

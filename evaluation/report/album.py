@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluation.figures.base import INSTALL, MatplotlibMissingError, to_png
+from evaluation.figures.base import MatplotlibMissingError, to_png
 from evaluation.report.html import figure, paragraph
 from evaluation.slices import folder_name
+from process.called import install_line, module_line
 
 
 class Album:
@@ -31,8 +32,11 @@ class Album:
             self.figures[name] = to_png(draw())
         except MatplotlibMissingError:
             self.without_matplotlib = True
-            again = "then python -m evaluation.report on this directory"
-            return paragraph(f"This page has no figures: they need {INSTALL}, {again}.", "note")
+            again = f"{install_line('matplotlib')}, then {module_line('evaluation.report')}"
+            return paragraph(
+                f"This page has no figures: matplotlib is missing. {again} on this directory.",
+                "note",
+            )
         return figure(self.figures[name], text)
 
     def save(self, folder: Path) -> None:

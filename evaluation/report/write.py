@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluation.figures.base import INSTALL
 from evaluation.report.album import Album
 from evaluation.report.html import page
 from evaluation.report.matrix import matrix_sections
@@ -13,6 +12,7 @@ from evaluation.report.protocol import protocol_sections
 from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
 from grpo.run_directory import write_text
+from process.called import install_line, module_line
 
 REPORT = "report.html"
 
@@ -37,7 +37,9 @@ class Report:
     def line(self) -> str:
         """One line that says where the page is, and what it lacks."""
         if self.without_matplotlib:
-            return f"report: {self.path} (without figures, which need {INSTALL})"
+            again = module_line("evaluation.report", str(self.path.parent))
+            way = f"{install_line('matplotlib')} && {again}"
+            return f"report: {self.path} (without figures; for them: {way})"
         return f"report: {self.path}"
 
 
@@ -80,5 +82,5 @@ def report_finished(directory: Path) -> None:
         print(write_report(directory).line)
     except Exception as error:  # no page is worth the exit status of a run
         reason = f"{type(error).__name__}: {error}"
-        again = f"python -m evaluation.report {directory}"
+        again = module_line("evaluation.report", str(directory))
         print(f"warning: no {REPORT} ({reason}); make it with {again}", file=sys.stderr)
