@@ -188,14 +188,16 @@ def flex_mask_error(contest: Contest, expected: Tensor) -> float:
     return ((read - expected).norm() / expected.norm()).item()
 
 
-def measure(shape: Shape, device: torch.device, dtype: torch.dtype, repeats: int) -> Row:
+def measure(
+    shape: Shape, device: torch.device, dtype: torch.dtype, repeats: int, *, with_flex: bool = True
+) -> Row:
     """Return one shape's row: errors, seconds per layer, memory, and the fastest way."""
     contest, on_gpu = Contest(shape, device, dtype), device.type == "cuda"
     row: Row = {**asdict(shape), "tokens": contest.tokens}
     expected = truth(contest)
     ways = {"copies": contest.copies, "merged": contest.merged}
     errors = {name: worst_error(contest, way, expected) for name, way in ways.items()}
-    if on_gpu:
+    if on_gpu and with_flex:
         started = time.perf_counter()
         try:
             contest.make_block_mask()
@@ -204,7 +206,7 @@ def measure(shape: Shape, device: torch.device, dtype: torch.dtype, repeats: int
         except RuntimeError as failed:  # it would not compile: the other two are compared
             row["flex_failed"] = str(failed)[:500]
         row["flex_first_seconds"] = round(time.perf_counter() - started, 2)  # compiles, if it must
-    else:
+    elif with_flex:
         errors["flex"] = flex_mask_error(contest, expected[0])
     row["errors"] = errors
     wrong = {name: error for name, error in errors.items() if not error <= BARS[dtype]}
