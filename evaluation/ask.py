@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from data.examples import VQAExample
 from data.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
-from evaluation.predictions import Prediction
+from evaluation.predictions import Prediction, is_measured
 from evaluation.tables import wrapped
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
@@ -80,6 +80,9 @@ def answer_text(prediction: Prediction, *, bar: str = "█") -> str:
     """Return the answer as a person would read it: question, letters with bars, completion."""
     lines = [*wrapped(f"{', '.join(prediction.images)}: {prediction.question}"), ""]
     lines += [*_letter_lines(prediction, bar), ""]
+    if not is_measured(prediction.letter_mass):
+        lines += [f"(hardly measured: a letter is written there with probability"
+                  f" {prediction.letter_mass:.1%})", ""]  # fmt: skip
     completion = prediction.completion.strip() or "(nothing)"
     lines += ["the model wrote:", indent("\n".join(wrapped(completion)), "  ")]
     if prediction.truncated:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evaluation.predictions import LEAST_MASS
 from evaluation.tables import heading_lines, interval, percent, points, row
 
 _COLUMNS = (
@@ -37,6 +38,20 @@ def images_note(summary: Mapping[str, Any]) -> str:
         f"rows share images: interval by image {low}-{high} ({overall['n']:,} rows,"
         f" {overall['images']:,} images)"
     )
+
+
+def letters_note(summary: Mapping[str, Any]) -> str:
+    """Return how far the letters' probabilities were measured, or an empty text without any."""
+    found = summary.get("calibration", {})
+    if found.get("letter_mass") is None:
+        return ""
+    note = f"a letter stands behind <answer> with probability {percent(found['letter_mass'])} %"
+    if found["little_mass"]:
+        note += (
+            f"; {found['little_mass']:,} answers under {percent(LEAST_MASS)} % are not measured,"
+            " left out of the confidence"
+        )
+    return note
 
 
 def _controls(summary: Mapping[str, Any]) -> Iterator[Line]:

@@ -16,11 +16,13 @@ prompt is run once for its group.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from data.examples import VQAExample
-from evaluation.letters import ANSWER_TAG, letter_probabilities
+from evaluation.letters import Letters, letter_probabilities
+from evaluation.spellings import ANSWER_TAG
 from grpo.config import GRPOConfig
 from grpo.grounding import Grounding, GroundingTerm, penalty_term, scale_term
 from grpo.rollout import Rollout
@@ -42,16 +44,26 @@ def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Groun
         blank = blank_letters(
             policy, batch.prompts, batch.examples, config.mode, config.max_completion_tokens
         )
-        if config.grounding == "scale":
-            answers = [example.answer for example in batch.examples]
-            return scale_term(blank, answers, rollout.group_size)
-        choices = [
-            [parse(text, config.mode, example.options).choice for text in texts]
-            for texts, example in zip(rollout.texts, batch.examples, strict=True)
-        ]
-        return penalty_term(blank, choices, config.grounding_weight)
+        masses = [letters.mass for letters in blank if letters is not None]
+        mass = sum(masses) / len(masses) if masses else None
+        measured = [letters if letters and letters.measured else None for letters in blank]
+        term = _term(config, rollout, measured, parse)
+        return replace(term, metrics={**term.metrics, "grounding/letter_mass": mass})
 
     return grounding
+
+
+def _term(
+    config: GRPOConfig, rollout: Rollout, blank: Sequence[Letters | None], parse: Parse
+) -> GroundingTerm:
+    examples = rollout.batch.examples
+    if config.grounding == "scale":
+        return scale_term(blank, [example.answer for example in examples], rollout.group_size)
+    choices = [
+        [parse(text, config.mode, example.options).choice for text in texts]
+        for texts, example in zip(rollout.texts, examples, strict=True)
+    ]
+    return penalty_term(blank, choices, config.grounding_weight)
 
 
 @torch.no_grad()
@@ -61,11 +73,12 @@ def blank_letters(
     examples: Sequence[VQAExample],
     mode: str,
     max_completion_tokens: int,
-) -> list[dict[str, float] | None]:
+) -> list[Letters | None]:
     """Return per question the probabilities of its options' letters with its images blank.
 
     Teacher-forced behind ``<answer>``, at temperature 1, renormalised over the options. None where
-    the policy's greedy blind completion never comes to an ``<answer>``.
+    the policy's greedy blind completion never comes to an ``<answer>``. Where a letter is hardly
+    written there, `Letters.measured` is False and the term treats the question as one without.
 
     Args:
         policy: as it is now; no gradient.

@@ -19,7 +19,7 @@ from evaluation.built_in import say_same_names
 from evaluation.cells import cell_identity
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.controls import check_control
-from evaluation.extra_table import extra_table, images_note
+from evaluation.extra_table import extra_table, images_note, letters_note
 from evaluation.passes import Plan, plan_passes, summarize_passes
 from evaluation.predictions import Prediction
 from evaluation.preflight import Preflight, PromptCheck
@@ -194,7 +194,7 @@ class Job:
     def tables(summary: Mapping[str, Any]) -> str:
         """Return the summary as text."""
         texts = (summary_table(summary), extra_table(summary))
-        texts += (thought_table(summary["thoughts"]), images_note(summary))
+        texts += (thought_table(summary["thoughts"]), images_note(summary), letters_note(summary))
         return "\n\n".join(text for text in texts if text)
 
 

@@ -11,7 +11,7 @@ from evaluation.calibration import (
     reliability_bins,
     risk_coverage_area,
 )
-from evaluation.predictions import Prediction
+from evaluation.predictions import Prediction, is_measured
 
 
 def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
@@ -21,6 +21,10 @@ def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
         without_answer_tag  left out: the completion has no <answer>, so letters have no
                             probabilities
         without_choice      left out: it has the tag but commits to no letter
+        little_mass         left out: a letter was so improbable there that the letters' shares say
+                            nothing (evaluation.predictions.LEAST_MASS)
+        letter_mass         mean probability that a letter is written behind <answer>, over all that
+                            have the tag
         accuracy            share of the measured whose letter is right, whatever the form
         confidence          mean probability of the chosen letter
         ece                 expected calibration error, 15 bins
@@ -32,11 +36,15 @@ def summarize_confidence(predictions: Sequence[Prediction]) -> dict[str, Any]:
     With n = 0 the numbers are None and bins is empty.
     """
     tagged = [item for item in predictions if item.letter_probabilities is not None]
+    answered = [item for item in tagged if item.choice in item.letter_probabilities]
     chosen = _with_confidence(predictions)
+    masses = [item.letter_mass for item in tagged if item.letter_mass is not None]
     counts = {
         "n": len(chosen),
         "without_answer_tag": len(predictions) - len(tagged),
-        "without_choice": len(tagged) - len(chosen),
+        "without_choice": len(tagged) - len(answered),
+        "little_mass": len(answered) - len(chosen),
+        "letter_mass": sum(masses) / len(masses) if masses else None,
     }
     return {**counts, **_numbers(chosen)}
 
@@ -53,7 +61,9 @@ def _with_confidence(predictions: Sequence[Prediction]) -> list[Prediction]:
     return [
         item
         for item in predictions
-        if item.letter_probabilities is not None and item.choice in item.letter_probabilities
+        if item.letter_probabilities is not None
+        and item.choice in item.letter_probabilities
+        and is_measured(item.letter_mass)
     ]
 
 

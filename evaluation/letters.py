@@ -1,43 +1,49 @@
 """How probable each option's letter was where the completion gave its answer.
 
-The completion's own text is run again up to and including its last ``<answer>``, and the model's
-distribution over what follows is read off for the letters of the options, renormalised over them.
+The completion's own text is run again up to its last ``<answer>``, and the model's distribution
+over what follows is read off for every way of writing one of the options' letters
+(evaluation/spellings.py). With u the tokens before the tag's last one and w_1 .. w_k a way,
 
-One letter can be written in two ways. Qwen2-VL's tokenizer has a token ``>B``, so the text
-``<answer>B`` is normally three tokens, ``<``, ``answer``, ``>B``, while the text ``<answer>`` ends
-in a token ``>`` that a letter can follow as well. With u the tokens before that last one, g:
+    p(letter) = sum over the letter's ways of prod_i p(w_i | u, w_1 .. w_(i-1))
 
-    p(letter) = p(">B" | u) + p(g | u) p("B" | u, g)
+Their sum over the letters is the *mass*: the probability that a letter is written there at all.
+Probabilities are shares of it; under evaluation.predictions.LEAST_MASS they do not count as
+measured.
 
-Reading only the second term would ask the model about a place where it hardly ever is.
+Each text is run once, and the few tokens of all ways that branch behind it go on from there.
 
-Shapes: N prompts, M rows (texts, prompt-major), C tokens of the forced text, D hidden size, S
-scored (position, token) pairs.
+Shapes: N prompts, M texts (prompt-major), W rows that the branches of one text run through, B
+branches of one text, U tokens that ways are made of, D hidden size.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from functools import lru_cache
 from string import ascii_uppercase
 
 import torch
 from torch import Tensor
 
+from evaluation.predictions import is_measured
+from evaluation.spellings import ANSWER_TAG, Path, Spellings, spellings
 from grpo.logprobs import token_logprobs
-from models.policy import Policy, PromptPass
+from grpo.sampling import output_logits
+from models.policy import Policy
 from models.processor import Processor
 from models.prompt import EncodedPrompt
 
-ANSWER_TAG = "<answer>"
 
+class Letters(dict[str, float]):
+    """Option letter -> its probability given that one of them is written; they sum to 1."""
 
-@dataclass(frozen=True)
-class _Way:
-    """One way to write one letter: the product of these tokens' probabilities."""
+    def __init__(self, probabilities: Mapping[str, float], mass: float) -> None:
+        super().__init__(probabilities)
+        self.mass = mass  # the probability that one of them is written
 
-    letter: str
-    tokens: tuple[tuple[int, int], ...]  # (position in the forced text, token id)
+    @property
+    def measured(self) -> bool:
+        """Whether they say something about what the model does."""
+        return is_measured(self.mass)
 
 
 @torch.no_grad()
@@ -48,102 +54,127 @@ def letter_probabilities(
     option_counts: Sequence[int],
     *,
     rows_per_prompt: Sequence[int] | None = None,
-    prompt_pass: PromptPass | None = None,
-) -> list[dict[str, float] | None]:
+) -> list[Letters | None]:
     """Return per completion the probability of each option's letter behind its ``<answer>``.
 
-    Teacher-forced, at temperature 1, banned tokens left out. Each dictionary has one key per
-    option and sums to 1; a completion without the tag gives None.
+    Teacher-forced, at temperature 1, banned tokens left out. A completion without the tag gives
+    None.
 
     Args:
         policy: the model whose completions these are.
         prompts: N prompts.
         completions: M texts, as the policy wrote them, in the prompts' order.
         option_counts: M numbers of options, at most 26 each.
-        rows_per_prompt: N, how many of the texts stand behind each prompt, which is run once for
-            all of them; None: one each.
-        prompt_pass: a pass over these very prompts; used where every prompt has a text with the
-            tag.
+        rows_per_prompt: N, how many of the texts stand behind each prompt; None: one each. The
+            images of each prompt are encoded once for all of them.
     """
     owners = [
         owner
         for owner, count in enumerate(rows_per_prompt or [1] * len(prompts))
         for _ in range(count)
     ]
-    forced = [text[: text.rfind(ANSWER_TAG)] + ANSWER_TAG for text in completions]
+    results: list[Letters | None] = [None] * len(completions)
     rows = [row for row, text in enumerate(completions) if ANSWER_TAG in text]
-    results: list[dict[str, float] | None] = [None] * len(completions)
     if not rows:
         return results
-    ids = [policy.processor.encode_completion(forced[row]) for row in rows]
-    ways = [
-        _ways_to_write(policy.processor, row_ids, ascii_uppercase[: option_counts[row]])
-        for row_ids, row in zip(ids, rows, strict=True)
-    ]
-    counts = Counter(owners[row] for row in rows)  # owner -> rows, ascending as the rows are
-    if len(counts) < len(prompts):
-        prompt_pass = None
-    logprobs = _score_ways(
-        policy, [prompts[owner] for owner in counts], list(counts.values()), ids, ways, prompt_pass
+    shown = sorted({owners[row] for row in rows})
+    features = dict(
+        zip(shown, policy.image_features([prompts[owner] for owner in shown]), strict=True)
     )
-    for row, row_ways, row_logprobs in zip(rows, ways, logprobs, strict=True):
-        results[row] = _normalise(row_ways, row_logprobs)
+    texts = []
+    for row in rows:
+        forced = completions[row][: completions[row].rfind(ANSWER_TAG)] + ANSWER_TAG
+        texts.append(policy.processor.encode_completion(forced))
+    trees = [_tree(policy.processor, ids[-1]) for ids in texts]
+    hidden = policy.scored_hidden(
+        [prompts[owners[row]].followed_by(ids[:-1]) for row, ids in zip(rows, texts, strict=True)],
+        [len(tree.rows) for tree in trees],
+        *_padded(policy, trees),
+        image_features=[features[owners[row]] for row in rows],
+    )  # of all rows' tokens, row after row
+    pieces = hidden.split([tree.num_states for tree in trees])
+    for row, tree, states in zip(rows, trees, pieces, strict=True):
+        results[row] = _read(policy, tree, states, ascii_uppercase[: option_counts[row]])
     return results
 
 
-def _ways_to_write(processor: Processor, ids: list[int], letters: str) -> list[_Way]:
-    """Return every way in which the tokens ``ids`` can go on with one of the letters."""
-    end, last = len(ids), ids[-1]
-    ways = []
-    for letter in letters:
-        (letter_id,) = processor.encode_completion(letter)  # byte-level: always one token
-        ways.append(_Way(letter, ((end - 1, last), (end, letter_id))))
-        merged = processor.encode_completion(processor.decode([last]) + letter)
-        if len(merged) == 1:
-            ways.append(_Way(letter, ((end - 1, merged[0]),)))
-    return ways
+@dataclass(frozen=True)
+class _Tree:
+    """The ways behind one text, as rows that run through all branches and places to read them."""
+
+    spelled: Spellings
+    rows: list[Path]  # W branches that no other one begins with; the tokens that are fed
+    places: Tensor  # (B,) int64, each branch's place among the states of all rows
+    tokens: Tensor  # (U,) int64, every token of a way
+    columns: dict[int, int]  # token -> its place among those
+
+    @property
+    def num_states(self) -> int:
+        """States of all rows: one before each row's first token and one behind each of them."""
+        return sum(len(row) + 1 for row in self.rows)
 
 
-def _score_ways(
-    policy: Policy,
-    prompts: Sequence[EncodedPrompt],
-    rows_per_prompt: Sequence[int],
-    ids: Sequence[list[int]],
-    ways: Sequence[Sequence[_Way]],
-    prompt_pass: PromptPass | None,
-) -> list[list[float]]:
-    """Return per row the log-probability of each way: the prompts are run once."""
-    lengths = [len(row) + 1 for row in ids]  # one more: what follows the text is predicted too
-    pad = policy.processor.pad_id
-    padded = [row + [pad] * (max(lengths) - len(row)) for row in ids]
-    forced = torch.tensor(padded, device=policy.device)  # (M, C)
-    hidden = policy.scored_hidden(
-        prompts, rows_per_prompt, forced, lengths, prompt_pass=prompt_pass
-    )  # (the sum of lengths, D), row after row
-    starts = [0, *accumulate(lengths)]
-    scored = {  # equal pairs are scored once: all letters share the token before them
-        (row, *token): None for row, some in enumerate(ways) for way in some for token in way.tokens
-    }
-    where = torch.tensor(
-        [(starts[row] + position, token) for row, position, token in scored], device=policy.device
-    )  # (S, 2)
-    logprobs, _ = token_logprobs(
-        hidden[where[:, 0]],
-        policy.output_weight,
-        where[:, 1],
-        banned_ids=policy.processor.banned_ids,
+@lru_cache(maxsize=8)
+def _tree(processor: Processor, last: int) -> _Tree:
+    banned = set(processor.banned_ids)  # of probability 0
+    texts = ["" if i in banned else text for i, text in enumerate(processor.token_texts)]
+    spelled = spellings(texts, last)
+    begun = {path[:end] for path in spelled.branches for end in range(len(path))}
+    rows = [path for path in spelled.branches if path not in begun]
+    places, start = {}, 0
+    for row in rows:
+        for end in range(len(row) + 1):
+            places.setdefault(row[:end], start + end)
+        start += len(row) + 1
+    paths = [*spelled.branches, *(path for ways in spelled.ways.values() for path in ways)]
+    tokens = sorted({token for path in paths for token in path})
+    return _Tree(
+        spelled,
+        rows,
+        torch.tensor([places[path] for path in spelled.branches]),
+        torch.tensor(tokens),
+        {token: column for column, token in enumerate(tokens)},
     )
-    value = dict(zip(scored, logprobs.tolist(), strict=True))
-    return [
-        [sum(value[row, *token] for token in way.tokens) for way in some]
-        for row, some in enumerate(ways)
-    ]
 
 
-def _normalise(ways: Sequence[_Way], logprobs: Sequence[float]) -> dict[str, float]:
-    """Return the letters' probabilities given that one of them is written."""
-    shares: Tensor = torch.tensor(logprobs, dtype=torch.float64).softmax(dim=0)
-    probabilities = dict.fromkeys((way.letter for way in ways), 0.0)
-    for way, share in zip(ways, shares.tolist(), strict=True):
-        probabilities[way.letter] += share
-    return probabilities
+def _padded(policy: Policy, trees: Sequence[_Tree]) -> tuple[Tensor, list[int]]:
+    """Return all rows as one tensor, and how many states of each are read: one more than tokens."""
+    rows = [row for tree in trees for row in tree.rows]
+    lengths = [len(row) + 1 for row in rows]
+    padding = (policy.processor.pad_id,)
+    ids = [row + padding * (max(lengths) - len(row)) for row in rows]
+    return torch.tensor(ids, device=policy.device), lengths
+
+
+def _read(policy: Policy, tree: _Tree, states: Tensor, letters: str) -> Letters:
+    """Return the letters' probabilities from the states of one text's rows, (states, D)."""
+    logprobs = _step_logprobs(policy, tree, states[tree.places.to(states.device)])
+    begun: dict[Path, float] = {(): 0.0}  # log-probability of each branch; they stand in order
+    place = {path: number for number, path in enumerate(tree.spelled.branches)}
+
+    def logprob(path: Path) -> float:
+        return begun[path[:-1]] + logprobs[place[path[:-1]]][tree.columns[path[-1]]]
+
+    for path in tree.spelled.branches[1:]:
+        begun[path] = logprob(path)
+    ways = [[logprob(path) for path in tree.spelled.ways[letter]] for letter in letters]
+    totals = torch.stack(
+        [torch.tensor(some, dtype=torch.float64).logsumexp(dim=0) for some in ways]
+    )
+    mass = min(float(totals.exp().sum()), 1.0)  # log-probs in float32 may miss 1 by their rounding
+    return Letters(dict(zip(letters, totals.softmax(dim=0).tolist(), strict=True)), mass)
+
+
+def _step_logprobs(policy: Policy, tree: _Tree, states: Tensor) -> list[list[float]]:
+    """Return the log-probability of each of the tree's tokens behind each branch, B lists of U.
+
+    Only the likeliest of them is scored over the whole vocabulary; the others follow from the
+    distance of their logits, which are few.
+    """
+    tokens = tree.tokens.to(states.device)
+    logits = output_logits(states, policy.output_weight[tokens])  # (B, U) float32
+    likeliest, column = logits.max(dim=1)
+    scored, _ = token_logprobs(
+        states, policy.output_weight, tokens[column], banned_ids=policy.processor.banned_ids
+    )
+    return (logits - likeliest[:, None] + scored[:, None]).tolist()

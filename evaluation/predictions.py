@@ -8,9 +8,18 @@ from typing import Any
 from data.examples import VQAExample
 from rewards import parse_completion
 
+# Below one half the model would rather write no letter than any: their shares say what it does
+# where it hardly ever is.
+LEAST_MASS = 0.5
+
 # Tells the answers of one evaluation apart: the row's id, the control, the order of its options and
 # its images.
 AnswerKey = tuple[str, str | None, tuple[int, ...], tuple[str, ...]]
+
+
+def is_measured(letter_mass: float | None) -> bool:
+    """Return whether letters' probabilities of this mass count; None: it was not told."""
+    return letter_mass is None or letter_mass >= LEAST_MASS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,9 @@ class Prediction:
     truncated: bool  # cut off by the limit
     letter_probabilities: dict[str, float] | None  # None: not asked for, or no <answer> tag
     control: str | None  # what was done to the image, None: nothing
+    # The probability that one of these letters is written behind <answer>; None as the above, and
+    # in files of a version that did not tell it.
+    letter_mass: float | None = None
 
     @property
     def is_plain(self) -> bool:
@@ -72,6 +84,7 @@ def judge(
     completion_tokens: int,
     truncated: bool,
     letter_probabilities: Mapping[str, float] | None = None,
+    letter_mass: float | None = None,
     permutation: Sequence[int] | None = None,
     control: str | None = None,
 ) -> Prediction:
@@ -103,4 +116,5 @@ def judge(
         truncated=truncated,
         letter_probabilities=None if letter_probabilities is None else dict(letter_probabilities),
         control=control,
+        letter_mass=letter_mass,
     )

@@ -10,7 +10,7 @@ import torch
 
 from grpo.config import GRPOConfig
 from grpo.rollout import PromptBatch, sample_rollout
-from models.policy import Policy, PromptPass
+from models.policy import Policy
 from models.prompt import EncodedPrompt
 
 
@@ -23,7 +23,6 @@ def sample_groups(
     group_size: int,
     max_completion_tokens: int,
     seed: int,
-    prompt_pass: PromptPass | None = None,
 ) -> list[list[str]]:
     """Return N lists of G texts, sampled at temperature 1 from the whole distribution.
 
@@ -34,7 +33,6 @@ def sample_groups(
         group_size: G, at least 2.
         max_completion_tokens: where a completion is cut off.
         seed: of the random numbers.
-        prompt_pass: a pass over these prompts to go on from.
     """
     config = GRPOConfig(
         group_size=group_size,
@@ -44,4 +42,4 @@ def sample_groups(
         temperature=1.0,
     )
     batch = PromptBatch(tuple(prompts), (None,) * len(prompts), tuple(positions), step=0)
-    return sample_rollout(policy, batch, config, prompt_pass).texts
+    return sample_rollout(policy, batch, config).texts

@@ -14,7 +14,7 @@ from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.controls import CONTROLS
 from evaluation.encoding import encode_checked
-from evaluation.letters import letter_probabilities
+from evaluation.letters import Letters, letter_probabilities
 from evaluation.passes import asking_order
 from evaluation.predictions import Prediction, judge
 from grpo.sampling import generate_greedy
@@ -57,7 +57,7 @@ class Asker:
         if control == "blank":
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
-        letters: Sequence[dict[str, float] | None] = [None] * len(examples)
+        letters: Sequence[Letters | None] = [None] * len(examples)
         if self.with_letters:
             counts = [len(example.options) for example in examples]
             letters = letter_probabilities(self.policy, prompts, completions.texts, counts)
@@ -71,6 +71,7 @@ class Asker:
                 completion_tokens=lengths[row],
                 truncated=truncated[row],
                 letter_probabilities=letters[row],
+                letter_mass=letters[row] and letters[row].mass,
                 permutation=None if orders is None else orders[row],
                 control=control,
             )

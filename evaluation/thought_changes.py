@@ -22,14 +22,14 @@ is no thought: not applicable, and said so.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from string import ascii_uppercase
 from typing import Any
 
 from data.options import same_option
 from data.seeded import seeded_key
 from evaluation.clusters import image_clusters, image_interval
-from evaluation.predictions import Prediction
+from evaluation.predictions import Prediction, is_measured
 from evaluation.summary import accuracy_entry
 
 THOUGHT_CHANGES = ("removed", "swapped", "borrowed")
@@ -56,6 +56,12 @@ class ThoughtRow:
     letters: dict[str, dict[str, float]]  # "own" or a change -> letter -> probability
     donors: dict[str, str | None]  # change -> the donor's choice among this row's letters
     thoughts: dict[str, str]  # change -> the donor's thought
+    # "own" or a change -> probability that one of the letters is written there at all
+    masses: dict[str, float] = field(default_factory=dict)
+
+    def measured(self, name: str) -> bool:
+        """Whether letters are written often enough under "own" or a change to be read."""
+        return is_measured(self.masses.get(name))
 
     def letter(self, name: str) -> str:
         """The likeliest letter under "own" or a change, the first of equal ones."""
@@ -149,9 +155,12 @@ def summarize_changes(
 
         n           rows read again: the well-formed ones
         left_out    rows that are not
+        little_mass of the n, left out of all below: behind their own thought hardly any letter is
+                    written (evaluation.predictions.LEAST_MASS)
         own         `accuracy_entry` of the own thought's letters, and ``agrees``: share in which
                     the likeliest letter is the one that was written
-        changes     name -> ``without_donor`` (rows), and over the others, n of them: ``accuracy``,
+        changes     name -> ``without_donor`` and ``little_mass`` (rows: hardly any letter behind
+                    the changed thought), and over the others, n of them: ``accuracy``,
                     ``own_accuracy``, ``gain`` (own minus changed) with ``low`` and ``high`` by
                     image (as in `paired_gain`), ``changed`` (share whose letter is another than
                     under the own thought), ``followed`` (share whose letter is what the donor
@@ -163,6 +172,8 @@ def summarize_changes(
         left_out: number of answers that are not well-formed.
     """
     result: dict[str, Any] = {"n": len(rows), "left_out": left_out, "own": None}
+    rows = [row for row in rows if row.measured("own")]
+    result["little_mass"] = result["n"] - len(rows)
     if rows:
         result["own"] = {
             **accuracy_entry(
@@ -177,8 +188,13 @@ def summarize_changes(
 
 
 def _change(all_rows: Sequence[ThoughtRow], name: str) -> dict[str, Any]:
-    rows = [row for row in all_rows if name in row.letters]
-    counts = {"n": len(rows), "without_donor": len(all_rows) - len(rows)}
+    lent = [row for row in all_rows if name in row.letters]
+    rows = [row for row in lent if row.measured(name)]
+    counts = {
+        "n": len(rows),
+        "without_donor": len(all_rows) - len(lent),
+        "little_mass": len(lent) - len(rows),
+    }
     if not rows:
         return counts
     own = [row.letter("own") == row.answer for row in rows]

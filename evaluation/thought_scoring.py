@@ -1,7 +1,7 @@
 """The letters behind other thoughts: the model's part of evaluation/thought_changes.py.
 
-Each question's prompt and image run once: the group is sampled from there, and all texts up to
-``<answer>`` are read from there. Images are decoded batch by batch and forgotten.
+All texts of a batch up to ``<answer>`` are read in one forward, which encodes each image once.
+Images are decoded batch by batch and forgotten.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from evaluation.thought_changes import (
     thought_of,
     with_thought,
 )
-from models.policy import Policy, PromptPass
+from models.policy import Policy
 from models.prompt import EncodedPrompt
 
 
@@ -101,7 +101,6 @@ def read_thoughts(
                 encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
                 for place in some
             ]
-            prompt_pass = policy.run_prompts(prompts) if policy.keeps_prompt_passes else None
             batch = [predictions[place] for place in some]
             donors: list[dict[str, Donor]] = [{} for _ in batch]
             if "removed" in changes:
@@ -114,12 +113,11 @@ def read_thoughts(
                     group_size=samples,
                     max_completion_tokens=max_completion_tokens,
                     seed=seed,
-                    prompt_pass=prompt_pass,
                 )
                 _add(donors, "swapped", _group_donors([examples[p] for p in some], batch, groups))
             if "borrowed" in changes:
                 _add(donors, "borrowed", [lenders.donor(item) for item in batch])
-            rows += _read(policy, prompts, batch, donors, prompt_pass)
+            rows += _read(policy, prompts, batch, donors)
             bar.update(len(batch))
     return rows
 
@@ -150,9 +148,8 @@ def _read(
     prompts: Sequence[EncodedPrompt],
     predictions: Sequence[Prediction],
     donors: Sequence[dict[str, Donor]],
-    prompt_pass: PromptPass | None,
 ) -> list[ThoughtRow]:
-    """Return one row per prediction: all its texts in one forward, prompts run once."""
+    """Return one row per prediction: all its texts in one forward, images encoded once."""
     texts = [
         [
             with_thought(item.completion, thought)
@@ -170,18 +167,22 @@ def _read(
             [text for some in texts for text in some],
             counts,
             rows_per_prompt=[len(some) for some in texts],
-            prompt_pass=prompt_pass,
         )
     )
-    return [
-        ThoughtRow(
-            id=item.id,
-            images=item.images,
-            answer=item.answer,
-            choice=item.choice,
-            letters={name: next(letters) for name in ("own", *row)},
-            donors={name: donor.choice for name, donor in row.items() if name != "removed"},
-            thoughts={name: donor.thought for name, donor in row.items() if name != "removed"},
+    rows = []
+    for item, row in zip(predictions, donors, strict=True):
+        read = {name: next(letters) for name in ("own", *row)}
+        lent = {name: donor for name, donor in row.items() if name != "removed"}
+        rows.append(
+            ThoughtRow(
+                id=item.id,
+                images=item.images,
+                answer=item.answer,
+                choice=item.choice,
+                letters={name: dict(found) for name, found in read.items()},
+                donors={name: donor.choice for name, donor in lent.items()},
+                thoughts={name: donor.thought for name, donor in lent.items()},
+                masses={name: found.mass for name, found in read.items()},
+            )
         )
-        for item, row in zip(predictions, donors, strict=True)
-    ]
+    return rows

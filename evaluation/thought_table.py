@@ -10,6 +10,7 @@ _CHANGE_COLUMNS = (
     *(("n", 7), ("own", 8), ("accuracy", 9), ("own minus this", 11)),
     *(("95 % range by image", 16), ("letter changes", 9), ("followed", 9)),
 )
+_LITTLE = "hardly any letter is written there"
 _SHOWN = {
     "chosen": "names the chosen option",
     "several": "names it and another",
@@ -40,6 +41,8 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
     if not found["n"]:
         return ["letters behind other thoughts: no answer is well-formed"]
     own = found["own"]
+    if own is None:
+        return [f"letters behind other thoughts: not measured, {_LITTLE}"]
     lines = heading_lines(_CHANGE_COLUMNS)
     cells = [f"{own['n']:,}", percent(own["accuracy"]), percent(own["accuracy"])]
     lines.append(row("own thought", cells, _CHANGE_COLUMNS))
@@ -48,6 +51,10 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
     for name, change in found["changes"].items():
         if change["without_donor"]:
             lines.append(f"{name}: {change['without_donor']:,} rows have no thought to take")
+        if change.get("little_mass"):
+            lines.append(f"{name}: {change['little_mass']:,} rows left out, {_LITTLE}")
+    if found.get("little_mass"):
+        lines.append(f"own thought: {found['little_mass']:,} rows left out, {_LITTLE}")
     lines += [
         f"likeliest letter behind the thought; own: of the {own['n']:,} well-formed answers, whose",
         f"written letter it is in {percent(own['agrees'])} %; followed: it is what the lent",

@@ -43,7 +43,8 @@ def penalty_term(
     """Return the term that takes the blind probability of its own letter off each reward.
 
     Args:
-        blank: N, the letters' probabilities under the blank image; None where there are none.
+        blank: N, the letters' probabilities under the blank image; None where there are none, or
+            they were not measured.
         choices: N lists of G, the letter that each completion commits to, or None.
         weight: lambda.
 

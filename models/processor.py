@@ -8,6 +8,7 @@ Shapes: P prompt tokens, K image patches, I images, V vocabulary.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,12 @@ class Processor:
             self._empty_turns[num_images] = len(self._turn("", num_images).encode())
         bound = self._empty_turns[num_images] + 3 * len(text.encode())
         return bound + self._image_tokens(image_sizes, keep_size)
+
+    @cached_property
+    def token_texts(self) -> tuple[str, ...]:
+        """What each token of the vocabulary stands for, by id."""
+        ids = [[token] for token in range(len(self.tokenizer))]
+        return tuple(self.tokenizer.batch_decode(ids, clean_up_tokenization_spaces=False))
 
     def encode_completion(self, text: str) -> list[int]:
         """Return the ids of plain text, without an end token."""

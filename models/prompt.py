@@ -4,6 +4,7 @@ Shapes: P prompt tokens, K image patches, I images.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -38,6 +39,15 @@ class EncodedPrompt:
         digest = hashlib.sha256(self.image_grid_thw.numpy().tobytes())
         digest.update(self.pixel_values.contiguous().numpy().tobytes())
         return digest.digest()
+
+    def followed_by(self, ids: Sequence[int]) -> "EncodedPrompt":
+        """Return the prompt with some tokens of its completion behind it, which may be none."""
+        own = self.next_position + torch.arange(len(ids))
+        return replace(
+            self,
+            input_ids=torch.cat([self.input_ids, torch.tensor(ids, dtype=torch.int64)]),
+            position_ids=torch.cat([self.position_ids, own.expand(3, -1)], dim=1),
+        )
 
     def blanked(self) -> "EncodedPrompt":
         """Return the same prompt with nothing to see on its images.

@@ -30,6 +30,7 @@ PREDICTION = {
     *("id", "images", "modality", "question_type", "dataset", "question", "options"),
     *("permutation", "answer", "completion", "choice", "lenient_choice", "well_formed", "correct"),
     *("lenient_correct", "completion_tokens", "truncated", "letter_probabilities", "control"),
+    "letter_mass",
 }
 ACCURACY = {"accuracy", "n", "low", "high", "chance"}
 PROTOCOL_CELL = {*ACCURACY, "model", "test", "part", "blank", "visual_gain", "well_formed"}

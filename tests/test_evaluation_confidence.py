@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.examples import VQAExample
+from evaluation.extra_table import letters_note
 from evaluation.letter_confidence import summarize_confidence
 from evaluation.predictions import judge
 from evaluation.text_priors import summarize_priors
@@ -47,6 +48,21 @@ def test_confidence_is_that_of_the_written_letter_worked_by_hand():
     assert result["brier_options"] == pytest.approx((0.08 + 0.32 + 0.02) / 3)
     assert result["risk_coverage_area"] == pytest.approx((0 + 0 + 1 / 3) / 3)
     assert sum(item["n"] for item in result["bins"]) == 3
+
+
+def test_letters_that_are_hardly_written_are_not_measured_and_counted():
+    rows = [
+        replace(predict(example(i), "<answer>B</answer>", A=0.2, B=0.8), letter_mass=mass)
+        for i, mass in enumerate((0.9, 0.49, 0.5, None))
+    ]
+    result = summarize_confidence(rows)
+    assert (result["n"], result["little_mass"], result["without_choice"]) == (3, 1, 0)
+    assert result["letter_mass"] == pytest.approx((0.9 + 0.49 + 0.5) / 3)
+    assert letters_note({"calibration": result}) == (
+        "a letter stands behind <answer> with probability 63.0 %; 1 answers under 50.0 % are not"
+        " measured, left out of the confidence"
+    )
+    assert letters_note({"calibration": summarize_confidence(rows[3:])}) == ""
 
 
 def test_without_any_probability_the_numbers_are_absent_and_the_rows_counted():

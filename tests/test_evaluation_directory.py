@@ -16,7 +16,7 @@ KEYS = [
     *("id", "images", "modality", "question_type", "dataset", "question", "options"),
     *("permutation", "answer", "completion", "choice", "lenient_choice", "well_formed"),
     *("correct", "lenient_correct", "completion_tokens", "truncated", "letter_probabilities"),
-    "control",
+    *("control", "letter_mass"),
 ]
 SUMMARY = {"overall": {"accuracy": 0.5}}
 
@@ -31,6 +31,7 @@ def prediction(completion="<answer>A</answer>"):
         completion_tokens=5,
         truncated=False,
         letter_probabilities={"A": 0.75, "B": 0.25},
+        letter_mass=0.875,
     )
 
 
@@ -61,6 +62,7 @@ def test_both_files_hold_what_was_predicted(tmp_path):
         "truncated": False,
         "letter_probabilities": {"A": 0.75, "B": 0.25},
         "control": None,
+        "letter_mass": 0.875,
     }
     assert json.loads(second)["completion"] == "A\nor B"
 

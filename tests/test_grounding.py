@@ -10,6 +10,7 @@ from data.examples import VQAExample
 from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
+from evaluation import predictions
 from evaluation.grounding import blank_letters, make_grounding
 from evaluation.letters import letter_probabilities
 from grpo.advantages import group_advantages
@@ -17,7 +18,7 @@ from grpo.clock import StepClock
 from grpo.config import GRPOConfig
 from grpo.grounding import GroundingTerm, penalty_term, scale_term
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch
+from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
 from grpo.step import train_step
 from models import load_policy
@@ -148,7 +149,23 @@ def test_each_prompt_is_run_once_for_its_group(tiny, questions, monkeypatch):
 
     monkeypatch.setattr(type(tiny), "scored_hidden", watched)
     blank_letters(tiny, prompts, rows, "no_think", 24)
-    assert run == [(2, 2)]
+    assert [prompts for prompts, _ in run] == [2]
+
+
+def test_letters_that_are_hardly_written_are_not_measured_and_the_mass_is_told(nano_policy):
+    batch = PromptBatch(
+        (nano_policy.processor.encode("Which?", [random_image(56, 84)]),),
+        (VQAExample("e", (), "Q?", ("x", "y"), "A"),),
+        (0,),
+        0,
+    )
+    for kind in ("scale", "penalty"):
+        config = replace(CONFIG, grounding=kind, prompts_per_step=1)
+        rollout = sample_rollout(nano_policy, batch, config)
+        term = make_grounding(config)(nano_policy, rollout)
+        assert term.metrics["grounding/blank_probability"] is None
+        assert 0 < term.metrics["grounding/letter_mass"] < 0.01
+        assert torch.equal(term.scales, torch.ones_like(term.scales)) and not term.penalties.any()
 
 
 # in the step, on a random model whose completions are noise: choices are given
@@ -219,7 +236,8 @@ def test_the_penalty_enters_before_and_the_scale_after_the_normalisation(nano_po
 
 @pytest.mark.parametrize("kind", ["penalty", "scale"])
 @pytest.mark.parametrize("mode", ["no_think", "think"])
-def test_measuring_it_leaves_no_gradient_and_no_other_sample(nano_policy, kind, mode):
+def test_measuring_it_leaves_no_gradient_and_no_other_sample(nano_policy, kind, mode, monkeypatch):
+    monkeypatch.setattr(predictions, "LEAST_MASS", 0.0)  # a random model writes hardly a letter
     config = replace(CONFIG, grounding=kind, mode=mode)
     measure, terms = make_grounding(config), []
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.letter_confidence import chosen_confidences
-from evaluation.predictions import Prediction
+from evaluation.predictions import LEAST_MASS, Prediction
 from evaluation.report.album import Album
 from evaluation.report.files import read_json, read_lines
 from evaluation.report.html import heading, paragraph, preformatted, section, table
@@ -70,10 +70,16 @@ def _thoughts(summary: Mapping[str, Any]) -> str:
 def _calibration(
     found: Mapping[str, Any] | None, plain: Sequence[Prediction], album: Album
 ) -> list[str]:
-    if not found or not found["n"]:
+    if not found:
         return [paragraph("No completion has letter probabilities.", "note")]
+    mass, little = found.get("letter_mass"), found.get("little_mass", 0)
+    if not found["n"]:
+        why = f": {little:,} answers hardly ever write one behind <answer>" if little else ""
+        return [paragraph(f"No completion has letter probabilities{why}.", "note")]
     rows = [
         ["answers", f"{found['n']:,}"],
+        ["a letter behind the answer tag, probability, %", "-" if mass is None else percent(mass)],
+        [f"left out: that is under {percent(LEAST_MASS)} %", f"{little:,}"],
         ["left out: no answer tag", f"{found['without_answer_tag']:,}"],
         ["left out: no letter", f"{found['without_choice']:,}"],
         ["accuracy of the letter, %", percent(found["accuracy"])],
