@@ -64,10 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         print(f"\n{reason(error)}{_way_on(session)}", file=sys.stderr)
         return exit_status(error)
-    except FloatingPointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"error: {error}{_way_on(session)}", file=sys.stderr)
         return 2
     except Exception as error:

@@ -21,6 +21,7 @@ from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
 from evaluation.report.write import report_finished
 from evaluation.tables import change_table, sample_completions
+from grpo.bad_steps import BadSteps
 from grpo.best import Best
 from grpo.card import start_model
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
@@ -161,6 +162,7 @@ def train(
         evaluate=heldout,
         run=run,
         card=_card(config, template),
+        bad_steps=BadSteps.of(config.max_bad_steps, state),
         profiler=_profiler(config, run, state["step"], total_steps),
         start_step=state["step"],
     )

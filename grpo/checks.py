@@ -135,7 +135,7 @@ class GapAlarm:
     def look(self, metrics: Mapping[str, Any]) -> str | None:
         """Return a warning if this step's gap is more than rounding and has not been told of."""
         mean, largest = metrics.get("logprob_gap/mean"), metrics.get("logprob_gap/max")
-        if mean is None or largest is None:  # no row was run, or the method samples nothing
+        if mean is None or largest is None:  # no row was run, it was not finite, or nothing sampled
             return None
         limit = self._limit()
         if len(self._first_means) < FIRST_STEPS:

@@ -120,6 +120,9 @@ class GRPOConfig:
     warmup_steps: int = setting(0, "steps over which it rises linearly")
     weight_decay: float = setting(0.0, "AdamW's, on matrices only")
     max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm")
+    max_bad_steps: int = setting(
+        5, "stop after so many steps in a row without an update, their gradients being NaN or inf"
+    )
     freeze_vision: bool = setting(False, "keep the vision tower's weights as they are")
 
     # Machine and memory.
@@ -195,7 +198,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "logprob_backend": get_args(LogprobBackend),
 }
 
-_AT_LEAST_ONE = ("prompts_per_step", "num_iterations", "max_completion_tokens", "keep_checkpoints")
+_AT_LEAST_ONE = (
+    *("prompts_per_step", "num_iterations", "max_completion_tokens", "keep_checkpoints"),
+    "max_bad_steps",
+)
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
     *("eval_every", "eval_limit", "save_every", "seed"),

@@ -23,6 +23,7 @@ class PolicyOptimizer:
         """Take every parameter that requires a gradient; the others never move."""
         self._config, self._total_steps = config, total_steps
         self.has_moved = False  # since `start_step`: until then all is as the last step left it
+        self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
         self.masters = {n: _master(p) for n, p in self.weights.items()}
         matrices = [m for m in self.masters.values() if m.dim() >= 2]
@@ -48,9 +49,13 @@ class PolicyOptimizer:
 
     def start_step(self, step: int) -> None:
         """Set the learning rate of step ``step``, counted from 0."""
-        self.has_moved = False
+        self.end_step()
         for group in self.adamw.param_groups:
             group["lr"] = learning_rate_at(step, self._total_steps, self._config)
+
+    def end_step(self) -> None:
+        """All of the step is noted: the next one may be dropped until it moves a weight."""
+        self.has_moved = self.has_skipped = False
 
     def zero_grad(self) -> None:
         """Forget the gradients of the last pass."""
@@ -59,8 +64,8 @@ class PolicyOptimizer:
     def step(self, max_grad_norm: float) -> float:
         """Clip the gradient, move the weights, return the gradient's norm before clipping.
 
-        Raises:
-            FloatingPointError: the norm is NaN or inf; no weight was touched.
+        Where the norm is NaN or inf, weights and moments stay as they are, and `has_skipped` says
+        so: see grpo/bad_steps.py.
         """
         if all(master.grad is None for master in self.masters.values()):
             # nothing was taught: the gradient is 0, and AdamW's momentum goes on all the same
@@ -68,12 +73,9 @@ class PolicyOptimizer:
                 master.grad = torch.zeros_like(master)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), max_grad_norm)
         if not torch.isfinite(norm):
+            self.has_skipped = True
             self.zero_grad()
-            raise FloatingPointError(
-                f"the gradient's norm is {norm.item()}: no weight was changed. A resumed run would"
-                " meet it again: start a new one from the last checkpoint (--model"
-                " RUN/checkpoints/..) with a lower --learning-rate or with --dtype float32"
-            )
+            return norm.item()
         self.has_moved = True
         self.adamw.step()
         with torch.no_grad():

@@ -5,6 +5,7 @@ whole.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -92,7 +93,7 @@ class RunDirectory:
         write_json(self.path / "run.json", description)
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl."""
+        """Add one line to metrics.jsonl; a number that is not finite becomes null."""
         _append(self.path / "metrics.jsonl", [metrics])
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
@@ -103,7 +104,7 @@ class RunDirectory:
                 yield from map(json.loads, lines)
 
     def append_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add one line per completion to rollouts.jsonl."""
+        """Add one line per completion to rollouts.jsonl; NaN and inf become null."""
         _append(self.path / "rollouts.jsonl", rows)
 
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
@@ -167,8 +168,24 @@ def _step_of(line: str) -> float:
         return float("inf")
 
 
+def finite_or_null(value: Any) -> Any:
+    """Return the value as JSON can hold it: every NaN and inf in it is None.
+
+    >>> finite_or_null({"loss": float("nan"), "rewards": [1.0, float("inf")]})
+    {'loss': None, 'rewards': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite_or_null(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(item) for item in value]
+    return value
+
+
 def _append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    finite = map(finite_or_null, rows)
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in finite)
     with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
         stream.write(text)
 

@@ -34,7 +34,7 @@ SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 RESUMABLE = (
     *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
     *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "max_steps"),
-    *("eval_blank", "verify_prefix", "profile"),
+    *("eval_blank", "verify_prefix", "profile", "max_bad_steps"),
 )
 
 Settings = dict[str, Any]

@@ -3,11 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from grpo.alarms import MetricAlarms
+from grpo.bad_steps import BadSteps
 from grpo.best import Best, find_best, write_best
 from grpo.checkpoint import save_checkpoint
 from grpo.checks import GapAlarm, first_rollout_warnings, image_warnings
@@ -17,7 +19,7 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
 from grpo.profiler import StepProfiler
 from grpo.rollout import PromptBatch, Rollout, sample_rollout
-from grpo.run_directory import RunDirectory
+from grpo.run_directory import RunDirectory, finite_or_null
 from grpo.verify import verify_prefix
 from models.policy import Policy
 from models.prompt import EncodedPrompt
@@ -52,6 +54,7 @@ class Trainer:
     evaluate: Callable[[Policy, int], Mapping[str, Any]] | None
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
+    bad_steps: BadSteps
     profiler: StepProfiler | None = None
     start_step: int = 0
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
@@ -68,8 +71,11 @@ class Trainer:
         """Run from ``start_step`` to the last step; evaluate and save on the way and at the end.
 
         Whatever breaks it off, the steps that were done are saved first. A signal drops the step
-        in work, or waits for its end once a weight of it has moved; an error among moving weights
-        leaves them neither old nor new, and only they are not saved.
+        in work, or waits for its end once its update is begun; an error among moving weights leaves
+        them neither old nor new, and only they are not saved.
+
+        Raises:
+            FloatingPointError: no update was possible in --max-bad-steps steps in a row.
         """
         done = self.start_step
         self.best = find_best(self.run.path)
@@ -89,11 +95,14 @@ class Trainer:
             try:
                 while done < self.total_steps:
                     taken = None
-                    with held(lambda: self.optimizer.has_moved):
-                        taken, times = self._one_step(done)
+                    with held(self._has_begun_update):
+                        taken, times, batch = self._one_step(done)
                         done += 1
-                        metrics = self._record(done, taken, times)
-                        self.optimizer.has_moved = False
+                        metrics = self._record(done, taken, times, batch)
+                        self.optimizer.end_step()
+                    if self.bad_steps.are_too_many:
+                        place = self._save(done)
+                        raise FloatingPointError(self.bad_steps.stop_message(done, place))
                     bar.set_postfix_str(bar_text(metrics), refresh=False)
                     bar.update()
                     if self._is_due(self.config.eval_every, done):
@@ -105,6 +114,9 @@ class Trainer:
                 if done > self._saved and not halfway:
                     self._save(done)
                 raise
+
+    def _has_begun_update(self) -> bool:
+        return self.optimizer.has_moved or self.optimizer.has_skipped
 
     def _loader(self, steps: range) -> BatchLoader:
         size = self.config.prompts_per_step
@@ -123,8 +135,8 @@ class Trainer:
                 " loaded wrongly. Please report it with the model's name; nothing was trained"
             )
 
-    def _one_step(self, step: int) -> tuple[TakenStep, Metrics]:
-        """Take step number ``step``, counted from 0; return it and its times."""
+    def _one_step(self, step: int) -> tuple[TakenStep, Metrics, PromptBatch]:
+        """Take step number ``step``, counted from 0; return it, its times and what it was about."""
         if self.profiler is not None:
             self.profiler.start_step(step + 1)
         clock = StepClock(self.policy.device, on_part=self._begin_part)
@@ -135,11 +147,22 @@ class Trainer:
         self.optimizer.start_step(step)
         taken = self.take_step(batch, clock)
         metrics = {**taken.metrics, "redrawn_rows": len(batch.redrawn)}
-        return replace(taken, metrics=metrics), clock.metrics()
+        return replace(taken, metrics=metrics), clock.metrics(), batch
 
-    def _record(self, done: int, taken: TakenStep, times: Metrics) -> Metrics:
+    def _record(self, done: int, taken: TakenStep, times: Metrics, batch: PromptBatch) -> Metrics:
         """Write down what was the last of ``done`` steps; return its metrics."""
-        metrics = {"step": done, **taken.metrics, **_rates(taken, times), **times}
+        found = {"step": done, **taken.metrics, **_rates(taken, times), **times}
+        text = self.bad_steps.count(
+            found["grad_norm"], batch.examples, skipped=self.optimizer.has_skipped
+        )
+        if text is not None:
+            warn(f"step {done}: {text}")
+        metrics = finite_or_null(found) | {"bad_steps": self.bad_steps.total}
+        lost = [
+            name for name, value in found.items() if value is not None and metrics[name] is None
+        ]
+        if lost:
+            warn(f"step {done}: not finite, null in metrics.jsonl: {', '.join(lost)}")
         if self.profiler is not None:
             table = self.profiler.end_step(done, metrics)
             if table is not None:
@@ -183,21 +206,22 @@ class Trainer:
         if self.best is not None:
             write_best(self.run.path, self.best)
 
-    def _save(self, done: int) -> None:
+    def _save(self, done: int) -> Path:
         self.under_way = "saving"
         self._saved = done  # also when it fails: it would fail again
         with held():
-            save_checkpoint(
+            place = save_checkpoint(
                 self.run.path,
                 done,
                 self.policy,
                 self.optimizer,
-                state={},
+                state={"bad_steps": self.bad_steps.state},
                 card=self.card,
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,
             )
             self._record_best()  # only now: it never names a checkpoint that is not there
+        return place
 
 
 def _rates(taken: TakenStep, times: Metrics) -> Metrics:

@@ -98,10 +98,18 @@ def test_a_run_that_has_not_begun_has_no_metrics(tmp_path):
     assert list(RunDirectory(tmp_path).read_metrics()) == []
 
 
-def test_a_number_that_is_not_finite_never_gets_into_a_file(tmp_path):
-    with pytest.raises(ValueError, match="JSON compliant"):
-        RunDirectory(tmp_path).append_metrics({"step": 1, "loss": float("nan")})
-    assert not (tmp_path / "metrics.jsonl").exists()
+def test_a_number_that_is_not_finite_is_null_in_a_file(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.append_metrics({"step": 1, "loss": float("nan"), "kl": float("-inf"), "reward": 0.5})
+    run.append_rollouts([{"step": 1, "advantage": float("inf"), "rewards": {"own": float("nan")}}])
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "loss": None, "kl": None, "reward": 0.5}
+    ]
+    assert lines(tmp_path / "rollouts.jsonl") == [
+        {"step": 1, "advantage": None, "rewards": {"own": None}}
+    ]
+    with pytest.raises(ValueError, match="JSON compliant"):  # no other file may hold one either
+        run.write({"config": float("nan")})
 
 
 def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
