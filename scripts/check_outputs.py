@@ -20,6 +20,7 @@ METRICS = {
     *("logprob_gap/mean", "logprob_gap/max", "grad_norm", "learning_rate", "loss"),
     *("samples_per_second", "tokens_per_second", "time/data", "time/rollout", "time/reward"),
     *("time/reference", "time/update", "time/other", "time/step", "padding", "well_formed"),
+    "bad_steps",
 }
 ROLLOUT = {
     *("step", "id", "index", "images", "modality", "question_type", "question", "options"),
