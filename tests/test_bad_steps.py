@@ -40,7 +40,7 @@ def arguments(tmp_path) -> list[str]:
         *("--model", "tiny", "--train-json", "phantoms:CT", "--image-size", "56"),
         *("--max-completion-tokens", "4", "--prompts-per-step", "2", "--group-size", "2"),
         *("--learning-rate", "1e-4", "--device", "cpu", "--save-every", "0", "--max-steps", "6"),
-        *("--rewards", f"{tmp_path / 'reward.py'}:huge"),
+        *("--rewards", f"{tmp_path / 'reward.py'}:huge", "--warmup-steps", "0"),
     ]
 
 
@@ -155,7 +155,8 @@ def test_the_supervised_baseline_leaves_them_out_too(tmp_path, monkeypatch, caps
     out = tmp_path / "run"
     flags = ["--method", "sft", "--model", "tiny", "--train-json", "phantoms:CT", "--image-size"]
     flags += ["56", "--prompts-per-step", "2", "--max-steps", "4", "--learning-rate", "1e-4"]
-    assert train.main([*flags, "--device", "cpu", "--output-dir", str(out)]) == 0
+    flags += ["--warmup-steps", "0", "--device", "cpu"]
+    assert train.main([*flags, "--output-dir", str(out)]) == 0
     assert [row["bad_steps"] for row in rows(out)] == [0, 1, 1, 1]
     assert "step 2: the gradient's norm is" in capsys.readouterr().err
 

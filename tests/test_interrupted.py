@@ -30,7 +30,7 @@ asked = []
 
 def length(completion, example, mode):
     file = Path(os.environ.get("ASK_IN", "")) / "metrics.jsonl"
-    steps = file.read_text(encoding="utf-8").count("\\n") if file.is_file() else 0
+    steps = file.read_text(encoding="utf-8").count("\\n") if file.is_file() else -1
     if steps >= int(os.environ.get("ASK_AFTER", "1000")) and not asked:
         asked.append(steps)
         os.kill(os.getpid(), int(os.environ["ASK_WITH"]))
@@ -47,6 +47,7 @@ def arguments(tmp_path_factory) -> list[str]:
         *("--model", "tiny", "--train-json", "phantoms:CT", *SMALL, "--max-steps", "4"),
         *("--prompts-per-step", "1", "--group-size", "2", "--learning-rate", "1e-4"),
         *("--rewards", f"{reward}:length", "--save-every", "0"),
+        *("--warmup-steps", "0"),
     ]
 
 
