@@ -54,7 +54,7 @@ def chosen_policy(model: str, device: Any, given: Mapping[str, Any]) -> Any:
     """Return the policy, loaded in --dtype."""
     from models import load_policy
 
-    if device.type == "cpu":
+    if str(device) == "cpu":
         say_if_crowded()
     return load_policy(model, device=device, dtype=chosen_dtype(given))
 
