@@ -35,6 +35,7 @@ from grpo.settings import (
 from models.files import check_named
 from process.called import command_line
 from process.command import command
+from process.paths import expanded
 from process.signals import exit_status, reason
 from rewards.parse_once import ParseOnce
 from rewards.registry import BoundReward, load_rewards
@@ -87,14 +88,19 @@ def _parser() -> FlagParser:
     )
     parser.add_argument(
         "--config",
+        type=expanded,
         metavar="FILE.toml",
         help="settings by name; flags go on top; a shipped file by its name: phantoms.toml",
     )
     parser.add_argument(
-        "--resume", metavar="RUN_DIR", help="go on in this directory, from its newest checkpoint"
+        "--resume",
+        type=expanded,
+        metavar="RUN_DIR",
+        help="go on in this directory, from its newest checkpoint",
     )
     parser.add_argument(
         "--protocol",
+        type=expanded,
         metavar="FILE.toml",
         help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
         " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",

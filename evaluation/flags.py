@@ -7,6 +7,7 @@ from evaluation.controls import SHUFFLE_WITHIN
 from grpo.config import CHOICES
 from grpo.flags import FlagParser
 from process.called import command_line
+from process.paths import expanded
 
 
 def score_parser() -> FlagParser:
@@ -29,6 +30,7 @@ def score_parser() -> FlagParser:
     group = parser.add_argument_group("result")
     group.add_argument(
         "--output-dir",
+        type=expanded,
         metavar="DIR",
         help="where summary.json and predictions.jsonl go, both or neither; must be new or empty"
         " (default: runs/<date>-<time>-<model>-evaluation). Until then answers are kept in"
@@ -53,6 +55,7 @@ def ask_parser() -> FlagParser:
         "--image",
         nargs="+",
         required=True,
+        type=expanded,
         metavar="FILE",
         help="what is asked about, in any format Pillow reads; several are shown in this order",
     )
@@ -100,6 +103,7 @@ def matrix_parser() -> FlagParser:
     group.add_argument(
         "--output-dir",
         required=True,
+        type=expanded,
         metavar="DIR",
         help="where matrix.json and cells/ go: new, empty, or a matrix to go on with",
     )
@@ -114,9 +118,15 @@ def compare_parser() -> FlagParser:
         " with its 95 % interval by image, and McNemar's test, per modality, question type and data"
         " set. Nothing is asked again.",
     )
-    parser.add_argument("first", metavar="FIRST_DIR", help="a directory that evaluate.py wrote")
-    parser.add_argument("second", metavar="SECOND_DIR", help="another, of the same test file")
-    parser.add_argument("--output", metavar="FILE", help="also write the numbers there, as JSON")
+    parser.add_argument(
+        "first", type=expanded, metavar="FIRST_DIR", help="a directory that evaluate.py wrote"
+    )
+    parser.add_argument(
+        "second", type=expanded, metavar="SECOND_DIR", help="another, of the same test file"
+    )
+    parser.add_argument(
+        "--output", type=expanded, metavar="FILE", help="also write the numbers there, as JSON"
+    )
     return parser
 
 
@@ -137,6 +147,7 @@ def curate_parser() -> FlagParser:
         "--json",
         nargs="+",
         required=True,
+        type=expanded,
         metavar="FILE",
         help="train files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded ones",
     )
@@ -155,6 +166,7 @@ def curate_parser() -> FlagParser:
     group.add_argument(
         "--output-dir",
         required=True,
+        type=expanded,
         metavar="DIR",
         help="where split/, curate.jsonl and summary.json go: new, empty, or a run to go on with",
     )
@@ -210,6 +222,7 @@ def _add_model(group: Any, *, required: bool = False) -> None:
     group.add_argument(
         "--model",
         required=required,
+        type=expanded,
         metavar="DIR",
         help="a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the"
         " embedded one",
@@ -221,6 +234,7 @@ def _add_data(group: Any, *, required: bool = False) -> None:
         "--json",
         nargs="+",
         required=required,
+        type=expanded,
         metavar="FILE",
         help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
         " held-out questions, all or one slice",
@@ -234,7 +248,10 @@ def _help(subcommand: str) -> str:
 
 def _add_rows(group: Any) -> None:
     group.add_argument(
-        "--image-root", metavar="DIR", help="folder that the rows' image paths start from"
+        "--image-root",
+        type=expanded,
+        metavar="DIR",
+        help="folder that the rows' image paths start from",
     )
     group.add_argument(
         "--skip-bad-rows", action="store_true", help="count and leave out rows that are wrong"
@@ -284,6 +301,7 @@ def _add_asking(parser: FlagParser) -> None:
     )
     group.add_argument(
         "--prompt-template",
+        type=expanded,
         metavar="FILE",
         help="text file used as the user's turn, with {question} and {options} once each",
     )
@@ -316,6 +334,7 @@ def _add_comparisons(parser: FlagParser) -> None:
     group.add_argument(
         "--text-prior",
         nargs="+",
+        type=expanded,
         metavar="FILE",
         help="train files, or 'phantoms': what priors fitted on their text reach without an image",
     )

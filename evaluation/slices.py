@@ -12,6 +12,7 @@ from pathlib import Path
 from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
 from data.labels import modality_label, question_type_label, subject_of
 from data.sources import is_phantoms
+from process.paths import expanded
 
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES}
 
@@ -66,7 +67,7 @@ def named_models(pairs: Sequence[str]) -> dict[str, str]:
                 f"--models names {name} twice ({models[name]}, {checkpoint}): one row of a matrix"
                 " is one checkpoint; put the other into a matrix of its own"
             )
-        models[name] = checkpoint
+        models[name] = expanded(checkpoint)
     return models
 
 

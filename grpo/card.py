@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from process.paths import user_path
+
 CARD = "groupwise.json"
 KINDS = {"mode": str, "image_size": int, "prompt_template": str, "max_completion_tokens": int}
 
@@ -43,7 +45,7 @@ def read_card(directory: Path) -> dict[str, Any]:
 
 def card_of(model: str) -> dict[str, Any]:
     """Return the card of a model as --model names it; empty for `tiny`, a hub id, a foreign one."""
-    directory = Path(model).expanduser()
+    directory = user_path(model)
     return read_card(directory) if model != "tiny" and directory.is_dir() else {}
 
 

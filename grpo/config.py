@@ -202,6 +202,13 @@ _AT_LEAST_ONE = (
     *("prompts_per_step", "num_iterations", "max_completion_tokens", "keep_checkpoints"),
     "max_bad_steps",
 )
+# The fields that name files and folders; a reward may be path.py:function.
+PATHS = (
+    *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
+    "output_dir",
+)
+
+
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
     *("eval_every", "eval_limit", "save_every", "seed"),

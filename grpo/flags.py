@@ -6,7 +6,8 @@ import types
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_type_hints
 
-from grpo.config import CHOICES, HEADINGS, GRPOConfig
+from grpo.config import CHOICES, HEADINGS, PATHS, GRPOConfig
+from process.paths import expanded
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -59,6 +60,8 @@ def _value_options(item: Field, hint: Any) -> dict[str, Any]:
         # checked by GRPOConfig with all other problems; here only for --help
         return {"type": str, "metavar": "|".join(CHOICES[item.name])}
     if isinstance(hint, types.GenericAlias):  # tuple[str, ...]
-        of = get_args(hint)[0]
+        of = expanded if item.name in PATHS else get_args(hint)[0]
         return {"type": of, "nargs": "*", "metavar": item.name.rsplit("_", 1)[-1].upper()}
+    if item.name in PATHS:
+        return {"type": expanded, "metavar": "TEXT"}
     return {"type": hint, "metavar": {int: "N", float: "X", str: "TEXT"}[hint]}

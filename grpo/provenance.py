@@ -11,6 +11,7 @@ from typing import Any
 
 from grpo.config import GRPOConfig
 from models.files import find_checkpoint
+from process.paths import user_path
 
 PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
 
@@ -40,7 +41,7 @@ def source_checksums(
     sums = {f"{part} data {name}": data[part][name] for part in data for name in data[part]}
     for name in config.rewards:
         if ".py:" in name:
-            sums[f"reward {name}"] = file_checksum(Path(name.rpartition(":")[0]).expanduser())
+            sums[f"reward {name}"] = file_checksum(user_path(name.rpartition(":")[0]))
     sums["prompt template"] = text_checksum(template)
     sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
     return sums

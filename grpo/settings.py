@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from grpo.card import KINDS, card_of, differences, start_model
-from grpo.config import GRPOConfig
+from grpo.config import PATHS, GRPOConfig
 from grpo.moved import MOVABLE, check_counterparts
+from process.paths import expanded, user_path
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
@@ -192,11 +193,17 @@ def typed(table: Mapping[str, Any], where: str) -> Settings:
             continue
         try:
             settings[name] = _as_type(value, hints[name])
+            if name in PATHS:
+                settings[name] = _expanded(settings[name])
         except TypeError:
             problems.append(f"{key}={value!r} has the wrong type: see --{key} in --help")
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
     return settings
+
+
+def _expanded(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    return expanded(value) if isinstance(value, str) else tuple(map(expanded, value))
 
 
 def _as_type(value: Any, hint: Any) -> Any:
@@ -253,7 +260,8 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
     def absolute(name: str) -> str:
         if _is_phantoms(name):
             return name
-        return str(Path(name).expanduser().absolute()) if Path(name).expanduser().exists() else name
+        path = user_path(name)
+        return str(path.absolute()) if path.exists() else name
 
     rewards = []
     for name in config.rewards:

@@ -5,6 +5,7 @@ processor files. Each problem ends in one ValueError that says what to do.
 """
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def _local(path: str | Path) -> Path | None:
     """Return the directory that is named, None for a hub id."""
     if path == "tiny":
         return TINY
-    local = Path(path).expanduser()
+    local = Path(os.path.expanduser(path))  # noqa: PTH111 Path's own raises for an unknown user
     if local.is_dir():
         return local
     if local.suffix == ".gguf" and local.is_file():

@@ -7,6 +7,7 @@ Every one is ``fn(completion: str, example, mode: str) -> float``, where ``examp
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -83,7 +84,7 @@ def _find(name: str, modules: dict[Path, ModuleType]) -> tuple[str, RewardFn]:
         raise ValueError(
             f"unknown reward {name!r}: use one of {tuple(REWARDS)}, or path.py:function"
         )
-    path = Path(file).expanduser().resolve()
+    path = _file(file)
     if path not in modules:
         modules[path] = _load_file(name, path)
     function = getattr(modules[path], function_name, None)
@@ -132,7 +133,7 @@ def _load_file(name: str, path: Path) -> ModuleType:
 
 
 def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
-    file = str(Path(name.rpartition(":")[0]).expanduser().resolve())  # a registered one has none
+    file = str(_file(name.rpartition(":")[0]))  # a registered one has none
 
     def reward(completion: str, example: Any) -> float:
         try:
@@ -177,6 +178,10 @@ def _shown(value: Any) -> str:
     except Exception:  # an int of 5,000 digits, or what a class of the user's does
         text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:60]} .. {text[-15:]}"
+
+
+def _file(name: str) -> Path:
+    return Path(os.path.expanduser(name)).resolve()  # noqa: PTH111 Path's raises for no user
 
 
 def _describe(error: BaseException, file: str) -> str:

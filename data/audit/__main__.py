@@ -14,6 +14,7 @@ from data.audit.sections import tables_of
 from data.audit.text import tables_text
 from data.output_directory import check_directory, unused_directory
 from process.command import command
+from process.paths import expanded, user_path
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -58,18 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "files",
         nargs="+",
+        type=expanded,
         metavar="FILE",
         help="data files; NAME_train.json and NAME_test.json are a pair, in whichever folders",
     )
     parser.add_argument(
         "--image-root",
-        type=Path,
+        type=user_path,
         metavar="DIR",
         help="the folder under which image paths begin: contents are compared, too",
     )
     parser.add_argument(
         "--output-dir",
-        type=Path,
+        type=user_path,
         metavar="DIR",
         help="where audit.json and audit.html go (default: runs/<date>-<time>-audit)",
     )
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--beside",
-        type=Path,
+        type=user_path,
         metavar="AUDIT",
         help="an earlier audit.json, of the original splits for example: its text priors are shown"
         " beside the new ones",

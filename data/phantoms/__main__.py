@@ -3,17 +3,17 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from data.phantoms.writer import write_phantoms
 from process.command import command
+from process.paths import user_path
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the files; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m data.phantoms", description=__doc__)
-    parser.add_argument("--output-dir", type=Path, required=True, help="a new or empty folder")
+    parser.add_argument("--output-dir", type=user_path, required=True, help="a new or empty folder")
     parser.add_argument(
         "--rows-per-cell",
         type=int,

@@ -13,6 +13,7 @@ from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
 from process.command import command
+from process.paths import expanded, user_path
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -95,13 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "files",
         nargs="+",
+        type=expanded,
         metavar="FILE",
         help="train and test files of one axis, or a single file; their rows are pooled",
     )
-    add("--output-dir", type=Path, required=True, metavar="DIR", help="new or empty")
+    add("--output-dir", type=user_path, required=True, metavar="DIR", help="new or empty")
     add(
         "--image-root",
-        type=Path,
+        type=user_path,
         metavar="DIR",
         help="the folder under which image paths begin: contents and near-duplicates are kept"
         " together, too",

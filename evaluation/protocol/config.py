@@ -12,6 +12,7 @@ from typing import Any
 from evaluation.protocol.toml_table import Table
 from evaluation.slices import AXES
 from grpo.settings import GRPO_ONLY, shipped_or_own, typed
+from process.paths import expanded
 
 METHODS = ("sft", "think", "no_think", "think_after")
 MODES = METHODS[1:]
@@ -130,8 +131,8 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
 
 def _top_values(top: Table) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "model": top.take("model", str),
-        "output_dir": top.take("output_dir", str),
+        "model": expanded(top.take("model", str)),
+        "output_dir": expanded(top.take("output_dir", str)),
         "methods": top.names("methods", METHODS, METHODS),
         "zero_shot": top.names("zero_shot", MODES, MODES, may_be_empty=True),
         "seeds": top.names("seeds", None, (0,)),
@@ -165,7 +166,8 @@ def _axis(name: str, table: Table) -> AxisPlan:
 
 def _data(table: Table) -> DataPlan:
     phantoms = table.take("phantoms", bool, False)
-    folders = {key: table.take(key, str, "") for key in ("train_dir", "test_dir", "image_root")}
+    names = ("train_dir", "test_dir", "image_root")
+    folders = {key: expanded(table.take(key, str, "")) for key in names}
     table.refuse_others()
     missing = [key for key, value in folders.items() if not value]
     if phantoms and len(missing) < len(folders):

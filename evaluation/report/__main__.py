@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from evaluation.report.write import write_report
 from process.command import command
+from process.paths import expanded
 
 
 @command
@@ -17,6 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "directory",
+        type=expanded,
         metavar="DIR",
         help="of a run, an evaluation, a matrix or a protocol; an old page there is replaced",
     )
