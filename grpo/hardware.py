@@ -18,6 +18,8 @@ from models.products import sum_in_float32
 
 MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
+_CONTAINER = Path("/sys/fs/cgroup")  # of this process, as a container sees it
+
 
 def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     """Return the config with device, dtype, reference device and checkpointing made definite.
@@ -86,7 +88,21 @@ def free_memory(device: torch.device) -> float:
     except OSError:
         return math.inf
     kilobytes = [int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
-    return 1024 * kilobytes[0] if kilobytes else math.inf
+    return min([1024 * kilobytes[0] if kilobytes else math.inf, _left_in_container(_CONTAINER)])
+
+
+def _left_in_container(folder: Path) -> float:
+    """Return what a container's own limit leaves, inf without one: beyond it a process is killed.
+
+    Files that were read and could be forgotten are counted as used there, but are not.
+    """
+    try:
+        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
+        lines = (folder / "memory.stat").read_text().splitlines()
+        stat = {name: int(value) for name, value in (line.split() for line in lines)}
+        return float(limit.strip().replace("max", "inf")) - int(used) + stat["inactive_file"]
+    except (OSError, ValueError, KeyError):
+        return math.inf
 
 
 def memory_of_run(config: GRPOConfig) -> MemoryEstimate:

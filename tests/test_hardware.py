@@ -12,9 +12,10 @@ from models_nano import flat_config, write_checkpoint
 from test_models_memory import TWO_B as TWO_B_CONFIG
 from test_models_memory import TWO_B_VISION
 
+import grpo.hardware
 from evaluation.checkpoint import chosen_policy
 from grpo.config import GRPOConfig
-from grpo.hardware import check_memory, memory_of_run, resolve_hardware
+from grpo.hardware import check_memory, free_memory, memory_of_run, resolve_hardware
 from models import load_policy
 from models.memory import MemoryEstimate
 
@@ -185,3 +186,22 @@ def test_no_product_adds_up_in_less_than_float32(way, tmp_path):
         assert reductions() == (False, False, False, "highest")
     finally:
         allow(*before)
+
+
+def test_free_memory_is_what_the_system_and_a_containers_limit_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(grpo.hardware, "_CONTAINER", tmp_path)
+    without = free_memory(torch.device("cpu"))
+    assert without > 0
+    (tmp_path / "memory.current").write_text("7000\n")
+    (tmp_path / "memory.stat").write_text("anon 6000\ninactive_file 500\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(torch.device("cpu")) == pytest.approx(without, rel=0.5)
+    (tmp_path / "memory.max").write_text("10000\n")
+    assert free_memory(torch.device("cpu")) == 10000 - 7000 + 500
+
+
+def test_free_memory_of_a_gpu_counts_what_torch_holds_unused(monkeypatch):
+    said = {"mem_get_info": (100, 1000), "memory_reserved": 70, "memory_allocated": 30}
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
+    assert free_memory(torch.device("cuda:1")) == 100 + 70 - 30

@@ -10,7 +10,7 @@ from models import load_policy
 from models.decode_buffers import Bucket, DecodeBuffers
 from models.features import LIMIT_BYTES
 from models.graphed_step import FusedProjections
-from models.memory import estimate_memory
+from models.memory import _weightless_model, estimate_memory, plain_copy_bytes
 
 GB = 1e9
 TWO_B = {  # Qwen/Qwen2-VL-2B-Instruct
@@ -173,3 +173,14 @@ def saved_bytes(policy, forward):
         output = forward()
     del output
     return sum(size for size, _ in kept.values())
+
+
+def test_a_second_2b_for_comparison_needs_its_weights_and_gradients_in_float32(two_b):
+    model = _weightless_model(two_b)
+    count = sum(parameter.numel() for parameter in model.parameters())
+    none = plain_copy_bytes(model, text_tokens=0, logits=0, patches=0)
+    assert none == 8 * count == pytest.approx(17.7 * GB, rel=0.01)
+    row = plain_copy_bytes(model, text_tokens=531, logits=257, patches=784)
+    # by hand: 257 rows of 151,936 logits four times in float32; the rest is what autograd keeps
+    assert row - none > 4 * 4 * 257 * 151_936
+    assert row < 25 * GB
