@@ -26,6 +26,12 @@ def extra_table(summary: Mapping[str, Any]) -> str:
     return "\n".join([*text, "", *notes] if notes else text)
 
 
+def unanswered_note(summary: Mapping[str, Any]) -> str:
+    """Return how many rows could not be asked, or an empty text."""
+    count = summary["overall"].get("unanswered", 0)
+    return f"{count:,} rows could not be asked and count as wrong" if count else ""
+
+
 def images_note(summary: Mapping[str, Any]) -> str:
     """Return the interval by image where rows share images, or an empty text."""
     overall = summary["overall"]

@@ -70,6 +70,8 @@ def _first_line(summary: dict[str, Any]) -> str:
         f"held-out accuracy {overall['accuracy']:.1%} (95 % range"
         f" {overall['low']:.1%} to {overall['high']:.1%}, {overall['n']} questions)"
     )
+    if "unanswered" in overall:
+        line += f"; {overall['unanswered']} could not be asked and count as wrong"
     if "blank" in summary:
         line += (
             f"; images blank {summary['blank']['overall']['accuracy']:.1%},"

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from data.examples import VQAExample
 from data.options import kept_order_note
 from data.sample import spread_sample
-from data.sources import Split, load_split
+from data.sources import Split, Wanted, load_splits
 from data.turns import TurnBuilder
 from evaluation.built_in import say_same_names
 from evaluation.cells import cell_identity
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.controls import check_control
-from evaluation.extra_table import extra_table, images_note, letters_note
+from evaluation.extra_table import extra_table, images_note, letters_note, unanswered_note
 from evaluation.passes import Plan, plan_passes, summarize_passes
 from evaluation.predictions import Prediction
-from evaluation.preflight import Preflight, PromptCheck
+from evaluation.preflight import LEFT_OUT, Preflight, PromptCheck, left_out_before, tell_gone_bad
 from evaluation.provenance import provenance
 from evaluation.resumable import ResumableEvaluation
 from evaluation.settings import AskingSettings, describe
@@ -31,6 +31,7 @@ from evaluation.text_priors import Prior, fit_priors, summarize_priors
 from evaluation.thought_changes import ThoughtRow
 from evaluation.thought_table import thought_table
 from evaluation.thoughts import summarize_thoughts
+from evaluation.unfinished import SETTINGS, unfinished_folder
 from grpo.provenance import model_checksum
 
 if TYPE_CHECKING:
@@ -77,13 +78,11 @@ class Job:
         check = PromptCheck(directory, turn_builder, settings.max_completion_tokens)
         preflight = Preflight([check])
         sample = partial(spread_sample, limit=given.get("limit"), seed=given.get("seed", 0))
-        split = load_split(
-            names,
-            part="eval",
-            image_root=image_root,
-            skip_bad_rows=skips,
-            find_faults=preflight if skips else preflight.of_sample(sample),
-        )
+        left_out = left_out_before(unfinished_folder(output) / SETTINGS)
+        find_faults = preflight if skips else preflight.of_sample(sample)
+        wanted = Wanted(names, find_faults, left_out)
+        split = load_splits({"eval": wanted}, image_root=image_root, skip_bad_rows=skips)["eval"]
+        tell_gone_bad(split)
         examples = sample(split.examples)
         plan = plan_passes(
             examples,
@@ -93,7 +92,8 @@ class Job:
             permute_options=given.get("permute_options"),
             seed=given.get("seed", 0),
         )
-        preflight.check(plan.images())  # those that controls borrow, too
+        if left_out is None:
+            preflight.check(plan.images())  # those that controls borrow, too
         device = chosen_device(given)
         checksum = model_checksum(directory)
         evaluation = ResumableEvaluation(
@@ -195,6 +195,7 @@ class Job:
         """Return the summary as text."""
         texts = (summary_table(summary), extra_table(summary))
         texts += (thought_table(summary["thoughts"]), images_note(summary), letters_note(summary))
+        texts += (unanswered_note(summary),)
         return "\n\n".join(text for text in texts if text)
 
 
@@ -217,6 +218,7 @@ def _identity(
         skipped_rows=len(split.bad_rows),
         controls=given.get("controls", ()),
     )
+    identity[LEFT_OUT] = split.left_out
     identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
     for name in ("image_root", "shuffle_within", "permute_options"):
         identity[f"--{name.replace('_', '-')}"] = given.get(name)

@@ -48,6 +48,7 @@ class Prediction:
     # The probability that one of these letters is written behind <answer>; None as the above, and
     # in files of a version that did not tell it.
     letter_mass: float | None = None
+    unanswered: str | None = None  # why the row could not be asked: then it counts as wrong
 
     @property
     def is_plain(self) -> bool:
@@ -87,6 +88,7 @@ def judge(
     letter_mass: float | None = None,
     permutation: Sequence[int] | None = None,
     control: str | None = None,
+    unanswered: str | None = None,
 ) -> Prediction:
     """Return the prediction that a completion amounts to, read by the parser that training uses.
 
@@ -117,4 +119,5 @@ def judge(
         letter_probabilities=None if letter_probabilities is None else dict(letter_probabilities),
         control=control,
         letter_mass=letter_mass,
+        unanswered=unanswered,
     )

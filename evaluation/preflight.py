@@ -7,6 +7,7 @@ its visual tokens follow from the image's size, so no pixel is processed. What i
 A prompt longer than --micro-batch-tokens is no fault: a row alone always gets its forward.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from data.verdict_cache import VerdictCache
 from grpo.moved import first_stems
 
 Size = tuple[int, int]  # (width, height)
+LEFT_OUT = "list of rows left out"  # where an evaluation's settings note `Split.left_out`
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,27 @@ def _check_count(split: Split, stored: Mapping[str, Any], part: str) -> None:
         )
 
 
+def left_out_before(file: Path) -> Mapping[str, list[int]] | None:
+    """Return the rows that work under way has left out, as its settings' file notes them.
+
+    None where nothing was begun; a damaged file is for the one to tell who goes on from it.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")).get(LEFT_OUT)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def tell_skipped(split: Split, prefix: str = "") -> None:
-    """Say which rows were left out, and which of a resumed run went bad since it began."""
+    """Say which rows were left out, and which of work under way went bad since it began."""
     if bad := split.bad_rows:
         print(f"{prefix}{len(bad):,} bad rows skipped, the first: {bad[0]}")
+    tell_gone_bad(split, prefix)
+
+
+def tell_gone_bad(split: Split, prefix: str = "") -> None:
+    """Say which rows went bad since the work under way began."""
     if gone := split.gone_bad:
         print(
             f"warning: {prefix}{len(gone):,} rows went bad since the run began, the first:"

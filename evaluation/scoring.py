@@ -5,8 +5,10 @@ forgotten after it, so that memory does not grow with the number of questions. `
 many as fit into memory with their answers; evaluation/resumable.py keeps answers on the disk.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
@@ -18,15 +20,17 @@ from evaluation.letters import Letters, letter_probabilities
 from evaluation.passes import asking_order
 from evaluation.predictions import Prediction, judge
 from grpo.sampling import generate_greedy
+from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
+from models.prompt import EncodedPrompt
 
 
 @dataclass(frozen=True)
 class Asker:
     """How questions are put to a policy; called with those of one batch, it answers them.
 
-    Raises ValueError where an image cannot be read, or prompt and completion do not fit into the
-    model's context: nothing is truncated, the example is named.
+    A row whose image cannot be read any more, or whose prompt does not fit, stays unanswered: it is
+    said, and it counts as wrong. Raises ValueError where that happens to too many in a row.
     """
 
     policy: Policy
@@ -34,6 +38,7 @@ class Asker:
     mode: str  # which tags a completion must write
     max_completion_tokens: int  # where a completion is cut off, and counted as truncated
     with_letters: bool = False  # the option letters' probabilities too, one more forward per batch
+    unreadable: UnreadableRows = field(default_factory=UnreadableRows)
 
     def __call__(
         self,
@@ -50,10 +55,43 @@ class Asker:
                 what was done to the examples (evaluation/controls.py), and are only noted.
             orders: which order each example's options were brought into; None: their own.
         """
-        prompts = [
-            encode_checked(self.policy, example, self.turn_builder, self.max_completion_tokens)
-            for example in examples
+        encoded = [self._encode(example) for example in examples]
+        pairs = [
+            (example, prompt)
+            for example, prompt in zip(examples, encoded, strict=True)
+            if not isinstance(prompt, str)
         ]
+        answers = iter(self._answers(pairs, control))
+        predictions = []
+        for row, (example, prompt) in enumerate(zip(examples, encoded, strict=True)):
+            answer = _NOTHING | {"unanswered": prompt} if isinstance(prompt, str) else next(answers)
+            order = None if orders is None else orders[row]
+            predictions.append(
+                judge(example, mode=self.mode, permutation=order, control=control, **answer)
+            )
+        return predictions
+
+    def _encode(self, example: VQAExample) -> EncodedPrompt | str:
+        """Return the example's prompt, or why it has none; that is said, too."""
+        try:
+            prompt = encode_checked(
+                self.policy, example, self.turn_builder, self.max_completion_tokens
+            )
+        except ERRORS as error:
+            self.unreadable.add(error)
+            reason = f"{error}"
+            tqdm.write(f"warning: not answered, counted as wrong: {reason}", file=sys.stderr)
+            return reason
+        self.unreadable.clear()
+        return prompt
+
+    def _answers(
+        self, pairs: Sequence[tuple[VQAExample, EncodedPrompt]], control: str | None
+    ) -> list[dict[str, Any]]:
+        """Return what the policy wrote to each prompt, as arguments of `judge`."""
+        if not pairs:
+            return []
+        examples, prompts = zip(*pairs, strict=True)
         if control == "blank":
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
@@ -64,19 +102,19 @@ class Asker:
         lengths = completions.mask.sum(dim=1).tolist()
         truncated = completions.truncated.tolist()
         return [
-            judge(
-                example,
-                completions.texts[row],
-                mode=self.mode,
-                completion_tokens=lengths[row],
-                truncated=truncated[row],
-                letter_probabilities=letters[row],
-                letter_mass=letters[row] and letters[row].mass,
-                permutation=None if orders is None else orders[row],
-                control=control,
-            )
-            for row, example in enumerate(examples)
+            {
+                "completion": completions.texts[row],
+                "completion_tokens": lengths[row],
+                "truncated": truncated[row],
+                "letter_probabilities": letters[row],
+                "letter_mass": letters[row] and letters[row].mass,
+            }
+            for row in range(len(prompts))
         ]
+
+
+# What is known of a question that could not be asked.
+_NOTHING = {"completion": "", "completion_tokens": 0, "truncated": False}
 
 
 def score(

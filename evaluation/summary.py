@@ -15,6 +15,8 @@ An entry of a summary describes one slice:
     lenient_parse_failures  share in which the forgiving reader finds none either
     truncated               share cut off by the limit of tokens
     completion_tokens       mean length
+    unanswered              only where there are any: rows that could not be read when they were to
+                            be asked, counted as wrong
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -51,6 +53,7 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
 
 def entry(predictions: Sequence[Prediction]) -> Entry:
     """Return the numbers of one slice; see the module's head."""
+    num_unanswered = sum(item.unanswered is not None for item in predictions)
     return {
         **accuracy_entry(
             [item.correct for item in predictions],
@@ -63,6 +66,7 @@ def entry(predictions: Sequence[Prediction]) -> Entry:
         "lenient_parse_failures": _mean(item.lenient_choice is None for item in predictions),
         "truncated": _mean(item.truncated for item in predictions),
         "completion_tokens": _mean(item.completion_tokens for item in predictions),
+        **({"unanswered": num_unanswered} if num_unanswered else {}),
     }
 
 

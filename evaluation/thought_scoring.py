@@ -4,7 +4,8 @@ All texts of a batch up to ``<answer>`` are read in one forward, which encodes e
 Images are decoded batch by batch and forgotten.
 """
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from evaluation.thought_changes import (
     thought_of,
     with_thought,
 )
+from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 
@@ -83,7 +85,7 @@ def read_thoughts(
         progress: show a bar.
 
     Raises:
-        ValueError: an unknown change, or an image that cannot be read.
+        ValueError: an unknown change, or too many rows in a row that cannot be read any more.
     """
     check_changes(changes)
     places = [place for place, item in enumerate(predictions) if item.well_formed]
@@ -91,16 +93,22 @@ def read_thoughts(
     rows_each = max(samples if "swapped" in changes else 1, 1 + len(changes))
     size = max(1, batch_size // rows_each)
     rows: list[ThoughtRow] = []
+    unreadable = UnreadableRows()
     bar = tqdm(
         total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
     )
     with bar:
         for start in range(0, len(places), size):
             some = places[start : start + size]
-            prompts = [
-                encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
-                for place in some
-            ]
+            some, prompts = _readable(
+                some,
+                lambda place: encode_checked(
+                    policy, examples[place], turn_builder, max_completion_tokens
+                ),
+                unreadable,
+            )
+            if not some:
+                continue
             batch = [predictions[place] for place in some]
             donors: list[dict[str, Donor]] = [{} for _ in batch]
             if "removed" in changes:
@@ -120,6 +128,21 @@ def read_thoughts(
             rows += _read(policy, prompts, batch, donors)
             bar.update(len(batch))
     return rows
+
+
+def _readable(
+    places: Sequence[int], encode: Callable[[int], EncodedPrompt], unreadable: UnreadableRows
+) -> tuple[list[int], list[EncodedPrompt]]:
+    """Return the places whose rows can still be read, and their prompts; say which cannot."""
+    found: dict[int, EncodedPrompt] = {}
+    for place in places:
+        try:
+            found[place] = encode(place)
+            unreadable.clear()
+        except ERRORS as error:
+            unreadable.add(error)
+            tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
+    return list(found), list(found.values())
 
 
 def _add(donors: list[dict[str, Donor]], name: str, found: Sequence[Donor | None]) -> None:

@@ -22,7 +22,7 @@ from evaluation.predictions import AnswerKey, Prediction
 from grpo.run_directory import write_json
 from process.output import ERRORS
 
-_SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
+SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
 
 
 def unfinished_folder(output: Path) -> Path:
@@ -91,8 +91,8 @@ class Unfinished:
         lines = [_line(item) for item in predictions]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not (self.folder / _SETTINGS).is_file():
-                write_json(self.folder / _SETTINGS, self._identity)
+            if not (self.folder / SETTINGS).is_file():
+                write_json(self.folder / SETTINGS, self._identity)
             with (self.folder / _ANSWERS).open("ab") as stream:
                 self._check_alone(stream.tell())
                 stream.truncate(self._ends[-1])  # what is not kept
@@ -118,9 +118,9 @@ class Unfinished:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _check_identity(self) -> None:
-        file = self.folder / _SETTINGS
+        file = self.folder / SETTINGS
         if not file.is_file():
-            begun = f".{_SETTINGS}.tmp"  # killed while it was written
+            begun = f".{SETTINGS}.tmp"  # killed while it was written
             if any(entry.name != begun for entry in self.folder.iterdir()):
                 raise ValueError(f"{self.folder} holds no evaluation to go on: {self._otherwise}")
             return

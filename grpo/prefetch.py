@@ -14,11 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 from grpo.rollout import PromptBatch
+from grpo.unreadable import ERRORS, UnreadableRows
 from models.prompt import EncodedPrompt
 
 WORKERS = 2
 STEPS_AHEAD = 2
-FAILURES_IN_A_ROW = 50  # examples; then it is not the rows: a disk is gone, an image root moved
 
 
 class BatchLoader:
@@ -49,7 +49,7 @@ class BatchLoader:
         self._encode, self._size = encode, prompts_per_step
         self._upcoming = iter(steps)
         self._waiting: deque[tuple[int, list[tuple[Any, Future]]]] = deque()
-        self._num_failures = 0  # in a row
+        self._unreadable = UnreadableRows()
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="groupwise-data")
@@ -64,7 +64,7 @@ class BatchLoader:
         """Return the batch of the next step in order, waiting for it if it is not ready.
 
         Raises:
-            ValueError: FAILURES_IN_A_ROW examples could not be encoded, one after the other.
+            ValueError: too many examples in a row could not be encoded, see grpo/unreadable.py.
         """
         self._begin_next()
         expected, items = self._waiting.popleft()
@@ -91,18 +91,13 @@ class BatchLoader:
         while True:
             try:
                 prompt = future.result() if attempt == 0 else self._encode(example)
-            except (ValueError, OSError, MemoryError) as error:
-                self._num_failures += 1
+            except ERRORS as error:
+                self._unreadable.add(error)
                 first_error = first_error or f"{error}"
-                if self._num_failures >= FAILURES_IN_A_ROW:
-                    raise ValueError(
-                        f"{self._num_failures} rows in a row could not be read, the last one:"
-                        f" {error}; are the images still there?"
-                    ) from error
                 example = self._replacement_at(position, attempt)
                 attempt += 1
                 continue
-            self._num_failures = 0
+            self._unreadable.clear()
             if attempt:
                 name = getattr(example, "id", example)
                 redrawn.append(f"a row is redrawn, {name} takes its place: {first_error}")

@@ -1,5 +1,6 @@
 """evaluate.py, its matrix and the protocol, broken off inside an evaluation and started again."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from gpu_defaults import ASKED_FOR
+from PIL import Image
 
 import evaluate
 import train
@@ -32,6 +34,70 @@ class Interrupt:
         if self.count == self.at + 1:
             raise KeyboardInterrupt
         return self.answer(*args, **options)
+
+
+ROWS = 5
+
+
+@pytest.fixture
+def own_rows(tmp_path) -> list[str]:
+    """Flags of an evaluation of five rows with image files, and the folder that holds them."""
+    rows = []
+    for i in range(ROWS):
+        Image.new("RGB", (60, 60), (40 * i, 90, 10)).save(tmp_path / f"{i}.png")
+        problem = f"What is seen in image {i}? A)CT, B)MRI"
+        rows.append({"image": f"{i}.png", "problem": problem, "solution": "<answer> A </answer>"})
+    (tmp_path / "CT_test.json").write_text(json.dumps(rows))
+    flags = ["--model", "tiny", "--json", str(tmp_path / "CT_test.json"), "--image-root"]
+    return [*flags, str(tmp_path), "--batch-size", "2", "--max-completion-tokens", "4"]
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_an_image_that_vanished_costs_its_row_also_when_an_evaluation_goes_on(
+    tmp_path, own_rows, monkeypatch, capsys, skips
+):
+    output = tmp_path / "out"
+    flags = [*own_rows, "--controls", "blank"]
+    if skips:
+        (tmp_path / "4.png").write_text("no image")
+        flags += ["--skip-bad-rows"]
+    interrupt = Interrupt(monkeypatch, at=1)
+    assert run(*flags, output=output) == 130
+    monkeypatch.undo()
+    assert interrupt.count > 1
+    (tmp_path / "3.png").unlink()  # of a row that is not asked yet
+    capsys.readouterr()
+    assert run(*flags, output=output) == 0
+    printed = capsys.readouterr()
+    assert "1 rows went bad since the run began, the first: " in printed.err
+    assert "not answered, counted as wrong: example CT_test-3: image " in printed.err
+    assert "1 rows could not be asked and count as wrong" in printed.out
+    summary = json.loads((output / "summary.json").read_text())
+    assert summary["overall"]["n"] == ROWS - skips and summary["overall"]["unanswered"] == 1
+    assert summary["evaluation"]["data"]["skipped_rows"] == int(skips)
+    lines = (output / "predictions.jsonl").read_text().splitlines()
+    lost = [row for row in map(json.loads, lines) if row["unanswered"]]
+    assert [(row["id"], row["control"]) for row in lost] == [
+        ("CT_test-3", None),
+        ("CT_test-3", "blank"),
+    ]
+
+
+def test_a_fresh_evaluation_names_the_bad_rows_and_leaves_nothing(tmp_path, own_rows, capsys):
+    for name in ("1.png", "3.png"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60])
+    output = tmp_path / "out"
+    assert run(*own_rows, output=output) == 2
+    message = capsys.readouterr().err
+    assert "2 of 5 rows of" in message and "CT_test.json, row 3: image " in message
+    assert not output.exists() and not output.with_name("out.unfinished").exists()
+    matrix = ["matrix", "--models", "CT=tiny", *own_rows[2:]]
+    assert run(*matrix, output=output) == 2
+    assert "2 of 5 rows of" in capsys.readouterr().err
+    assert run(*matrix, "--skip-bad-rows", output=output) == 0
+    assert "2 bad rows skipped" in capsys.readouterr().out
+    cell = json.loads((output / "cells" / "CT" / "CT" / "summary.json").read_text())
+    assert cell["overall"]["n"] == 3
 
 
 def run(*flags, output):

@@ -10,7 +10,9 @@ from data.examples import VQAExample
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.heldout import HeldOut
+from evaluation.predictions import Prediction
 from evaluation.scoring import score
+from evaluation.summary import summarize
 from models import load_policy
 from rewards import parse_completion
 
@@ -92,22 +94,69 @@ def test_a_completion_is_truncated_exactly_when_it_fills_the_limit_without_an_en
     assert short.completion_tokens == long.completion_tokens - 1
 
 
-def test_what_does_not_fit_into_the_context_is_named_and_not_cut(policy):
+def test_what_does_not_fit_into_the_context_is_unanswered_and_not_cut(policy, capsys):
     rows = examples(3)
     rows[1] = replace(rows[1], question="Why? " * policy.context_tokens)
-    with pytest.raises(ValueError, match=r"example row-1: .* exceed the model's context of \d+"):
-        run(policy, rows)
+    found = run(policy, rows)
+    assert "row-1 has a prompt of" in found[1].unanswered
+    assert "exceed the model's context" in found[1].unanswered
+    assert "not answered, counted as wrong: example row-1 has" in capsys.readouterr().err
     turn = TurnBuilder(TEMPLATES["think"], 84)(rows[0])
     room = policy.context_tokens - policy.processor.encode(turn.text, turn.images).num_tokens
-    with pytest.raises(ValueError, match="nothing is truncated"):
-        run(policy, rows[:1], max_completion_tokens=room + 1)
+    (one,) = run(policy, rows[:1], max_completion_tokens=room + 1)
+    assert "nothing is truncated" in one.unanswered
 
 
-def test_an_unreadable_image_names_its_example(policy, tmp_path):
-    rows = examples(2)
-    rows[1] = replace(rows[1], images=(Path(tmp_path / "gone.png"),))
-    with pytest.raises(ValueError, match=r"example row-1: image .*gone.png does not exist"):
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_a_row_that_cannot_be_read_any_more_counts_as_wrong_and_moves_no_other(
+    policy, tmp_path, capsys, batch_size
+):
+    rows = examples()
+    whole = run(policy, rows)
+    rows[4] = replace(rows[4], images=(Path(tmp_path / "gone.png"),))
+    lettered = run(policy, rows, with_letters=True, batch_size=batch_size)
+    assert lettered[4].letter_probabilities is None
+    assert lettered[0].letter_probabilities == pytest.approx(
+        run(policy, rows[:1], with_letters=True)[0].letter_probabilities, rel=1e-3
+    )
+    capsys.readouterr()
+    found = run(policy, rows, batch_size=batch_size)
+    assert found[:4] + found[5:] == whole[:4] + whole[5:]
+    lost = found[4]
+    assert lost.id == "row-4" and "gone.png does not exist" in lost.unanswered
+    assert (lost.completion, lost.choice, lost.letter_probabilities) == ("", None, None)
+    assert not lost.correct and not lost.lenient_correct and not lost.truncated
+    assert capsys.readouterr().err.count("warning: not answered") == 1
+    assert summarize(found)["overall"]["unanswered"] == 1
+    assert "unanswered" not in summarize(whole)["overall"]
+    assert Prediction.from_json(lost.to_json()) == lost
+    old = {key: value for key, value in whole[0].to_json().items() if key != "unanswered"}
+    assert Prediction.from_json(old) == whole[0]  # as earlier versions wrote it
+
+
+def test_where_every_image_is_gone_an_evaluation_stops(policy, tmp_path):
+    rows = [replace(examples(1)[0], id=f"{i}", images=(tmp_path / "no.png",)) for i in range(60)]
+    with pytest.raises(ValueError, match=r"50 rows in a row could not be read.*no\.png"):
         run(policy, rows)
+
+
+def test_a_mistake_of_ours_is_no_unreadable_row(policy):
+    class Broken(TurnBuilder):
+        def __call__(self, _example):
+            raise TypeError("ours")
+
+    with pytest.raises(TypeError, match="ours"):
+        options = {"max_completion_tokens": LIMIT, "progress": False, "mode": "think"}
+        score(policy, examples(1), Broken(TEMPLATES["think"], 84), **options)
+
+
+def test_held_out_rows_that_could_not_be_asked_are_said(policy, tmp_path, capsys):
+    rows = examples()
+    rows[0] = replace(rows[0], images=(tmp_path / "gone.png",))
+    summary = HeldOut(rows, TurnBuilder(TEMPLATES["think"], 84), "think", LIMIT)(policy, 5)
+    assert summary["overall"]["n"] == summary["visual_gain"]["n"] == len(rows)
+    assert summary["overall"]["unanswered"] == summary["blank"]["overall"]["unanswered"] == 1
+    assert "1 could not be asked and count as wrong" in "".join(capsys.readouterr())
 
 
 def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, capsys):

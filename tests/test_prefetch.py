@@ -8,7 +8,8 @@ import pytest
 import torch
 from models_nano import random_image
 
-from grpo.prefetch import FAILURES_IN_A_ROW, STEPS_AHEAD, BatchLoader
+from grpo.prefetch import STEPS_AHEAD, BatchLoader
+from grpo.unreadable import LIMIT
 
 
 class Encoder:
@@ -92,8 +93,8 @@ def test_rows_that_fail_here_and_there_never_stop_a_run():
                 raise OSError(f"{example} cannot be read")
             return super().__call__(example)
 
-    with loader(Flaky(), range(FAILURES_IN_A_ROW)) as batches:
-        found = [batches.batch(step) for step in range(FAILURES_IN_A_ROW)]
+    with loader(Flaky(), range(LIMIT)) as batches:
+        found = [batches.batch(step) for step in range(LIMIT)]
     assert {len(batch.redrawn) for batch in found} == {2}
 
 
