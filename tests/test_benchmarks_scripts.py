@@ -103,6 +103,12 @@ def test_gpu_refuses_where_it_cannot_measure(load, capsys, monkeypatch, flags, s
     assert said in capsys.readouterr().err
 
 
+def test_the_image_check_gives_the_same_verdicts_at_both_starts(load, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # restored: the benchmark sets its own
+    load("image_check", "--smoke").main()
+    assert "60 images: first start" in capsys.readouterr().out
+
+
 def test_the_other_benchmarks_still_import(load):
     for name in ("prefix", "rollout", "step"):
         assert load(name).main
