@@ -209,6 +209,46 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, finished, tmp_pa
     assert contents(output) == contents(finished)
 
 
+def test_an_image_that_vanishes_costs_its_row_also_when_a_curation_goes_on(
+    phantoms, finished, tmp_path, monkeypatch, capsys
+):
+    own, output, plain = tmp_path / "own", tmp_path / "out", passes_module.sample_groups
+    shutil.copytree(phantoms, own)
+    ids = [line["id"] for line in lines_of(finished / "curate.jsonl")]
+    lost = {item.id: item for name in ("CT", "MRI") for item in load_examples(
+        own / "modality" / f"{name}_train.json", own)}[ids[6]]  # of the second batch  # fmt: skip
+
+    def interrupted(*arguments, **given):
+        (lost.images[0]).unlink(missing_ok=True)
+        if len(arguments[2]) < 4:  # the second batch has lost one row
+            raise Broken
+        return plain(*arguments, **given)
+
+    arguments = command(own, output, "--drop", "always_wrong", "blind")
+    with monkeypatch.context() as patch:
+        patch.setattr(passes_module, "sample_groups", interrupted)
+        assert main(arguments) == 130
+    capsys.readouterr()
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert "1 rows went bad since the run began" in printed.err
+    assert f"not sampled, left out: example {lost.id}: image " in printed.err
+    assert "1 rows could not be read to be sampled: none of them is kept" in printed.out
+    summary = json.loads((output / "summary.json").read_text())
+    assert list(summary["unreadable"]) == [lost.id] and summary["rows"] == len(ids) - 1
+    found, whole = (lines_of(folder / "passes.jsonl") for folder in (output, finished))
+    for line, other in zip(found, whole, strict=True):
+        if line["id"] == lost.id:
+            assert line["unreadable"]
+        else:
+            assert line == other  # the same samples: another row's loss moves none
+    assert json.loads((finished / "summary.json").read_text())["unreadable"] == {}
+
+
+def lines_of(file: Path) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 def test_another_setting_does_not_go_on(phantoms, tmp_path, capsys):
     output = tmp_path / "out"
     output.mkdir()

@@ -46,7 +46,7 @@ def curate(given: dict[str, Any]) -> None:
         ValueError: what the user can mend, in one sentence.
     """
     from data.sample import spread_sample
-    from data.sources import load_split
+    from data.sources import Wanted, load_splits
     from evaluation.built_in import say_same_names
     from evaluation.cells import cell_identity
     from evaluation.checkpoint import (
@@ -57,11 +57,17 @@ def curate(given: dict[str, Any]) -> None:
         chosen_policy,
     )
     from evaluation.curate.crossfit import check_prior, crossfit
-    from evaluation.curate.place import check_place
+    from evaluation.curate.place import SETTINGS, check_place
     from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
     from evaluation.curate.report import curation_table, summarize_curation
     from evaluation.curate.split import check_sources, split_files
-    from evaluation.preflight import Preflight, PromptCheck
+    from evaluation.preflight import (
+        LEFT_OUT,
+        Preflight,
+        PromptCheck,
+        left_out_before,
+        tell_gone_bad,
+    )
     from evaluation.settings import describe
     from grpo.provenance import model_checksum
 
@@ -84,13 +90,12 @@ def curate(given: dict[str, Any]) -> None:
     check = PromptCheck(checkpoint, turn_builder, settings.max_completion_tokens)
     preflight = Preflight([check])
     sample = partial(spread_sample, limit=given.get("limit"), seed=seed)
-    data = load_split(
-        given["json"],
-        part="train",
-        image_root=given.get("image_root"),
-        skip_bad_rows=skips,
-        find_faults=preflight if skips else preflight.of_sample(sample),
-    )
+    left_out = left_out_before(output / SETTINGS)
+    find_faults = preflight if skips else preflight.of_sample(sample)
+    wanted = Wanted(given["json"], find_faults, left_out)
+    root = given.get("image_root")
+    data = load_splits({"train": wanted}, image_root=root, skip_bad_rows=skips)["train"]
+    tell_gone_bad(data)
     examples = sample(data.examples)
     letters = crossfit(examples, prior, seed)
     if letters is None:
@@ -108,6 +113,7 @@ def curate(given: dict[str, Any]) -> None:
         skipped_rows=len(data.bad_rows),
     )
     identity["checksum of the data"] = identity.pop("checksum of the test file")
+    identity[LEFT_OUT] = data.left_out
     identity["--samples"] = samples
     identity["--image-root"] = given.get("image_root")
     identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
@@ -128,9 +134,15 @@ def curate(given: dict[str, Any]) -> None:
         directory=output,
         done=done,
     )
+    unreadable = {item.id: item.unreadable for item in passes if item.unreadable is not None}
+    if len(unreadable) == len(examples):
+        raise ValueError(f"no row could be read to be sampled, the first: {passes[0].unreadable}")
+    rows = [
+        row for row in zip(examples, passes, letters, strict=True) if row[0].id not in unreadable
+    ]
+    examples = [row[0] for row in rows]
     verdicts = [
-        judge_row(*row, samples=samples, drop=drop, blind_share=blind_share)
-        for row in zip(examples, passes, letters, strict=True)
+        judge_row(*row, samples=samples, drop=drop, blind_share=blind_share) for row in rows
     ]
     files = split_files(given["json"], examples, [item.kept for item in verdicts], data.checksums)
     summary = summarize_curation(
@@ -141,9 +153,12 @@ def curate(given: dict[str, Any]) -> None:
         group_size=given.get("group_size", 4),
         seed=seed,
     )
+    summary["unreadable"] = unreadable
     summary["files"] = {name: len(rows) for name, rows in files.items()}
     summary["settings"] = {**identity, "model": given["model"], "--blind-share": blind_share}
     _write(output, [item.to_json() for item in verdicts], files, summary)
+    if unreadable:
+        print(f"\n{len(unreadable):,} rows could not be read to be sampled: none of them is kept")
     print(f"\n{curation_table(summary)}\n\nwritten: {output / 'summary.json'}, {output / 'split'}")
     if not files:
         print("no row is left: drop fewer reasons, or sample from another model", file=sys.stderr)

@@ -6,6 +6,7 @@ row's place alone.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,9 @@ from evaluation.curate.reasons import Passes
 from evaluation.encoding import encode_checked
 from evaluation.predictions import judge
 from evaluation.samples import sample_groups
+from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
+from models.prompt import EncodedPrompt
 from process.signals import held
 
 PASSES = "passes.jsonl"
@@ -88,24 +91,46 @@ def count_passes(
     found = list(done[: len(done) // size * size] if len(done) < len(examples) else done)
     _write_passes(directory / PASSES, found)
 
+    unreadable = UnreadableRows()
+
+    def encode(row: int) -> EncodedPrompt | str:
+        """Return the row's prompt, or why it has none any more; that is said, too."""
+        try:
+            prompt = encode_checked(policy, examples[row], turn_builder, max_completion_tokens)
+        except ERRORS as error:
+            unreadable.add(error)
+            tqdm.write(f"warning: not sampled, left out: {error}", file=sys.stderr)
+            return str(error)
+        unreadable.clear()
+        return prompt
+
     def sample(rows: range) -> Iterator[Passes]:
-        batch = [examples[row] for row in rows]
-        prompts = [
-            encode_checked(policy, item, turn_builder, max_completion_tokens) for item in batch
-        ]
-        counts = []
-        for shown in (prompts, [prompt.blanked() for prompt in prompts]):
-            groups = sample_groups(
-                policy,
-                shown,
-                rows,
-                group_size=samples,
-                max_completion_tokens=max_completion_tokens,
-                seed=seed,
-            )
-            counts.append([_right(*pair, mode) for pair in zip(batch, groups, strict=True)])
-        for item, passes, blank_passes in zip(batch, *counts, strict=True):
-            yield Passes(item.id, passes, blank_passes)
+        encoded = {row: encode(row) for row in rows}
+        prompts = {row: one for row, one in encoded.items() if not isinstance(one, str)}
+        counts = [count(prompts), count({row: one.blanked() for row, one in prompts.items()})]
+        for row, prompt in encoded.items():
+            name = examples[row].id
+            if isinstance(prompt, str):
+                yield Passes(name, 0, 0, unreadable=prompt)
+            else:
+                yield Passes(name, *(some[row] for some in counts))
+
+    def count(prompts: Mapping[int, EncodedPrompt]) -> dict[int, int]:
+        """Return how many samples of each row are right."""
+        if not prompts:
+            return {}
+        groups = sample_groups(
+            policy,
+            list(prompts.values()),
+            list(prompts),
+            group_size=samples,
+            max_completion_tokens=max_completion_tokens,
+            seed=seed,
+        )
+        return {
+            row: _right(examples[row], texts, mode)
+            for row, texts in zip(prompts, groups, strict=True)
+        }
 
     _run_batches(found, len(examples), size, sample, directory / PASSES)
     return found

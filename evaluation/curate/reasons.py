@@ -27,6 +27,7 @@ class Passes:
     id: str
     passes: int  # right ones among the samples with the image
     blank_passes: int  # the same with the image blank
+    unreadable: str | None = None  # why it could not be sampled when its turn came
 
 
 @dataclass(frozen=True)
