@@ -16,7 +16,7 @@ KEYS = [
     *("id", "images", "modality", "question_type", "dataset", "question", "options"),
     *("permutation", "answer", "completion", "choice", "lenient_choice", "well_formed"),
     *("correct", "lenient_correct", "completion_tokens", "truncated", "letter_probabilities"),
-    *("control", "letter_mass"),
+    *("control", "letter_mass", "unanswered"),
 ]
 SUMMARY = {"overall": {"accuracy": 0.5}}
 
@@ -63,6 +63,7 @@ def test_both_files_hold_what_was_predicted(tmp_path):
         "letter_probabilities": {"A": 0.75, "B": 0.25},
         "control": None,
         "letter_mass": 0.875,
+        "unanswered": None,
     }
     assert json.loads(second)["completion"] == "A\nor B"
 
