@@ -96,7 +96,8 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     """Return (R,): the first id whose cumulative probability exceeds u times the total.
 
     The total is the sum's own last value, since in float32 the sum over 151,936 ids ends near
-    0.999999 and an id taken past it would be a banned one. An id of probability 0 is never taken.
+    0.999999 and an id taken past it would be a banned one. An id of probability 0 is never taken,
+    but for a row that is not finite, which gets id 0.
 
     Args:
         probabilities: (R, V), each row of any positive total.
@@ -106,8 +107,9 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
     threshold = uniforms[:, None] * cumulative[:, -1:]
     if cumulative.device.type == "cpu":  # summed from left to right, so it never falls
         found = torch.searchsorted(cumulative, threshold, right=True)[:, 0]
-        # past the end only where a row is NaN: its log-prob says so, an id outside would not
-        return found.clamp_(max=probabilities.shape[1] - 1)
+        # past the end only where a row is NaN: its log-prob says so, and the update is left out;
+        # the id must be one that may stand in a completion, which the last one may not
+        return found.where(found < probabilities.shape[1], 0)
     exceeds = (cumulative > threshold) & (probabilities > 0)
     return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals
 

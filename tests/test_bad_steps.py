@@ -11,6 +11,7 @@ import train
 from grpo.bad_steps import BadSteps
 from grpo.optimizer import PolicyOptimizer
 from grpo.trainer import Trainer
+from models.policy import Policy
 
 # Two rewards whose sum is beyond the floats: the group's mean, its advantages and then the gradient
 # are not finite. A file beside the reward says in which steps.
@@ -141,6 +142,34 @@ def test_going_on_counts_on(arguments, tmp_path, monkeypatch, capsys):
     # with more patience it goes on, and the count of all of them with it
     assert train.main(["--resume", str(tmp_path / "run"), "--max-bad-steps", "9"]) == 0
     assert [row["bad_steps"] for row in rows(tmp_path / "run")] == [0, 1, 2, 3, 3, 3]
+
+
+def test_an_image_whose_features_are_no_numbers_costs_its_step_alone(
+    arguments, tmp_path, monkeypatch, capsys
+):
+    """As one that overflows in half precision: every log-prob of its rows is NaN, sampled too."""
+    bad_in(tmp_path)
+    real, step = Policy.image_features, []
+
+    def overflowing(self, prompts, *rest, **named):
+        features = real(self, prompts, *rest, **named)
+        return [item * math.nan for item in features] if step == [1] else features
+
+    def begin(self, number):
+        step[:] = [number]
+        return start(self, number)
+
+    start = Trainer._one_step
+    monkeypatch.setattr(Trainer, "_one_step", begin)
+    monkeypatch.setattr(Policy, "image_features", overflowing)
+    out = tmp_path / "run"
+    assert train.main([*arguments, "--max-steps", "3", "--output-dir", str(out)]) == 0
+    metrics = rows(out)
+    assert [row["bad_steps"] for row in metrics] == [0, 1, 1]
+    nothing = ("entropy", "loss", "kl", "logprob_gap/mean", "logprob_gap/max", "grad_norm")
+    assert all(metrics[1][name] is None for name in nothing)
+    assert not any(metrics[2][name] is None for name in nothing)
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_the_supervised_baseline_leaves_them_out_too(tmp_path, monkeypatch, capsys):

@@ -1,5 +1,7 @@
 """Inverse-CDF sampling on distributions small enough to work out by hand."""
 
+import math
+
 import pytest
 import torch
 
@@ -89,3 +91,9 @@ def test_logits_are_float32_products_of_what_the_model_computed():
     assert rounded.dtype == torch.float32
     exact = hidden.bfloat16().double() @ weight.bfloat16().double().T
     torch.testing.assert_close(rounded.double(), exact, atol=1e-5, rtol=1e-5)
+
+
+def test_a_row_that_is_not_finite_gets_an_id_that_may_stand_there():
+    # the last ids are banned ones, which no log-prob can be asked of; other rows do not notice
+    probabilities = torch.tensor([[0.5, 0.5, 0.0], [math.nan] * 3, [math.inf, 1.0, 0.0]])
+    assert sample_ids(probabilities, torch.tensor([0.7, 0.7, 0.7])).tolist() == [1, 0, 0]
