@@ -6,22 +6,19 @@ size that Pillow takes for an attack can only be found by what training does wit
 
 import os
 import stat as stat_module
-import sys
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
 from data.images import MISSING, decode
 from data.verdict_cache import VerdictCache
+from process.bars import bar
 
 _CHUNK = 32  # files of one task
 _SILENT = 2.0  # seconds after which a check shows how far it is
-_BETWEEN_LINES = 30.0  # seconds, where there is no terminal for a bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,10 @@ def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Ver
     threads = _num_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="groupwise-images")
     try:
-        with _Progress(len(paths)) as progress:
+        progress = bar(
+            total=len(paths), desc="checking images", unit="image", delay=_SILENT, leave=False
+        )
+        with progress:
             waiting: set[Future[dict[Path, Verdict]]] = set()
             while True:
                 while len(waiting) < 2 * threads and (chunk := next(chunks, None)):
@@ -61,7 +61,7 @@ def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Ver
                 for future in done:
                     found = future.result()
                     verdicts |= found
-                    progress.add(len(found))
+                    progress.update(len(found))
     finally:  # also when it is broken off: the next start goes on from here
         pool.shutdown(wait=True, cancel_futures=True)
         cache.save()
@@ -94,34 +94,3 @@ def _verdict(path: Path, cache: VerdictCache) -> Verdict:
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         return Verdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
     return Verdict(size)
-
-
-class _Progress:
-    """A bar on a terminal, now and then a line elsewhere."""
-
-    def __init__(self, total: int) -> None:
-        self._total, self._done, self._next_line = total, 0, time.monotonic() + _BETWEEN_LINES
-        self._has_terminal = sys.stderr is not None and sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total,
-            desc="checking images",
-            unit="image",
-            delay=_SILENT,
-            leave=False,
-            dynamic_ncols=True,
-            disable=not self._has_terminal,
-        )
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def add(self, count: int) -> None:
-        self._done += count
-        self._bar.update(count)
-        if not self._has_terminal and time.monotonic() >= self._next_line:
-            self._next_line += _BETWEEN_LINES
-            text = f"checking images: {self._done:,} of {self._total:,}"
-            print(text, file=sys.stderr, flush=True)

@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from evaluation.directory import write_evaluation
 from evaluation.passes import Pass, Plan, asking_order
 from evaluation.predictions import Prediction
 from evaluation.thought_changes import ThoughtRow
 from evaluation.unfinished import Unfinished
+from process.bars import bar
 
 
 class ResumableEvaluation:
@@ -77,7 +76,7 @@ class ResumableEvaluation:
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size} must be at least 1")
         self._keep_whole_batches(batch_size)
-        bar = tqdm(
+        progress_bar = bar(
             total=self.plan.num_questions,
             initial=len(self._answers),
             unit="question",
@@ -85,17 +84,17 @@ class ResumableEvaluation:
             disable=not progress,
             leave=False,
         )
-        with bar, self.told():
+        with progress_bar, self.told():
             for item, order, first in self._passes():
-                bar.set_description(item.title)
+                progress_bar.set_description(item.title)
                 for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
                     indices = order[start : start + batch_size]
                     orders = item.orders and [item.orders[index] for index in indices]
                     examples = [item.examples[index] for index in indices]
                     self._answers.append(answer(examples, control=item.control, orders=orders))
                     share = self._answers.num_correct(first) / (start + len(indices))
-                    bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
-                    bar.update(len(indices))
+                    progress_bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
+                    progress_bar.update(len(indices))
 
     def _passes(self) -> Iterator[tuple[Pass, list[int], int]]:
         """Yield each pass, its indices in the order of asking, its first question's number."""

@@ -23,6 +23,7 @@ from grpo.sampling import generate_greedy
 from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompt import EncodedPrompt
+from process.bars import bar
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,15 @@ def score(
     order = asking_order(examples, turn_builder.template)
     predictions: dict[int, Prediction] = {}
     num_correct = 0
-    bar = tqdm(
+    progress_bar = bar(
         total=len(examples), desc="evaluating", unit="question", disable=not progress, leave=False
     )
-    with bar:
+    with progress_bar:
         for start in range(0, len(order), batch_size):
             indices = order[start : start + batch_size]
             answers = asker([examples[index] for index in indices], control=control)
             predictions.update(zip(indices, answers, strict=True))
-            bar.update(len(indices))
+            progress_bar.update(len(indices))
             num_correct += sum(item.correct for item in answers)
-            bar.set_postfix(accuracy=f"{num_correct / len(predictions):.1%}")
+            progress_bar.set_postfix(accuracy=f"{num_correct / len(predictions):.1%}")
     return [predictions[index] for index in range(len(examples))]

@@ -31,6 +31,7 @@ from evaluation.thought_changes import (
 from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompt import EncodedPrompt
+from process.bars import bar
 
 
 def measure_changes(
@@ -94,10 +95,10 @@ def read_thoughts(
     size = max(1, batch_size // rows_each)
     rows: list[ThoughtRow] = []
     unreadable = UnreadableRows()
-    bar = tqdm(
+    progress_bar = bar(
         total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
     )
-    with bar:
+    with progress_bar:
         for start in range(0, len(places), size):
             some = places[start : start + size]
             some, prompts = _readable(
@@ -126,7 +127,7 @@ def read_thoughts(
             if "borrowed" in changes:
                 _add(donors, "borrowed", [lenders.donor(item) for item in batch])
             rows += _read(policy, prompts, batch, donors)
-            bar.update(len(batch))
+            progress_bar.update(len(batch))
     return rows
 
 

@@ -21,8 +21,7 @@ from evaluation.summary import accuracy_entry
 from rewards import parse_completion
 from rewards.letters import option_letters
 from rewards.modes import get_mode
-from rewards.naming import longest, named_texts, outside, words_of
-from rewards.prose_letters import letters_meant
+from rewards.naming import letters_meant, longest, named_texts, outside, words_of
 
 CLASSES = ("chosen", "several", "other", "none", "empty", "missing", "no_choice")
 

@@ -94,9 +94,7 @@ class GRPOConfig:
 
     # Rewards and objective.
     rewards: tuple[str, ...] = setting(
-        ("accuracy", "format"),
-        "reward functions: registered names, or path.py:function of your own fn(completion,"
-        " example, mode) -> float (README, 'Your own reward')",
+        ("accuracy", "format"), "reward functions: registered names or path.py:function"
     )
     reward_weights: tuple[float, ...] = setting(
         (), "one per reward function, in the same order; default 1 each"

@@ -23,6 +23,7 @@ from grpo.run_directory import RunDirectory, finite_or_null
 from grpo.verify import verify_prefix
 from models.policy import Policy
 from models.prompt import EncodedPrompt
+from process.bars import bar
 from process.signals import held
 
 Metrics = dict[str, Any]
@@ -88,7 +89,7 @@ class Trainer:
         if self.config.verify_prefix and done < self.total_steps:
             self._verify_prefix(done)
         with (
-            tqdm(total=self.total_steps, initial=done, unit="step", dynamic_ncols=True) as bar,
+            bar(total=self.total_steps, initial=done, unit="step") as steps,
             self._loader(range(done, self.total_steps)) as self._batches,
         ):
             taken = None
@@ -103,8 +104,8 @@ class Trainer:
                     if self.bad_steps.are_too_many:
                         place = self._save(done)
                         raise FloatingPointError(self.bad_steps.stop_message(done, place))
-                    bar.set_postfix_str(bar_text(metrics), refresh=False)
-                    bar.update()
+                    steps.set_postfix_str(bar_text(metrics), refresh=False)
+                    steps.update()
                     if self._is_due(self.config.eval_every, done):
                         self._evaluate(done)
                     if self._is_due(self.config.save_every, done) or self._is_best(done):

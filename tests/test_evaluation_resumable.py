@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import process.bars
 from data.examples import VQAExample
 from evaluation.passes import plan_passes, summarize_passes
 from evaluation.predictions import Prediction, judge
@@ -217,9 +218,11 @@ def test_an_answer_comes_back_from_its_line_as_it_was():
         Prediction.from_json({"id": "row-0"})
 
 
-def test_the_bar_counts_all_passes_and_goes_on_where_it_was(tmp_path, capsys):
+def test_the_bar_counts_all_passes_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(process.bars, "INTERVAL", 0.0)  # no terminal: a line for every change
     break_off(tmp_path / "out", 4)
+    capsys.readouterr()
     evaluation(tmp_path / "out").run(Answers(), BATCH)
     err = capsys.readouterr().err
-    assert "| 10/28 [" in err  # 7 plain answers and a batch of 3
+    assert ": 10 of 28, " in err.splitlines()[0]  # 7 plain answers and a batch of 3
     assert "order 2" in err

@@ -6,9 +6,8 @@ import pytest
 
 from data.readers import load_examples
 from evaluation.thoughts import named_letters
-from rewards.naming import forgiving_letter
+from rewards.naming import forgiving_letter, letters_meant
 from rewards.parsing import parse_completion
-from rewards.prose_letters import letters_meant
 
 OPTIONS = ("MRI", "CT", "Ultrasound", "X-ray")
 
@@ -27,14 +26,7 @@ OPTIONS = ("MRI", "CT", "Ultrasound", "X-ray")
         *("The answer is hepatitis B", "Answer: Hepatitis B", "The answer is hemophilia A."),
         *("Type A aortic dissection", "Child-Pugh class C cirrhosis", "Stage C", "Grade B"),
         *("Group A strep", "Hemoglobin A", "protein C deficiency", "factor B", "Blood group A"),
-        *(
-            "BI-RADS category D",
-            "C. difficile",
-            "c. difficile",
-            "due to C. difficile",
-            "The answer is C. difficile",
-            "Dr. A",
-        ),
+        *("BI-RADS category D", "C. difficile", "c. difficile", "due to C. difficile", "Dr. A"),
         *(
             "B cell lymphoma",
             "T cell",
@@ -71,13 +63,7 @@ def test_no_letter_is_read_that_nobody_meant(text, options, first):
         *((text, "B") for text in ("B) CT", "B: CT scan", "B. CT", "B) MRI", "Option B", "b) ct")),
         *(
             (text, "B")
-            for text in (
-                "The answer is B",
-                "the answer could be b",
-                "answer: b",
-                "The answer is 'B'.",
-                "Answer:B",
-            )
+            for text in ("The answer is B", "answer: b", "The answer is 'B'.", "Answer:B")
         ),
         *((text, "B") for text in ("The best answer is B because of MRI", "Answer is option B")),
         *((text, "B") for text in ("The right choice is (b).", "letter B", "Final answer: **B**")),

@@ -12,7 +12,6 @@ from half_watch import HalfWatch
 from models_nano import FAMILIES, write_checkpoint
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
-from varlen_standin import SLOW
 
 import models.decoding
 import models.layers
@@ -32,7 +31,6 @@ from models.offload import offload_layers
 from models.rotary import rotary_tables
 from models.saving import save_policy
 from models.shared_decode import SharedPrompts, _read_by_flash, _read_by_matmul
-from models.varlen import ATEN, PackedSegments, varlen_attention
 from models.vision import _attend_batch
 
 CONFIG = GRPOConfig(
@@ -111,7 +109,7 @@ def test_an_evaluation_computes_in_float32_what_must_be(policy, watch):
     assert watch.seen["argmax", torch.float32] == 8
 
 
-READS = ("prompts", "folded", "vision", "merged", "varlen", "shared flash", "shared products")
+READS = ("prompts", "folded", "vision", "merged", "shared flash", "shared products")
 on_each_device = pytest.mark.parametrize(
     "device",
     [
@@ -146,7 +144,7 @@ def test_no_attention_rounds_a_score(read, device):
     seen = torch.ones(length, P + C, dtype=torch.bool, device=device)
     if read == "prompts":  # causal, of as many keys as queries
         key, value, seen = key[:, :, :C], value[:, :, :C], seen[:, :C].tril()
-    elif read in ("folded", "merged", "varlen"):
+    elif read in ("folded", "merged"):
         seen = seen.tril(P)
     mask = torch.zeros(seen.shape, dtype=HALF, device=device).masked_fill_(~seen, -torch.inf)
     parts = (key[:, :, :P], value[:, :, :P], key[:, :, P:], value[:, :, P:])
@@ -160,7 +158,6 @@ def test_no_attention_rounds_a_score(read, device):
             .transpose(1, 2)
         ),
         "merged": lambda: MergedAttention.apply(query, *parts, None, mask[:, P:], scale),
-        "varlen": lambda: read_by_varlen(query, *parts, scale),
         "shared flash": lambda: _read_by_flash(shared, 0, query, *parts[2:], scale),
         "shared products": lambda: _read_by_matmul(shared, 0, query, *parts[2:], scale),
     }[read]()
@@ -169,20 +166,6 @@ def test_no_attention_rounds_a_score(read, device):
     exact = scores.masked_fill(~seen, -torch.inf).softmax(dim=3) @ value.double()
     assert found.dtype == HALF
     assert (found.double() - exact).abs().mean() < 3e-3
-
-
-def read_by_varlen(query, key_prompt, value_prompt, key_own, value_own, scale):
-    """Packed as the update packs them: prompts, whose queries nobody looks at, then completions."""
-    flash = ATEN if query.is_cuda else SLOW
-    M, _, C, _ = query.shape
-    lengths = [key_prompt.shape[2]] * M
-    segments = PackedSegments.of(lengths, [1] * M, [C] * M, query.device)
-    packed = [
-        torch.cat([tensor.transpose(1, 2).flatten(0, 1) for tensor in pair])
-        for pair in ((key_prompt, query), (key_prompt, key_own), (value_prompt, value_own))
-    ]  # (T, heads, d)
-    read = varlen_attention(*packed, segments, flash, scale=scale)
-    return read[sum(lengths) :].unflatten(0, (M, C)).transpose(1, 2)
 
 
 @on_each_device

@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         not args.output_dir.is_dir() or any(args.output_dir.iterdir())
     ):
         parser.error(f"--output-dir {args.output_dir} is not an empty folder: name a fresh one")
-    files = write_phantoms(args.output_dir, args.rows_per_cell)
+    files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
     print(f"{len(files)} JSON files under {args.output_dir}; pass it as --image-root. For example:")
     print(f"  --train-json '{files[0]}' --image-root '{args.output_dir}'")
     return 0

@@ -7,24 +7,33 @@ from string import ascii_uppercase
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
 from data.phantoms.examples import phantom_examples
+from process.bars import bar
 
 # part: what Med-R1 calls it in the names of its files
 _SUFFIXES = {"train": "train", "heldout": "test"}
 
 
-def write_phantoms(directory: Path, rows_per_cell: int | None = None) -> list[Path]:
+def write_phantoms(
+    directory: Path, rows_per_cell: int | None = None, *, progress: bool = False
+) -> list[Path]:
     """Write images and JSON files, and return the JSON files' paths.
 
     ``modality/CT_train.json`` and ``question_type/Lesion Grading_train.json`` cut the same rows in
     two ways, as Med-R1's splits do; image paths are relative to ``directory``, the image root.
+    ``progress`` shows a bar: some 7,000 images take a minute or more.
     """
     written = []
+    parts = {part: phantom_examples(part, rows_per_cell=rows_per_cell) for part in _SUFFIXES}
+    total = sum(map(len, parts.values()))
+    with bar(total=total, desc="drawing", unit="image", disable=not progress) as images:
+        for examples in parts.values():
+            for example in examples:
+                path = directory / image_path(example)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                example.images[0]().save(path)
+                images.update()
     for part, suffix in _SUFFIXES.items():
-        examples = phantom_examples(part, rows_per_cell=rows_per_cell)
-        for example in examples:
-            path = directory / image_path(example)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            example.images[0]().save(path)
+        examples = parts[part]
         for folder, names, attribute in (
             ("modality", MODALITIES, "modality"),
             ("question_type", QUESTION_TYPES, "question_type"),

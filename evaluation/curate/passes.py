@@ -24,6 +24,7 @@ from evaluation.samples import sample_groups
 from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompt import EncodedPrompt
+from process.bars import bar
 from process.signals import held
 
 PASSES = "passes.jsonl"
@@ -144,7 +145,7 @@ def _run_batches(
     file: Path,
 ) -> None:
     with (
-        tqdm(total=total, initial=len(found), desc="sampling", unit="row", leave=False) as bar,
+        bar(total=total, initial=len(found), desc="sampling", unit="row", leave=False) as rows,
         file.open("a", encoding="utf-8") as stream,
     ):
         while len(found) < total:
@@ -152,7 +153,7 @@ def _run_batches(
             stream.write("".join(_line(item) for item in new))
             stream.flush()
             found += new
-            bar.update(len(new))
+            rows.update(len(new))
 
 
 def _right(example: VQAExample, texts: Sequence[str], mode: str) -> int:
