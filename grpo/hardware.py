@@ -97,8 +97,10 @@ def _left_in_container(folder: Path) -> float:
     Files that were read and could be forgotten are counted as used there, but are not.
     """
     try:
-        limit, used = ((folder / f"memory.{name}").read_text() for name in ("max", "current"))
-        lines = (folder / "memory.stat").read_text().splitlines()
+        limit, used = (
+            (folder / f"memory.{name}").read_text(encoding="ascii") for name in ("max", "current")
+        )
+        lines = (folder / "memory.stat").read_text(encoding="ascii").splitlines()
         stat = {name: int(value) for name, value in (line.split() for line in lines)}
         return float(limit.strip().replace("max", "inf")) - int(used) + stat["inactive_file"]
     except (OSError, ValueError, KeyError):
