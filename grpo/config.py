@@ -207,8 +207,6 @@ PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
     "output_dir",
 )
-
-
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
     *("eval_every", "eval_limit", "save_every", "seed"),

@@ -70,8 +70,10 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     given = typed(given, "flags")
     method = given.get("method")
     if method is None:
-        method = read_toml(config_file)[0].get("method", "grpo") if config_file else "grpo"
-    from_file = _file_settings(config_file, method) if config_file else {}
+        method = (
+            read_toml(config_file)[0].get("method", "grpo") if config_file is not None else "grpo"
+        )
+    from_file = _file_settings(config_file, method) if config_file is not None else {}
     chosen = _override(from_file, given)
     _refuse_grpo_flags(given, method)
     named = _embedded_names(chosen) | chosen
