@@ -143,7 +143,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
     matrix.fill(
         lambda checkpoint: chosen_policy(checkpoint, device, given),
-        batch_size=given.get("batch_size", 32),
+        batch_size=given.get("batch_size"),
     )
     written = matrix.write()
     print(matrix_table(written))

@@ -16,6 +16,7 @@ from data.prompts import supervised_target
 from data.sample import spread_sample
 from data.sources import Split
 from data.turns import TurnBuilder
+from evaluation.batching import questions_at_once
 from evaluation.encoding import encode_checked
 from evaluation.grounding import make_grounding
 from evaluation.heldout import HeldOut
@@ -27,7 +28,13 @@ from grpo.card import start_model
 from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.clock import StepClock
 from grpo.config import GRPOConfig
-from grpo.hardware import check_memory, keep_freed_memory, memory_of_run, resolve_hardware
+from grpo.hardware import (
+    check_memory,
+    idle_between_steps,
+    keep_freed_memory,
+    memory_of_run,
+    resolve_hardware,
+)
 from grpo.logprobs.backends import choose_backend
 from grpo.moved import names_now
 from grpo.optimizer import PolicyOptimizer
@@ -146,7 +153,12 @@ def train(
             turns,
             config.mode,
             config.max_completion_tokens,
-            batch_size=config.completions_per_step,
+            batch_size=questions_at_once(
+                policy,
+                config.image_size,
+                config.max_completion_tokens,
+                idle_between_steps(config),
+            ),
             with_blank=config.eval_blank,
         )
 

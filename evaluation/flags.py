@@ -276,7 +276,8 @@ def _add_batch_size(group: Any) -> None:
         "--batch-size",
         type=int,
         metavar="N",
-        help="questions answered at once: speed and memory, not answers (default: 32)",
+        help="questions answered at once: speed and memory, not answers (default: as many as fit"
+        " into half of the free memory, at most 128 on a GPU and 256 on a CPU)",
     )
 
 

@@ -9,7 +9,7 @@ from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.gains import paired_gain
 from evaluation.predictions import Prediction
-from evaluation.scoring import score
+from evaluation.scoring import score_under
 from evaluation.summary import summarize
 from models.policy import Policy
 
@@ -29,8 +29,8 @@ class HeldOut:
     ) -> None:
         """Keep what every evaluation has in common.
 
-        The arguments are those of `score`; ``with_blank`` asks every question once more with
-        nothing to see on its image.
+        The arguments are those of `score_under`; ``with_blank`` asks every question once more with
+        nothing to see on its image, which is encoded once for both.
         """
         self._examples, self._turn_builder = examples, turn_builder
         self._mode, self._limit, self._batch_size = mode, max_completion_tokens, batch_size
@@ -43,25 +43,23 @@ class HeldOut:
         With the blank control, ``blank`` holds the summary of the same questions asked blind and
         ``visual_gain`` what the images contribute, as `paired_gain` returns it.
         """
-        self.predictions = self._score(policy)
+        self.predictions, *controls = score_under(
+            policy,
+            self._examples,
+            self._turn_builder,
+            controls=[None, "blank"] if self._with_blank else [None],
+            mode=self._mode,
+            max_completion_tokens=self._limit,
+            batch_size=self._batch_size,
+        )
+        # what CUDA graphs hold for a batch of this size is more than a rollout needs
+        policy.free_decoding()
         summary = summarize(self.predictions)
-        if self._with_blank:
-            blank = self._score(policy, control="blank")
+        for blank in controls:
             gain = paired_gain(self.predictions, blank)
             summary |= {"blank": summarize(blank), "visual_gain": gain}
         tqdm.write(f"step {step}: {_first_line(summary)}")
         return summary
-
-    def _score(self, policy: Policy, control: str | None = None) -> list[Prediction]:
-        return score(
-            policy,
-            self._examples,
-            self._turn_builder,
-            mode=self._mode,
-            max_completion_tokens=self._limit,
-            batch_size=self._batch_size,
-            control=control,
-        )
 
 
 def _first_line(summary: dict[str, Any]) -> str:

@@ -125,9 +125,13 @@ class Job:
 
     def ask(self, policy: "Policy") -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
         """Ask what is not answered yet; return the summary and the rows of thoughts.jsonl."""
+        from evaluation.batching import batch_size_of
         from evaluation.scoring import Asker
 
         settings = self.settings
+        batch_size = batch_size_of(
+            self.given.get("batch_size"), policy, settings, with_letters=True
+        )
         asker = Asker(
             policy,
             self.turn_builder,
@@ -135,7 +139,7 @@ class Job:
             max_completion_tokens=settings.max_completion_tokens,
             with_letters=True,
         )
-        self.evaluation.run(asker, self.given.get("batch_size", 32))
+        self.evaluation.run(asker, batch_size)
         predictions = self.evaluation.predictions()
         plain = predictions[: len(self.examples)]
         summary = summarize_passes(self.plan, predictions)
@@ -145,14 +149,16 @@ class Job:
         swaps: Sequence[ThoughtRow] = ()
         if "thoughts" in self.given:
             with self.evaluation.told():  # the answers are kept; this part is asked anew
-                summary["thoughts"]["teacher_forced"], swaps = self._changes(policy, plain)
+                summary["thoughts"]["teacher_forced"], swaps = self._changes(
+                    policy, plain, batch_size
+                )
         if self.priors:
             summary["text_priors"] = summarize_priors(self.priors, self.examples, plain)
-        summary["evaluation"] = self._about(policy)
+        summary["evaluation"] = self._about(policy, batch_size)
         return summary, swaps
 
     def _changes(
-        self, policy: "Policy", plain: Sequence[Prediction]
+        self, policy: "Policy", plain: Sequence[Prediction], batch_size: int
     ) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
         from evaluation.thought_scoring import measure_changes
 
@@ -166,10 +172,10 @@ class Job:
             samples=self.given.get("thought_samples", 4),
             max_completion_tokens=self.settings.max_completion_tokens,
             seed=self.given.get("seed", 0),
-            batch_size=self.given.get("batch_size", 32),
+            batch_size=batch_size,
         )
 
-    def _about(self, policy: "Policy") -> dict[str, Any]:
+    def _about(self, policy: "Policy", batch_size: int) -> dict[str, Any]:
         given = self.given
         return {
             "model": self.model,
@@ -181,7 +187,7 @@ class Job:
                 "limit": given.get("limit"),
                 "seed": given.get("seed", 0),
             },
-            "batch_size": given.get("batch_size", 32),
+            "batch_size": batch_size,
             "controls": list(given.get("controls", ())),
             "shuffle_within": given.get("shuffle_within"),
             "permute_options": given.get("permute_options"),

@@ -182,7 +182,7 @@ class Matrix:
         self,
         load: Callable[[str], "Policy"],
         *,
-        batch_size: int,
+        batch_size: int | None,
         progress: TimeLeft | None = None,
         kind: str = "cell",
     ) -> None:
@@ -190,7 +190,7 @@ class Matrix:
 
         Args:
             load: checkpoint -> policy.
-            batch_size: questions answered at once.
+            batch_size: questions answered at once; None: as many as fit, see `questions_at_once`.
             progress: counts one unit per cell; default: one for this matrix.
             kind: of those units.
         """
@@ -205,11 +205,13 @@ class Matrix:
             del policy  # before the next is loaded: two may not fit
 
     def _evaluate(
-        self, policy: "Policy", model: AskedModel, test: TestSet, batch_size: int
+        self, policy: "Policy", model: AskedModel, test: TestSet, batch_size: int | None
     ) -> None:
+        from evaluation.batching import batch_size_of
         from evaluation.scoring import Asker
 
         settings, evaluation = model.settings, self._evaluation(model, test)
+        batch_size = batch_size_of(batch_size, policy, settings, with_letters=self.with_letters)
         asker = Asker(
             policy,
             TurnBuilder(settings.prompt_template, settings.image_size),

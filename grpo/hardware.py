@@ -107,6 +107,20 @@ def _left_in_container(folder: Path) -> float:
         return math.inf
 
 
+def idle_between_steps(config: GRPOConfig) -> float:
+    """Return the bytes of a run's device that nothing holds between steps, such as in evaluations.
+
+    On CUDA what the device has less what `memory_of_run` says stays: the same at every evaluation
+    of a run, while memory that is free now is not.
+    """
+    device = torch.device(config.device)
+    if device.type == "cpu":
+        return free_memory(device)
+    estimate = memory_of_run(config)
+    resident = estimate.total - estimate.activations
+    return torch.cuda.get_device_properties(device).total_memory - resident
+
+
 def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
     """Return what a run with these (resolved) settings needs on its device."""
     reference = config.method == "grpo" and config.beta > 0

@@ -1,5 +1,7 @@
 """Scoring with the embedded model: order, batches, images, and what does not fit."""
 
+import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from PIL import Image
 from data.examples import VQAExample
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
+from evaluation.encoding import encoded_ahead
 from evaluation.heldout import HeldOut
 from evaluation.predictions import Prediction
 from evaluation.scoring import score
@@ -177,6 +180,69 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
     assert summary.keys() - alone.keys() == {"blank", "visual_gain"}
     with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
         HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
+
+
+def test_images_are_encoded_once_for_both_passes_and_by_other_threads(policy):
+    rows, threads = examples(), []
+
+    class Turns(TurnBuilder):
+        def __call__(self, example):
+            threads.append(threading.current_thread().name)
+            return super().__call__(example)
+
+    heldout = HeldOut(rows, Turns(TEMPLATES["think"], 84), "think", LIMIT, batch_size=3)
+    summary = heldout(policy, 0)
+    assert [len(row.images[0].times) for row in rows] == [1] * len(rows)
+    assert len(threads) == len(rows)
+    assert all(name.startswith("groupwise-encoding") for name in threads)
+    blank = [item.correct for item in run(policy, rows, control="blank")]
+    assert summary["blank"]["overall"]["accuracy"] == sum(blank) / len(blank)
+
+
+def test_a_lost_image_is_said_once_and_unanswered_in_both_passes(policy, tmp_path, capsys):
+    rows = examples()
+    rows[2] = replace(rows[2], images=(tmp_path / "gone.png",))
+    heldout = HeldOut(rows, TurnBuilder(TEMPLATES["think"], 84), "think", LIMIT, batch_size=3)
+    summary = heldout(policy, 0)
+    assert capsys.readouterr().err.count("warning: not answered") == 1
+    assert summary["overall"]["unanswered"] == summary["blank"]["overall"]["unanswered"] == 1
+
+
+def test_no_more_than_the_next_batch_is_encoded_ahead():
+    begun, batches = [], [["a", "b"], ["c", "d"], ["e", "f"]]
+    encoded = encoded_ahead(batches, lambda item: begun.append(item) or item.upper())
+    assert next(encoded) == ["A", "B"]
+    for _ in range(500):  # the next batch comes while this one is answered
+        if len(begun) == 4:
+            break
+        time.sleep(0.01)
+    assert set(begun) == set("abcd")
+    encoded.close()
+    assert not any(t.name.startswith("groupwise-encoding") for t in threading.enumerate())
+    assert set(begun) == set("abcd")
+    assert list(encoded_ahead([], str)) == []
+
+
+def test_what_cannot_be_encoded_comes_out_where_its_batch_is_due():
+    def encode(number):
+        if number == 3:
+            raise ValueError("no image")
+        return number
+
+    encoded = encoded_ahead([[1], [2, 3], [4]], encode)
+    assert next(encoded) == [1]
+    with pytest.raises(ValueError, match="no image"):
+        next(encoded)
+    assert not any(t.name.startswith("groupwise-encoding") for t in threading.enumerate())
+
+
+def test_after_an_evaluation_nothing_is_kept_of_its_graphs(policy):
+    policy.decode_graphs = "stand-in"
+    try:
+        HeldOut(examples(2), TurnBuilder(TEMPLATES["think"], 84), "think", LIMIT)(policy, 0)
+        assert policy._decoder is None
+    finally:
+        policy.decode_graphs = "auto"
 
 
 def test_a_batch_holds_at_least_one_question(policy):
