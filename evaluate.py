@@ -20,6 +20,7 @@ from evaluation.built_in import say_same_names
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 from process.command import command
+from process.page import fitted
 from process.signals import exit_status, reason
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -167,8 +168,8 @@ def _compare_command(given: dict[str, Any]) -> None:
     for name, evaluation in (("first", first), ("second", second)):
         print(f"{name:<8}{evaluation.path}: {evaluation.about.get('model')}")
     print(f"\n{comparison_table(result)}")
-    print("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
-          " independent")  # fmt: skip
+    print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
+          " independent"))  # fmt: skip
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         print(f"written: {output}")

@@ -35,6 +35,7 @@ from grpo.settings import (
 from models.files import check_named
 from process.called import command_line
 from process.command import command
+from process.page import fitted
 from process.paths import expanded
 from process.signals import exit_status, reason
 from rewards.parse_once import ParseOnce
@@ -133,7 +134,7 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfi
     for origin, names in resolved.taken.items():
         if names:
             values = ", ".join(f"{name} {getattr(config, name)}" for name in names)
-            print(f"taken from {origin}, since not given: {values}")
+            print(fitted(f"taken from {origin}, since not given: {values}"))
     for warning in resolved.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return with_absolute_paths(config), run

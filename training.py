@@ -53,6 +53,7 @@ from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
 from process.called import command_line
+from process.page import fitted
 from process.threads import say_if_crowded
 from rewards.parse_once import ParseOnce
 
@@ -271,7 +272,7 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
         if before and after:
             print("\nheld-out questions, greedy:", change_table(before, after), sep="\n")
         if heldout.predictions:
-            print("\nfive of them:", sample_completions(heldout.predictions), sep="\n\n")
+            print("\nfive of them:", fitted(sample_completions(heldout.predictions)), sep="\n\n")
     if trainer.best is not None:
         print(f"\n{_best_line(trainer.best, run)}")
     print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")

@@ -15,7 +15,7 @@ from evaluation.gains import paired_gain
 from evaluation.pairs import mcnemar
 from evaluation.predictions import Prediction
 from evaluation.summary import by_slices
-from evaluation.tables import heading_lines, p_text, percent, points, row
+from evaluation.tables import p_text, percent, points, table_lines
 
 Pair = tuple[Prediction, Prediction]
 
@@ -110,14 +110,12 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
 
 def comparison_table(result: Mapping[str, Any]) -> str:
     """Return the comparison as text, in per cent and points."""
-    lines = heading_lines(_COLUMNS)
-    lines.append(row("all", _cells(result["overall"]), _COLUMNS))
+    rows = [("all", _cells(result["overall"]))]
     for axis in _AXES:
         if len(result[axis]) > 1:
-            lines.append(row(axis.removeprefix("by_").replace("_", " "), [], _COLUMNS))
-            lines += [
-                row(f" {name}", _cells(entry), _COLUMNS) for name, entry in result[axis].items()
-            ]
+            rows.append((axis.removeprefix("by_").replace("_", " "), []))
+            rows += [(f" {name}", _cells(entry)) for name, entry in result[axis].items()]
+    lines = table_lines(_COLUMNS, rows)
     unpaired = result["unpaired"]
     if any(unpaired.values()):
         lines += ["", f"left out, answered by one only: {unpaired['first']:,} rows of the first,"

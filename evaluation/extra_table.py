@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from evaluation.predictions import LEAST_MASS
-from evaluation.tables import heading_lines, interval, percent, points, row
+from evaluation.tables import interval, percent, points, table_lines
 
 _COLUMNS = (
     *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("well-formed", 8)),
@@ -19,7 +19,7 @@ def extra_table(summary: Mapping[str, Any]) -> str:
     lines = [*_controls(summary), *_orders(summary), *_priors(summary)]
     if not lines:
         return ""
-    text = [*heading_lines(_COLUMNS), *(row(name, cells, _COLUMNS) for name, cells in lines)]
+    text = table_lines(_COLUMNS, lines)
     notes = [*_impossible(summary)]
     if "controls" in summary:
         notes.append("gain: accuracy minus the control's on the same rows, in points")

@@ -12,6 +12,7 @@ from evaluation.predictions import Prediction
 from evaluation.scoring import score_under
 from evaluation.summary import summarize
 from models.policy import Policy
+from process.page import fitted
 
 
 class HeldOut:
@@ -58,7 +59,7 @@ class HeldOut:
         for blank in controls:
             gain = paired_gain(self.predictions, blank)
             summary |= {"blank": summarize(blank), "visual_gain": gain}
-        tqdm.write(f"step {step}: {_first_line(summary)}")
+        tqdm.write(fitted(f"step {step}: {_first_line(summary)}"))
         return summary
 
 

@@ -33,6 +33,7 @@ from evaluation.thought_table import thought_table
 from evaluation.thoughts import summarize_thoughts
 from evaluation.unfinished import SETTINGS, unfinished_folder
 from grpo.provenance import model_checksum
+from process.page import fitted
 
 if TYPE_CHECKING:
     import torch
@@ -202,7 +203,7 @@ class Job:
         texts = (summary_table(summary), extra_table(summary))
         texts += (thought_table(summary["thoughts"]), images_note(summary), letters_note(summary))
         texts += (unanswered_note(summary),)
-        return "\n\n".join(text for text in texts if text)
+        return "\n\n".join(fitted(text) for text in texts if text)
 
 
 def _identity(

@@ -5,6 +5,7 @@ from textwrap import wrap
 from typing import Any
 
 from evaluation.tables import percent
+from process.page import column_blocks
 
 _CELL = 8  # "[100.0]" and a space
 _MEANS = {"diagonal": "on the diagonal", "off_diagonal": "off the diagonal", "all": "all cells"}
@@ -46,12 +47,13 @@ def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
         [headings[0] if line == height - 1 else "", *(part[line] for part in full)]
         for line in range(height)
     ]
-    return [
-        "".join(
-            [row[0].ljust(names), *(c.rjust(w) for c, w in zip(row[1:], widths, strict=False))]
-        ).rstrip()
-        for row in [*head, *rows]
-    ]
+    lines: list[str] = []
+    for block in column_blocks(names, widths):
+        lines += [""] if lines else []
+        for row in [*head, *rows]:
+            cells = [row[1 + i].rjust(widths[i]) for i in block if 1 + i < len(row)]
+            lines.append("".join([row[0].ljust(names), *cells]).rstrip())
+    return lines
 
 
 def _mean_lines(means: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Summaries as plain text, aligned and narrower than 100 columns.
+"""Summaries as plain text, aligned and as wide as the page is (process/page.py).
 
 Accuracies and shares are printed in per cent, changes in points.
 """
@@ -9,6 +9,7 @@ from textwrap import indent, wrap
 from typing import Any
 
 from evaluation.predictions import Prediction
+from process.page import column_blocks, fitted, page_width
 
 _GOLDEN = (5**0.5 - 1) / 2
 _NAME_WIDTH = 28  # "Other Biological Attributes" and its indent of one
@@ -29,10 +30,10 @@ _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 
 def summary_table(summary: Mapping[str, Any]) -> str:
     """Return the table of one evaluation: overall, per modality, per question type."""
-    lines = heading_lines(_SUMMARY_COLUMNS)
-    for name, entry in _slices(summary):
-        cells = [] if entry is None else _summary_cells(entry)
-        lines.append(row(name, cells, _SUMMARY_COLUMNS))
+    rows = [
+        (name, [] if entry is None else _summary_cells(entry)) for name, entry in _slices(summary)
+    ]
+    lines = table_lines(_SUMMARY_COLUMNS, rows)
     means = [
         f"by {title} {percent(summary['macro'][axis])}"
         for axis, title in _AXES.items()
@@ -40,11 +41,11 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     ]
     if means:
         lines += ["", "mean of the slices' accuracies: " + ", ".join(means)]
-    lines += [
-        "",
-        "per cent; accuracy is strict: a completion of wrong form counts as wrong; lenient is the",
-        "accuracy of a forgiving reader; a parse failure: the strict parser finds no letter",
-    ]
+    note = (
+        "per cent; accuracy is strict: a completion of wrong form counts as wrong; lenient is the"
+        " accuracy of a forgiving reader; a parse failure: the strict parser finds no letter"
+    )
+    lines += ["", fitted(note)]
     return "\n".join(lines)
 
 
@@ -61,11 +62,11 @@ def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         (name, entry and entry["n"]) for name, entry in new
     ]:
         raise ValueError("before and after were not measured on the same questions: evaluate again")
-    lines = heading_lines(_CHANGE_COLUMNS)
-    for (name, old_entry), (_, new_entry) in zip(old, new, strict=True):
-        cells = [] if old_entry is None else _change_cells(old_entry, new_entry)
-        lines.append(row(name, cells, _CHANGE_COLUMNS))
-    return "\n".join(lines)
+    rows = [
+        (name, [] if old_entry is None else _change_cells(old_entry, new_entry))
+        for (name, old_entry), (_, new_entry) in zip(old, new, strict=True)
+    ]
+    return "\n".join(table_lines(_CHANGE_COLUMNS, rows))
 
 
 def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str:
@@ -92,7 +93,7 @@ def wrapped(text: str) -> list[str]:
     return [
         line
         for part in text.splitlines()
-        for line in wrap(part, _TEXT_WIDTH, break_on_hyphens=False) or [""]
+        for line in wrap(part, min(_TEXT_WIDTH, page_width() - 4), break_on_hyphens=False) or [""]
     ]
 
 
@@ -102,6 +103,19 @@ def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] |
     for axis, title in _AXES.items():
         lines.append((title, None))
         lines += [(f" {name}", entry) for name, entry in summary[axis].items()]
+    return lines
+
+
+def table_lines(
+    columns: Sequence[tuple[str, int]], rows: Sequence[tuple[str, Sequence[str]]]
+) -> list[str]:
+    """Return a table's head and rows; what the page is too narrow for follows, names repeated."""
+    lines: list[str] = []
+    for block in column_blocks(_NAME_WIDTH, [width for _, width in columns]):
+        some = [columns[index] for index in block]
+        lines += [*([""] if lines else []), *heading_lines(some)]
+        for name, cells in rows:
+            lines.append(row(name, [cells[index] for index in block if index < len(cells)], some))
     return lines
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.tables import heading_lines, interval, percent, points, row
+from evaluation.tables import interval, percent, points, table_lines
 
 _COLUMNS = (("n", 7), ("share", 8), ("accuracy", 9), ("95 % range", 12))
 _CHANGE_COLUMNS = (
@@ -26,8 +26,8 @@ def thought_table(thoughts: Mapping[str, Any]) -> str:
     """Return the table of summary.json's ``thoughts``, or the line that says why there is none."""
     if not thoughts["applicable"]:
         return f"thoughts: not applicable, {thoughts['reason']}"
-    lines = [*heading_lines(_COLUMNS), row("the thought", [], _COLUMNS)]
-    lines += [row(f" {name}", cells, _COLUMNS) for name, cells in _classes(thoughts)]
+    rows = [("the thought", []), *((f" {name}", cells) for name, cells in _classes(thoughts))]
+    lines = table_lines(_COLUMNS, rows)
     if thoughts["tokens"] is not None:
         lines += ["", f"mean length of a thought: {thoughts['tokens']:.1f} tokens"]
     if "teacher_forced" in thoughts:
@@ -43,11 +43,10 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
     own = found["own"]
     if own is None:
         return [f"letters behind other thoughts: not measured, {_LITTLE}"]
-    lines = heading_lines(_CHANGE_COLUMNS)
     cells = [f"{own['n']:,}", percent(own["accuracy"]), percent(own["accuracy"])]
-    lines.append(row("own thought", cells, _CHANGE_COLUMNS))
-    for name, change in found["changes"].items():
-        lines.append(row(f"thought {name}", _change_cells(change), _CHANGE_COLUMNS))
+    rows = [("own thought", cells)]
+    rows += [(f"thought {name}", _change_cells(item)) for name, item in found["changes"].items()]
+    lines = table_lines(_CHANGE_COLUMNS, rows)
     for name, change in found["changes"].items():
         if change["without_donor"]:
             lines.append(f"{name}: {change['without_donor']:,} rows have no thought to take")

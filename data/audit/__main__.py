@@ -14,6 +14,7 @@ from data.audit.sections import tables_of
 from data.audit.text import tables_text
 from data.output_directory import check_directory, unused_directory
 from process.command import command
+from process.page import fitted
 from process.paths import expanded, user_path
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> Path:
     report = audit(files, args.image_root, args.near_distance)
     tables, lines = list(tables_of(report, beside)), list(headlines(report))
     write_audit(directory, report, page(report, tables, lines))
-    print(tables_text(tables), *(f"- {line}" for line in lines), sep="\n")
+    print(tables_text(tables), *(fitted(f"- {line}") for line in lines), sep="\n")
     return directory
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from textwrap import wrap
 
 from data.audit.sections import Table
+from process.page import column_blocks, page_width
 
 _WIDTH = 98
 _HEADING_WIDTH = 11
@@ -31,8 +32,11 @@ def table_text(table: Table) -> str:
     cells = [list(line) for line in zip(*lines, strict=True)]
     cells += [[*row, *[""] * (len(headings) - len(row))] for row in table.rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    body = [
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-        for row in cells
-    ]
-    return "\n".join([table.title, *body, *wrap(table.note, _WIDTH, break_on_hyphens=False)])
+    body: list[str] = []
+    for block in column_blocks(widths[0], [2 + width for width in widths[1:]]):
+        body += [""] if body else []
+        for row in cells:
+            some = [row[1 + index].rjust(widths[1 + index]) for index in block]
+            body.append("  ".join([row[0].ljust(widths[0]), *some]).rstrip())
+    width = min(_WIDTH, page_width())
+    return "\n".join([table.title, *body, *wrap(table.note, width, break_on_hyphens=False)])

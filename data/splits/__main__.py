@@ -13,6 +13,7 @@ from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
 from process.command import command
+from process.page import fitted
 from process.paths import expanded, user_path
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"data.splits: {error}", file=sys.stderr)
         return 2
-    print(*_lines(report), sep="\n")
+    print(*map(fitted, _lines(report)), sep="\n")
     if report["text_priors"]:
         print("", table_text(comparison_table(report["text_priors"])), sep="\n")
     print(f"\nwritten: {args.output_dir} ({len(report['outputs'])} files and splits.json)")

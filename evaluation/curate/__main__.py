@@ -16,6 +16,7 @@ from typing import Any
 
 from evaluation.flags import curate_parser
 from process.command import command
+from process.page import fitted
 from process.signals import exit_status, reason
 
 
@@ -159,7 +160,8 @@ def curate(given: dict[str, Any]) -> None:
     _write(output, [item.to_json() for item in verdicts], files, summary)
     if unreadable:
         print(f"\n{len(unreadable):,} rows could not be read to be sampled: none of them is kept")
-    print(f"\n{curation_table(summary)}\n\nwritten: {output / 'summary.json'}, {output / 'split'}")
+    print(f"\n{fitted(curation_table(summary))}\n")
+    print(f"written: {output / 'summary.json'}, {output / 'split'}")
     if not files:
         print("no row is left: drop fewer reasons, or sample from another model", file=sys.stderr)
 

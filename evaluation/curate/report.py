@@ -7,7 +7,7 @@ from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, Verdict, zero_spread
 from evaluation.statistics import chance_level
-from evaluation.tables import heading_lines, percent, row
+from evaluation.tables import percent, table_lines
 
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 _SLICE_COLUMNS = (
@@ -70,17 +70,15 @@ def summarize_curation(
 
 def curation_table(summary: Mapping[str, Any]) -> str:
     """Return the summary as a person reads it."""
-    lines = [*heading_lines(_SLICE_COLUMNS), row("all", _all_cells(summary), _SLICE_COLUMNS)]
+    rows = [("all", _all_cells(summary))]
     for axis, title in _AXES.items():
-        lines.append(row(title, [], _SLICE_COLUMNS))
-        lines += [
-            row(f" {name}", _slice_cells(entry), _SLICE_COLUMNS)
-            for name, entry in summary[axis].items()
-        ]
-    lines += ["", *heading_lines(_SET_COLUMNS)]
-    for name in ("before", "after"):
-        entry = summary[name]
-        lines.append(row(name, [] if entry is None else _set_cells(entry), _SET_COLUMNS))
+        rows.append((title, []))
+        rows += [(f" {name}", _slice_cells(entry)) for name, entry in summary[axis].items()]
+    sets = [
+        (name, [] if summary[name] is None else _set_cells(summary[name]))
+        for name in ("before", "after")
+    ]
+    lines = [*table_lines(_SLICE_COLUMNS, rows), "", *table_lines(_SET_COLUMNS, sets)]
     dropped = ", ".join(name.replace("_", " ") for name in summary["drop"]) or "nothing"
     lines += [
         "",
