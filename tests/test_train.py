@@ -577,7 +577,9 @@ def test_a_step_reads_each_completion_once_and_totals_its_rewards_once(
 
     def on_event(frame, event, _argument):
         if event == "call" and frame.f_code is parse_completion.__code__:
-            calls[-1].append((frame.f_locals["text"], frame.f_locals["options"]))
+            options = frame.f_locals["options"]
+            if options:  # grounding also parses the vocabulary, once: which tokens say a letter
+                calls[-1].append((frame.f_locals["text"], options))
 
     def watched(self, step):
         calls.append([])
