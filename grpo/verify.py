@@ -71,7 +71,8 @@ def verify_prefix(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Prefi
 
     In float32 the two ways are compared with each other. In lower precision both are only near the
     truth, so both are compared with plain copies of the model in float32: ours may be no further
-    away than plain copies are. Log-probabilities have the limits of the run's own alarm,
+    away than plain copies are, whose G roundings of a prompt's gradient average out where ours
+    rounds their sum once: times sqrt(G). Log-probabilities have the limits of the run's own alarm,
     GAP_MAX_FLOAT32 for each token in float32 and GAP_MEAN_BFLOAT16 in the mean in lower precision,
     or what plain copies are away from float32, where that is more.
 
@@ -116,7 +117,8 @@ def _with_transformers(
     else:
         truth = score_plain_copies(model.float(), rollout, weights, **scoring)
         _, floor = _worst(plain.gradients, truth.gradients)
-        limit, baseline = NOISE_FACTOR * floor, f"float32; plain {policy.dtype} is {floor:.1e} away"
+        limit = NOISE_FACTOR * rollout.group_size**0.5 * floor
+        baseline = f"float32; plain {policy.dtype} is {floor:.1e} away"
         noise = _gap(plain.logprobs, truth.logprobs, rollout, policy.dtype)
         logprob_limit = max(GAP_MEAN_BFLOAT16, NOISE_FACTOR * noise)
     worst, error = _worst(ours.gradients, truth.gradients)
