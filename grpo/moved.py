@@ -104,7 +104,7 @@ def _missing(config: GRPOConfig) -> Iterator[tuple[str, str]]:
 def _function(reward: str) -> str:
     """Return the name by which a reward is known, whichever file it lies in.
 
-    >>> _function("/home/me/rewards.py:length"), _function("accuracy")
+    >>> _function("mine/rewards.py:length"), _function("accuracy")
     ('.py:length', 'accuracy')
     """
     file, colon, function = reward.rpartition(":")
