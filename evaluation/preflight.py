@@ -44,8 +44,6 @@ class PromptCheck:
         keep_size = image_size > 0
         if keep_size:
             sizes = [(image_size, image_size)] * len(sizes)
-        elif long := next(filter(None, map(too_long, sizes)), None):
-            return long
         text = render_prompt(self.turn_builder.template, example.question, example.options)
         processor, context = self._processor, self._context_tokens
         try:
@@ -75,8 +73,8 @@ def beyond_context(num_tokens: int, max_completion_tokens: int, context: int) ->
 
     >>> beyond_context(1792, 256, context=2048) is None
     True
-    >>> beyond_context(1793, 256, context=2048)[:70]
-    "has a prompt of 1793 tokens, which with 256 of completion exceed the m"
+    >>> beyond_context(1793, 256, context=2048)[:61]
+    'has a prompt of 1793 tokens, which with 256 of completion exc'
     """
     if num_tokens + max_completion_tokens <= context:
         return None
@@ -93,6 +91,7 @@ class Preflight:
     def __init__(self, checks: Sequence[PromptCheck]) -> None:
         """Take every way in which the rows are going to be asked, one at least."""
         self._checks = list(checks)
+        self._all_resize = all(check.turn_builder.image_size for check in self._checks)
         self._cache: VerdictCache | None = None  # read when the first file is looked at
         self._verdicts: dict[Path, Verdict] = {}
 
@@ -143,6 +142,9 @@ class Preflight:
             verdict = self._verdicts[source] if isinstance(source, Path) else None
             if verdict is not None and verdict.size is None:
                 return Fault(f"image {name}", verdict.reason)
+            reason = None if self._all_resize else too_long(self._size(source))
+            if reason is not None:
+                return Fault(f"image {name}", reason)
         return None
 
     def _prompt_fault(self, example: VQAExample) -> Fault | None:
@@ -156,7 +158,7 @@ class Preflight:
     def _size(self, source: ImageSource) -> Size:
         if isinstance(source, Path):
             return self._verdicts[source].size
-        if all(check.turn_builder.image_size for check in self._checks):
+        if self._all_resize:
             return (1, 1)  # it becomes another one: nothing is drawn to see it
         return getattr(source, "size", None) or decode(source).size
 

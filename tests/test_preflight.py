@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -147,6 +147,7 @@ def test_a_row_has_to_fit_every_model_that_is_asked(check, tmp_path):
     assert Preflight([check(56)])([row]) == {}
     (fault,) = Preflight([check(56), check(0)])([row]).values()
     assert "400 x 2 pixels, 200 times as long as wide" in fault.reason
+    assert fault.value == f"image {tmp_path}/a.png"
 
 
 def test_drawings_are_not_drawn_to_be_checked(check):
@@ -278,7 +279,7 @@ def test_a_resumed_run_keeps_its_rows_whatever_became_of_the_images(files, check
     spoil(files)
     one = config(files, checkpoint, skip_bad_rows=True)
     first = run_splits(one, TEMPLATES["think"], None)["train"]
-    stored = {"left_out": {"train": first.left_out}}
+    stored = {"left_out": {"train": first.left_out}, "config": asdict(one), "checksums": {}}
     saved(files, (60, 40), "2.png")  # mended
     (files / "3.png").unlink()  # gone
     capsys.readouterr()
@@ -295,10 +296,11 @@ def test_a_resumed_run_keeps_its_rows_whatever_became_of_the_images(files, check
 
 def test_a_resumed_run_of_a_version_without_that_note_must_find_as_many_rows(files, checkpoint):
     one = config(files, checkpoint, skip_bad_rows=True)
-    run_splits(one, TEMPLATES["think"], {"skipped_rows": {"train": 0}})
+    stored = {"skipped_rows": {"train": 0}, "config": asdict(one), "checksums": {}}
+    run_splits(one, TEMPLATES["think"], stored)
     spoil(files)
     with pytest.raises(ValueError, match="began with 0 bad rows of its train data left out, today"):
-        run_splits(one, TEMPLATES["think"], {"skipped_rows": {"train": 0}})
+        run_splits(one, TEMPLATES["think"], stored)
 
 
 def test_drawn_rows_of_both_parts_are_told_apart(checkpoint):
