@@ -124,14 +124,15 @@ def test_a_chain_of_runs_keeps_how_the_first_was_asked(tmp_path, capsys):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     flags = ("--train-json", "phantoms:CT", *RUN, "--image-size", "56")
     assert train.main([*flags, "--prompt-template", str(template), "--output-dir", str(first)]) == 0
-    printed = capsys.readouterr().out
+    printed = " ".join(capsys.readouterr().out.split())  # lines are broken at the page's width
     assert "taken from configs/phantoms.toml, since not given: mode think" in printed
 
     checkpoint = first / "checkpoints" / "step-000001"
     again = ("--model", str(checkpoint), "--train-json", "phantoms:CT", *RUN)
     assert train.main([*again, "--output-dir", str(second)]) == 0
     printed = capsys.readouterr()
-    assert f"taken from {checkpoint}/groupwise.json, since not given: mode think" in printed.out
+    words = " ".join(printed.out.split())
+    assert f"taken from {checkpoint}/groupwise.json, since not given: mode think" in words
     assert (
         f"prompt: as in {checkpoint}/groupwise.json" in printed.out
         and "differs from" not in printed.err
