@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from process.threads import say_if_crowded
-
 
 def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     """Return the checkpoint's directory, how it is asked, and what builds its prompts.
@@ -54,8 +52,6 @@ def chosen_policy(model: str, device: Any, given: Mapping[str, Any]) -> Any:
     """Return the policy, loaded in --dtype."""
     from models import load_policy
 
-    if str(device) == "cpu":
-        say_if_crowded()
     return load_policy(model, device=device, dtype=chosen_dtype(given))
 
 

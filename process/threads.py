@@ -68,7 +68,7 @@ class Load:
         return max(0.0, others / (self.moment - before.moment))
 
 
-@functools.cache  # once per process: what was said need not be said of every cell of a matrix
+@functools.cache  # once per process: a protocol has many runs
 def say_if_crowded(seconds: float = 0.25) -> None:
     """Look for that long at how busy other processes keep the cores; print it, if they do."""
     before = Load.now()

@@ -15,12 +15,21 @@ from models_nano import FAMILIES, write_checkpoint
 from grpo.cuda.rows import kernel_backend
 from grpo.logprobs.backends import register_backend
 from models import load_policy
+from process import threads
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
 pytest.register_assert_rewrite("kernel_checks")  # checks that several test files share
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_word_about_a_busy_machine():
+    """What a command prints here does not depend on what else the machine does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "CROWDED", float("inf"))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

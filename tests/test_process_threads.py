@@ -45,6 +45,7 @@ def printed(script: str, **environment: str) -> str:
 def nothing_chosen(monkeypatch):
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(threads, "CROWDED", 0.5)
     say_if_crowded.cache_clear()
     yield
     say_if_crowded.cache_clear()
