@@ -38,11 +38,14 @@ def ask(
         ValueError: whatever `asked_example` raises, a special token in the text, an image that
             cannot be read.
     """
+    from evaluation.encoding import encode_checked
     from evaluation.scoring import score
 
+    example = asked_example(images, question, options)
+    encode_checked(policy, example, turn_builder, max_completion_tokens)  # raises, as `score` not
     (prediction,) = score(
         policy,
-        [asked_example(images, question, options)],
+        [example],
         turn_builder,
         mode=mode,
         max_completion_tokens=max_completion_tokens,
