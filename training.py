@@ -81,10 +81,17 @@ class Session:
     def out_of_memory(self, error: Exception) -> str:
         """Return the message that names what was under way and what to lower."""
         part = self.trainer.under_way if self.trainer else "loading"
+        config = self.config
+        samples = config.method == "grpo"
+        has_reference = samples and config.beta > 0 and config.reference_device != "cpu"
+        at_any_time = "lower --micro-batch-tokens"
+        at_any_time += "" if config.gradient_checkpointing else ", --gradient-checkpointing"
+        at_any_time += ", --reference-device cpu" * has_reference
+        anew = f"a smaller --prompts-per-step{', --group-size' * samples} or --image-size"
+        anew += "" if config.freeze_vision else ", or --freeze-vision"
         return (
-            f"the device is out of memory, during {part} ({str(error).splitlines()[0]}). Lower"
-            " --micro-batch-tokens, --prompts-per-step, --group-size or --image-size; keep"
-            " --gradient-checkpointing on; --reference-device cpu; --freeze-vision"
+            f"the device is out of memory, during {part} ({str(error).splitlines()[0]}). At any"
+            f" time, also with --resume: {at_any_time}. Only in a new run: {anew}"
         )
 
 

@@ -21,7 +21,7 @@ def score_parser() -> FlagParser:
     )
     group = parser.add_argument_group("model and data")
     _add_model(group)
-    _add_data(group)
+    _add_data(group, "of --limit's sample, of borrowed images, of orders, of --thoughts")
     _add_asking(parser)
     _add_comparisons(parser)
     group = parser.add_argument_group("machine")
@@ -93,7 +93,7 @@ def matrix_parser() -> FlagParser:
         help="the modality or question type that a checkpoint was trained on, and the checkpoint;"
         " any other name (base=tiny) gets a row, and counts in neither mean",
     )
-    _add_data(group, required=True)
+    _add_data(group, "of --limit's sample, of borrowed images", required=True)
     _add_asking(parser)
     _add_controls(parser.add_argument_group("what each cell is compared with"))
     group = parser.add_argument_group("machine")
@@ -151,7 +151,7 @@ def curate_parser() -> FlagParser:
         metavar="FILE",
         help="train files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded ones",
     )
-    _add_rows(group)
+    _add_rows(group, "of --limit's sample, of the completions, of the prior's folds")
     _add_asking(parser)
     _add_choosing(parser)
     group = parser.add_argument_group("machine")
@@ -229,7 +229,7 @@ def _add_model(group: Any, *, required: bool = False) -> None:
     )
 
 
-def _add_data(group: Any, *, required: bool = False) -> None:
+def _add_data(group: Any, seed_of: str, *, required: bool = False) -> None:
     group.add_argument(
         "--json",
         nargs="+",
@@ -239,14 +239,14 @@ def _add_data(group: Any, *, required: bool = False) -> None:
         help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
         " held-out questions, all or one slice",
     )
-    _add_rows(group)
+    _add_rows(group, seed_of)
 
 
 def _help(subcommand: str) -> str:
     return command_line("evaluate", subcommand, "--help")
 
 
-def _add_rows(group: Any) -> None:
+def _add_rows(group: Any, seed_of: str) -> None:
     group.add_argument(
         "--image-root",
         type=expanded,
@@ -254,7 +254,9 @@ def _add_rows(group: Any) -> None:
         help="folder that the rows' image paths start from",
     )
     group.add_argument(
-        "--skip-bad-rows", action="store_true", help="count and leave out rows that are wrong"
+        "--skip-bad-rows",
+        action="store_true",
+        help="leave out, and count, rows that cannot be used: text, image or length (docs/rows.md)",
     )
     group.add_argument(
         "--limit",
@@ -263,12 +265,7 @@ def _add_rows(group: Any) -> None:
         help="a seeded sample of N questions, spread over modality, question type and data set in"
         " proportion (default: all)",
     )
-    group.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        help="of --limit's sample, of borrowed images, of orders (default: 0)",
-    )
+    group.add_argument("--seed", type=int, metavar="N", help=f"{seed_of} (default: 0)")
 
 
 def _add_batch_size(group: Any) -> None:

@@ -231,8 +231,8 @@ def reward_falls(history: History) -> Finding | None:
         return None
     return Finding(
         f"the reward fell to {fmean(window):.3g} from {fmean(best):.3g} (means of {LONG_WINDOW}"
-        " steps): lower --learning-rate, raise --beta, or take more --prompts-per-step; the best"
-        " checkpoint is named in checkpoints/best.json",
+        " steps): lower --learning-rate, raise --beta, or take more --prompts-per-step; where"
+        " there are held-out questions, checkpoints/best.json names the best step",
         _times(fall, limit),
     )
 

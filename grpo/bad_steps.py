@@ -62,8 +62,8 @@ class BadSteps:
         return (
             f"the gradient was NaN or inf in {self.in_a_row} steps in a row ({steps}), so no weight"
             " has moved. The warnings above name the examples. Start a new run from"
-            f" --model {checkpoint} with a lower --learning-rate or with --dtype float32, or go on"
-            " with a higher --max-bad-steps"
+            f" --model {checkpoint} with a lower --learning-rate or, in half precision, with"
+            " --dtype float32, or go on with a higher --max-bad-steps"
         )
 
 

@@ -74,8 +74,8 @@ def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iter
     if not _image_gradient(policy, part, temperature, backend):
         yield (
             "the image's features get no gradient from the sampled tokens: the model is trained"
-            " without its images; check that the prompt template keeps the image and that the"
-            " checkpoint is a vision-language model"
+            " without its images; check that the checkpoint's chat template keeps the image and"
+            " that its vision tower was trained with its text"
         )
     with torch.no_grad():
         seen = completion_logprobs(policy, part, temperature, backend=backend)
@@ -141,13 +141,13 @@ class GapAlarm:
         if len(self._first_means) < FIRST_STEPS:
             self._first_means.append(mean)
         if self._dtype == torch.float32:
-            severity = largest / GAP_MAX_FLOAT32
+            severity, way_out = largest / GAP_MAX_FLOAT32, "please report it"
         else:
-            severity = mean / limit
+            severity, way_out = mean / limit, "start anew with --dtype float32, and report it"
         text = (
             f"rollout and update disagree on the sampled tokens' log-probabilities: mean"
-            f" {mean:.2g}, max {largest:.2g} nat. The policy is trained off what it sampled: try"
-            " --dtype float32, and report it with the model's name"
+            f" {mean:.2g}, max {largest:.2g} nat. The policy is trained off what it sampled:"
+            f" {way_out} with the model's name"
         )
         return self._repetition.pass_on(Finding(text, severity) if severity > 1 else None)
 

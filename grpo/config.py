@@ -61,7 +61,10 @@ class GRPOConfig:
         "images become SIZE x SIZE pixels, then whole visual tokens (384: 392, 14 x 14 tokens);"
         " 0: the processor's own min/max pixels",
     )
-    skip_bad_rows: bool = setting(False, "count and leave out rows that cannot be read")
+    skip_bad_rows: bool = setting(
+        False,
+        "leave out, and count, rows that cannot be used: text, image or length (docs/rows.md)",
+    )
 
     # What the model is asked to do.
     method: Method = setting("grpo", "grpo, or sft: the supervised baseline on the same data")
@@ -84,7 +87,7 @@ class GRPOConfig:
     micro_batch_tokens: int = setting(
         4096, "tokens of one forward with gradient: changes memory, never the gradient"
     )
-    seed: int = setting(0, "of the order of examples and of sampling")
+    seed: int = setting(0, "of the order of examples, of sampling and of --eval-limit's sample")
 
     # Sampling. The same temperature divides the logits wherever log-probabilities are computed.
     max_completion_tokens: int = setting(256, "longest completion; longer ones are truncated")

@@ -162,19 +162,23 @@ def check_memory(estimate: MemoryEstimate, available: int) -> str | None:
         available: bytes of the device.
 
     Raises:
-        ValueError: weights, optimizer and reference alone are more than the device has, so that no
-            flag that trades speed for memory could help.
+        ValueError: what stays for the whole run alone is more than the device has: micro-batches
+            and recomputed activations cannot help.
     """
+    on_device = estimate.reference > 0
     needs = f"the run needs about {estimate}, the device has {available / 1e9:.1f} GB"
     if estimate.resident > available:
+        ways = ["--freeze-vision"] * (not estimate.features)
+        ways += ["--reference-device cpu or --beta 0"] * on_device
+        lower = f"{' and '.join(ways)} lower it. Else take" if ways else "Take"
         raise ValueError(
-            f"{needs}: full fine-tuning of this model does not fit. Use --freeze-vision,"
-            " --reference-device cpu or --beta 0, a smaller model, or a larger device"
+            f"{needs}: full fine-tuning of this model does not fit. {lower} a smaller model, or a"
+            " larger device"
         )
     if estimate.total > (1 - MARGIN) * available:
         short = "more than that" if estimate.total > available else f"within {MARGIN:.0%} of it"
         return (
             f"{needs}, {short}: it may run out of memory; lower --micro-batch-tokens, keep"
-            " --gradient-checkpointing on, or use --reference-device cpu"
+            f" --gradient-checkpointing on{', or use --reference-device cpu' * on_device}"
         )
     return None

@@ -124,7 +124,7 @@ class Trainer:
         return BatchLoader(self.example_at, self.replacement_at, self.encode, size, steps)
 
     def _verify_prefix(self, step: int) -> None:
-        self.under_way = "comparing with plain copies"
+        self.under_way = "comparing with transformers (--verify-prefix)"
         with self._loader(range(step, step + 1)) as batches:
             batch = batches.batch(step)
         rollout = sample_rollout(self.policy, batch, self.config)  # what the step will sample

@@ -40,7 +40,7 @@ class MemoryEstimate:
 
     @property
     def resident(self) -> int:
-        """What no flag that trades speed for memory lowers."""
+        """What neither smaller micro-batches nor recomputed activations lower."""
         return self.total - self.activations - self.tiles - self.fragmentation
 
     @property

@@ -1,8 +1,9 @@
 """The policy: transformers' Qwen2-VL, run so that a group shares its image and its prompt.
 
-Made by `models.load_policy`. Three ways to run it, with the same numbers:
-    completion_hidden      whole completions at once, with gradient: reference pass and update
+Made by `models.load_policy`. Two ways to run it, with the same numbers but for rounding:
+    scored_hidden          whole completions at once, with gradient: reference pass and update
     prefill, then decode   one token of every row at a time, without gradient: rollout
+Both can go on from one `run_prompts`, a pass over prompts and images alone.
 
 Shapes: N prompts, M completion rows (prompt-major), B rows of a rollout, C completion tokens, D
 hidden size, V vocabulary, T packed tokens (models/groups.py).

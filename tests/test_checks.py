@@ -12,6 +12,7 @@ from grpo.rollout import PromptBatch, sample_rollout
 
 CONFIG = GRPOConfig(group_size=4, max_completion_tokens=5)
 HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
+HALF_AND_FULL = (torch.bfloat16, torch.float32)
 
 
 def gap(mean: float, largest: float) -> dict:
@@ -123,6 +124,12 @@ def test_in_bfloat16_the_mean_counts_not_the_largest():
     alarm = GapAlarm(torch.bfloat16)
     assert alarm.look(gap(0.04, 0.9)) is None
     assert "disagree" in alarm.look(gap(0.11, 0.2))
+
+
+def test_float32_is_advised_only_where_it_is_not_the_dtype_already():
+    in_half, in_full = (GapAlarm(dtype).look(gap(1.0, 1.0)) for dtype in HALF_AND_FULL)
+    assert in_half.endswith("start anew with --dtype float32, and report it with the model's name")
+    assert in_full.endswith("sampled: please report it with the model's name")
 
 
 def test_in_bfloat16_it_also_counts_against_the_runs_first_steps():

@@ -2,9 +2,10 @@
 
 import json
 import platform
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -16,8 +17,11 @@ import grpo.hardware
 from evaluation.checkpoint import chosen_policy
 from grpo.config import GRPOConfig
 from grpo.hardware import check_memory, free_memory, memory_of_run, resolve_hardware
+from grpo.run_directory import RunDirectory
+from grpo.settings import GRPO_ONLY, RESUMABLE
 from models import load_policy
 from models.memory import MemoryEstimate
+from training import Session
 
 GB = 10**9
 TWO_B = MemoryEstimate(
@@ -73,6 +77,35 @@ def test_kernels_that_cannot_run_are_refused_before_anything_is_loaded():
 def test_full_fine_tuning_of_2b_does_not_fit_24_gb_and_says_so():
     with pytest.raises(ValueError, match=r"45\.1 GB .* the device has 24\.0 GB: full fine-tuning"):
         check_memory(TWO_B, 24 * GB)
+
+
+def test_only_what_lowers_the_sum_is_advised():
+    """sft refuses the reference's flags by name; who froze the tower need not hear of it."""
+    with pytest.raises(ValueError, match="--freeze-vision and --reference-device cpu or --beta 0"):
+        check_memory(TWO_B, 24 * GB)
+    sft = replace(TWO_B, reference=0)
+    with pytest.raises(ValueError, match=r"fit\. --freeze-vision lower it\. Else take a"):
+        check_memory(sft, 24 * GB)
+    with pytest.raises(ValueError, match=r"fit\. Take a smaller model, or a larger device"):
+        check_memory(replace(sft, features=GB), 24 * GB)
+    near = replace(sft, activations=5 * GB)
+    assert check_memory(near, 45 * GB).endswith("keep --gradient-checkpointing on")
+    assert check_memory(near, 45 * GB) != check_memory(replace(near, reference=1), 45 * GB)
+
+
+@pytest.mark.parametrize("method", ["grpo", "sft"])
+def test_out_of_memory_advises_what_the_method_and_a_resumed_run_take(method, tmp_path):
+    mode = {"grpo": "think", "sft": "no_think"}[method]
+    config = GRPOConfig(method=method, mode=mode, gradient_checkpointing=True)
+    message = Session(config, RunDirectory(tmp_path)).out_of_memory(RuntimeError("CUDA\n.."))
+    first, anew = message.split("Only in a new run:")
+    assert "during loading (CUDA). At any time, also with --resume: lower --micro-b" in first
+    for text, taken in ((first, set(RESUMABLE)), (anew, {item.name for item in fields(config)})):
+        named = {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z-]+)", text)}
+        named -= {"resume"}
+        assert named <= taken
+        assert method == "grpo" or not named & set(GRPO_ONLY)
+    assert ("--reference-device" in first) == ("--group-size" in anew) == (method == "grpo")
 
 
 def test_a_sum_that_comes_near_the_device_is_not_silent():
