@@ -11,19 +11,19 @@ from string import ascii_uppercase
 
 _LISTED = "above|below|preceding|previous|foregoing|following|aforementioned|mentioned|listed|given"
 _OPTION = "options?|choices?|answers?|alternatives?|statements?"
-_COUNT = "all|none|both|neither|either|any|some|each|most|one|two|three|four"
+_COUNT = "all|none|both|neither|either|any|some|each|most|one|two|three|four|everything|nothing"
 
 # An option of nothing but these words, letters and numbers says something about options. "Both
 # lungs", "Hepatitis B" and "Type A and B influenza" hold a word that is not among them.
 _WORDS = re.compile(
     rf"(?:{_COUNT}|{_LISTED}|{_OPTION}|and|or|nor|but|not|only|just|alone|except|of|the|than|more"
-    r"|these|those|them|others?|first|second|third|fourth|last|combination|combined|together|as"
-    r"|well|with|same|at|once|is|are|correct|right|true|wrong|incorrect|false|apply|applicable"
-    r"|possible|likely|equally|present|seen|visible|shown|no|there|in|[,;&+/])"
+    r"|these|those|them|others?|first|second|third|fourth|last|1st|2nd|3rd|4th|combination|combined"
+    r"|together|as|well|with|plus|same|at|once|is|are|correct|right|true|wrong|incorrect|false"
+    r"|apply|applicable|possible|likely|equally|present|seen|visible|shown|no|there|in|[,;&+/])"
 )
 _POINTS_ALONE = frozenset({"both", "all", "neither", "either"})
 _POINTS = re.compile(rf"(?:{_OPTION}|these|those|them)")
-_ORDINALS = frozenset({"first", "second", "third", "fourth", "last"})
+_ORDINALS = frozenset({"first", "second", "third", "fourth", "last", "1st", "2nd", "3rd", "4th"})
 _ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
 
 # These tell it whatever else the option says: "None of the above findings", "Option B, if treated".
@@ -61,12 +61,15 @@ def names_options(text: str, num_options: int) -> bool:
     places += [token for token in tokens if token in _ROMAN[:num_options] and token not in named]
     ordinals = [token for token in tokens if token in _ORDINALS]
     words = [token for token in tokens if token not in named and token not in places]
+    if len(tokens) == 3 and len(named) == 2 and tokens[1] not in named:
+        return True  # "A to C", "A-C", "A und B"
     if not tokens or not all(_WORDS.fullmatch(token) for token in words):
         return False
     return (
         bool(named and len(tokens) > 1)  # a blood group A is no option
         or len(places) > 1
         or len(ordinals) > 1
+        or bool(ordinals and {"two", "three"} & set(tokens))  # "the last two"
         or any(token in _POINTS_ALONE or _POINTS.fullmatch(token) for token in words)
     )
 

@@ -32,7 +32,7 @@ _ANSWER = re.compile(
     re.IGNORECASE,
 )
 _WORD_BEFORE = re.compile(r"(\w+)(\.?)[^\S\n]*[*_\"'“]*\Z")
-_WORD_BEHIND = re.compile(r"[^\S\n]+(\w+)")
+_WORD_BEHIND = re.compile(r"(?:[/&]\w+)?[^\S\n]+(\w+)(-\w)?")  # "B/L effusion", "a X-ray"
 _SMALL_BEHIND = re.compile(r"\.[^\S\n]+([a-z]\w+)")
 _AND = re.compile(r"\W{0,4}(?:\b(?:and|or|nor|vs)\b\W{1,4}){0,2}", re.IGNORECASE)
 
@@ -61,6 +61,7 @@ _FOLLOWS_BUT_A = frozenset(
         *("not", "for", "given", "based", "in", "on", "from", "at", "to", "with", "its", "there"),
         *("here", "could", "should", "can", "may", "might", "must", "only", "alone", "instead"),
         *("rather", "then", "when", "while", "where", "being", "looks", "fits", "matches"),
+        *("option", "choice", "answer"),
     ]
 )
 _ABBREVIATED = frozenset({"vit", "dr", "st", "fig", "hep", "gr", "mr", "prof"})  # "vit. D"
@@ -244,8 +245,10 @@ def _reading(text: str, start: int, end: int) -> tuple[bool, bool]:
     """Return whether the letter at this place is meant as an option's, and whether it is marked."""
     before, behind = text[max(0, start - _BEFORE) : start], text[end : end + _BEHIND]
     noun = _is_noun_behind(text[start], behind)
-    if before.endswith("(") and behind.startswith(")") and not before[-2:-1].isalnum():
-        return True, True
+    enclosed = before.endswith("(") and behind[:1] == ")" and not before[-2:-1].isalnum()
+    word = _WORD_BEFORE.search(before.removesuffix("(") if enclosed else before)
+    if enclosed and (word is None or word[2] or word[1].casefold() in _LEADS):
+        return True, True  # not sure in "vitamin (A)"
     if _OPTION.search(before) and (text[start].isupper() or not noun):
         return True, True
     if _ANSWER.search(before) and not noun:
@@ -257,8 +260,7 @@ def _reading(text: str, start: int, end: int) -> tuple[bool, bool]:
         return False, False
     if begins and behind[:1] == ".":
         return True, True
-    word = _WORD_BEFORE.search(before)
-    if word is None or (word[2] and word[1].casefold() not in _ABBREVIATED):
+    if enclosed or word is None or (word[2] and word[1].casefold() not in _ABBREVIATED):
         return True, False
     return word[1].casefold() in _LEADS and not word[2], False
 
@@ -266,8 +268,8 @@ def _reading(text: str, start: int, end: int) -> tuple[bool, bool]:
 def _is_noun_behind(letter: str, behind: str) -> bool:
     """Whether the next word makes a name, or an article, of the letter."""
     match = _WORD_BEHIND.match(behind)
-    if match is None or len(match[1]) == 1:
-        return False
+    if match is None or (len(match[1]) == 1 and match[1].isalpha() and match[2] is None):
+        return False  # nothing, or another letter: "A B"
     word = match[1].casefold()
     return word not in _FOLLOWS and (letter in "Aa" or word not in _FOLLOWS_BUT_A)
 

@@ -26,6 +26,7 @@ LETTERS = (
     *("Only B", "B only", "C alone", "Not A", "All except A", "All but C", "None of A, B or C"),
     *("A and B only", "A and B are correct", "B and C are both seen", "Both A and B, but not C"),
     *("Combination of A and B", "A\u00a0and\u00a0B", "ABC", "ABD", "Both A and B viruses"),
+    *("A to C", "A-C", "A through D", "B > A", "A und B", "A plus B", "A plus B and C"),
     *("Option A", "Options B and C", "Choice (c)", "Answer B", "Same as option B"),
 )
 PLACES = (
@@ -41,6 +42,7 @@ PLACES = (
         "Statements 1 and 3",
         "The first option",
     ),
+    *("The first two", "1st and 2nd", "Everything above", "Nothing of the above"),
     *("First and second", "the last two options", "Both the first and the second"),
 )
 SETS = (
@@ -58,6 +60,7 @@ OTHERS = (
         "A-line",
     ),
     *("B lymphocytes", "B-cell lymphoma", "Protein C and S", "Group A streptococcus", "Plan B"),
+    *("A-V block", "A-C joint", "X to Y", "The first two ribs", "Last", "2nd rib"),
     *("C. difficile", "Factor V", "X and Y", "S and Q waves", "T2 and FLAIR", "CT and MRI", "AB"),
     *(
         "AD",

@@ -44,6 +44,8 @@ OPTIONS = ("MRI", "CT", "Ultrasound", "X-ray")
             "a d-dimer",
             "type-A",
         ),
+        *("A 5 cm mass", "a 2 cm lesion", "A B-scan", "A T-cell", "B 3"),
+        *("B/L effusion", "C/O pain", "A/P view of the chest"),
         # parts of words, abbreviations
         *("patient's", "It's a mass", "e.g. a mass", "i.e. a b.d. dose", "at 5 c. above"),
         # denied
@@ -72,12 +74,20 @@ def test_no_letter_is_read_that_nobody_meant(text, options, first):
         # an option's text
         *((text, "B") for text in ("CT", "ct.", "a CT", "A CT scan", "This is a CT scan")),
         *((text, "B") for text in ("not MRI but CT", "CT, not MRI", "there is no MRI, but a CT")),
-        *((text, "D") for text in ("It is an X-ray.", "x ray", "The X-RAY")),
+        *(
+            (text, "D")
+            for text in ("It is an X-ray.", "x ray", "The X-RAY", "The answer is a X-ray")
+        ),
+        *(
+            (text, "B")
+            for text in ("CT of hepatitis (A)", "vitamin (C) deficiency in CT", "CT (B)")
+        ),
         ("MRI", "A"),
         ("A MRI", "A"),
         # a letter standing alone where it can be one
         *((text, "C") for text in ("So it is C.", "C, because it is dark", "I would go with C")),
         *((text, "C") for text in ("c, not b", "C - Ultrasound", "it is c", "Therefore, C", "C\n")),
+        *((text, "C") for text in ("C option", "C answer", "dark (C)", "C/D is likely")),
         *((text, "A") for text in ("A because it is dark", "A or B", "A, B", "A is right")),
         # neither
         *((text, None) for text in ("Both CT and MRI", "There is no CT", "PET", "CTs", "non-CT")),
