@@ -1,17 +1,12 @@
-"""README's commands are understood by our commands, and its first ones run in their order."""
+"""README's first commands run in their order; tests/test_documents.py parses all there are."""
 
 import re
 import shlex
 from pathlib import Path
 
-import pytest
-
-import data.audit.__main__
 import data.phantoms.__main__
-import data.splits.__main__
 import evaluate
 import train
-from evaluation.flags import compare_parser, curate_parser, matrix_parser, score_parser
 
 ROOT = Path(__file__).resolve().parent.parent
 SHORT = ["--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2", "--eval-limit", "4"]
@@ -24,24 +19,6 @@ def commands() -> list[list[str]]:
     lines = blocks.replace("\\\n", " ").replace("<your run>", "run").replace("<the last>", "last")
     lines = re.sub(r"^.*&& (?=python)", "", lines, flags=re.MULTILINE).replace("<run>", "run")
     return [shlex.split(line)[1:] for line in lines.splitlines() if line.startswith("python ")]
-
-
-PARSERS = {
-    "train.py": train._parser,
-    "evaluate.py": score_parser,
-    "matrix": matrix_parser,
-    "compare": compare_parser,
-    "evaluation.curate": curate_parser,
-    "data.audit": data.audit.__main__._parser,
-    "data.splits": data.splits.__main__._parser,
-}
-
-
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_the_flags_are_known(words):
-    name, *flags = words[1:] if words[0] == "-m" else words
-    if name in PARSERS and flags[:1] not in (["ask"],):
-        PARSERS[name]().parse_args(flags)
 
 
 def test_the_first_commands_run_one_after_the_other(tmp_path, monkeypatch, capsys):

@@ -55,14 +55,14 @@ def is_path(action):
 
 
 def test_every_path_flag_of_every_command_expands_it(monkeypatch):
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/of/somebody")
     seen = {}
     for command, parser in parsers(monkeypatch):
         for action in parser._actions:
             if not is_path(action) or (command, action.dest) == ("evaluate.py matrix", "models"):
                 continue
             given = action.type("~/x") if action.type else "~/x"
-            assert str(given) == "/home/somebody/x", f"{command}: {action.dest}"
+            assert str(given) == "/of/somebody/x", f"{command}: {action.dest}"
             seen.setdefault(command, []).append(action.dest)
     assert len(seen) == 10
     assert {"config", "resume", "protocol", *PATHS} <= {*seen["train.py"]}
@@ -85,29 +85,29 @@ def test_no_other_word_of_a_flag_names_a_path(monkeypatch):
 
 
 def test_the_values_of_a_toml_file_and_of_name_is_dir(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/of/somebody")
     config = tmp_path / "run.toml"
     config.write_text(
         'model = "~/m"\ntrain_json = ["~/a.json", "phantoms"]\nimage_root = "~/i"\n'
         'rewards = ["accuracy", "~/r.py:mine"]\noutput_dir = "~/o"\nprompt_template = "~/p"\n'
     )
     found, _ = read_toml(config)
-    assert found["model"] == "/home/somebody/m" and found["output_dir"] == "/home/somebody/o"
-    assert found["train_json"] == ("/home/somebody/a.json", "phantoms")
-    assert found["rewards"] == ("accuracy", "/home/somebody/r.py:mine")
-    assert resolve_config({}, str(config)).image_root == "/home/somebody/i"
-    assert named_models(["CT=~/run", "base=tiny"]) == {"CT": "/home/somebody/run", "base": "tiny"}
+    assert found["model"] == "/of/somebody/m" and found["output_dir"] == "/of/somebody/o"
+    assert found["train_json"] == ("/of/somebody/a.json", "phantoms")
+    assert found["rewards"] == ("accuracy", "/of/somebody/r.py:mine")
+    assert resolve_config({}, str(config)).image_root == "/of/somebody/i"
+    assert named_models(["CT=~/run", "base=tiny"]) == {"CT": "/of/somebody/run", "base": "tiny"}
 
 
 def test_the_folders_of_a_protocol(monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/of/somebody")
     file = tmp_path / "protocol.toml"
     file.write_text(
         'model = "~/m"\noutput_dir = "~/o"\nsteps = 1\n[data]\ntrain_dir = "~/train"\n'
         'test_dir = "~/test"\nimage_root = "~/i"\n[modality]\nslices = ["CT", "MRI"]\n'
     )
     protocol = read_protocol(file)
-    home = "/home/somebody"
+    home = "/of/somebody"
     assert (protocol.model, protocol.output_dir) == (f"{home}/m", f"{home}/o")
     folders = (protocol.data.train_dir, protocol.data.test_dir, protocol.data.image_root)
     assert folders == (f"{home}/train", f"{home}/test", f"{home}/i")
