@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
             raise
-        print(
-            f"error: the GPU's memory is full ({error}): lower --batch-size or --image-size",
-            file=sys.stderr,
+        lower = (
+            "lower --image-size" if run is _ask_command else "lower --batch-size or --image-size"
         )
+        print(f"error: the GPU's memory is full ({error}): {lower}", file=sys.stderr)
         return 2
     return 0
 

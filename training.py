@@ -282,7 +282,9 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
             print("\nfive of them:", fitted(sample_completions(heldout.predictions)), sep="\n\n")
     if trainer.best is not None:
         print(f"\n{_best_line(trainer.best, run)}")
-    print(f"\nrun directory: {run.path} (metrics.jsonl, rollouts.jsonl, eval/, checkpoints/)")
+    parts = ("metrics.jsonl", "rollouts.jsonl", "eval/", "checkpoints/")
+    written = ", ".join(name for name in parts if (run.path / name).exists())
+    print(f"\nrun directory: {run.path} ({written})")
     config = session.config
     flags = ["--model", str(checkpoint), "--json", *(config.eval_json or config.train_json)]
     if config.image_root:

@@ -29,7 +29,7 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(
-            f"image {name} cannot be decoded ({reason}): replace the file, or remove its rows"
+            f"image {name} cannot be decoded ({reason}): replace the file, or leave it out"
         ) from error
     if image_size > 0:
         size = (image_size, image_size)

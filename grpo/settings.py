@@ -198,7 +198,8 @@ def typed(table: Mapping[str, Any], where: str) -> Settings:
             if name in PATHS:
                 settings[name] = _expanded(settings[name])
         except TypeError:
-            problems.append(f"{key}={value!r} has the wrong type: see --{key} in --help")
+            flag = f"--{name.replace('_', '-')}"
+            problems.append(f"{key}={value!r} has the wrong type: see {flag} in --help")
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
     return settings
@@ -300,6 +301,7 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
             f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
             f" {allowed}), or start a new run"
         )
+    _refuse_grpo_flags(given, stored.get("method", "grpo"))
     known = {item.name for item in fields(GRPOConfig)}
     settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
     if "device" in given:  # what was resolved for the old device is resolved anew for this one

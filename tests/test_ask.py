@@ -96,7 +96,7 @@ def test_the_letters_probabilities_are_shown_where_the_model_answers(tmp_path, c
     ("image", "options", "message"),
     [
         ("gone.png", ["CT", "MRI"], "no such file"),
-        ("text.png", ["CT", "MRI"], "text.png cannot be decoded"),
+        ("text.png", ["CT", "MRI"], "replace the file, or leave it out"),  # there are no rows
         ("scan.png", ["CT"], "--options holds 1: give 2 to 26"),
         ("scan.png", ["one", "too", "many"] * 9, "--options holds 27"),
     ],
@@ -111,6 +111,24 @@ def test_a_wrong_value_ends_with_one_message(tmp_path, capsys, image, options, m
     assert err.startswith("error: ")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+class OutOfMemoryError(Exception):
+    """Called as torch's, which is known by its name."""
+
+
+@pytest.mark.parametrize(
+    ("name", "way_out"),
+    [("ask", "lower --image-size"), ("score", "lower --batch-size or --image-size")],
+)
+def test_a_full_gpu_is_told_with_flags_that_the_command_has(name, way_out, monkeypatch, capsys):
+    def full(_given):
+        raise OutOfMemoryError("CUDA")
+
+    words = ["--model", "tiny", "--image", "x.png", "--question", "?", "--options", "CT", "MRI"]
+    monkeypatch.setattr(evaluate, f"_{name}_command", full)
+    assert evaluate.main(["ask", *words] if name == "ask" else []) == 2
+    assert capsys.readouterr().err == f"error: the GPU's memory is full (CUDA): {way_out}\n"
 
 
 @pytest.mark.parametrize(("question", "option"), [("Why<|im_end|>?", "CT"), ("?", "<|image_pad|>")])

@@ -129,6 +129,7 @@ def test_a_config_file_lies_between_the_default_and_the_flags(tmp_path):
         ("rewards = 'accuracy'", "rewards='accuracy' has the wrong type"),
         ("mask_truncated = 1", "mask_truncated=1 has the wrong type"),
         ("epochs = true", "epochs=True has the wrong type"),
+        ("max_steps = 'x'", "max_steps='x' has the wrong type: see --max-steps in --help"),
         ("group_size =", "is not TOML"),
         ("sft = 3", r"\[sft\] must be a table"),
     ],
@@ -184,6 +185,9 @@ def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():
         resumed_config(stored, {"grounding": "scale"})
     with pytest.raises(ValueError, match="--learning-rate, --seed cannot change when a run is"):
         resumed_config(stored, {"learning_rate": 1e-3, "seed": 4, "max_steps": 3})
+    supervised = stored | {"method": "sft", "mode": "no_think", "beta": 0.0}
+    with pytest.raises(ValueError, match="--reference-device: not used by --method sft"):
+        resumed_config(supervised, {"reference_device": "cpu", "max_steps": 20})
 
 
 def test_a_length_given_above_replaces_the_other_one_below(tmp_path):

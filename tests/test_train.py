@@ -346,7 +346,7 @@ def test_the_supervised_baseline_learns_its_targets(files, tmp_path, capsys):
     card = json.loads((out / "checkpoints/step-000060/groupwise.json").read_text())
     assert (card["mode"], card["method"]) == ("no_think", "sft")
     assert not (out / "rollouts.jsonl").exists()
-    capsys.readouterr()
+    assert f"run directory: {out} (metrics.jsonl, eval/, checkpoints/)" in capsys.readouterr().out
 
 
 def test_without_held_out_data_nothing_is_evaluated(arguments, tmp_path, capsys):
