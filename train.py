@@ -23,7 +23,7 @@ from evaluation.preflight import run_splits
 from evaluation.settings import asked_template
 from grpo.card import CARD, card_of, differences
 from grpo.config import GRPOConfig
-from grpo.flags import FlagParser, add_config_flags
+from grpo.flags import add_config_flags
 from grpo.moved import check_places
 from grpo.run_directory import RunDirectory
 from grpo.settings import (
@@ -35,6 +35,7 @@ from grpo.settings import (
 from models.files import check_named
 from process.called import command_line
 from process.command import command
+from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded
 from process.signals import exit_status, reason

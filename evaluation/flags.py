@@ -5,8 +5,8 @@ from typing import Any
 
 from evaluation.controls import SHUFFLE_WITHIN
 from grpo.config import CHOICES
-from grpo.flags import FlagParser
-from process.called import command_line
+from process.called import command_line, module_line
+from process.flag_parser import FlagParser
 from process.paths import expanded
 
 
@@ -133,13 +133,13 @@ def compare_parser() -> FlagParser:
 def curate_parser() -> FlagParser:
     """Return the parser of `python -m evaluation.curate`."""
     parser = _parser(
-        prog="python -m evaluation.curate",
+        prog=module_line("evaluation.curate"),
         description="Which rows of train files are worth training on: completions are sampled for"
         " every row with its image and with the image blank, a text prior is asked too, and a"
         " filtered split is written with the reasons per row. An interrupted run goes on with the"
         " same command.",
-        epilog="Example: python -m evaluation.curate --model Qwen/Qwen2-VL-2B-Instruct --json"
-        " splits/train/CT_train.json --image-root OmniMedVQA --output-dir curated",
+        epilog=f"Example: {module_line('evaluation.curate')} --model Qwen/Qwen2-VL-2B-Instruct"
+        " --json splits/train/CT_train.json --image-root OmniMedVQA --output-dir curated",
     )
     group = parser.add_argument_group("model and data")
     _add_model(group, required=True)

@@ -1,29 +1,12 @@
 """Command-line flags, generated from the config's fields, so that no flag can be forgotten."""
 
 import argparse
-import re
 import types
 from dataclasses import MISSING, Field, fields
 from typing import Any, get_args, get_type_hints
 
 from grpo.config import CHOICES, HEADINGS, PATHS, GRPOConfig
 from process.paths import expanded
-
-
-class FlagParser(argparse.ArgumentParser):
-    """An argument parser whose errors are one message on one line, with exit status 2.
-
-    Flags are not abbreviated: --lr would quietly mean --lr-schedule.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options, allow_abbrev=False)
-        # -1e-3 is a number too; until Python 3.13 argparse took it for a flag
-        self._negative_number_matcher = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?$")
-
-    def error(self, message: str) -> Any:
-        """End with the message; the full usage would bury it."""
-        self.exit(2, f"error: {message} (try {self.prog} --help)\n")
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:

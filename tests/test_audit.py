@@ -200,7 +200,7 @@ def test_a_mistake_is_one_message_and_status_2(name, tmp_path, capsys, monkeypat
     assert main(arguments) == 2
     err = capsys.readouterr().err
     assert message in err
-    assert err.startswith("data.audit: ")
+    assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert sorted(tmp_path.rglob("*")) == before  # nothing written
 

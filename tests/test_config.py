@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 
 from grpo.config import CHOICES, HEADINGS, GRPOConfig
-from grpo.flags import FlagParser, add_config_flags
+from grpo.flags import add_config_flags
 from grpo.settings import (
     embedded_default,
     read_toml,
@@ -13,6 +13,7 @@ from grpo.settings import (
     resumed_config,
     with_absolute_paths,
 )
+from process.flag_parser import FlagParser
 from rewards.modes import MODES
 
 

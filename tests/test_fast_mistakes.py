@@ -68,7 +68,7 @@ def test_help_does_not_wait_for_torch(command, tmp_path):
 @pytest.mark.parametrize("command", HELPS, ids=" ".join)
 def test_an_unknown_flag_does_not_wait_for_torch(command, tmp_path):
     status, printed, error, loaded = call(tmp_path, *command, "--no-such-flag")
-    assert (status, printed) == (2, "") and "error: " in error
+    assert (status, printed) == (2, "") and error.startswith("error: ") and error.count("\n") == 1
     assert not loaded & set(HEAVY)
 
 
@@ -181,6 +181,7 @@ def test_no_other_command_waits_for_torch_to_tell_a_mistake(command, flags, mess
     (folder / "real.toml").write_text(smoke.replace("phantoms = true", folders))
     status, _, error, loaded = call(folder, command, *flags.split())
     assert status == 2 and message in error and "Traceback" not in error
+    assert error.count("error: ") == 1 and "usage: " not in error
     assert not loaded & set(HEAVY)
 
 

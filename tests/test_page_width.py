@@ -1,6 +1,7 @@
 """Pages fit the terminal they are printed on."""
 
 import contextlib
+import sys
 
 import pytest
 
@@ -8,9 +9,11 @@ import data.audit.__main__
 import data.splits.__main__
 import evaluate
 import evaluation.curate.__main__
+import evaluation.report.__main__
 import train
 from data.audit.sections import Table
 from data.audit.text import table_text
+from data.phantoms import __main__ as phantoms
 from data.phantoms.writer import write_phantoms
 from evaluation.matrix_table import aligned
 from evaluation.tables import table_lines
@@ -76,12 +79,34 @@ def test_a_curation_an_audit_and_new_splits(tmp_path, capsys):
     assert too_long(capsys.readouterr().out, tmp_path) == []
 
 
-@pytest.mark.parametrize("command", [[], ["ask"], ["matrix"], ["compare"]])
-def test_help(command, capsys):
-    for main in (evaluate.main, *([train.main] if not command else [])):
-        with contextlib.suppress(SystemExit):
-            main([*command, "--help"])
-    assert too_long(capsys.readouterr().out, "{") == []
+HELPS = [
+    *((train.main, []), (evaluate.main, []), (evaluate.main, ["ask"])),
+    *((evaluate.main, ["matrix"]), (evaluate.main, ["compare"])),
+    *((module.main, []) for module in (phantoms, data.audit.__main__, data.splits.__main__)),
+    *((evaluation.curate.__main__.main, []), (evaluation.report.__main__.main, [])),
+]
+
+
+@pytest.mark.parametrize(
+    "python", ["python", "/a/long/way/to/the/environment/of/a/user/bin/python"]
+)
+@pytest.mark.parametrize(("main", "command"), HELPS)
+def test_help(main, command, python, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(sys, "executable", python)
+    with contextlib.suppress(SystemExit):
+        main([*command, "--help"])
+    printed = capsys.readouterr().out
+    assert printed.startswith("usage: ") and "[flags]" in printed.split("\n\n")[0]
+    assert too_long(printed, "{") == []
+
+
+def test_the_usage_names_what_has_to_be_given(capsys):
+    with contextlib.suppress(SystemExit):
+        evaluate.main(["ask", "--help"])
+    usage = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
+    asked = "--model DIR --image FILE [..] --question TEXT --options TEXT [..] [flags]"
+    assert usage.endswith(f"evaluate.py ask {asked}")
 
 
 def test_what_does_not_fit_follows_below_with_the_names_again(monkeypatch):

@@ -13,7 +13,9 @@ from data.audit.report import audit
 from data.audit.sections import tables_of
 from data.audit.text import tables_text
 from data.output_directory import check_directory, unused_directory
+from process.called import module_line
 from process.command import command
+from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 
@@ -27,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         directory = run(args)
     except ValueError as error:
-        print(f"data.audit: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"\nwritten: {directory / 'audit.json'}, {directory / 'audit.html'}")
     return 0
@@ -55,8 +57,11 @@ def run(args: argparse.Namespace) -> Path:
     return directory
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data.audit", description=__doc__)
+def _parser() -> FlagParser:
+    parser = FlagParser(
+        prog=module_line("data.audit"),
+        description="What split files give away without their images, and what they share.",
+    )
     parser.add_argument(
         "files",
         nargs="+",

@@ -1,22 +1,29 @@
 """``python -m data.phantoms --output-dir DIR``: write the embedded data set as files."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from data.phantoms.writer import write_phantoms
+from process.called import module_line
 from process.command import command
+from process.flag_parser import FlagParser
 from process.paths import user_path
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the files; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m data.phantoms", description=__doc__)
-    parser.add_argument("--output-dir", type=user_path, required=True, help="a new or empty folder")
+    parser = FlagParser(
+        prog=module_line("data.phantoms"),
+        description="Write the embedded data set as images and JSON files in the published format.",
+    )
+    parser.add_argument(
+        "--output-dir", type=user_path, required=True, metavar="DIR", help="a new or empty folder"
+    )
     parser.add_argument(
         "--rows-per-cell",
         type=int,
+        metavar="N",
         help="rows for each pair of modality and question type (default: 160 train, 20 test)",
     )
     args = parser.parse_args(argv)

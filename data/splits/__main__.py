@@ -12,7 +12,9 @@ from data.output_directory import check_directory
 from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
+from process.called import module_line
 from process.command import command
+from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 
@@ -26,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         report = run(args)
     except ValueError as error:
-        print(f"data.splits: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 2
     print(*map(fitted, _lines(report)), sep="\n")
     if report["text_priors"]:
@@ -91,8 +93,11 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"in train and test, read back from the written files: {both.replace('_', ' ')}"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m data.splits", description=__doc__)
+def _parser() -> FlagParser:
+    parser = FlagParser(
+        prog=module_line("data.splits"),
+        description="Draw train and test anew, with no image, or no patient, in both.",
+    )
     add = parser.add_argument
     add(
         "files",

@@ -1,19 +1,20 @@
 """``python -m evaluation.report DIR``: write report.html anew, from the files that are there."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 
 from evaluation.report.write import write_report
+from process.called import module_line
 from process.command import command
+from process.flag_parser import FlagParser
 from process.paths import expanded
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluation.report",
+    parser = FlagParser(
+        prog=module_line("evaluation.report"),
         description="Write report.html, one page that fetches nothing, and figures/*.png.",
     )
     parser.add_argument(
