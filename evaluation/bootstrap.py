@@ -9,6 +9,8 @@ Source: Efron and Tibshirani 1993 (percentile interval); Field and Welsh 2007 (c
 Shapes: U clusters (images), S strata, R resamples.
 """
 
+from collections.abc import Hashable, Sequence
+
 import numpy as np
 
 from evaluation.robust import ClusteredRows
@@ -18,7 +20,13 @@ _CHUNK = 50  # resamples drawn at once: bounds the memory of many thousand image
 
 
 def cluster_bootstrap(
-    rows: ClusteredRows, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    strata: Sequence[int] | None = None,
+    *,
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the percentile interval (low, high) of the mean over strata of the strata's means.
 
@@ -28,17 +36,19 @@ def cluster_bootstrap(
     than half there is no interval.
 
     Args:
-        rows: of two clusters or more.
+        values, clusters, strata: see `ClusteredRows.of`; of two clusters or more.
         confidence: share of the resamples inside the interval.
         resamples: R; the ends move by about 1 % of the interval's width at 2,000.
         seed: the same seed and rows give the same interval.
 
     Raises:
-        ValueError: fewer than two clusters, confidence outside (0, 1), resamples below 1.
+        ValueError: what `ClusteredRows.of` raises, fewer than two clusters, confidence outside
+            (0, 1), resamples below 1.
 
-    >>> cluster_bootstrap(ClusteredRows.of([1, 1, 0, 0], ["a", "a", "b", "b"]))
+    >>> cluster_bootstrap([1, 1, 0, 0], ["a", "a", "b", "b"])
     (0.0, 1.0)
     """
+    rows = ClusteredRows.of(values, clusters, strata)
     count = len(rows.sums)
     if count < 2:
         raise ValueError(

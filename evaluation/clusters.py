@@ -42,7 +42,7 @@ def image_interval(
     clusters: Sequence[Hashable],
     strata: Sequence[int] | None = None,
     *,
-    share: bool = False,
+    share: bool | None = None,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -52,22 +52,25 @@ def image_interval(
     (None, None) where nothing can be said: a stratum, or all rows, share one image.
 
     Args:
-        values: n finite numbers: shares (0 and 1 for wrong and right), else differences of such.
+        values: n finite numbers: shares (0 and 1 for wrong and right), or differences of such.
         clusters: n names, such as `image_clusters` gives.
         strata: n numbers from 0; the mean is that of their means. None: of all rows.
-        share: whether values lie between 0 and 1; else between -1 and 1. It decides how far an
-            interval may reach.
+        share: whether values can only lie between 0 and 1; False: between -1 and 1, as differences
+            do. It decides the interval's form and reach. None: shares, unless one is negative; so
+            whoever has differences says False.
         confidence, resamples, seed: of the interval, and of the bootstrap where it is one.
 
     Raises:
         ValueError: no values, other lengths, a value that is not finite or out of range.
 
-    >>> low, high = image_interval([0, 0, 0], "abc")  # no row differs: three images tell little
+    >>> low, high = image_interval([0, 0, 0], "abc")  # all wrong: three images tell little
     >>> round(low, 3), round(high, 3)
-    (-0.708, 0.708)
+    (0.0, 0.708)
     """
-    least = 0 if share else -1
     numbers = np.asarray(values, dtype=np.float64)
+    if share is None:
+        share = not (numbers < 0).any()
+    least = 0 if share else -1
     if len(numbers) and not least <= numbers.min() <= numbers.max() <= 1:
         raise ValueError(
             f"values from {numbers.min():g} to {numbers.max():g} are no"
@@ -81,4 +84,6 @@ def image_interval(
         return unseen_interval(rows, share=share, confidence=confidence)
     if fewest <= FEW_IMAGES:
         return robust_interval(rows, share=share, confidence=confidence)
-    return cluster_bootstrap(rows, confidence=confidence, resamples=resamples, seed=seed)
+    return cluster_bootstrap(
+        numbers, clusters, strata, confidence=confidence, resamples=resamples, seed=seed
+    )

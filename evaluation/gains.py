@@ -59,7 +59,7 @@ def paired_gain(
     ]
     # the rows' own images: those of a control are borrowed, and would tie rows that are not alike
     clusters = image_clusters([item.images for item in predictions])
-    low, high = image_interval(differences, clusters)
+    low, high = image_interval(differences, clusters, share=False)
     n = len(differences)
     return {
         "gain": sum(differences) / n,

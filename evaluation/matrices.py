@@ -140,7 +140,7 @@ def paired_interval(
 
     The arguments, and when low and high are None, are those of `image_interval`.
     """
-    low, high = image_interval(deltas, clusters, strata, **how)
+    low, high = image_interval(deltas, clusters, strata, share=False, **how)
     return {
         "difference": ClusteredRows.of(deltas, clusters, strata).mean,
         "low": low,

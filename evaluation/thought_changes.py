@@ -201,7 +201,7 @@ def _change(all_rows: Sequence[ThoughtRow], name: str) -> dict[str, Any]:
     now = [row.letter(name) == row.answer for row in rows]
     differences = [int(one) - int(other) for one, other in zip(own, now, strict=True)]
     clusters = image_clusters([row.images for row in rows])
-    low, high = image_interval(differences, clusters)
+    low, high = image_interval(differences, clusters, share=False)
     offered = [row for row in rows if row.donors.get(name) is not None]
     followed = [row.letter(name) == row.donors[name] for row in offered]
     return {

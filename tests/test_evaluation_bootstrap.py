@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.bootstrap import cluster_bootstrap
-from evaluation.robust import ClusteredRows
-
-
-def bootstrap(values, clusters, strata=None, **options):
-    return cluster_bootstrap(ClusteredRows.of(values, clusters, strata), **options)
+from evaluation.bootstrap import cluster_bootstrap as bootstrap
 
 
 def test_rows_of_their_own_give_the_normal_interval():

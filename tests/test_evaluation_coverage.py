@@ -68,7 +68,7 @@ def test_a_difference_by_image_is_held(images):
 
             def draw(kinds=(more, fewer, 1 - more - fewer), correlation=correlation):
                 kind = drawn(generator, kinds, correlation, images).ravel()
-                return image_interval(np.array([1, -1, 0])[kind], clusters)
+                return image_interval(np.array([1, -1, 0])[kind], clusters, share=False)
 
             shares.append(held(draw, more - fewer))
     demand(shares)
@@ -85,7 +85,7 @@ def test_a_macro_difference_of_slices_is_held(images):
 
         def draw(correlation=correlation):
             kind = drawn(generator, (0.3, 0.1, 0.6), correlation, 4 * images).ravel()
-            return image_interval(np.array([1, -1, 0])[kind], clusters, strata)
+            return image_interval(np.array([1, -1, 0])[kind], clusters, strata, share=False)
 
         shares.append(held(draw, 0.2))
     demand(shares)

@@ -27,18 +27,21 @@ def test_a_quantile_that_is_none_says_why(freedom, confidence):
 def test_differences_of_rows_of_their_own_have_scipys_interval():
     deltas = [0, 1, -1, 1, 0, 0, 1, 0, 1]
     expected = ttest_1samp(deltas, 0).confidence_interval(0.95)
-    assert image_interval(deltas, range(9)) == pytest.approx((expected.low, expected.high))
+    assert image_interval(deltas, range(9), share=False) == pytest.approx(
+        (expected.low, expected.high)
+    )
 
 
 def test_images_of_equally_many_rows_have_the_interval_of_their_means():
     # means 1, 0, 2/3: rows of one image are no news
     deltas, images = [1, 1, 1, 0, 0, 0, 1, 0, 1], [0, 0, 0, 1, 1, 1, 2, 2, 2]
     expected = ttest_1samp([1, 0, 2 / 3], 0).confidence_interval(0.95)
-    low, high = image_interval(deltas, images)
+    low, high = image_interval(deltas, images, share=False)
     assert (low, high) == pytest.approx((max(expected.low, -1), min(expected.high, 1)))
     halves = [d / 2 for d in deltas]  # so that neither end is cut off
     expected = ttest_1samp([0.5, 0, 1 / 3], 0).confidence_interval(0.95)
-    assert image_interval(halves, images) == pytest.approx((expected.low, expected.high))
+    low, high = image_interval(halves, images, share=False)
+    assert (low, high) == pytest.approx((expected.low, expected.high))
 
 
 def test_images_that_agree_by_chance_are_no_surer_than_independent_rows():
@@ -46,7 +49,7 @@ def test_images_that_agree_by_chance_are_no_surer_than_independent_rows():
     values = [0.5, 0, 0.5, 0, 0.5, 0, 0.5, 0.1]
     mean, error = np.mean(values), np.std(values, ddof=1) / sqrt(8)
     width = t.ppf(0.975, 3) * error
-    found = image_interval(values, [0, 0, 1, 1, 2, 2, 3, 3])
+    found = image_interval(values, [0, 0, 1, 1, 2, 2, 3, 3], share=False)
     assert found == pytest.approx((mean - width, mean + width))
 
 
@@ -94,6 +97,15 @@ def test_where_no_row_differs_there_is_no_interval_without_width(images):
     ):
         found = image_interval([value] * len(clusters), clusters, share=share)
         assert found == pytest.approx(expected), (value, share)
+
+
+def test_numbers_without_a_negative_one_are_shares_where_nothing_is_said():
+    # read as differences, rights and wrongs of few images have an interval that is too narrow
+    rows = [1, 1, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
+    assert image_interval(*rows) == image_interval(*rows, share=True)
+    assert image_interval(*rows) != image_interval(*rows, share=False)
+    deltas = [1, -1, 0, 1, 1, 1], [0, 0, 1, 1, 2, 2]
+    assert image_interval(*deltas) == image_interval(*deltas, share=False)
 
 
 def test_strata_of_equal_rows_are_no_certainty_either():

@@ -60,7 +60,7 @@ def compare_rows(
     correct = [[row.correct for row in rows] for rows in (first, second)]
     clusters = image_clusters([row.images for row in first])
     deltas = [int(one) - int(other) for one, other in zip(*correct, strict=True)]
-    low, high = image_interval(deltas, clusters, resamples=resamples)
+    low, high = image_interval(deltas, clusters, share=False, resamples=resamples)
     return {
         "difference": (sum(correct[0]) - sum(correct[1])) / len(first),
         "low": low,
