@@ -86,7 +86,8 @@ def _parser() -> FlagParser:
     parser = FlagParser(
         prog=command_line("train"),
         description="Train a Qwen2-VL on medical image questions with GRPO. Without a flag: the"
-        " embedded model on the embedded data, with the settings of configs/phantoms.toml.",
+        " embedded model on the embedded data, with the settings of configs/phantoms.toml, which"
+        " come before the defaults named below wherever these two are used.",
     )
     parser.add_argument(
         "--config",

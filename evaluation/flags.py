@@ -93,7 +93,8 @@ def matrix_parser() -> FlagParser:
         help="the modality or question type that a checkpoint was trained on, and the checkpoint;"
         " any other name (base=tiny) gets a row, and counts in neither mean",
     )
-    _add_data(group, "of --limit's sample, of borrowed images", required=True)
+    seed_of = "of --limit's sample, of borrowed images"
+    _add_data(group, seed_of, limited="questions of each file", required=True)
     _add_asking(parser)
     _add_controls(parser.add_argument_group("what each cell is compared with"))
     group = parser.add_argument_group("machine")
@@ -229,7 +230,9 @@ def _add_model(group: Any, *, required: bool = False) -> None:
     )
 
 
-def _add_data(group: Any, seed_of: str, *, required: bool = False) -> None:
+def _add_data(
+    group: Any, seed_of: str, *, limited: str = "questions", required: bool = False
+) -> None:
     group.add_argument(
         "--json",
         nargs="+",
@@ -239,14 +242,14 @@ def _add_data(group: Any, seed_of: str, *, required: bool = False) -> None:
         help="test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded"
         " held-out questions, all or one slice",
     )
-    _add_rows(group, seed_of)
+    _add_rows(group, seed_of, limited)
 
 
 def _help(subcommand: str) -> str:
     return command_line("evaluate", subcommand, "--help")
 
 
-def _add_rows(group: Any, seed_of: str) -> None:
+def _add_rows(group: Any, seed_of: str, limited: str = "questions") -> None:
     group.add_argument(
         "--image-root",
         type=expanded,
@@ -262,7 +265,7 @@ def _add_rows(group: Any, seed_of: str) -> None:
         "--limit",
         type=int,
         metavar="N",
-        help="a seeded sample of N questions, spread over modality, question type and data set in"
+        help=f"a seeded sample of N {limited}, spread over modality, question type and data set in"
         " proportion (default: all)",
     )
     group.add_argument("--seed", type=int, metavar="N", help=f"{seed_of} (default: 0)")

@@ -68,7 +68,9 @@ class GRPOConfig:
 
     # What the model is asked to do.
     method: Method = setting("grpo", "grpo, or sft: the supervised baseline on the same data")
-    mode: ModeName = setting("think", "which tags a completion writes, in which order")
+    mode: ModeName = setting(
+        "think", "which tags a completion writes, in which order; sft: no_think"
+    )
     prompt_template: str = setting(
         "", "text file used as the user's turn, with {question} and {options} once each"
     )

@@ -3,9 +3,9 @@
 Every operation of PyTorch on a CPU ends with its threads waiting for each other. GNU OpenMP lets
 them spin for some 300,000 rounds first, which on idle cores saves the time of waking up. Where
 another process holds the core of one of them, the others spin through that process's time slice,
-at every operation: a step of the embedded model then takes ten times as long and more, with two
-threads several times longer than with one. After SPINS rounds they sleep instead. This changes how
-they wait and nothing that they compute, so a run's numbers do not depend on who else computes.
+at every operation: a step of the embedded model then takes longer with two threads than with one
+(benchmarks/crowded.py measures it). After SPINS rounds they sleep instead. This changes how they
+wait and nothing that they compute, so a run's numbers do not depend on who else computes.
 """
 
 import functools
