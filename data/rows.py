@@ -62,6 +62,8 @@ def read_row(row: Any) -> Row:
             f" {', '.join(OMNIMEDVQA_FIELDS)}, option_A, option_B, ... (OmniMedVQA)",
         )
     question = without_placeholders(content.question, len(content.images))
+    if not question.strip():
+        raise RowError(content.question, "is a mark for the image and no question: write one")
     content = replace(content, question=question)
     for text in (content.question, *content.options, *content.images):
         _check_text(text)

@@ -73,6 +73,8 @@ def asked_example(images: Sequence[Path], question: str, options: Sequence[str])
     if not question.strip():
         raise ValueError("--question is empty: ask something")
     question = without_placeholders(question, len(images))
+    if not question:
+        raise ValueError("--question holds nothing but a mark for the image: ask something")
     for name, text in (("--question", question), *(("--options", text) for text in options)):
         if problem := placeholder_problem(text):
             raise ValueError(f"{name} {text!r} {problem}")

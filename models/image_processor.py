@@ -8,6 +8,9 @@ well, as transformers does it; one whose size the user chose is not.
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from models.files import read_json
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
@@ -75,7 +78,31 @@ def load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
                 f"{directory}: config.json has vision {key} {vision[key]} and {file} {setting}"
                 f" {getattr(processor, setting)}: the two files come from different checkpoints"
             )
+    _try(processor, directory / file)
     return processor
+
+
+def _try(processor: Any, file: Path) -> None:
+    """Raise a ValueError unless an image comes out as numbers.
+
+    transformers checks image_mean, rescale_factor and their like only when it is given an image:
+    every row of an evaluation would fail then, one after the other, and count as wrong.
+    """
+    image = Image.new("RGB", (28, 28))
+    try:
+        with np.errstate(all="ignore"):  # what comes out is looked at below
+            batch = processor(images=[image], return_tensors="pt", size=NO_LIMITS)
+        pixels = batch["pixel_values"]
+    except Exception as error:  # a value of the wrong kind meets whatever it meets
+        raise ValueError(
+            f"{file} makes no image processor, it fails on any image ({type(error).__name__}:"
+            f" {error}): fetch the file again"
+        ) from error
+    if not pixels.isfinite().all():
+        raise ValueError(
+            f"{file} makes NaN or inf of any image: look at image_std and rescale_factor in it, or"
+            " fetch it again"
+        )
 
 
 def _limits(settings: dict[str, Any], file: Path) -> dict[str, Any]:

@@ -151,6 +151,13 @@ def test_another_trainers_mark_for_an_image_is_refused(tmp_path, capsys, questio
     assert status == 2 and "holds <image>, which the model would read as a word" in err
 
 
+def test_a_question_of_nothing_but_a_mark_for_the_image_is_refused(tmp_path, capsys):
+    Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")
+    words = ("--question", "<image> ", "--options", "CT", "MRI")
+    status, _, err = run(capsys, "--image", tmp_path / "scan.png", *words)
+    assert status == 2 and "--question holds nothing but a mark for the image" in err
+
+
 def test_an_empty_question_is_refused(tmp_path, capsys):
     Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")
     status, _, err = run(

@@ -209,6 +209,12 @@ def without(row: dict, *fields: str) -> dict:
         (MED_R1 | {"problem": "What <image> is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
         (MED_R1 | {"problem": "<image><image> Is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
         (MED_R1 | {"problem": "Is it? A)<image>, B)y, C)z"}, "<image>", "read as a word"),
+        (
+            OMNIMEDVQA | {"question": "<image>\n"},
+            "<image>",
+            "is a mark for the image and no question",
+        ),
+        (MED_R1 | {"problem": "<image> A)x, B)y, C)z"}, "<image>", "a mark for the image and no"),
         (OMNIMEDVQA | {"question": ""}, "''", "(question) is not a text, or an empty one"),
     ],
 )

@@ -180,3 +180,26 @@ def test_what_is_printed_is_what_the_model_sees(checkpoint, tmp_path, capsys):
     assert f"(max_pixels 28,224 in {PLAIN} is for images of their own size)" in printed
     assert main([*ask, "--image-size", "0"]) == 0
     assert "seen as" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image_mean": [0.5]}, "fails on any image (ValueError: mean must have 3 elements"),
+        ({"image_std": None}, "fails on any image"),
+        ({"rescale_factor": "a"}, "fails on any image"),
+        ({"resample": 99}, "fails on any image"),
+        ({"image_std": [0, 0, 0]}, "makes NaN or inf of any image: look at image_std"),
+        ({"rescale_factor": 1e999}, "makes NaN or inf of any image"),
+    ],
+)
+@pytest.mark.parametrize("name", [PLAIN, NESTED])
+def test_settings_that_fail_on_every_image_are_refused_and_not_counted_as_wrong_answers(
+    name, change, message, checkpoint
+):
+    settings = settings_of(checkpoint) | change
+    (checkpoint / PLAIN).unlink()
+    write(checkpoint, name, settings if name == PLAIN else {"image_processor": settings})
+    with pytest.raises(ValueError, match=re.escape(message)) as told:
+        Processor.load(checkpoint)
+    assert str(checkpoint / name) in str(told.value)
