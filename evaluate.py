@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv, run, parser = argv[1:], _matrix_command, matrix_parser()
     elif argv[:1] == ["compare"]:
         argv, run, parser = argv[1:], _compare_command, compare_parser()
+    elif argv and not argv[0].startswith("-"):
+        parser.error(f"unknown subcommand {argv[0]!r}: use ask, matrix or compare, or flags alone")
     given = vars(parser.parse_args(argv))
     try:
         run(given)
@@ -83,6 +85,7 @@ def _score_command(given: dict[str, Any]) -> None:
 
 
 def _ask_command(given: dict[str, Any]) -> None:
+    from data.images import load_image
     from evaluation.ask import answer_text, ask, asked_example
     from evaluation.settings import describe
 
@@ -91,6 +94,8 @@ def _ask_command(given: dict[str, Any]) -> None:
     images = [Path(image) for image in given["image"]]
     asked_example(images, given["question"], given["options"])
     directory, settings, turn_builder = asking(given["model"], given)
+    for image in images:
+        load_image(image, settings.image_size)  # one that is broken does not wait for the weights
     policy = chosen_policy(given["model"], chosen_device(given), given)
     prediction = ask(
         policy,

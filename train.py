@@ -17,6 +17,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.options import kept_order_note
+from data.output_directory import check_can_be_made
 from data.sources import Split
 from evaluation.built_in import say_same_names
 from evaluation.preflight import run_splits
@@ -131,6 +132,7 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfi
     resolved = resolve(given, config_file)
     config = resolved.config
     run = RunDirectory.choose(config.output_dir, config.model)
+    check_can_be_made(run.path)
     if resolved.by_default:
         print("the embedded default: model tiny, data phantoms")
     for origin, names in resolved.taken.items():

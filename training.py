@@ -73,6 +73,8 @@ class Session:
         try:
             newest = newest_checkpoint(self.run.path)
         except ValueError:
+            if not self.run.path.is_dir():  # it could not be made
+                return ""
             return f"\nno step is saved: remove {self.run.path}, and start the run anew"
         done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
         command = command_line("train", "--resume", str(self.run.path))

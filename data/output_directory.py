@@ -5,7 +5,7 @@ Standard library only, for every command that leaves one behind.
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -48,10 +48,20 @@ def check_directory(path: Path) -> None:
         raise ValueError(
             f"output directory {path} cannot be used ({error}): name another --output-dir"
         ) from error
-    parent = next(folder for folder in path.resolve().parents if folder.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
+    _check_writable(path, path.resolve().parents)
+
+
+def check_can_be_made(path: Path) -> None:
+    """Raise a ValueError where no folder can be made, or no file in the one that is there."""
+    whole = path.resolve()
+    _check_writable(path, (whole, *whole.parents))
+
+
+def _check_writable(path: Path, places: Sequence[Path]) -> None:
+    nearest = next(folder for folder in places if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise ValueError(
-            f"output directory {path} cannot be made, {parent} is no folder that you may write to:"
+            f"output directory {path} cannot be made, {nearest} is no folder that you may write to:"
             " name another --output-dir"
         )
 

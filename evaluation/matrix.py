@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
+from data.output_directory import check_can_be_made
 from data.sample import spread_sample
 from data.sources import load_split
 from data.turns import TurnBuilder
@@ -312,6 +313,7 @@ def check_matrix_directory(path: Path) -> None:
             f"output directory {path} holds files ({first} ..) and no matrix to go on with: name"
             " another --output-dir"
         )
+    check_can_be_made(path)
 
 
 def asked_model(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:

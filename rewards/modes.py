@@ -39,5 +39,5 @@ def get_mode(name: str) -> Mode:
     ('answer', 'think')
     """
     if name not in MODES:
-        raise ValueError(f"unknown mode {name!r}: use one of {tuple(MODES)}")
+        raise ValueError(f"unknown mode {name!r}: use one of {', '.join(MODES)}")
     return MODES[name]

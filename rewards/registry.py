@@ -59,7 +59,7 @@ def load_rewards(
     """
     get_mode(mode)
     if not names:
-        raise ValueError(f"no reward functions given: name at least one of {tuple(REWARDS)}")
+        raise ValueError(f"no reward functions given: name at least one of {', '.join(REWARDS)}")
     modules: dict[Path, ModuleType] = {}  # a file with two rewards runs once
     bound: dict[str, BoundReward] = {}
     for name in names:
@@ -82,7 +82,7 @@ def _find(name: str, modules: dict[Path, ModuleType]) -> tuple[str, RewardFn]:
     file, colon, function_name = name.rpartition(":")
     if not colon or not file.endswith(".py"):
         raise ValueError(
-            f"unknown reward {name!r}: use one of {tuple(REWARDS)}, or path.py:function"
+            f"unknown reward {name!r}: use one of {', '.join(REWARDS)}, or path.py:function"
         )
     path = _file(file)
     if path not in modules:

@@ -104,7 +104,7 @@ TRAIN_MISTAKES = [
     ("--resume taken --config bad.toml", "--config cannot be given with --resume"),
     ("--resume taken", "run.json cannot be read"),
     ("--output-dir taken", "output directory taken is not empty"),
-    ("--rewards acuracy", "unknown reward 'acuracy'"),
+    ("--rewards acuracy", "unknown reward 'acuracy': use one of accuracy, format, or"),
     ("--rewards own.py:missing", "defines no function 'missing'"),
     ("--rewards nowhere.py:f", "there is no file"),
     ("--prompt-template nowhere.txt", "nowhere.txt"),
@@ -114,7 +114,7 @@ TRAIN_MISTAKES = [
     ("--model tiny --train-json CT_train.json", "add --image-root"),
     ("--model tiny --train-json CT_train.json --image-root nowhere", "check --image-root"),
     ("--model tiny --train-json CT_train.json --image-root .", "1 of 1 image files are missing"),
-    ("--model tiny --train-json phantoms:Lungs", "Lungs"),
+    ("--model tiny --train-json phantoms:Lungs", "'Lungs' of the phantoms: use one of CT, MRI"),
     ("--model tiny --train-json phantoms --eval-json nowhere.json --image-root .", "nowhere.json"),
 ]
 
@@ -131,7 +131,7 @@ def test_a_mistake_in_what_train_is_given_does_not_wait_for_torch(flags, message
 ASK = "ask --model tiny --image CT.png --question Which? --options CT MRI"
 OTHER_MISTAKES = [
     ("evaluate.py", "--model tiny", "--model tiny without --json"),
-    ("evaluate.py", "--mode thinking", "unknown mode 'thinking'"),
+    ("evaluate.py", "--mode thinking", "unknown mode 'thinking': use one of think, no_think"),
     ("evaluate.py", "--device gpu", "device 'gpu' is not there"),
     ("evaluate.py", "--dtype int8", "dtype 'int8' is unknown: use one of"),
     ("evaluate.py", "--limit 0", "--limit 0 must be at least 1"),
@@ -167,6 +167,21 @@ OTHER_MISTAKES = [
     ("train.py", "--protocol smoke.toml --device gpu", "device 'gpu' is not there"),
     ("train.py", "--protocol real.toml", "is not a folder"),
     ("data.phantoms", "--output-dir taken", "taken is not an empty folder"),
+    ("evaluate.py", "comapre taken taken", "unknown subcommand 'comapre': use ask, matrix or"),
+    ("evaluate.py", ASK.replace("CT.png", "own.py"), "own.py cannot be decoded"),
+    *(
+        (command, f"{flags} --output-dir own.py/o", "own.py/o cannot be made, ")
+        for command, flags in (
+            ("train.py", ""),
+            ("train.py", "--protocol smoke.toml"),
+            ("evaluate.py", ""),
+            ("evaluate.py", "matrix --models CT=tiny --json phantoms:CT"),
+            ("evaluation.curate", "--model tiny --json phantoms:CT"),
+            ("data.phantoms", ""),
+            ("data.audit", "CT_train.json"),
+            ("data.splits", "CT_train.json"),
+        )
+    ),
     ("data.phantoms", "--output-dir o --rows-per-cell 0", "must be at least 1"),
     ("data.audit", "nowhere.json", "nowhere.json"),
     ("data.splits", "nowhere.json --output-dir o", "nowhere.json"),

@@ -109,7 +109,7 @@ def test_a_users_file_shadows_no_module_and_is_read_anew(tmp_path):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        ([], r"no reward functions given: name at least one of \('accuracy', 'format'\)"),
+        ([], r"no reward functions given: name at least one of accuracy, format"),
         (["acuracy"], r"unknown reward 'acuracy': use one of .* or path.py:function"),
         (["mine.py"], "unknown reward 'mine.py'"),
         (["format", "format"], "two reward functions are called 'format'"),

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 
+from data.output_directory import check_can_be_made
 from data.phantoms.writer import write_phantoms
 from process.called import module_line
 from process.command import command
@@ -33,7 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         not args.output_dir.is_dir() or any(args.output_dir.iterdir())
     ):
         parser.error(f"--output-dir {args.output_dir} is not an empty folder: name a fresh one")
-    files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
+    try:
+        check_can_be_made(args.output_dir)
+        files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print(f"{len(files)} JSON files under {args.output_dir}; pass it as --image-root. For example:")
     print(f"  --train-json '{files[0]}' --image-root '{args.output_dir}'")
     return 0

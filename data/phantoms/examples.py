@@ -57,9 +57,11 @@ def phantom_examples(
         ValueError: an unknown part or slice; the message lists the known ones.
     """
     if part not in ROWS_PER_CELL:
-        raise ValueError(f"unknown part {part!r} of the phantoms: use one of {(*ROWS_PER_CELL,)}")
+        raise ValueError(
+            f"unknown part {part!r} of the phantoms: use one of {', '.join(ROWS_PER_CELL)}"
+        )
     if slice is not None and slice not in SLICES:
-        raise ValueError(f"unknown slice {slice!r} of the phantoms: use one of {SLICES}")
+        raise ValueError(f"unknown slice {slice!r} of the phantoms: use one of {', '.join(SLICES)}")
     count = ROWS_PER_CELL[part] if rows_per_cell is None else rows_per_cell
     examples: list[VQAExample | None] = [None] * (count * len(_CELLS))
     for cell, (modality, kind) in enumerate(_CELLS):

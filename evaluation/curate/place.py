@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from data.output_directory import check_can_be_made
+
 SETTINGS = "settings.json"  # what a curation was begun with
 
 
@@ -17,3 +19,4 @@ def check_place(directory: Path) -> None:
         raise ValueError(
             f"output directory {directory} holds something else: name another --output-dir"
         )
+    check_can_be_made(directory)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data.output_directory import check_can_be_made
 from evaluation.bootstrap import RESAMPLES
 from evaluation.clusters import FEW_IMAGES
 from evaluation.protocol.arms import read_trained
@@ -30,6 +31,7 @@ def check_output(output: Path) -> None:
             f"output directory {output} holds files ({first} ..) and no protocol to go on with:"
             " name another --output-dir"
         )
+    check_can_be_made(output)
 
 
 @contextmanager
