@@ -80,7 +80,7 @@ def _orders(summary: Mapping[str, Any]) -> Iterator[Line]:
     yield f"options in {found['count']} orders", [n, percent(found["accuracy"]), span]
     for title, key in (
         ("right under every order", "all_right"),
-        ("right under any order", "any_right"),
+        ("right under at least one", "any_right"),
         ("chosen text changes", "text_changes"),
     ):
         yield f" {title}", [n, percent(found[key])]

@@ -85,7 +85,7 @@ def permutations_table(summary: Mapping[str, Any]) -> str:
     rows: list[list[Cell]] = [
         ["accuracy, mean over the orders", percent(found["accuracy"]), interval(found)],
         ["right under every order", percent(found["all_right"]), ""],
-        ["right under any order", percent(found["any_right"]), ""],
+        ["right under at least one", percent(found["any_right"]), ""],
         ["chosen text changes", percent(found["text_changes"]), ""],
         ["answers without a letter", percent(found["no_choice"]), ""],
     ]
