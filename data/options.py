@@ -9,17 +9,36 @@ from data.examples import VQAExample
 from data.references import names_options
 from data.seeded import seeded_permutation
 
+_TYPOGRAPHIC = dict(
+    zip("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------", strict=True)
+)
+
 
 def same_option(text: str) -> str:
     """Return what is equal for texts that say the same: no case, spacing or final punctuation.
 
+    Nor do typographic forms of quotes, dashes and wide letters count, nor characters without width.
+
     >>> same_option(" Basal  cell Carcinoma. ") == same_option("basal cell carcinoma")
+    True
+    >>> same_option("Crohn\u2019s\u200b disease") == same_option("Crohn's disease")
     True
     >>> same_option("T2+") == same_option("T2"), same_option(".") == same_option("?")
     (False, False)
     """
-    folded = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    if not text.isascii():  # most are
+        text = "".join(map(_plain, unicodedata.normalize("NFC", text)))
+    folded = " ".join(text.casefold().split())
     return folded.rstrip(" .,;:!?") or folded
+
+
+def _plain(char: str) -> str:
+    """Return a character as a keyboard writes it; superscripts stay, as 10\u2075 is not 105."""
+    if unicodedata.category(char) == "Cf":
+        return ""
+    if unicodedata.east_asian_width(char) in "FH":
+        return unicodedata.normalize("NFKC", char)
+    return _TYPOGRAPHIC.get(char, char)
 
 
 def keeps_order(options: Sequence[str]) -> bool:

@@ -231,6 +231,20 @@ def test_a_bad_row_is_reported_with_file_row_value_and_reason(write, tmp_path, r
     message.encode()  # it can be printed, whatever the row held
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        *(("Crohn's disease", "Crohn\u2019s disease", True), ("X-ray", "x\u2013ray", True)),
+        *(("CT", "\uff23\uff34", True), ("CT", "CT\u200b", True), ("B\u00ad-scan", "b-scan", True)),
+        *(("10\u2075", "105", False), ("X-ray", "X ray", False), ("\u03b2", "\u00df", False)),
+    ],
+)
+def test_typographic_forms_make_no_other_option(write, tmp_path, one, other, same):
+    row = MED_R1 | {"problem": f"Which? A)MRI, B){one}, C){other}"}  # C is right
+    bad_rows = read_examples(write([row, MED_R1]), tmp_path, skip_bad_rows=True)[1]
+    assert ["several letters" in bad_row.reason for bad_row in bad_rows] == [True] * same
+
+
 def test_a_wrong_option_that_stands_twice_is_fair_and_kept(write, tmp_path):
     row = MED_R1 | {"problem": "Which? A)MRI, B)mri., C)CT"}
     (example,) = load_examples(write([row]), tmp_path)
