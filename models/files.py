@@ -7,6 +7,7 @@ processor files. Each problem ends in one ValueError that says what to do.
 import json
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,11 @@ def _local(path: str | Path) -> Path | None:
 def _from_hub(repo_id: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import disable_progress_bars
 
+    if not sys.stderr.isatty():  # a log keeps every line that a bar draws itself anew with
+        disable_progress_bars()
+        print(f"{repo_id}: fetched from the hub, where its cache lacks a file", flush=True)
     try:
         return Path(snapshot_download(repo_id, allow_patterns=list(DOWNLOADED)))
     except GatedRepoError as error:

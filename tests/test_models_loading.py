@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 import torch
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 from models_nano import FAMILIES, VOCAB_SIZE, random_image, write_checkpoint
 from safetensors.torch import load_file, save_file
 
@@ -283,3 +284,24 @@ def test_a_config_chooses_no_attention_and_fetches_no_code(key, nested, tmp_path
     save_policy(policy, tmp_path / "saved")
     written = (tmp_path / "saved" / "config.json").read_text()
     assert "someone" not in written and "auto_map" not in written
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_download_draws_bars_on_a_terminal_alone(terminal, monkeypatch, capsys):
+    """Found in the log of a batch job: thousands of carriage returns."""
+    enable_progress_bars()
+    disabled = []
+
+    def download(*_, **__):
+        disabled.append(are_progress_bars_disabled())
+        raise OSError("no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    try:
+        with pytest.raises(ValueError, match="go online once"):
+            find_checkpoint("nobody/a-model")
+    finally:
+        enable_progress_bars()
+    assert disabled == [not terminal]
+    assert ("nobody/a-model: fetched from the hub" in capsys.readouterr().out) is not terminal

@@ -96,7 +96,7 @@ def test_an_arm_s_flags_lead_back_to_its_config(tmp_path):
         ("steps = 2", "steps = 2\nepochs = 1", "steps or epochs says how long"),
         ("steps = 2", 'steps = "2"', "steps='2' must be of type int"),
         ("steps = 2", "steps = -2", "steps=-2 must be at least 0"),
-        ('model = "tiny"', "", "model is missing: add it"),
+        ('model = "tiny"', "", "model is empty or missing: name one"),
         ('"CT", "MRI"', "", "[modality] slices=[] is empty: list at least one"),
         ('"MRI"', '"MRT"', "[modality] slices holds 'MRT' (is it MRI?): use some of CT, MRI"),
         ('"MRI"', '"Lesion Grading"', "[modality] slices holds 'Lesion Grading'"),
@@ -137,6 +137,21 @@ def test_a_mistake_ends_with_one_message_and_nothing_is_written(
     assert error.startswith(f"error: protocol {file}")
     assert message in error
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("key", ["model", "output_dir"])
+def test_what_is_missing_is_said_once(tmp_path, key):
+    text = "\n".join(line for line in GOOD.splitlines() if not line.startswith(key))
+    for lacking in (text, f'{key} = ""\n{text}'):
+        with pytest.raises(ValueError, match=f"{key} is empty or missing: name one") as caught:
+            read_protocol(written(tmp_path, lacking))
+        assert str(caught.value).count("\n  - ") == 1
+
+
+def test_the_flag_takes_the_place_of_a_missing_output_dir(tmp_path):
+    text = GOOD.replace('output_dir = "out"\n', "")
+    assert read_protocol(written(tmp_path, text), "elsewhere").output_dir == "elsewhere"
+    assert read_protocol(written(tmp_path, GOOD), "elsewhere").output_dir == "elsewhere"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
 
     Args:
         file: its path.
-        output_dir: replaces the file's.
+        output_dir: takes the place of the file's, which may then be missing.
 
     Raises:
         ValueError: it cannot be read, or naming every unknown key and every value that cannot be.
@@ -109,7 +109,7 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
     problems: list[str] = []
     tables = {name: content.pop(name, None) for name in TABLES}
     top = Table(content, "", problems)
-    values = _top_values(top)
+    values = _top_values(top, output_dir)
     axes = tuple(
         _axis(name, Table(tables[name], f"[{name}] ", problems))
         for name in AXES
@@ -123,16 +123,15 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
     if problems:
         lines = [f"  - {problem}" for problem in problems]
         raise ValueError("\n".join([f"protocol {file} cannot run:", *lines]))
-    values["output_dir"] = output_dir or values["output_dir"]
     return ProtocolConfig(
         file=str(file), data=data, axes=axes, settings=settings, own_settings=own, **values
     )
 
 
-def _top_values(top: Table) -> dict[str, Any]:
+def _top_values(top: Table, output_dir: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "model": expanded(top.take("model", str)),
-        "output_dir": expanded(top.take("output_dir", str)),
+        "model": expanded(top.take("model", str, "")),
+        "output_dir": expanded(top.take("output_dir", str, "")),
         "methods": top.names("methods", METHODS, METHODS),
         "zero_shot": top.names("zero_shot", MODES, MODES, may_be_empty=True),
         "seeds": top.names("seeds", None, (0,)),
@@ -142,9 +141,11 @@ def _top_values(top: Table) -> dict[str, Any]:
         "batch_size": top.take("batch_size", int, 32),
         "delete_checkpoints": top.take("delete_checkpoints", bool, False),
     }
-    for key in ("model", "output_dir"):
-        if values[key] == "":
-            top.problem(key, "is empty or missing: name one", "")
+    values["output_dir"] = output_dir or values["output_dir"]
+    if not values["model"]:
+        top.problem("model", "is empty or missing: name one")
+    if not values["output_dir"]:
+        top.problem("output_dir", "is empty or missing: name one, or give --output-dir")
     for key, least in (("steps", 0), ("epochs", 0), ("test_limit", 0), ("batch_size", 1)):
         if (values[key] or least) < least:
             top.problem(key, f"must be at least {least}", values[key])

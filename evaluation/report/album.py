@@ -13,8 +13,9 @@ from process.called import install_line, module_line
 class Album:
     """Draws figures where matplotlib is there, and remembers them by name."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, directory: Path) -> None:
+        """Start empty; the directory is what the report is of."""
+        self._directory = directory
         self.figures: dict[str, bytes] = {}
         self.without_matplotlib = False
 
@@ -32,9 +33,11 @@ class Album:
             self.figures[name] = to_png(draw())
         except MatplotlibMissingError:
             self.without_matplotlib = True
-            again = f"{install_line('matplotlib')}, then {module_line('evaluation.report')}"
+            # the page may be opened anywhere, so the directory stands whole in the command
+            again = module_line("evaluation.report", str(self._directory.resolve()))
             return paragraph(
-                f"This page has no figures: matplotlib is missing. {again} on this directory.",
+                "This page has no figures: matplotlib is missing. For them:"
+                f" {install_line('matplotlib')} && {again}",
                 "note",
             )
         return figure(self.figures[name], text)

@@ -61,7 +61,7 @@ def write_report(directory: str | Path) -> Report:
             f"{directory} has none of {', '.join(_KINDS)}: name the --output-dir of train.py or"
             " evaluate.py, of one that is done"
         )
-    album = Album()
+    album = Album(directory)
     try:
         sections = _KINDS[name](directory, album)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
