@@ -12,7 +12,7 @@ from string import ascii_uppercase
 
 from rewards.letters import LETTER_ALONE, committed_letter, option_letters
 
-_WORD = re.compile(r"\w++")
+_WORD = re.compile(r"\d++(?:\.\d++)++|\w++")  # "2.5 cm" holds no "5 cm"
 _BARE = re.compile(r"\W*+([A-Za-z])\W*+")
 _HEDGE = re.compile(r"[a-z] or [a-z]")  # an option "B or C" is not what "it is B or C" says
 

@@ -112,6 +112,12 @@ def test_the_longest_option_is_the_one_that_is_named():
     assert forgiving_letter("the left lung and the lung", options, first=True) is None
 
 
+def test_a_decimal_is_one_word():
+    options = ("5 cm", "1.5 cm", "15 cm")
+    for text, letter in (("about 1.5 cm", "B"), ("It is 5 cm.", "A"), ("2.5 cm", None)):
+        assert forgiving_letter(text, options, first=True) == letter
+
+
 def test_a_letter_inside_an_options_text_is_that_options():
     options = ("Hepatitis B", "Vitamin A deficiency", "Both A and B", "Flu")
     assert forgiving_letter("The answer is hepatitis B", options, first=True) == "A"
