@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import evaluate
+import evaluation.report.write
 import grpo.checkpoint
 import process.signals
 import train
@@ -236,6 +237,21 @@ def test_an_evaluation_keeps_its_answers_and_goes_on_to_the_same(tmp_path, monke
     assert score(out) == 0 and score(tmp_path / "whole") == 0
     name = "predictions.jsonl"
     assert (out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_report_that_is_being_written_is_finished_first(tmp_path, monkeypatch, capsys):
+    real = evaluation.report.write.page
+
+    def asked(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    monkeypatch.setattr(evaluation.report.write, "page", asked)
+    assert score(tmp_path / "out") == 143
+    assert (tmp_path / "out" / "report.html").is_file()
+    told = capsys.readouterr()
+    assert f"report: {tmp_path / 'out' / 'report.html'}" in told.out
+    assert "interrupted by SIGTERM" in told.err
 
 
 PROTOCOL = """

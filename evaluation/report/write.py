@@ -13,6 +13,7 @@ from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
 from grpo.run_directory import write_text
 from process.called import install_line, module_line
+from process.signals import held
 
 REPORT = "report.html"
 
@@ -77,9 +78,13 @@ def write_report(directory: str | Path) -> Report:
 
 
 def report_finished(directory: Path) -> None:
-    """Write the report of what is saved already and say where it is; a failure is a warning."""
+    """Write the report of what is saved already and say where it is; a failure is a warning.
+
+    A signal waits for its end: no command makes it again for work that is done.
+    """
     try:
-        print(write_report(directory).line)
+        with held():
+            print(write_report(directory).line)
     except Exception as error:  # no page is worth the exit status of a run
         reason = f"{type(error).__name__}: {error}"
         again = module_line("evaluation.report", str(directory))
