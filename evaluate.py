@@ -20,7 +20,7 @@ from evaluation.built_in import say_same_names
 from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_policy
 from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
 from process.command import command
-from process.page import fitted
+from process.page import fitted, fitted_on
 from process.signals import exit_status, reason
 
 _EMBEDDED = {"model": "tiny", "json": ["phantoms"]}
@@ -141,7 +141,7 @@ def _matrix_command(given: dict[str, Any]) -> None:
     matrix = Matrix(output, asked, tests, controls=given.get("controls", ()))
     for model in matrix.models:
         for warning in model.settings.warnings:
-            print(f"warning: {model.name}: {warning}", file=sys.stderr)
+            print(fitted_on(sys.stderr, f"warning: {model.name}: {warning}"), file=sys.stderr)
         if size := model.settings.image_size:
             print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
     pending, count = len(matrix.pending()), len(models) * len(tests)

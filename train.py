@@ -37,7 +37,7 @@ from models.files import check_named
 from process.called import command_line
 from process.command import command
 from process.flag_parser import FlagParser
-from process.page import fitted
+from process.page import fitted, fitted_on
 from process.paths import expanded
 from process.signals import exit_status, reason
 from rewards.parse_once import ParseOnce
@@ -140,7 +140,7 @@ def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfi
             values = ", ".join(f"{name} {getattr(config, name)}" for name in names)
             print(fitted(f"taken from {origin}, since not given: {values}"))
     for warning in resolved.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
     return with_absolute_paths(config), run
 
 
@@ -183,7 +183,7 @@ def _template(config: GRPOConfig) -> str:
     if origin == CARD:
         print(f"prompt: as in {config.model}/{CARD}")
     for warning in differences({"prompt_template": text} if origin == "flag" else {}, card):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
     return text
 
 

@@ -53,7 +53,7 @@ from models.loading import DTYPES, load_policy
 from models.offload import offload_layers
 from models.policy import Policy
 from process.called import command_line
-from process.page import fitted
+from process.page import fitted, fitted_on
 from process.threads import say_if_crowded
 from rewards.parse_once import ParseOnce
 
@@ -130,7 +130,7 @@ def train(
         available = torch.cuda.get_device_properties(config.device).total_memory
         warning = check_memory(memory_of_run(config), available)
         if warning:
-            print(f"warning: {warning}", file=sys.stderr)
+            print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
     device, dtype = torch.device(config.device), DTYPES[config.dtype]
     backend, why = choose_backend(config.logprob_backend, device, dtype)
     print(f"log-probabilities: backend {backend} ({why})")
@@ -138,7 +138,8 @@ def train(
     start = checkpoint or config.model
     if config.image_size:
         size = f"{config.image_size} x {config.image_size}"
-        print(f"images: {size}, seen as {seen_as(find_checkpoint(start), config.image_size)}")
+        seen = seen_as(find_checkpoint(start), config.image_size)
+        print(fitted(f"images: {size}, seen as {seen}"))
     policy = load_policy(
         start,
         dtype=config.dtype,
@@ -281,7 +282,8 @@ def _print_outcome(session: Session, heldout: HeldOut | None) -> None:
         if before and after:
             print("\nheld-out questions, greedy:", change_table(before, after), sep="\n")
         if heldout.predictions:
-            print("\nfive of them:", fitted(sample_completions(heldout.predictions)), sep="\n\n")
+            shown = "five of them" if len(heldout.predictions) > 5 else "all of them"
+            print(f"\n{shown}:", fitted(sample_completions(heldout.predictions)), sep="\n\n")
     if trainer.best is not None:
         print(f"\n{_best_line(trainer.best, run)}")
     parts = ("metrics.jsonl", "rollouts.jsonl", "eval/", "checkpoints/")

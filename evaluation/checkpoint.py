@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from process.page import fitted_on
+
 
 def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     """Return the checkpoint's directory, how it is asked, and what builds its prompts.
@@ -22,7 +24,7 @@ def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
     read_config(directory)
     settings = resolve_settings(directory, given)
     for warning in settings.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
     return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
 
 

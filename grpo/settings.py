@@ -48,7 +48,7 @@ class Resolved:
     config: GRPOConfig
     by_default: bool  # neither model nor data were named
     taken: Mapping[str, tuple[str, ...]]  # where from -> the settings that came from there
-    warnings: tuple[str, ...]  # settings other than those the start model was trained with
+    warnings: tuple[str, ...]  # of settings that the start model was not trained with, or idle
 
 
 def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
@@ -91,7 +91,17 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     }
     differing = {name: getattr(config, name) for name in _ASKING}
     by_default = "model" not in chosen and "train_json" not in chosen
-    return Resolved(config, by_default, taken, differences(differing, card))
+    warnings = (*differences(differing, card), *_idle(given, config))
+    return Resolved(config, by_default, taken, warnings)
+
+
+def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
+    """Return a warning for flags of evaluations in a run that has none."""
+    names = [name for name in ("eval_every", "eval_limit", "eval_blank") if given.get(name)]
+    if config.eval_json or not names:
+        return []
+    flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return [f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"]
 
 
 _ASKING = tuple(name for name in KINDS if name != "prompt_template")  # whose text train.py reads

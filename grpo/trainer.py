@@ -24,6 +24,7 @@ from grpo.verify import verify_prefix
 from models.policy import Policy
 from models.prompt import EncodedPrompt
 from process.bars import bar
+from process.page import fitted_on
 from process.signals import held
 
 Metrics = dict[str, Any]
@@ -250,4 +251,4 @@ def bar_text(metrics: Metrics) -> str:
 
 def warn(text: str) -> None:
     """Print a warning above the progress bar."""
-    tqdm.write(f"warning: {text}", file=sys.stderr)
+    tqdm.write(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)

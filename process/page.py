@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Sequence
 from textwrap import wrap
+from typing import TextIO
 
 _WITHOUT_TERMINAL = 99
 _LEAST = 60  # below that the numbers of one row would stand on too many lines
@@ -29,6 +30,11 @@ def column_blocks(first: int, widths: Sequence[int]) -> list[list[int]]:
         blocks[-1].append(index)
         used += width
     return blocks
+
+
+def fitted_on(stream: TextIO, text: str) -> str:
+    """Return the same where the stream is a terminal; a log has one line per message."""
+    return fitted(text) if stream.isatty() else text
 
 
 def fitted(text: str) -> str:

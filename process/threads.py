@@ -16,6 +16,8 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from process.page import fitted_on
+
 SPINS = "1000"
 CROWDED = 0.5  # cores
 # Who sets one of these has chosen.
@@ -77,8 +79,8 @@ def say_if_crowded(seconds: float = 0.25) -> None:
     if before is None or now is None or now.taken_since(before) < CROWDED:
         return
     cores = os.cpu_count() or 1
-    print(
+    said = (
         f"other processes keep {min(now.taken_since(before), cores):.1f} of {cores} cores busy:"
-        " this takes longer than alone; the numbers are the same",
-        file=sys.stderr,
+        " this takes longer than alone; the numbers are the same"
     )
+    print(fitted_on(sys.stderr, said), file=sys.stderr)

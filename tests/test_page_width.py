@@ -17,6 +17,7 @@ from data.phantoms import __main__ as phantoms
 from data.phantoms.writer import write_phantoms
 from evaluation.matrix_table import aligned
 from evaluation.tables import table_lines
+from grpo import trainer
 from process.page import fitted
 
 SHORT = ("--limit", "8", "--max-completion-tokens", "24", "--device", "cpu")
@@ -107,6 +108,14 @@ def test_the_usage_names_what_has_to_be_given(capsys):
     usage = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
     asked = "--model DIR --image FILE [..] --question TEXT --options TEXT [..] [flags]"
     assert usage.endswith(f"evaluate.py ask {asked}")
+
+
+def test_warnings_are_broken_on_a_terminal_and_stay_one_line_in_a_log(capsys, monkeypatch):
+    for terminal, lines in ((True, 2), (False, 1)):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
+        trainer.warn("a word " * 15)
+        printed = capsys.readouterr().err
+        assert printed.count("\n") == lines and (too_long(printed) == []) is terminal
 
 
 def test_what_does_not_fit_follows_below_with_the_names_again(monkeypatch):

@@ -16,7 +16,7 @@ from evaluation.letter_confidence import summarize_confidence
 from evaluation.matrix import control_json, matrix_json
 from evaluation.permutations import summarize_permutations
 from evaluation.predictions import Prediction
-from evaluation.report import rollouts
+from evaluation.report import html, rollouts
 from evaluation.report.__main__ import main
 from evaluation.report.album import Album
 from evaluation.report.html import table
@@ -307,6 +307,11 @@ def test_a_protocol_without_a_cell_has_a_page(tmp_path):
     (tmp_path / "protocol.json").write_text(json.dumps(empty))
     sections = protocol_sections(tmp_path, Album(tmp_path))
     assert "Nothing is done yet" in sections[1]
+
+
+def test_tables_of_text_are_moved_under_a_narrow_window_and_prose_is_broken():
+    assert html.columns("a <  b") == '<pre class="columns">a &lt;  b</pre>'
+    assert "pre.columns { white-space: pre; overflow-x: auto; }" in html.page("name", [])
 
 
 def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):

@@ -164,3 +164,17 @@ def test_a_card_that_is_damaged_stops_the_run_before_it_begins(tmp_path, capsys)
     model = write_card(tmp_path / "step", image_size="large")
     assert train.main(["--model", model, "--train-json", "phantoms"]) == 2
     assert "image_size is 'large', not int: restore it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"eval_limit": 8}, "--eval-limit: nothing is evaluated in this run"),
+        ({"eval_every": 2, "eval_limit": 8}, "--eval-every, --eval-limit: nothing is"),
+        ({"eval_every": 2, "eval_limit": 8, "eval_json": ["phantoms:CT"]}, None),
+        ({"eval_every": 0}, None),
+    ],
+)
+def test_flags_of_evaluations_that_do_nothing_are_warned_about(flags, said):
+    resolved = resolve(PHANTOMS | flags, None)
+    assert [text[: len(said or "")] for text in resolved.warnings] == ([said] if said else [])

@@ -30,6 +30,7 @@ pre, td.written { font: 13px/1.45 ui-monospace, monospace; white-space: pre-wrap
   overflow-wrap: anywhere; }
 td.written { min-width: 22rem; }
 pre { background: var(--box); padding: .6rem .8rem; }
+pre.columns { white-space: pre; overflow-x: auto; }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #fff; }
 figcaption, .note { color: var(--soft); }
@@ -75,8 +76,13 @@ def paragraph(text: str, kind: str = "") -> str:
 
 
 def preformatted(text: str) -> str:
-    """Return a text whose lines and spaces stay as they are."""
+    """Return a text whose lines and spaces stay as they are; long lines are broken."""
     return f"<pre>{escape(text)}</pre>"
+
+
+def columns(text: str) -> str:
+    """Return a table that is a text; long lines are moved under the window, not broken."""
+    return f'<pre class="columns">{escape(text)}</pre>'
 
 
 def folded(summary: str, *parts: str) -> str:

@@ -9,7 +9,7 @@ from evaluation.figures.heatmap import heatmap
 from evaluation.matrix_table import matrix_table
 from evaluation.report.album import Album
 from evaluation.report.files import read_json
-from evaluation.report.html import paragraph, preformatted, section, table
+from evaluation.report.html import columns, paragraph, section, table
 from evaluation.report.tables import percent
 
 Cells = Mapping[tuple[str, str], Mapping[str, Any]]
@@ -31,7 +31,7 @@ def matrix_sections(directory: Path, album: Album) -> list[str]:
                 "Strict greedy accuracy in per cent, below it the 95 % interval; colours from 0 to"
                 " 100; outlined: trained on that slice.",
             ),
-            preformatted(matrix_table(matrix)),
+            columns(matrix_table(matrix)),
             paragraph("Per cent, strict; [ ]: trained on that slice.", "note"),
         ),
         *(_control(name, control, album) for name, control in matrix.get("controls", {}).items()),
@@ -58,7 +58,7 @@ def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
             " on the same rows, in points, below it the 95 % interval by image; white at 0, colours"
             f" to {100 * bound:.0f} points each way.",
         ),
-        preformatted(matrix_table(control)),
+        columns(matrix_table(control)),
     )
 
 

@@ -9,7 +9,7 @@ from evaluation.letter_confidence import chosen_confidences
 from evaluation.predictions import LEAST_MASS, Prediction
 from evaluation.report.album import Album
 from evaluation.report.files import read_json, read_lines
-from evaluation.report.html import heading, paragraph, preformatted, section, table
+from evaluation.report.html import columns, heading, paragraph, section, table
 from evaluation.report.rollouts import image_parts, question_part, shortened
 from evaluation.report.tables import (
     controls_table,
@@ -64,7 +64,7 @@ def _facts(facts: Mapping[str, Any]) -> str:
 
 
 def _thoughts(summary: Mapping[str, Any]) -> str:
-    return preformatted(thought_table(summary["thoughts"])) if "thoughts" in summary else ""
+    return columns(thought_table(summary["thoughts"])) if "thoughts" in summary else ""
 
 
 def _calibration(
