@@ -63,7 +63,8 @@ class BadSteps:
             f"the gradient was NaN or inf in {self.in_a_row} steps in a row ({steps}), so no weight"
             " has moved. The warnings above name the examples. Start a new run from"
             f" --model {checkpoint} with a lower --learning-rate or, in half precision, with"
-            " --dtype float32, or go on with a higher --max-bad-steps"
+            " --dtype float32 (from an earlier checkpoint or the start model if the first of these"
+            " steps follows an update that was too large), or go on with a higher --max-bad-steps"
         )
 
 

@@ -118,6 +118,7 @@ def test_too_many_in_a_row_save_and_stop(arguments, limit, tmp_path, capsys):
     assert f"NaN or inf in {limit} steps in a row ({steps})" in message
     place = message.partition("--model ")[2].split()[0]
     assert Path(place).is_dir() and place.endswith(saved(out)[0])
+    assert "from an earlier checkpoint or the start model if" in message  # its weights may be lost
     assert f"{done} of 6 steps are saved, go on with: python train.py --resume {out}" in message
 
 
