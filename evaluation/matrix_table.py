@@ -48,7 +48,9 @@ def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
         for line in range(height)
     ]
     lines: list[str] = []
-    for block in column_blocks(names, widths):
+    # the space that a cell without brackets ends with is not printed at the end of a line
+    bare = all(row[-1].endswith(" ") for row in [headings, *rows] if len(row) == len(headings))
+    for block in column_blocks(names, [*widths[:-1], widths[-1] - bare]):
         lines += [""] if lines else []
         for row in [*head, *rows]:
             cells = [row[1 + i].rjust(widths[i]) for i in block if 1 + i < len(row)]
@@ -57,12 +59,14 @@ def aligned(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 
 def _mean_lines(means: Mapping[str, Any]) -> list[str]:
-    lines = [f"{'':<18}{'macro':>8}{'by row':>8}{'chance':>8}{'cells':>7}{'answers':>9}"]
+    most = max(len(f"{mean['n']:,}") for mean in means.values() if mean is not None)
+    width = max(len("answers"), most) + 2
+    lines = [f"{'':<18}{'macro':>8}{'by row':>8}{'chance':>8}{'cells':>7}{'answers':>{width}}"]
     for part, title in _MEANS.items():
         if (mean := means[part]) is not None:
             shares = (mean["macro"], mean["row_weighted"], mean["chance_macro"])
             numbers = "".join(f"{percent(share):>8}" for share in shares)
-            lines.append(f"{title:<18}{numbers}{mean['cells']:>7}{mean['n']:>9,}")
+            lines.append(f"{title:<18}{numbers}{mean['cells']:>7}{mean['n']:>{width},}")
     return lines
 
 

@@ -232,6 +232,7 @@ def test_the_table_is_aligned_and_fits_a_terminal():
     assert {len(row) for row in table.splitlines()[1:3]} == {len(rows[0])}
     assert len({len(row.rstrip()) for row in rows}) == 1
     assert all(len(line) < 100 for line in table.splitlines())
+    assert table.splitlines()[-1].split()[-2:] == ["64", "1,130,368"]
     assert rows[1].split() == ["MRI", "100.0", "[100.0]", *["100.0"] * 7]
 
 
