@@ -6,7 +6,14 @@ is left in a text would be read as a word.
 
 import re
 
-PLACEHOLDER = re.compile(r"<(?:image|img|video)(?:[_ ]?\d+)?\s*/?>", re.IGNORECASE)
+_CLOSING = r"</\s*(?:image|img|video)\s*>"
+# <image>, <image_1>, <img/>, <image></image>, <image_placeholder>, <ImageHere>; a closing one alone
+# is left of <img>path</img>.
+PLACEHOLDER = re.compile(
+    r"(?:<\s*(?:image|img|video)(?:[_ ]?\d+|_placeholder|here)?\s*/?>"
+    rf"(?:\s*{_CLOSING})?|{_CLOSING})",
+    re.IGNORECASE,
+)
 _LEADING = re.compile(rf"(?:\s*{PLACEHOLDER.pattern})+\s*", re.IGNORECASE)
 
 

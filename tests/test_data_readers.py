@@ -208,6 +208,8 @@ def without(row: dict, *fields: str) -> dict:
         (OMNIMEDVQA | {"gt_answer": "", "option_D": ""}, "''", "(gt_answer) is not a text, or an"),
         (MED_R1 | {"problem": "What <image> is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
         (MED_R1 | {"problem": "<image><image> Is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
+        (MED_R1 | {"problem": "<img>x.png</img> Is it? A)x, B)y, C)z"}, "</img>", "read as a word"),
+        (MED_R1 | {"problem": "Is it <ImageHere>? A)x, B)y, C)z"}, "<ImageHere>", "read as a word"),
         (MED_R1 | {"problem": "Is it? A)<image>, B)y, C)z"}, "<image>", "read as a word"),
         (
             OMNIMEDVQA | {"question": "<image>\n"},
@@ -385,11 +387,13 @@ def test_a_path_that_windows_wrote_is_read(write, tmp_path):
 def test_marks_of_other_trainers_before_the_question_are_where_images_stand(write, tmp_path):
     rows = [
         MED_R1 | {"problem": "<image>\nWhat is it? A)x, B)y, C)z"},
+        MED_R1 | {"problem": "<image></image>What is it? A)x, B)y, C)z"},
+        MED_R1 | {"problem": "<image_placeholder>\nWhat is it? A)x, B)y, C)z"},
         MED_R1 | {"problem": "<image> <IMAGE>What? A)x, B)y, C)z", "image": ["a.png", "b.png"]},
         OMNIMEDVQA | {"question": "<image_1>What is it?"},
     ]
     questions = [example.question for example in load_examples(write(rows), tmp_path)]
-    assert questions == ["What is it?", "What?", "What is it?"]
+    assert questions == [*3 * ["What is it?"], "What?", "What is it?"]
 
 
 @pytest.mark.parametrize("empty", ["", "  ", None, float("nan")])
