@@ -1,6 +1,7 @@
 """What several test files need: ../shared, and checkpoint directories in the hub's layout."""
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -23,12 +24,22 @@ SHARED = ROOT.parent / "shared"
 pytest.register_assert_rewrite("kernel_checks")  # checks that several test files share
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 
+# Who starts the suite in the background or under nohup ignores these, and so would what the tests
+# start, which keeps an ignored signal ignored.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+for name in ("SIGHUP", "SIGTERM"):
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, signal.SIG_DFL)
+
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_word_about_a_busy_machine():
-    """What a command prints here does not depend on what else the machine does."""
+def _the_same_output_everywhere():
+    """What a command prints here depends neither on other processes nor on a terminal."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "CROWDED", float("inf"))
+        patch.setenv("COLUMNS", "99")  # processes of pytest-xdist would say 80
         yield
 
 

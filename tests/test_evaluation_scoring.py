@@ -159,7 +159,8 @@ def test_held_out_rows_that_could_not_be_asked_are_said(policy, tmp_path, capsys
     summary = HeldOut(rows, TurnBuilder(TEMPLATES["think"], 84), "think", LIMIT)(policy, 5)
     assert summary["overall"]["n"] == summary["visual_gain"]["n"] == len(rows)
     assert summary["overall"]["unanswered"] == summary["blank"]["overall"]["unanswered"] == 1
-    assert "1 could not be asked and count as wrong" in "".join(capsys.readouterr())
+    said = " ".join("".join(capsys.readouterr()).split())  # whatever the width of the page
+    assert "1 could not be asked and count as wrong" in said
 
 
 def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, capsys):
