@@ -35,7 +35,7 @@ WAYS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--loops", type=int, nargs="+", default=[0, 1])
     parser.add_argument(
         "--output", type=Path, default=ROOT / "benchmarks" / "results" / "crowded.json"
