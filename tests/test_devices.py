@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from PIL import Image
 
 import evaluate
 import models.loading
@@ -111,11 +112,13 @@ def run(command, folder, device):
     if command == "curate":
         flags = ["--model", "tiny", "--json", "phantoms:CT", "--limit", "8"]
         return curate([*flags, "--device", device, *output])
+    image = folder.with_suffix(".png")  # beside it: nothing may be left inside
+    Image.new("RGB", (84, 84)).save(image)
     flags = {
         "evaluate": ["--limit", "4", *output],
         "matrix": ["matrix", "--models", "base=tiny", "--json", "phantoms:CT", "--limit", "4",
                    *output],
-        "ask": ["ask", "--model", "tiny", "--image", __file__, "--question", "What?",
+        "ask": ["ask", "--model", "tiny", "--image", str(image), "--question", "What?",
                 "--options", "CT", "MRI"],
     }  # fmt: skip
     return evaluate.main([*flags[command], "--device", device])

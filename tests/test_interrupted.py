@@ -304,7 +304,7 @@ def endless(folder: Path) -> dict[str, tuple[list[str], str]]:
 
 
 GOES_ON = {
-    "train": "steps are saved, go on with: python train.py --resume out",
+    "train": "train.py --resume out",
     "evaluate": "the same command with --output-dir out goes on",
     "curate": "interrupted by SIGTERM: the same command goes on where it was",
     "protocol": "interrupted by SIGTERM: what is finished stays, the same command goes on",

@@ -92,7 +92,7 @@ def test_a_run_leaves_everything_the_contract_names(files, arguments, family, tm
     out = tmp_path / "run"
     assert run(*arguments, "--output-dir", out) == 0
     printed = capsys.readouterr().out
-    assert "held-out accuracy" in printed and "five of them" in printed
+    assert "held-out accuracy" in printed and "all of them" in printed
     assert "log-probabilities: backend torch (the kernels need a GPU and this is cpu)" in printed
     assert f"next: python evaluate.py --model {out}/checkpoints/step-000004" in printed
 

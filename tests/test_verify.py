@@ -42,6 +42,7 @@ def in_half(nano_policy):
 
 @pytest.mark.parametrize("settings", [{}, {"micro_batch_tokens": 90}])
 def test_the_shared_prefix_passes_and_nothing_is_changed(nano_policy, batch, settings):
+    nano_policy = load_policy(nano_policy.path)  # what no other test has trained
     config = replace(CONFIG, **settings)
     rollout = sample_rollout(nano_policy, batch, config)
     for parameter in nano_policy.parameters():
