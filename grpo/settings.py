@@ -96,12 +96,17 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
 
 
 def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
-    """Return a warning for flags of evaluations in a run that has none."""
+    """Return warnings for flags that do nothing beside the others."""
+    warnings = []
     names = [name for name in ("eval_every", "eval_limit", "eval_blank") if given.get(name)]
-    if config.eval_json or not names:
-        return []
-    flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-    return [f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"]
+    if names and not config.eval_json:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        warnings.append(
+            f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"
+        )
+    if given.get("reference_device", "auto") != "auto" and config.beta == 0:
+        warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
+    return warnings
 
 
 _ASKING = tuple(name for name in KINDS if name != "prompt_template")  # whose text train.py reads

@@ -173,8 +173,11 @@ def test_a_card_that_is_damaged_stops_the_run_before_it_begins(tmp_path, capsys)
         ({"eval_every": 2, "eval_limit": 8}, "--eval-every, --eval-limit: nothing is"),
         ({"eval_every": 2, "eval_limit": 8, "eval_json": ["phantoms:CT"]}, None),
         ({"eval_every": 0}, None),
+        ({"reference_device": "cpu", "beta": 0.0}, "--reference-device: without a KL term"),
+        ({"reference_device": "auto", "beta": 0.0}, None),
+        ({"reference_device": "cpu", "beta": 0.02}, None),
     ],
 )
-def test_flags_of_evaluations_that_do_nothing_are_warned_about(flags, said):
+def test_flags_that_do_nothing_are_warned_about(flags, said):
     resolved = resolve(PHANTOMS | flags, None)
     assert [text[: len(said or "")] for text in resolved.warnings] == ([said] if said else [])
