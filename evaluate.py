@@ -7,8 +7,8 @@
     python evaluate.py matrix --models NAME=DIR NAME=DIR .. --json FILE FILE .. --output-dir DIR
     python evaluate.py compare EVALUATION_DIR EVALUATION_DIR
 
-This file puts an evaluation together: flags -> settings -> data, policy -> evaluation.passes. What
-is measured and how is in evaluation/.
+This file puts an evaluation together: flags -> settings -> data, policy ->
+evaluation.asking.passes. What is measured and how is in evaluation/.
 """
 
 import sys
@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.built_in import say_same_names
-from evaluation.checkpoint import asking, check_machine, chosen_device, chosen_policy
-from evaluation.flags import ask_parser, compare_parser, matrix_parser, score_parser
+from evaluation.asking.built_in import say_same_names
+from evaluation.asking.checkpoint import asking, check_machine, chosen_device, chosen_policy
+from evaluation.asking.flags import ask_parser, compare_parser, matrix_parser, score_parser
 from process.command import command
 from process.page import fitted, fitted_on
 from process.signals import exit_status, reason
@@ -63,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score_command(given: dict[str, Any]) -> None:
-    from data.output_directory import check_directory
-    from evaluation.directory import default_directory
-    from evaluation.job import Job
+    from data.storage import check_directory
+    from evaluation.answers.finished import default_directory
     from evaluation.report.write import report_finished
+    from evaluation.score import Job
 
     _refuse_half_an_evaluation(given)
     _refuse_idle_flags(given)
@@ -87,7 +87,7 @@ def _score_command(given: dict[str, Any]) -> None:
 def _ask_command(given: dict[str, Any]) -> None:
     from data.images import load_image
     from evaluation.ask import answer_text, ask, asked_example
-    from evaluation.settings import describe
+    from evaluation.asking.settings import describe
 
     check_machine(given)
     say_same_names([given["model"]], ())
@@ -118,10 +118,10 @@ def _matrix_command(given: dict[str, Any]) -> None:
         load_tests,
         prompt_check,
     )
-    from evaluation.matrix_table import matrix_table
+    from evaluation.measures.slices import named_models, named_tests
+    from evaluation.report.matrix_text import matrix_table
     from evaluation.report.write import report_finished
-    from evaluation.slices import named_models, named_tests
-    from models.image_processor import seen_as
+    from models.prompts.image_processor import seen_as
 
     _check_numbers(given)
     models, sources = named_models(given["models"]), named_tests(given["json"])
@@ -206,7 +206,7 @@ def _refuse_half_an_evaluation(given: dict[str, Any]) -> None:
 
 
 def _refuse_idle_flags(given: dict[str, Any]) -> None:
-    from evaluation.thought_changes import check_changes
+    from evaluation.measures.thought_changes import check_changes
 
     if "shuffle_within" in given and "shuffled" not in given.get("controls", ()):
         raise ValueError(

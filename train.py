@@ -17,17 +17,17 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.options import kept_order_note
-from data.output_directory import check_can_be_made
 from data.sources import Split
-from evaluation.built_in import say_same_names
-from evaluation.preflight import run_splits
-from evaluation.settings import asked_template
-from grpo.card import CARD, card_of, differences
-from grpo.config import GRPOConfig
-from grpo.flags import add_config_flags
-from grpo.moved import check_places
-from grpo.run_directory import RunDirectory
-from grpo.settings import (
+from data.storage import check_can_be_made
+from evaluation.asking.built_in import say_same_names
+from evaluation.asking.preflight import run_splits
+from evaluation.asking.settings import asked_template
+from grpo.run.directory import RunDirectory
+from grpo.settings.card import CARD, card_of, differences
+from grpo.settings.config import GRPOConfig
+from grpo.settings.flags import add_config_flags
+from grpo.settings.moved import check_places
+from grpo.settings.sources import (
     resolve,
     resumed_config,
     shipped_or_own,

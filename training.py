@@ -16,42 +16,42 @@ from data.prompts import supervised_target
 from data.sample import spread_sample
 from data.sources import Split
 from data.turns import TurnBuilder
-from evaluation.batching import questions_at_once
-from evaluation.encoding import encode_checked
-from evaluation.grounding import make_grounding
+from evaluation.asking.batching import questions_at_once
+from evaluation.asking.blind import make_grounding
+from evaluation.asking.encoding import encode_checked
 from evaluation.heldout import HeldOut
+from evaluation.report.text import change_table, sample_completions
 from evaluation.report.write import report_finished
-from evaluation.tables import change_table, sample_completions
-from grpo.bad_steps import BadSteps
-from grpo.best import Best
-from grpo.card import start_model
-from grpo.checkpoint import load_trainer_state, newest_checkpoint
 from grpo.clock import StepClock
-from grpo.config import GRPOConfig
-from grpo.hardware import (
+from grpo.logprobs.backends import choose_backend
+from grpo.optimizer import PolicyOptimizer
+from grpo.rollout import PromptBatch
+from grpo.run.best import Best
+from grpo.run.checkpoint import load_trainer_state, newest_checkpoint
+from grpo.run.directory import RunDirectory
+from grpo.run.profiler import StepProfiler
+from grpo.run.provenance import check_unchanged, run_description, source_checksums
+from grpo.run.rollouts import rollout_rows
+from grpo.settings.card import start_model
+from grpo.settings.config import GRPOConfig
+from grpo.settings.hardware import (
     check_memory,
     idle_between_steps,
     keep_freed_memory,
     memory_of_run,
     resolve_hardware,
 )
-from grpo.logprobs.backends import choose_backend
-from grpo.moved import names_now
-from grpo.optimizer import PolicyOptimizer
-from grpo.profiler import StepProfiler
-from grpo.provenance import check_unchanged, run_description, source_checksums
-from grpo.rollout import PromptBatch
-from grpo.rollout_log import rollout_rows
-from grpo.run_directory import RunDirectory
+from grpo.settings.moved import names_now
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.trainer import TakenStep, Trainer
+from grpo.watch.bad_steps import BadSteps
+from models.checkpoint.loading import DTYPES, load_policy
+from models.checkpoint.offload import offload_layers
 from models.devices import make_current
 from models.files import find_checkpoint
-from models.image_processor import seen_as
-from models.loading import DTYPES, load_policy
-from models.offload import offload_layers
 from models.policy import Policy
+from models.prompts.image_processor import seen_as
 from process.called import command_line
 from process.page import fitted, fitted_on
 from process.threads import say_if_crowded

@@ -3,7 +3,7 @@
     python benchmarks/attention.py                writes benchmarks/results/attention_<gpu>.json
 
     copies   prompts and completions padded, prompts copied for their rows, SDPA under a dense mask
-    merged   the packed tokens as they lie, three varlen flash calls (models/varlen.py)
+    merged   the packed tokens as they lie, three varlen flash calls (models/shared/varlen.py)
     flex     the packed tokens as they lie, FlexAttention compiled once for all lengths
 
 bfloat16, the shapes of Qwen2-VL 2B and 7B, prompts and completions of different lengths. Before any
@@ -11,8 +11,8 @@ time is taken each way must give what `copies` gives in float32 on the same inpu
 included, to bfloat16's noise. FlexAttention's block mask is made once per forward of a model, so it
 is timed apart. The way that is fastest is printed: where it is not `merged`, think again.
 
-`--smoke` runs tiny shapes wherever it is; on a CPU in float32, with models/merged.py as `merged`
-and FlexAttention's mask compared, not timed.
+`--smoke` runs tiny shapes wherever it is; on a CPU in float32, with models/shared/merged.py as
+`merged` and FlexAttention's mask compared, not timed.
 """
 
 import re
@@ -30,9 +30,9 @@ from common import ROOT, THREADS, arguments, interleaved, write_result
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from models.attention import packed_attention
-from models.groups import PackedGroups
-from models.varlen import flash_for
+from models.shared.attention import packed_attention
+from models.shared.groups import PackedGroups
+from models.shared.varlen import flash_for
 
 BARS = {torch.bfloat16: 2e-2, torch.float32: 1e-5}  # relative L2 of the read and each gradient
 Row = dict[str, Any]

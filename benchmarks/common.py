@@ -29,9 +29,9 @@ from data.examples import VQAExample  # noqa: E402
 from data.prompts import prompt_template  # noqa: E402
 from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder, UserTurn  # noqa: E402
-from grpo.provenance import machine  # noqa: E402
+from grpo.run.provenance import machine  # noqa: E402
 from models.policy import Policy  # noqa: E402
-from models.processor import Processor  # noqa: E402
+from models.prompts.processor import Processor  # noqa: E402
 
 THREADS = 2
 TINY = ROOT / "models" / "tiny"

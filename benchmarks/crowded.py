@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.default_run import cpu  # noqa: E402
-from grpo.provenance import machine  # noqa: E402
+from grpo.run.provenance import machine  # noqa: E402
 
 WAYS = {
     "ours": {},

@@ -24,9 +24,9 @@ sys.path.insert(0, str(ROOT))
 from data.prompts import prompt_template  # noqa: E402
 from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder  # noqa: E402
-from evaluation.scoring import score  # noqa: E402
-from evaluation.summary import summarize  # noqa: E402
-from grpo.provenance import machine  # noqa: E402
+from evaluation.asking.asker import score  # noqa: E402
+from evaluation.measures.summary import summarize  # noqa: E402
+from grpo.run.provenance import machine  # noqa: E402
 from models import load_policy  # noqa: E402
 
 LIMITS = {

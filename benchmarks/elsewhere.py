@@ -1,8 +1,8 @@
 """Our side of a CPU benchmark in a process of its own, whose memory is handled as train.py does it.
 
 So each side runs as its user would run it: train.py tells the C library to keep freed memory on a
-CPU (grpo/hardware.py), which in one process would reach the other side too, and what the other
-side frees would be ours to fetch again.
+CPU (grpo/settings/hardware.py), which in one process would reach the other side too, and what the
+other side frees would be ours to fetch again.
 """
 
 import gc
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from common import THREADS
 
-from grpo.hardware import keep_freed_memory
+from grpo.settings.hardware import keep_freed_memory
 
 
 class Elsewhere:

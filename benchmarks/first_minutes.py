@@ -13,7 +13,7 @@ out of time leaves what it had, and the next one begins. The parts are in first_
                sampler and update, memory beside what was estimated, where the time went
     decode     a rollout of the same shape: prefill, tokens a second, share of the bandwidth bound
     logprob    the log-prob op beside the plain path and the matrix products alone
-    varlen     attention of packed groups as they lie (models/varlen.py) against padded copies
+    varlen     packed groups as they lie (models/shared/varlen.py) against padded copies
 
 No bar is judged here: benchmarks/gpu.py, logprob.py and attention.py do that, and take longer. The
 exit status is 1 if a part did not come to its end.

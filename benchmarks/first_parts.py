@@ -21,9 +21,9 @@ from gpu_bounds import decode_bytes, share_of_bandwidth
 from our_step import Ours, load_pair, spreads
 from step_cases import Case, make_checkpoint, make_turns
 
-from grpo.checks import GAP_MEAN_BFLOAT16
-from grpo.hardware import memory_of_run
-from grpo.provenance import machine
+from grpo.run.provenance import machine
+from grpo.settings.hardware import memory_of_run
+from grpo.watch.first_step import GAP_MEAN_BFLOAT16
 from models.devices import check_device, make_current
 from models.policy import Policy
 
@@ -111,7 +111,7 @@ def run_tests(given: Given) -> None:
     """`pytest -m gpu`; a smoke run takes one file, whose tests a CPU skips."""
     import pytest
 
-    where = ["tests/test_logprobs_products.py"] if given.smoke else ["tests"]
+    where = ["tests/models/test_products.py"] if given.smoke else ["tests"]
     options = ["-m", "gpu", "-q", "--tb=short", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
     recorder = TestRecorder(given)
     given.tell(passed=0, failed=0, skipped=0, not_passed={})

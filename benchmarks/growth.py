@@ -10,9 +10,9 @@ whole batch is one forward.
 
 The maths of time is FLOPs (flop_count.step_flops) at the speed of a large matrix product, and the
 bytes that decoding has to read (gpu_bounds.decode_bytes) at that of a large copy, both measured
-here first; that of memory is models.memory.estimate_memory. Per factor an exponent is fitted to the
-largest sizes of both sides; the run fails where the measured one is higher by more than the
-tolerance.
+here first; that of memory is models.checkpoint.memory.estimate_memory. Per factor an exponent is
+fitted to the largest sizes of both sides; the run fails where the measured one is higher by more
+than the tolerance.
 
 On CUDA the 2B model takes whole steps; the 7B's have no optimizer and a frozen vision tower and
 frozen embeddings: rollout, reference pass, forward and backward.
@@ -47,10 +47,10 @@ from our_step import WHOLE_BATCH, Ours, load_pair
 from step_cases import Case, make_turns
 
 from grpo.clock import StepClock
-from grpo.forward import completion_logprobs, frozen_logprobs
-from grpo.hardware import keep_freed_memory
+from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.rollout import micro_batches, sample_rollout
-from models.memory import estimate_memory
+from grpo.settings.hardware import keep_freed_memory
+from models.checkpoint.memory import estimate_memory
 from models.policy import Policy
 
 LARGEST_IMAGE = 672  # pixels a side; smaller ones are left as they are too

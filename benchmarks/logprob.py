@@ -38,7 +38,7 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 
 from benchmarks import logprob_peers as ways  # noqa: E402
-from grpo.provenance import machine  # noqa: E402
+from grpo.run.provenance import machine  # noqa: E402
 
 MIB = 2**20
 PASSES = ("forward", "both")  # in this order: a high-water mark only rises

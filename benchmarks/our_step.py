@@ -10,9 +10,9 @@ from step_cases import REWARDS, Case, make_turns
 
 from data.turns import UserTurn
 from grpo.clock import StepClock
-from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
+from grpo.settings.config import GRPOConfig
 from grpo.step import StepResult, train_step
 from models import load_policy
 from models.policy import Policy

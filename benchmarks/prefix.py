@@ -37,7 +37,7 @@ from transformers import AutoModelForImageTextToText
 
 from models import load_policy
 from models.policy import Policy
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 
 PROMPT_TOKENS, GROUPS, COMPLETION_TOKENS = (64, 256, 1024), (4, 8, 16), (32, 256)
 LEAST_TOKENS = 2048  # per measurement, of the shared side

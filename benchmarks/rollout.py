@@ -32,12 +32,12 @@ from torch import Tensor
 from torch.nn.functional import pad
 from transformers import AutoModelForImageTextToText, GenerationConfig
 
-from grpo.config import GRPOConfig
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
+from grpo.settings.config import GRPOConfig
 from models import load_policy
 from models.policy import Policy
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 
 PROMPTS, GROUP, NEW_TOKENS, IMAGE_SIZE = 32, 8, 24, 84
 GREEDY_PROMPTS = 8

@@ -8,7 +8,7 @@ import torch
 from common import lengthened, phantom_turns, write_checkpoint
 
 from data.turns import UserTurn
-from models.processor import Processor
+from models.prompts.processor import Processor
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """VQA examples: readers of published files, prompts, options, and the embedded phantoms."""
 
 from data.examples import VQAExample
-from data.readers import load_examples
+from data.reading.readers import load_examples
 
 __all__ = ["VQAExample", "load_examples"]

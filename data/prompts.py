@@ -10,7 +10,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from data.examples import VQAExample
-from data.placeholders import placeholder_problem
+from data.reading.placeholders import placeholder_problem
 from rewards.modes import get_mode
 
 # {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.

@@ -9,7 +9,7 @@ from typing import Literal
 
 from data.examples import VQAExample
 from data.images import MISSING, load_image
-from data.readers import BadRow, bad_rows_report, parse_rows
+from data.reading.readers import BadRow, bad_rows_report, parse_rows
 
 Part = Literal["train", "eval"]
 
@@ -25,7 +25,7 @@ class Fault:
     reason: str
 
 
-# examples -> faults by the examples' ids; evaluation/preflight.py has the one of training
+# examples -> faults by the examples' ids; evaluation/asking/preflight.py has the one of training
 FindFaults = Callable[[Sequence[VQAExample]], Mapping[str, Fault]]
 
 

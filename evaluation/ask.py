@@ -7,10 +7,10 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from data.examples import VQAExample
-from data.placeholders import placeholder_problem, without_placeholders
+from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
-from evaluation.predictions import Prediction, is_measured
-from evaluation.tables import wrapped
+from evaluation.answers.prediction import Prediction, is_measured
+from evaluation.report.text import wrapped
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
     from models.policy import Policy
@@ -38,8 +38,8 @@ def ask(
         ValueError: whatever `asked_example` raises, a special token in the text, an image that
             cannot be read.
     """
-    from evaluation.encoding import encode_checked
-    from evaluation.scoring import score
+    from evaluation.asking.asker import score
+    from evaluation.asking.encoding import encode_checked
 
     example = asked_example(images, question, options)
     encode_checked(policy, example, turn_builder, max_completion_tokens)  # raises, as `score` not

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from evaluation.gains import paired_gain
-from evaluation.pairs import mcnemar
-from evaluation.predictions import Prediction
-from evaluation.summary import by_slices
-from evaluation.tables import p_text, percent, points, table_lines
+from evaluation.answers.prediction import Prediction
+from evaluation.measures.gains import paired_gain
+from evaluation.measures.pairs import mcnemar
+from evaluation.measures.summary import by_slices
+from evaluation.report.text import p_text, percent, points, table_lines
 
 Pair = tuple[Prediction, Prediction]
 

@@ -7,10 +7,10 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
-from evaluation.gains import paired_gain
-from evaluation.predictions import Prediction
-from evaluation.scoring import score_under
-from evaluation.summary import summarize
+from evaluation.answers.prediction import Prediction
+from evaluation.asking.asker import score_under
+from evaluation.measures.gains import paired_gain
+from evaluation.measures.summary import summarize
 from models.policy import Policy
 from process.page import fitted
 

@@ -17,23 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
-from data.output_directory import check_can_be_made
 from data.sample import spread_sample
 from data.sources import load_split
+from data.storage import check_can_be_made
 from data.turns import TurnBuilder
-from evaluation.cells import Cell, cell_identity, cell_path
-from evaluation.matrices import means, means_by_model, part_of
-from evaluation.passes import plan_passes, summarize_passes
-from evaluation.preflight import Preflight, PromptCheck, tell_skipped
-from evaluation.progress import TimeLeft
-from evaluation.provenance import provenance
-from evaluation.resumable import ResumableEvaluation
-from evaluation.settings import AskingSettings, resolve_settings
-from evaluation.text_priors import Prior, summarize_priors
-from evaluation.unfinished import unfinished_folder
-from grpo.card import read_card
-from grpo.provenance import model_checksum
-from grpo.run_directory import write_json
+from evaluation.answers.directory import unfinished_folder
+from evaluation.asking.cells import Cell, cell_identity, cell_path
+from evaluation.asking.passes import plan_passes, summarize_passes
+from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
+from evaluation.asking.progress import TimeLeft
+from evaluation.asking.provenance import provenance
+from evaluation.asking.resumable import ResumableEvaluation
+from evaluation.asking.settings import AskingSettings, resolve_settings
+from evaluation.measures.matrices import means, means_by_model, part_of
+from evaluation.measures.priors import Prior, summarize_priors
+from grpo.run.directory import write_json
+from grpo.run.provenance import model_checksum
+from grpo.settings.card import read_card
 from models.files import find_checkpoint, read_config
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
@@ -135,7 +135,7 @@ class Matrix:
             output: the matrix's folder.
             models: the rows.
             tests: the columns.
-            controls: names of `evaluation.controls.CONTROLS`, asked beside every cell.
+            controls: names of `evaluation.asking.controls.CONTROLS`, asked beside every cell.
             priors_of: a model's name -> its text priors, put into the cells' summaries.
             with_letters: also compute the option letters' probabilities, for the calibration.
 
@@ -208,8 +208,8 @@ class Matrix:
     def _evaluate(
         self, policy: "Policy", model: AskedModel, test: TestSet, batch_size: int | None
     ) -> None:
-        from evaluation.batching import batch_size_of
-        from evaluation.scoring import Asker
+        from evaluation.asking.asker import Asker
+        from evaluation.asking.batching import batch_size_of
 
         settings, evaluation = model.settings, self._evaluation(model, test)
         batch_size = batch_size_of(batch_size, policy, settings, with_letters=self.with_letters)

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from grpo.config import GRPOConfig
 from grpo.schedule import learning_rate_at
+from grpo.settings.config import GRPOConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -65,7 +65,7 @@ class PolicyOptimizer:
         """Clip the gradient, move the weights, return the gradient's norm before clipping.
 
         Where the norm is NaN or inf, weights and moments stay as they are, and `has_skipped` says
-        so: see grpo/bad_steps.py.
+        so: see grpo/watch/bad_steps.py.
         """
         if all(master.grad is None for master in self.masters.values()):
             # nothing was taught: the gradient is 0, and AdamW's momentum goes on all the same

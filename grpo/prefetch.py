@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from grpo.rollout import PromptBatch
 from grpo.unreadable import ERRORS, UnreadableRows
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 
 WORKERS = 2
 STEPS_AHEAD = 2

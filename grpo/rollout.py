@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grpo.config import GRPOConfig
 from grpo.sampling import Completions, generate, inverse_cdf
+from grpo.settings.config import GRPOConfig
 from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from grpo.logprobs import logits_logprobs
-from models.decoding import DecodeState
-from models.graphed_decode import GraphedState
+from models.decode.graphed import GraphedState
+from models.decode.step import DecodeState
 from models.policy import Policy, PromptPass
 from models.products import float_product
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 
 # Rows that ended leave the batch once they are this share of it: copying the cache of the others
 # then costs less than computing rows nobody reads.

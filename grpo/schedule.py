@@ -2,7 +2,7 @@
 
 import math
 
-from grpo.config import GRPOConfig
+from grpo.settings.config import GRPOConfig
 
 
 def learning_rate_at(step: int, total_steps: int, config: GRPOConfig) -> float:

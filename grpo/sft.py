@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 
 from grpo.clock import StepClock
-from grpo.config import GRPOConfig
-from grpo.forward import completion_logprobs
+from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch, Rollout, micro_batches
 from grpo.sampling import Completions
+from grpo.settings.config import GRPOConfig
 from models.policy import Policy
 
 

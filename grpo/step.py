@@ -15,9 +15,8 @@ from torch import Tensor
 
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
-from grpo.config import GRPOConfig
-from grpo.forward import completion_logprobs, frozen_logprobs
 from grpo.grounding import Grounding
+from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
@@ -28,6 +27,7 @@ from grpo.rollout import (
     run_prompts_once,
     sample_rollout,
 )
+from grpo.settings.config import GRPOConfig
 from models.policy import Policy
 
 RewardFn = Callable[[str, Any], float]  # (completion, its example) -> reward; the mode is bound

@@ -8,21 +8,21 @@ from typing import Any
 
 from tqdm import tqdm
 
-from grpo.alarms import MetricAlarms
-from grpo.bad_steps import BadSteps
-from grpo.best import Best, find_best, write_best
-from grpo.checkpoint import save_checkpoint
-from grpo.checks import GapAlarm, first_rollout_warnings, image_warnings
 from grpo.clock import StepClock
-from grpo.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
-from grpo.profiler import StepProfiler
 from grpo.rollout import PromptBatch, Rollout, sample_rollout
-from grpo.run_directory import RunDirectory, finite_or_null
-from grpo.verify import verify_prefix
+from grpo.run.best import Best, find_best, write_best
+from grpo.run.checkpoint import save_checkpoint
+from grpo.run.directory import RunDirectory, finite_or_null
+from grpo.run.profiler import StepProfiler
+from grpo.settings.config import GRPOConfig
+from grpo.watch.alarms import MetricAlarms
+from grpo.watch.bad_steps import BadSteps
+from grpo.watch.first_step import GapAlarm, first_rollout_warnings, image_warnings
+from grpo.watch.verify import verify_prefix
 from models.policy import Policy
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
 from process.page import fitted_on
 from process.signals import held

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"load_policy": "models.loading", "Policy": "models.policy"}
+_HOMES = {"load_policy": "models.checkpoint.loading", "Policy": "models.policy"}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 CUDA calls that name no device mean the current one of the calling thread, which is cuda:0 until
 somebody says otherwise. So a command makes its device the current one before it loads anything, and
-our own calls name theirs all the same (tests/test_devices.py reads the sources for that).
+our own calls name theirs all the same (tests/models/test_devices.py reads the sources for that).
 """
 
 import torch

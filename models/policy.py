@@ -6,7 +6,7 @@ Made by `models.load_policy`. Two ways to run it, with the same numbers but for 
 Both can go on from one `run_prompts`, a pass over prompts and images alone.
 
 Shapes: N prompts, M completion rows (prompt-major), B rows of a rollout, C completion tokens, D
-hidden size, V vocabulary, T packed tokens (models/groups.py).
+hidden size, V vocabulary, T packed tokens (models/shared/groups.py).
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,16 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models import attention, decoding, varlen, vision
-from models.features import FeatureCache
-from models.graphed_decode import GraphedDecoder, GraphedState
-from models.groups import PackedGroups, packed_positions
-from models.layers import run_layers
-from models.processor import Processor
-from models.prompt import EncodedPrompt
+from models.decode import step as decoding
+from models.decode.graphed import GraphedDecoder, GraphedState
+from models.prompts.processor import Processor
+from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotary_tables
+from models.shared import attention, varlen
+from models.shared.groups import PackedGroups, packed_positions
+from models.shared.layers import run_layers
+from models.vision import tower as vision
+from models.vision.features import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Policy(nn.Module):
     """A Qwen2-VL or Qwen2.5-VL with its processor.
 
     It stays in train() mode: nothing in it is random (attention dropout is never applied, see
-    models/attention.py) and transformers checkpoints activations in that mode only.
+    models/shared/attention.py) and transformers checkpoints activations in that mode only.
     """
 
     def __init__(self, model: nn.Module, processor: Processor, path: str | Path) -> None:
@@ -139,8 +141,8 @@ class Policy(nn.Module):
     def keeps_prompt_passes(self) -> bool:
         """Whether `scored_hidden` can go on from a pass over the prompts.
 
-        Gradient checkpointing throws away what it would need, and varlen flash (models/varlen.py)
-        reads prompts and completions of one forward together.
+        Gradient checkpointing throws away what it would need, and varlen flash
+        (models/shared/varlen.py) reads prompts and completions of one forward together.
         """
         return not self.gradient_checkpointing and self._flash is None
 
@@ -168,7 +170,7 @@ class Policy(nn.Module):
 
         [:, 0] comes from the prompt's last token, [:, t] from completion token t - 1. Each prompt
         and image is run once for all its rows, with the gradient that as many copies would have
-        (Shared prefix; measured in tests/test_models_prefix.py against transformers' forward).
+        (Shared prefix; measured in tests/models/test_prefix.py against transformers' forward).
 
         Args:
             prompts: N of them, of any lengths.
@@ -240,7 +242,7 @@ class Policy(nn.Module):
 
         Each prompt is run once, or not at all where a pass over them is given; its keys and values
         are then laid out for its rows, with room for max_new_tokens tokens more. Where CUDA graphs
-        decode, only the last state can go on, and their memory stays: see models/graphed_decode.py.
+        decode, only the last state can go on, and their memory stays: see models/decode/graphed.py.
         """
         if self.offloaded:
             raise RuntimeError("an offloaded policy cannot decode: its weights are on the CPU")

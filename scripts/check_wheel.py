@@ -29,7 +29,7 @@ MUST_HOLD = (
     "models/tiny/tokenizer.json",
     "models/tiny/tokenizer_config.json",
     "configs/phantoms.toml",
-    "grpo/cuda/logprobs.cu",
+    "grpo/logprobs/cuda/logprobs.cu",
 )
 
 
@@ -119,10 +119,10 @@ def site_packages(binaries: Path) -> Path:
 def check_kernels(binaries: Path) -> None:
     """The installed package finds its kernels' source, byte for byte the one that is tested."""
     code = (
-        "import hashlib; from grpo.cuda.compiler import source_code;"
+        "import hashlib; from grpo.logprobs.cuda.compiler import source_code;"
         "print(hashlib.sha256(source_code()).hexdigest())"
     )
-    source = (ROOT / "grpo" / "cuda" / "logprobs.cu").read_bytes()
+    source = (ROOT / "grpo" / "logprobs" / "cuda" / "logprobs.cu").read_bytes()
     found = call(binaries / "python", "-P", "-c", code).strip()
     demand(found == hashlib.sha256(source).hexdigest(), "the kernels' source is another one")
     print("its kernels' source is the one that is tested")

@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 from data.prompts import prompt_template  # noqa: E402
 from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder  # noqa: E402
-from evaluation.scoring import score  # noqa: E402
-from grpo.best import find_best  # noqa: E402
-from grpo.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
-from grpo.provenance import machine  # noqa: E402
-from grpo.run_directory import write_json  # noqa: E402
-from grpo.settings import embedded_default  # noqa: E402
+from evaluation.asking.asker import score  # noqa: E402
+from grpo.run.best import find_best  # noqa: E402
+from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
+from grpo.run.directory import write_json  # noqa: E402
+from grpo.run.provenance import machine  # noqa: E402
+from grpo.settings.sources import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
 from scripts.shortcut_data import MARKS, marked_letter, write_data  # noqa: E402
 

@@ -8,20 +8,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cuda_emulator import Emulator, require_gxx
-from gpu_defaults import ASKED_FOR, defaults_of_a_gpu
-from logprobs_cases import BACKENDS, Op
-from models_nano import FAMILIES, write_checkpoint
 
-from grpo.cuda.rows import kernel_backend
 from grpo.logprobs.backends import register_backend
+from grpo.logprobs.cuda.rows import kernel_backend
 from models import load_policy
 from process import threads
+from tests.grpo.logprobs.cuda.emulator import Emulator, require_gxx
+from tests.grpo.logprobs.logprobs_cases import BACKENDS, Op
+from tests.models.nano import FAMILIES, write_checkpoint
+from tests.places import ROOT, SHARED
+from tests.whole.gpu_defaults import ASKED_FOR, defaults_of_a_gpu
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-
-pytest.register_assert_rewrite("kernel_checks")  # checks that several test files share
+# Checks that several test files share.
+pytest.register_assert_rewrite("tests.grpo.logprobs.cuda.kernel_checks")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach the network
 
 # Who starts the suite in the background or under nohup ignores these, and so would what the tests
@@ -95,7 +94,9 @@ def emulator(tmp_path_factory) -> Emulator:
     """The shipped kernels under g++, registered as the log-prob backend "emulate"."""
     require_gxx()
     build_dir = tmp_path_factory.mktemp("emulator")
-    shipped = Emulator(ROOT / "grpo" / "cuda" / "logprobs.cu", order="random", build_dir=build_dir)
+    shipped = Emulator(
+        ROOT / "grpo" / "logprobs" / "cuda" / "logprobs.cu", order="random", build_dir=build_dir
+    )
     register_backend("emulate", lambda _device: kernel_backend(shipped))
     return shipped
 

@@ -12,7 +12,7 @@ from data.audit.page import page
 from data.audit.report import audit
 from data.audit.sections import tables_of
 from data.audit.text import tables_text
-from data.output_directory import check_directory, unused_directory
+from data.storage import check_directory, unused_directory
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser

@@ -7,7 +7,7 @@ from data.audit.files import AuditFile
 from data.examples import UNKNOWN, VQAExample
 from data.options import same_option
 from data.priors.table import chance
-from data.rows import RIGHT_TWICE
+from data.reading.families import RIGHT_TWICE
 
 _SHOWN_BAD_ROWS = 20
 

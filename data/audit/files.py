@@ -8,8 +8,8 @@ from pathlib import Path
 
 from data.examples import UNKNOWN, VQAExample
 from data.grouping import image_key
-from data.labels import modality_label, question_type_label, subject_of
-from data.readers import BadRow, read_examples
+from data.reading.labels import modality_label, question_type_label, subject_of
+from data.reading.readers import BadRow, read_examples
 from data.sources import is_phantoms
 
 _PART = re.compile(r"_(train|test)$", re.IGNORECASE)
@@ -20,7 +20,7 @@ class AuditFile:
     """One data file and its rows."""
 
     path: Path
-    subject: str  # the name without _train or _test, see `data.labels.subject_of`
+    subject: str  # the name without _train or _test, see `data.reading.labels.subject_of`
     part: str  # "train", "test", or "" where the name ends with neither
     examples: list[VQAExample]
     images: list[tuple[str, ...]]  # per example: its images' paths below the image root

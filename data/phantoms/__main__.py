@@ -3,8 +3,8 @@
 import sys
 from collections.abc import Sequence
 
-from data.output_directory import check_can_be_made
 from data.phantoms.writer import write_phantoms
+from data.storage import check_can_be_made
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser

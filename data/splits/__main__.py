@@ -8,10 +8,10 @@ from typing import Any
 
 from data.audit.files import read_files
 from data.audit.text import table_text
-from data.output_directory import check_directory
 from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
+from data.storage import check_directory
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser

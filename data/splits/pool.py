@@ -9,7 +9,7 @@ from typing import Any
 
 from data.audit.files import AuditFile
 from data.examples import VQAExample
-from data.readers import BadRow
+from data.reading.readers import BadRow
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
-from data.readers import load_examples
+from data.reading.readers import load_examples
 from data.splits.groups import Pictures, keys_of, patients_of
 
 _FIELDS = ("question", "options", "answer", "modality", "question_type", "dataset", "images")

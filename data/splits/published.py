@@ -6,8 +6,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.examples import VQAExample
-from data.inline import split_options
-from data.rows import MED_R1_FIELDS
+from data.reading.families import MED_R1_FIELDS
+from data.reading.inline import split_options
 from data.splits.pool import PoolRow
 
 NOT_INLINE = "its options cannot be written into the question"

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from data.audit.files import AuditFile
-from data.output_directory import write_directory
 from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare, means
 from data.splits.plan import PlacedRow, Plan, Settings, by_slice
 from data.splits.proof import prove
 from data.splits.published import rows_text
+from data.storage import write_directory
 
 FORMAT = 1
 REPEATED = "exact copy of another row"

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.flags import curate_parser
+from evaluation.asking.flags import curate_parser
 from process.command import command
 from process.page import fitted
 from process.signals import exit_status, reason
@@ -48,29 +48,29 @@ def curate(given: dict[str, Any]) -> None:
     """
     from data.sample import spread_sample
     from data.sources import Wanted, load_splits
-    from evaluation.built_in import say_same_names
-    from evaluation.cells import cell_identity
-    from evaluation.checkpoint import (
+    from evaluation.asking.built_in import say_same_names
+    from evaluation.asking.cells import cell_identity
+    from evaluation.asking.checkpoint import (
         asking,
         check_machine,
         chosen_device,
         chosen_dtype,
         chosen_policy,
     )
-    from evaluation.curate.crossfit import check_prior, crossfit
-    from evaluation.curate.place import SETTINGS, check_place
-    from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
-    from evaluation.curate.report import curation_table, summarize_curation
-    from evaluation.curate.split import check_sources, split_files
-    from evaluation.preflight import (
+    from evaluation.asking.preflight import (
         LEFT_OUT,
         Preflight,
         PromptCheck,
         left_out_before,
         tell_gone_bad,
     )
-    from evaluation.settings import describe
-    from grpo.provenance import model_checksum
+    from evaluation.asking.settings import describe
+    from evaluation.curate.crossfit import check_prior, crossfit
+    from evaluation.curate.place import SETTINGS, check_place
+    from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
+    from evaluation.curate.report import curation_table, summarize_curation
+    from evaluation.curate.split import check_sources, split_files
+    from grpo.run.provenance import model_checksum
 
     drop, blind_share = given.get("drop", DEFAULT_DROP), given.get("blind_share", 0.75)
     prior, samples, seed = (
@@ -103,7 +103,7 @@ def curate(given: dict[str, Any]) -> None:
         raise ValueError("all rows show one image: there are no others to fit a text prior on")
     device = chosen_device(given)
     from evaluation.curate.passes import count_passes, open_passes
-    from models.loading import check_dtype
+    from models.checkpoint.loading import check_dtype
 
     identity = cell_identity(
         settings,

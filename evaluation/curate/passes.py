@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.answers.prediction import judge
+from evaluation.asking.encoding import encode_checked
+from evaluation.asking.samples import sample_groups
 from evaluation.curate.place import SETTINGS, check_place
 from evaluation.curate.reasons import Passes
-from evaluation.encoding import encode_checked
-from evaluation.predictions import judge
-from evaluation.samples import sample_groups
 from grpo.unreadable import ERRORS, UnreadableRows
 from models.policy import Policy
-from models.prompt import EncodedPrompt
+from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
 from process.signals import held
 

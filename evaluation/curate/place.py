@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.output_directory import check_can_be_made
+from data.storage import check_can_be_made
 
 SETTINGS = "settings.json"  # what a curation was begun with
 

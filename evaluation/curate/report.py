@@ -6,8 +6,8 @@ from typing import Any
 from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, Verdict, zero_spread
-from evaluation.statistics import chance_level
-from evaluation.tables import percent, table_lines
+from evaluation.measures.statistics import chance_level
+from evaluation.report.text import percent, table_lines
 
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 _SLICE_COLUMNS = (

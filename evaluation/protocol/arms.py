@@ -14,15 +14,15 @@ from typing import Any
 
 from data.order import ExampleOrder
 from data.sources import Split
+from evaluation.asking.settings import resolve_settings
 from evaluation.matrix import AskedModel
+from evaluation.measures.slices import folder_name
 from evaluation.protocol.config import ProtocolConfig
-from evaluation.settings import resolve_settings
-from evaluation.slices import folder_name
-from grpo.card import CARD
-from grpo.config import GRPOConfig
-from grpo.provenance import model_checksum
-from grpo.run_directory import RunDirectory, write_json
-from grpo.settings import RESUMABLE, resolve_config, with_absolute_paths
+from grpo.run.directory import RunDirectory, write_json
+from grpo.run.provenance import model_checksum
+from grpo.settings.card import CARD
+from grpo.settings.config import GRPOConfig
+from grpo.settings.sources import RESUMABLE, resolve_config, with_absolute_paths
 
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"
 _ANEW = "remove that folder to train anew, or name another --output-dir"
@@ -130,7 +130,7 @@ def find_state(run: Path, total_steps: int) -> str:
         raise ValueError(f"{run} holds files ({first} ..) and no run: {_ANEW}")
     if (run / "trained.json").is_file():
         return TRAINED
-    from grpo.checkpoint import whole_checkpoints  # imports torch: only where a run was begun
+    from grpo.run.checkpoint import whole_checkpoints  # imports torch: only where a run was begun
 
     found = whole_checkpoints(run)
     if not found:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evaluation.built_in import say_same_names
-from evaluation.checkpoint import check_machine, chosen_device, chosen_dtype
+from evaluation.asking.built_in import say_same_names
+from evaluation.asking.checkpoint import check_machine, chosen_device, chosen_dtype
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
 from evaluation.protocol.running import Load, Runner, Train

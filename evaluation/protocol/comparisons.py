@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evaluation.clusters import image_clusters, image_interval
-from evaluation.matrices import RESAMPLES, Answers, Row, differences, part_of
-from evaluation.pairs import mcnemar
+from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.matrices import RESAMPLES, Answers, Row, differences, part_of
+from evaluation.measures.pairs import mcnemar
 
 
 def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Return first minus second.
 
-        diagonal, off_diagonal   as `evaluation.matrices.differences`; the diagonal with ``mcnemar``
-        by_train                 train slice -> own, others: see `compare_rows`, None without cells
+        diagonal, off_diagonal   as `evaluation.measures.matrices.differences`; the diagonal with
+        ``mcnemar`` by_train                 train slice -> own, others: see `compare_rows`, None
+        without cells
 
     Args:
         first, second: answers of the cells; those that only one of them has are left out.

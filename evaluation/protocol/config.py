@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.measures.slices import AXES
 from evaluation.protocol.toml_table import Table
-from evaluation.slices import AXES
-from grpo.settings import GRPO_ONLY, shipped_or_own, typed
+from grpo.settings.sources import GRPO_ONLY, shipped_or_own, typed
 from process.paths import expanded
 
 METHODS = ("sft", "think", "no_think", "think_after")
@@ -43,7 +43,7 @@ _ELSEWHERE = {
 class AxisPlan:
     """The slices of one axis, by the names of data.examples."""
 
-    name: str  # a key of evaluation.slices.AXES
+    name: str  # a key of evaluation.measures.slices.AXES
     slices: tuple[str, ...]  # tested on
     train_slices: tuple[str, ...]  # trained on, each of them tested on as well
     repeat_slices: tuple[str, ...]  # trained with every seed; the others with the first only

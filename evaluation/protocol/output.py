@@ -6,16 +6,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.output_directory import check_can_be_made
-from evaluation.bootstrap import RESAMPLES
-from evaluation.clusters import FEW_IMAGES
+from data.storage import check_can_be_made
+from evaluation.measures.bootstrap import RESAMPLES
+from evaluation.measures.clusters import FEW_IMAGES
 from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.page import protocol_page
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
-from grpo.provenance import machine
-from grpo.run_directory import write_json, write_text
+from grpo.run.directory import write_json, write_text
+from grpo.run.provenance import machine
 
 RESULT, PAGE, LOCK = "protocol.json", "protocol.md", ".lock"
 _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from evaluation.cells import Cell
-from evaluation.matrices import PARTS, RESAMPLES, Answers, Row, differences, means, spread
+from evaluation.asking.cells import Cell
 from evaluation.matrix import Matrix, matrix_json
+from evaluation.measures.matrices import PARTS, RESAMPLES, Answers, Row, differences, means, spread
 from evaluation.protocol.comparisons import compare, compare_rows
 from evaluation.protocol.config import AxisPlan, ProtocolConfig
 

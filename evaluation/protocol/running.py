@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluation.asking.progress import TimeLeft
 from evaluation.matrix import Matrix
-from evaluation.progress import TimeLeft
 from evaluation.protocol.arms import (
     PLACES,
     STARTED,

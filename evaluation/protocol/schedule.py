@@ -6,13 +6,13 @@ from typing import Any
 
 from data.priors import fit_all
 from evaluation.matrix import AskedModel, Matrix, asked_model
+from evaluation.measures.priors import Prior
 from evaluation.protocol import arms as arms_of
 from evaluation.protocol.arms import NEW, TRAINED, Arm
 from evaluation.protocol.config import AxisPlan, ProtocolConfig
 from evaluation.protocol.results import BASE, AxisResults, read_grid
 from evaluation.protocol.sources import AxisData, load_axis
-from evaluation.text_priors import Prior
-from grpo.provenance import model_checksum
+from grpo.run.provenance import model_checksum
 from models.files import find_checkpoint
 
 

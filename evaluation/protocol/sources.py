@@ -8,11 +8,11 @@ from data.examples import VQAExample
 from data.prompts import prompt_template
 from data.sources import Fault, Split, load_split
 from data.turns import TurnBuilder
+from evaluation.asking.preflight import Preflight, PromptCheck
 from evaluation.matrix import TestSet, load_tests
-from evaluation.preflight import Preflight, PromptCheck
+from evaluation.measures.slices import slice_of_source
 from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
-from evaluation.slices import slice_of_source
 from rewards import load_rewards, try_rewards
 
 SAMPLE_SEED = 0  # of --limit's sample: every checkpoint answers the same rows

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
-from evaluation.slices import slice_name
+from evaluation.measures.slices import slice_name
 
 
 class Table:

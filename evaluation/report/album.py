@@ -4,9 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evaluation.figures.base import MatplotlibMissingError, to_png
+from evaluation.measures.slices import folder_name
+from evaluation.report.figures.base import MatplotlibMissingError, to_png
 from evaluation.report.html import figure, paragraph
-from evaluation.slices import folder_name
 from process.called import install_line, module_line
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.figures.heatmap import heatmap
-from evaluation.matrix_table import matrix_table
 from evaluation.report.album import Album
+from evaluation.report.figures.heatmap import heatmap
 from evaluation.report.files import read_json
 from evaluation.report.html import columns, paragraph, section, table
-from evaluation.report.tables import percent
+from evaluation.report.matrix_text import matrix_table
+from evaluation.report.summaries import percent
 
 Cells = Mapping[tuple[str, str], Mapping[str, Any]]
 

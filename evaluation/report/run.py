@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.figures.curves import training_curves
 from evaluation.report.album import Album
+from evaluation.report.figures.curves import training_curves
 from evaluation.report.files import read_evaluations, read_json, read_lines
 from evaluation.report.html import Cell, folded, heading, paragraph, preformatted, section, table
 from evaluation.report.rollouts import rollout_parts
-from evaluation.report.tables import before_after_table, interval, percent, points, slices_table
-from grpo.alarms import MetricAlarms
+from evaluation.report.summaries import before_after_table, interval, percent, points, slices_table
+from grpo.watch.alarms import MetricAlarms
 
 Metrics = Sequence[Mapping[str, Any]]
 Evaluations = Mapping[int, Mapping[str, Any]]

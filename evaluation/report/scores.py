@@ -4,22 +4,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.figures.confidence import reliability_diagram, risk_coverage_curve
-from evaluation.letter_confidence import chosen_confidences
-from evaluation.predictions import LEAST_MASS, Prediction
+from evaluation.answers.prediction import LEAST_MASS, Prediction
+from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
+from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.files import read_json, read_lines
 from evaluation.report.html import columns, heading, paragraph, section, table
 from evaluation.report.rollouts import image_parts, question_part, shortened
-from evaluation.report.tables import (
+from evaluation.report.summaries import (
     controls_table,
     percent,
     permutations_table,
     priors_table,
     slices_table,
 )
-from evaluation.tables import spread_places
-from evaluation.thought_table import thought_table
+from evaluation.report.text import spread_places
+from evaluation.report.thought_text import thought_table
 
 ANSWERS = 6
 

@@ -61,7 +61,8 @@ def token_logprobs(
         tile_bytes: size of one tile of logits, 16 MiB by default, 256 MiB on CUDA. Up to two more
             of its size live beside it, half a one with the kernels. Changes memory and speed;
             results only in the last digits.
-        backend: "cuda", the kernels of grpo/cuda; "torch", plain PyTorch on any device; "auto", the
+        backend: "cuda", the kernels of grpo/logprobs/cuda; "torch", plain PyTorch on any device;
+        "auto", the
             former on a GPU and else the latter.
 
     Returns:

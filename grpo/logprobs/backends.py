@@ -22,8 +22,10 @@ def _kernels(device: torch.device) -> Backend:
         raise RuntimeError(
             f"backend='cuda' cannot run on {device}: use 'auto' or 'torch', or move to a GPU"
         )
-    from grpo.cuda.driver import launcher  # needs the CUDA packages that such a torch brings
-    from grpo.cuda.rows import kernel_backend
+    from grpo.logprobs.cuda.driver import (
+        launcher,  # needs the CUDA packages that such a torch brings
+    )
+    from grpo.logprobs.cuda.rows import kernel_backend
 
     return kernel_backend(launcher(device))
 

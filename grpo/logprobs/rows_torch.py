@@ -1,8 +1,8 @@
 """What happens to one tile of logits, in plain PyTorch.
 
-The product path on a CPU, the fallback on CUDA, and the oracle of the kernels in grpo/cuda. A row's
-state is the online softmax of Milakov and Gimelshein (arXiv:1805.02867) with the entropy's sum
-beside it.
+The product path on a CPU, the fallback on CUDA, and the oracle of the kernels in
+grpo/logprobs/cuda. A row's state is the online softmax of Milakov and Gimelshein (arXiv:1805.02867)
+with the entropy's sum beside it.
 
 Shapes in this file: B tokens and K columns of a tile.
 """

@@ -1,0 +1,1 @@
+"""From published files to examples: families of rows, inline options, labels, paths."""

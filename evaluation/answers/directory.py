@@ -1,0 +1,180 @@
+"""The answers so far of an evaluation at work: what a broken-off one goes on from.
+
+    DIR.unfinished/evaluation.json      what decides the answers: only the same evaluation goes on
+    DIR.unfinished/predictions.jsonl    one line per answer, in the order of asking
+
+Answers are added batch by batch, so that a process killed at any moment loses one batch, and none
+is held in memory: an answer is the place where its line begins. DIR itself comes into being whole,
+in the end, and this folder goes.
+
+The order of asking follows from the data alone, so line n answers question n. A line that was cut
+short is forgotten with all behind it; a whole one that answers another question stops the job.
+"""
+
+import json
+import shutil
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation.answers.prediction import AnswerKey, Prediction
+from grpo.run.directory import write_json
+from process.output import ERRORS
+
+SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
+
+
+def unfinished_folder(output: Path) -> Path:
+    """Return where the answers lie until the evaluation is in its place.
+
+    >>> unfinished_folder(Path("/runs/ct")).as_posix()
+    '/runs/ct.unfinished'
+    """
+    place = output.resolve()
+    return place.with_name(f"{place.name}.unfinished")
+
+
+class Unfinished:
+    """The folder DIR.unfinished beside the place of an evaluation, made with the first answer."""
+
+    def __init__(
+        self, output: Path, identity: Mapping[str, Any], questions: Iterable[AnswerKey]
+    ) -> None:
+        """Find what is answered already; nothing is written.
+
+        Args:
+            output: the place of the finished evaluation.
+            identity: what decides the answers, by the words that a message calls it.
+            questions: the keys of all questions, in the order of asking.
+
+        Raises:
+            ValueError: the folder is of another evaluation, or cannot be read.
+        """
+        self.folder = unfinished_folder(output)
+        self._identity = json.loads(json.dumps(identity))  # tuples as the file has them
+        self._otherwise = (
+            f"remove {self.folder} to begin anew, or name another --output-dir; nothing is"
+            " written over"
+        )
+        self._ends = array("q", [0])  # where the first 0, 1, 2, .. answers end, in bytes
+        self._num_correct = array("q", [0])  # among the first 0, 1, 2, .. answers
+        self._file_size = 0
+        if self.folder.exists():
+            try:
+                self._check_identity()
+                self._find_answers(questions)
+            except OSError as error:
+                raise ValueError(
+                    f"{self.folder} cannot be read ({error}): {self._otherwise}"
+                ) from error
+
+    def __len__(self) -> int:
+        """Answers so far."""
+        return len(self._ends) - 1
+
+    def num_correct(self, first: int) -> int:
+        """Return how many answers are right from number ``first`` on."""
+        return self._num_correct[-1] - self._num_correct[first]
+
+    def keep(self, count: int) -> None:
+        """Forget all answers but the first ``count``."""
+        del self._ends[count + 1 :], self._num_correct[count + 1 :]
+
+    def append(self, predictions: Sequence[Prediction]) -> None:
+        """Add the answers to the next questions.
+
+        Raises:
+            ValueError: they cannot be written, such as on a full disk, or another process writes
+                there; earlier answers are kept.
+        """
+        lines = [_line(item) for item in predictions]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not (self.folder / SETTINGS).is_file():
+                write_json(self.folder / SETTINGS, self._identity)
+            with (self.folder / _ANSWERS).open("ab") as stream:
+                self._check_alone(stream.tell())
+                stream.truncate(self._ends[-1])  # what is not kept
+                stream.write(b"".join(lines))
+        except OSError as error:
+            raise ValueError(
+                f"answers cannot be written to {self.folder} ({error}): the same command goes on"
+                " when there is room"
+            ) from error
+        for line, item in zip(lines, predictions, strict=True):
+            self._count(len(line), item)
+        self._file_size = self._ends[-1]
+
+    def read(self, numbers: Iterable[int]) -> Iterator[Prediction]:
+        """Yield the answers to these questions, numbered from 0 in the order of asking."""
+        with (self.folder / _ANSWERS).open("rb") as stream:
+            for number in numbers:
+                stream.seek(self._ends[number])
+                yield Prediction.from_json(json.loads(stream.readline()))
+
+    def remove(self) -> None:
+        """Remove the folder: the evaluation is in its place."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _check_identity(self) -> None:
+        file = self.folder / SETTINGS
+        if not file.is_file():
+            begun = f".{SETTINGS}.tmp"  # killed while it was written
+            if any(entry.name != begun for entry in self.folder.iterdir()):
+                raise ValueError(f"{self.folder} holds no evaluation to go on: {self._otherwise}")
+            return
+        try:
+            found = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file} cannot be read ({error}): {self._otherwise}") from error
+        for name in [*self._identity, *(found.keys() - self._identity.keys())]:
+            there, now = (_shown(some.get(name)) for some in (found, self._identity))
+            if found.get(name) != self._identity.get(name):
+                raise ValueError(
+                    f"{self.folder} was begun with another {name} ({there} there, {now} now):"
+                    f" repeat the command that began it to go on, {self._otherwise}"
+                )
+
+    def _find_answers(self, questions: Iterable[AnswerKey]) -> None:
+        file = self.folder / _ANSWERS
+        if not file.is_file():
+            return
+        questions = iter(questions)
+        self._file_size = file.stat().st_size
+        with file.open("rb") as stream:
+            for line in stream:
+                try:
+                    item = Prediction.from_json(json.loads(line))
+                except (ValueError, TypeError, KeyError):
+                    return
+                if not line.endswith(b"\n"):
+                    return
+                if item.key != next(questions, None):
+                    raise ValueError(
+                        f"{file}, line {len(self) + 1}, answers another question than the one"
+                        f" asked there ({item.id}): {self._otherwise}"
+                    )
+                self._count(len(line), item)
+
+    def _count(self, num_bytes: int, item: Prediction) -> None:
+        self._ends.append(self._ends[-1] + num_bytes)
+        self._num_correct.append(self._num_correct[-1] + item.correct)
+
+    def _check_alone(self, file_size: int) -> None:
+        if file_size != self._file_size:
+            raise ValueError(
+                f"another process writes to {self.folder}: let it finish, or end it, then start"
+                " the same command again"
+            )
+
+
+def _line(prediction: Prediction) -> bytes:
+    return (json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False) + "\n").encode(
+        "utf-8", ERRORS
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]} .."

@@ -1,0 +1,213 @@
+"""Greedy answers to a list of questions: what train.py measures and evaluate.py reports.
+
+Questions are answered in batches of similar length, each image is decoded shortly before its batch
+comes and forgotten after it, so that memory does not grow with the number of questions. `score` is
+for as many as fit into memory with their answers; evaluation/asking/resumable.py keeps answers on
+the disk.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from tqdm import tqdm
+
+from data.examples import VQAExample
+from data.turns import TurnBuilder
+from evaluation.answers.prediction import Prediction, judge
+from evaluation.asking.controls import CONTROLS
+from evaluation.asking.encoding import encode_checked, encoded_ahead
+from evaluation.asking.letters import Letters, letter_probabilities
+from evaluation.asking.passes import asking_order
+from grpo.sampling import generate_greedy
+from grpo.unreadable import ERRORS, UnreadableRows
+from models.policy import Policy
+from models.prompts.prompt import EncodedPrompt
+from process.bars import bar
+
+
+@dataclass(frozen=True)
+class Asker:
+    """How questions are put to a policy; called with those of one batch, it answers them.
+
+    A row whose image cannot be read any more, or whose prompt does not fit, stays unanswered: it is
+    said, and it counts as wrong. Raises ValueError where that happens to too many in a row.
+    """
+
+    policy: Policy
+    turn_builder: TurnBuilder  # the same object as in training
+    mode: str  # which tags a completion must write
+    max_completion_tokens: int  # where a completion is cut off, and counted as truncated
+    with_letters: bool = False  # the option letters' probabilities too, one more forward per batch
+    unreadable: UnreadableRows = field(default_factory=UnreadableRows)
+
+    def __call__(
+        self,
+        examples: Sequence[VQAExample],
+        *,
+        control: str | None = None,
+        orders: Sequence[Sequence[int]] | None = None,
+    ) -> list[Prediction]:
+        """Return the predictions of one batch, encoded here and now; see `answer`."""
+        prompts = self.told([self.encode(example) for example in examples])
+        return self.answer(examples, prompts, control=control, orders=orders)
+
+    def encode(self, example: VQAExample) -> EncodedPrompt | Exception:
+        """Return the example's prompt, or why it has none; on any thread."""
+        try:
+            return encode_checked(
+                self.policy, example, self.turn_builder, self.max_completion_tokens
+            )
+        except ERRORS as error:
+            return error
+
+    def told(self, encoded: Sequence[EncodedPrompt | Exception]) -> list[EncodedPrompt | str]:
+        """Return the prompts of a batch; those that are none are said, counted, and a reason."""
+        prompts: list[EncodedPrompt | str] = []
+        for one in encoded:
+            if isinstance(one, EncodedPrompt):
+                self.unreadable.clear()
+                prompts.append(one)
+            else:
+                self.unreadable.add(one)
+                reason = f"{one}"
+                tqdm.write(f"warning: not answered, counted as wrong: {reason}", file=sys.stderr)
+                prompts.append(reason)
+        return prompts
+
+    def answer(
+        self,
+        examples: Sequence[VQAExample],
+        prompts: Sequence[EncodedPrompt | str],
+        *,
+        control: str | None = None,
+        orders: Sequence[Sequence[int]] | None = None,
+    ) -> list[Prediction]:
+        """Return the predictions of one batch.
+
+        Args:
+            examples: the questions.
+            prompts: as `told` returns them, with their images also where these are left blank.
+            control: "blank" answers them with nothing to see on their images; the other names say
+                what was done to the examples (evaluation/asking/controls.py), and are only noted.
+            orders: which order each example's options were brought into; None: their own.
+        """
+        pairs = [
+            (example, prompt)
+            for example, prompt in zip(examples, prompts, strict=True)
+            if not isinstance(prompt, str)
+        ]
+        answers = iter(self._answers(pairs, control))
+        predictions = []
+        for row, (example, prompt) in enumerate(zip(examples, prompts, strict=True)):
+            answer = _NOTHING | {"unanswered": prompt} if isinstance(prompt, str) else next(answers)
+            order = None if orders is None else orders[row]
+            predictions.append(
+                judge(example, mode=self.mode, permutation=order, control=control, **answer)
+            )
+        return predictions
+
+    def _answers(
+        self, pairs: Sequence[tuple[VQAExample, EncodedPrompt]], control: str | None
+    ) -> list[dict[str, Any]]:
+        """Return what the policy wrote to each prompt, as arguments of `judge`."""
+        if not pairs:
+            return []
+        examples, prompts = zip(*pairs, strict=True)
+        if control == "blank":
+            prompts = [prompt.blanked() for prompt in prompts]
+        completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
+        letters: Sequence[Letters | None] = [None] * len(examples)
+        if self.with_letters:
+            counts = [len(example.options) for example in examples]
+            letters = letter_probabilities(self.policy, prompts, completions.texts, counts)
+        lengths = completions.mask.sum(dim=1).tolist()
+        truncated = completions.truncated.tolist()
+        return [
+            {
+                "completion": completions.texts[row],
+                "completion_tokens": lengths[row],
+                "truncated": truncated[row],
+                "letter_probabilities": letters[row],
+                "letter_mass": letters[row] and letters[row].mass,
+            }
+            for row in range(len(prompts))
+        ]
+
+
+# What is known of a question that could not be asked.
+_NOTHING = {"completion": "", "completion_tokens": 0, "truncated": False}
+
+
+def score(
+    policy: Policy,
+    examples: Sequence[VQAExample],
+    turn_builder: TurnBuilder,
+    *,
+    control: str | None = None,
+    **how: Any,
+) -> list[Prediction]:
+    """Return the policy's greedy answer to every question, in the order of ``examples``.
+
+    Under one control, or None; all else is as in `score_under`.
+    """
+    (predictions,) = score_under(policy, examples, turn_builder, controls=[control], **how)
+    return predictions
+
+
+def score_under(
+    policy: Policy,
+    examples: Sequence[VQAExample],
+    turn_builder: TurnBuilder,
+    *,
+    controls: Sequence[str | None],
+    mode: str,
+    max_completion_tokens: int,
+    batch_size: int = 32,
+    progress: bool = True,
+    with_letters: bool = False,
+) -> list[list[Prediction]]:
+    """Return the greedy answers under each of the controls, each in the order of ``examples``.
+
+    Every image is encoded once for all of the controls, by threads and ahead of its batch.
+
+    Args:
+        policy: the model that answers.
+        examples: the questions; ids, slices and right answers go into the predictions as they are.
+        controls: see `Asker.answer`; None asks the questions as they are.
+        batch_size: questions of one forward. Changes speed and memory, answers only by rounding.
+        progress: show a bar, with the accuracy under the first control.
+        turn_builder, mode, max_completion_tokens, with_letters: see `Asker`.
+
+    Raises:
+        ValueError: an unknown control, a batch of less than one, and what an `Asker` raises.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch size {batch_size} must be at least 1")
+    for name in controls:
+        if name not in (None, *CONTROLS):
+            raise ValueError(f"unknown control {name!r}: use None or one of {', '.join(CONTROLS)}")
+    asker = Asker(policy, turn_builder, mode, max_completion_tokens, with_letters)
+    order = asking_order(examples, turn_builder.template)
+    starts = range(0, len(order), batch_size)
+    batches = [[examples[i] for i in order[start : start + batch_size]] for start in starts]
+    answers: list[list[Prediction]] = [[] for _ in controls]  # in the order of asking
+    progress_bar = bar(
+        total=len(examples) * len(controls),
+        desc="evaluating",
+        unit="question",
+        disable=not progress,
+        leave=False,
+    )
+    with progress_bar, closing(encoded_ahead(batches, asker.encode)) as encoded:
+        for batch, read in zip(batches, encoded, strict=True):
+            prompts = asker.told(read)
+            for answered, control in zip(answers, controls, strict=True):
+                answered += asker.answer(batch, prompts, control=control)
+                progress_bar.update(len(batch))
+            num_correct = sum(item.correct for item in answers[0])
+            progress_bar.set_postfix(accuracy=f"{num_correct / len(answers[0]):.1%}")
+    places = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation
+    return [[answered[place] for place in places] for answered in answers]

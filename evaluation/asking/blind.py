@@ -1,0 +1,96 @@
+"""What the policy would answer without the image: the measurement behind the grounding term.
+
+train.py hands `make_grounding` to the step as a callable, as it does with the rewards: the terms
+are in grpo/grounding.py, the letters' probabilities in evaluation/asking/letters.py.
+
+Which text stands before the letter decides what is measured. A completion's own thought was written
+with the image in sight and names what was seen; behind it the letter is certain under a blank image
+too. On the embedded model (greedy answers to 120 held-out questions, each behind its own thought)
+its probability was 0.9999 before training and 0.9996 after 200 steps: a constant, which vanishes in
+the group, and would punish reading the image where it did not. So the question is asked blind from
+the start: the policy's own greedy thought under the blank image, then the letters (0.77 and 0.29
+for the same answers). One thought is a point estimate of what it would think: mostly one letter
+gets nearly all. Where the answer comes first (no_think, think_after) nothing stands before it and
+nothing is generated. Both terms need one distribution per question, not per completion: each blank
+prompt is run once for its group.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from data.examples import VQAExample
+from evaluation.asking.letters import Letters, letter_probabilities
+from evaluation.asking.spellings import ANSWER_TAG
+from grpo.grounding import Grounding, GroundingTerm, penalty_term, scale_term
+from grpo.rollout import Rollout
+from grpo.sampling import generate_greedy
+from grpo.settings.config import GRPOConfig
+from models.policy import Policy
+from models.prompts.prompt import EncodedPrompt
+from rewards.modes import get_mode
+from rewards.parse_once import Parse
+from rewards.parsing import parse_completion
+
+
+def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Grounding | None:
+    """Return the run's grounding term as a callable; None where it is off."""
+    if config.grounding == "none":
+        return None
+
+    def grounding(policy: Policy, rollout: Rollout) -> GroundingTerm:
+        batch = rollout.batch
+        blank = blank_letters(
+            policy, batch.prompts, batch.examples, config.mode, config.max_completion_tokens
+        )
+        masses = [letters.mass for letters in blank if letters is not None]
+        mass = sum(masses) / len(masses) if masses else None
+        measured = [letters if letters and letters.measured else None for letters in blank]
+        term = _term(config, rollout, measured, parse)
+        return replace(term, metrics={**term.metrics, "grounding/letter_mass": mass})
+
+    return grounding
+
+
+def _term(
+    config: GRPOConfig, rollout: Rollout, blank: Sequence[Letters | None], parse: Parse
+) -> GroundingTerm:
+    examples = rollout.batch.examples
+    if config.grounding == "scale":
+        return scale_term(blank, [example.answer for example in examples], rollout.group_size)
+    choices = [
+        [parse(text, config.mode, example.options).choice for text in texts]
+        for texts, example in zip(rollout.texts, examples, strict=True)
+    ]
+    return penalty_term(blank, choices, config.grounding_weight)
+
+
+@torch.no_grad()
+def blank_letters(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    examples: Sequence[VQAExample],
+    mode: str,
+    max_completion_tokens: int,
+) -> list[Letters | None]:
+    """Return per question the probabilities of its options' letters with its images blank.
+
+    Teacher-forced behind ``<answer>``, at temperature 1, renormalised over the options. None where
+    the policy's greedy blind completion never comes to an ``<answer>``. Where a letter is hardly
+    written there, `Letters.measured` is False and the term treats the question as one without.
+
+    Args:
+        policy: as it is now; no gradient.
+        prompts: N, with their images.
+        examples: N, for the number of options.
+        mode: which tags a completion writes, in which order.
+        max_completion_tokens: of the blind completion.
+    """
+    blank = [prompt.blanked() for prompt in prompts]
+    if get_mode(mode).tags[0] == "answer":
+        texts = [ANSWER_TAG] * len(blank)
+    else:
+        texts = generate_greedy(policy, blank, max_completion_tokens).texts
+    counts = [len(example.options) for example in examples]
+    return letter_probabilities(policy, blank, texts, counts)

@@ -1,0 +1,153 @@
+"""One cell of a matrix on disk: an evaluation directory, and whether it is the one that is wanted.
+
+A cell that is there is used again only if it was made from the same weights, asked in the same way,
+on the same rows. Anything else under its name stops the matrix: numbers of two kinds in one table
+would mislead, and nothing of the user's is written over.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evaluation.asking.settings import AskingSettings
+from evaluation.measures.matrices import Row
+from evaluation.measures.slices import folder_name
+
+_ENTRY = ("accuracy", "n", "low", "high", "chance")
+_ANEW = "remove that folder to evaluate anew, or name another --output-dir"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A place in a matrix and what must have been evaluated there."""
+
+    model: str  # the slice's name
+    test: str
+    path: Path
+    identity: Mapping[str, Any]  # what `cell_identity` returns
+
+    def is_done(self) -> bool:
+        """Return whether the wanted evaluation lies there; False where nothing does.
+
+        Raises:
+            ValueError: the folder holds another evaluation, a damaged one, or no evaluation.
+        """
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return False
+        found = cell_identity_of(self.read_summary().get("evaluation", {}))
+        for name, wanted in self.identity.items():
+            if found.get(name) != wanted:
+                raise ValueError(
+                    f"cell {self.path} was evaluated with another {name} ({_shown(found.get(name))}"
+                    f" there, {_shown(wanted)} now): {_ANEW}"
+                )
+        self.read_rows()
+        return True
+
+    def read_summary(self) -> dict[str, Any]:
+        """Return summary.json.
+
+        Raises:
+            ValueError: it cannot be read or lacks what a matrix needs.
+        """
+        file = self.path / "summary.json"
+        try:
+            summary = json.loads(file.read_text(encoding="utf-8"))
+            if not all(isinstance(summary["overall"][name], int | float) for name in _ENTRY):
+                raise ValueError("overall is not complete")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"cell {file} cannot be read ({type(error).__name__}: {error}): {_ANEW}"
+            ) from error
+        return summary
+
+    def read_rows(self, control: str | None = None) -> list[Row]:
+        """Return the answered rows, whose share of right ones is the summary's accuracy.
+
+        Args:
+            control: rows as this control asked them; None: as they are.
+
+        Raises:
+            ValueError: predictions.jsonl cannot be read, or does not belong to summary.json.
+        """
+        file, summary = self.path / "predictions.jsonl", self.read_summary()
+        try:
+            overall = (summary if control is None else summary["controls"][control])["overall"]
+            with file.open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 too
+                answers = [json.loads(line) for line in lines]
+            rows = [_row(answer) for answer in answers if answer["control"] == control]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"cell {file} cannot be read ({type(error).__name__}: {error}): {_ANEW}"
+            ) from error
+        right = sum(row.correct for row in rows)
+        if len(rows) != overall["n"] or abs(right - overall["accuracy"] * overall["n"]) > 0.5:
+            raise ValueError(
+                f"cell {file} holds {right} right of {len(rows)}, its summary says"
+                f" {overall['accuracy']:.1%} of {overall['n']}: {_ANEW}"
+            )
+        return rows
+
+
+def cell_path(matrix: Path, model: str, test: str) -> Path:
+    """Return the folder of a cell.
+
+    >>> cell_path(Path("m"), "CT", "Lesion Grading").as_posix()
+    'm/cells/CT/Lesion-Grading'
+    """
+    return matrix / "cells" / folder_name(model) / folder_name(test)
+
+
+def cell_identity(
+    settings: AskingSettings,
+    *,
+    model_checksum: str,
+    checksums: Mapping[str, str],
+    limit: int | None,
+    seed: int,
+    skipped_rows: int,
+    controls: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Return what decides a cell's numbers, by the words that a message calls it.
+
+    The machine is not among it: it moves answers by rounding, and a matrix may go on elsewhere.
+    """
+    return {
+        "mode": settings.mode,
+        "image_size": settings.image_size,
+        "max_completion_tokens": settings.max_completion_tokens,
+        "--limit": limit,
+        "--seed": seed,
+        "number of skipped rows": skipped_rows,
+        "list of controls": list(controls),
+        "prompt template": settings.prompt_template,
+        "checksum of the test file": sorted(checksums.values()),
+        "checksum of the model": model_checksum,
+    }
+
+
+def cell_identity_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the identity of a stored evaluation, from its summary's `evaluation`."""
+    data = evaluation.get("data", {})
+    return {
+        **{name: evaluation.get(name) for name in ("mode", "image_size", "max_completion_tokens")},
+        "--limit": data.get("limit"),
+        "--seed": data.get("seed"),
+        "number of skipped rows": data.get("skipped_rows"),
+        "list of controls": evaluation.get("controls", []),
+        "prompt template": evaluation.get("prompt_template"),
+        "checksum of the test file": sorted(data.get("checksums", {}).values()),
+        "checksum of the model": evaluation.get("model_checksum"),
+    }
+
+
+def _row(line: Mapping[str, Any]) -> Row:
+    # a question without an image stands for itself
+    return Row(line["id"], tuple(line["images"]) or (line["id"],), bool(line["correct"]))
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:50]} .."

@@ -1,0 +1,255 @@
+"""What a row can do wrong later, found before weights are loaded: its images and its prompt.
+
+Every image file is decoded once (data/image_files.py keeps what came out), every prompt is counted:
+its visual tokens follow from the image's size, so no pixel is processed. What is found is what
+`evaluation.asking.encoding.encode_checked` would raise when the row's turn comes.
+
+A prompt longer than --micro-batch-tokens is no fault: a row alone always gets its forward.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+from data.examples import ImageSource, VQAExample
+from data.image_files import Verdict, examine_images
+from data.images import decode, too_long
+from data.prompts import render_prompt
+from data.reading.readers import BadRow, bad_rows_report, shorten
+from data.sample import spread_sample
+from data.sources import Fault, FindFaults, Part, Split, Wanted, load_splits, row_number
+from data.turns import TurnBuilder
+from data.verdict_cache import VerdictCache
+from grpo.settings.moved import first_stems
+
+Size = tuple[int, int]  # (width, height)
+LEFT_OUT = "list of rows left out"  # where an evaluation's settings note `Split.left_out`
+
+
+@dataclass(frozen=True)
+class PromptCheck:
+    """How a model is going to be asked; its files are read when the first prompt is checked."""
+
+    model: str | Path  # as `find_checkpoint` takes it
+    turn_builder: TurnBuilder
+    max_completion_tokens: int
+
+    def fault(self, example: VQAExample, sizes: Sequence[Size]) -> str | None:
+        """Return why the example cannot be asked, its images being of these sizes."""
+        image_size = self.turn_builder.image_size
+        keep_size = image_size > 0
+        if keep_size:
+            sizes = [(image_size, image_size)] * len(sizes)
+        text = render_prompt(self.turn_builder.template, example.question, example.options)
+        processor, context = self._processor, self._context_tokens
+        try:
+            most = processor.most_tokens(text, sizes, keep_size=keep_size)
+            if most + self.max_completion_tokens <= context:
+                return None
+            num_tokens = processor.count_tokens(text, sizes, keep_size=keep_size)
+        except ValueError as error:
+            return f"cannot be encoded: {error}"
+        return beyond_context(num_tokens, self.max_completion_tokens, context)
+
+    @cached_property
+    def _processor(self) -> Any:
+        from models.prompts.processor import (
+            Processor,  # with torch: not before an image is looked at
+        )
+
+        return Processor.load(self.model)
+
+    @cached_property
+    def _context_tokens(self) -> int:
+        from models.checkpoint.loading import context_tokens
+
+        return context_tokens(self.model)
+
+
+def beyond_context(num_tokens: int, max_completion_tokens: int, context: int) -> str | None:
+    """Return why a prompt of so many tokens leaves no room for its completion, or None.
+
+    >>> beyond_context(1792, 256, context=2048) is None
+    True
+    >>> beyond_context(1793, 256, context=2048)[:61]
+    'has a prompt of 1793 tokens, which with 256 of completion exc'
+    """
+    if num_tokens + max_completion_tokens <= context:
+        return None
+    return (
+        f"has a prompt of {num_tokens} tokens, which with {max_completion_tokens} of completion"
+        f" exceed the model's context of {context}: lower --max-completion-tokens or --image-size"
+        " (nothing is truncated)"
+    )
+
+
+class Preflight:
+    """Finds the faults of rows: called with examples, it returns them by the examples' ids."""
+
+    def __init__(self, checks: Sequence[PromptCheck]) -> None:
+        """Take every way in which the rows are going to be asked, one at least."""
+        self._checks = list(checks)
+        self._all_resize = all(check.turn_builder.image_size for check in self._checks)
+        self._cache: VerdictCache | None = None  # read when the first file is looked at
+        self._verdicts: dict[Path, Verdict] = {}
+
+    def __call__(self, examples: Iterable[VQAExample]) -> dict[str, Fault]:
+        """Return what is wrong, id -> fault; of several faults of one row the first."""
+        examples = list(examples)
+        self._examine(examples)
+        faults = {}
+        for example in examples:
+            fault = self._image_fault(example) or self._prompt_fault(example)
+            if fault is not None:
+                faults[example.id] = fault
+        return faults
+
+    def of_sample(
+        self, sample: Callable[[Sequence[VQAExample]], Sequence[VQAExample]]
+    ) -> FindFaults:
+        """Return what finds the faults of those rows only that ``sample`` takes."""
+        return lambda examples: self(sample(examples) if examples else ())
+
+    def check(self, examples: Sequence[VQAExample]) -> None:
+        """Raise ValueError if one of the examples cannot be asked: how many, the first ones."""
+        faults = self(examples)
+        bad = [
+            BadRow(item.source, row_number(item), faults[item.id].value, faults[item.id].reason)
+            for item in {item.id: item for item in examples}.values()
+            if item.id in faults
+        ]
+        if bad:
+            counts = {item.source: 0 for item in examples}
+            for source in {item.id: item.source for item in examples}.values():
+                counts[source] += 1
+            raise ValueError(bad_rows_report(bad, counts))
+
+    def _examine(self, examples: Iterable[VQAExample]) -> None:
+        new = {
+            source
+            for example in examples
+            for source in example.images
+            if isinstance(source, Path) and source not in self._verdicts
+        }
+        if new:
+            self._cache = self._cache or VerdictCache()
+            self._verdicts |= examine_images(new, self._cache)
+
+    def _image_fault(self, example: VQAExample) -> Fault | None:
+        for source, name in zip(example.images, example.image_names, strict=True):
+            verdict = self._verdicts[source] if isinstance(source, Path) else None
+            if verdict is not None and verdict.size is None:
+                return Fault(f"image {name}", verdict.reason)
+            reason = None if self._all_resize else too_long(self._size(source))
+            if reason is not None:
+                return Fault(f"image {name}", reason)
+        return None
+
+    def _prompt_fault(self, example: VQAExample) -> Fault | None:
+        sizes = [self._size(source) for source in example.images]
+        for check in self._checks:
+            reason = check.fault(example, sizes)
+            if reason is not None:
+                return Fault(shorten(repr(example.question)), reason)
+        return None
+
+    def _size(self, source: ImageSource) -> Size:
+        if isinstance(source, Path):
+            return self._verdicts[source].size
+        if self._all_resize:
+            return (1, 1)  # it becomes another one: nothing is drawn to see it
+        return getattr(source, "size", None) or decode(source).size
+
+
+def run_splits(
+    config: Any,
+    template: str,
+    stored: Mapping[str, Any] | None,
+    first_look: Callable[[Sequence[VQAExample]], None] = lambda _examples: None,
+) -> dict[str, Split]:
+    """Return the rows of a training run, "train" and where it is evaluated "eval".
+
+    Without --skip-bad-rows a held-out row is looked at only if --eval-limit's sample holds it.
+    With it the bad ones of the whole file are left out first, so the sample is of good rows; it is
+    the same at every evaluation of the run. A resumed run leaves out the rows that it began
+    without, and goes on with those that went bad since: they are redrawn when their turn comes.
+
+    Args:
+        config: the run's `GRPOConfig`.
+        template: the prompt's text.
+        stored: run.json of a run that is resumed.
+        first_look: is shown the training rows before any image is looked at, which may take long.
+
+    Raises:
+        ValueError: what `load_split` or ``first_look`` raises.
+    """
+    turns = TurnBuilder(template, config.image_size)
+    preflight = Preflight([PromptCheck(config.model, turns, config.max_completion_tokens)])
+
+    sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
+    of_eval = preflight if config.skip_bad_rows else preflight.of_sample(sample)
+    left_out = None if stored is None else stored.get("left_out")
+    stems = {} if stored is None else first_stems(stored)
+
+    def of_train(examples: Sequence[VQAExample]) -> dict[str, Fault]:
+        first_look(examples)
+        return preflight(examples)
+
+    def wanted(part: Part, names: Sequence[str], find_faults: FindFaults) -> Wanted:
+        left = None if left_out is None else left_out.get(part, {})
+        return Wanted(names, find_faults, left, stems.get(part))
+
+    parts: dict[Part, Wanted] = {"train": wanted("train", config.train_json, of_train)}
+    if config.eval_json:
+        parts["eval"] = wanted("eval", config.eval_json, of_eval)
+    splits = load_splits(
+        parts, image_root=config.image_root or None, skip_bad_rows=config.skip_bad_rows
+    )
+    for part, split in splits.items():
+        if stored is not None and left_out is None:  # of a version that did not note them
+            _check_count(split, stored, part)
+        tell_skipped(split, f"{part}: ")
+    return splits
+
+
+def _check_count(split: Split, stored: Mapping[str, Any], part: str) -> None:
+    then = stored.get("skipped_rows", {}).get(part, len(split.bad_rows))
+    if then != len(split.bad_rows):
+        raise ValueError(
+            f"cannot resume: the run began with {then} bad rows of its {part} data left out, today"
+            f" {len(split.bad_rows)} are bad, so the others would come in another order: restore"
+            " the image files, or start a new run"
+        )
+
+
+def left_out_before(file: Path) -> Mapping[str, list[int]] | None:
+    """Return the rows that work under way has left out, as its settings' file notes them.
+
+    None where nothing was begun; a damaged file is for the one to tell who goes on from it.
+    """
+    try:
+        found = json.loads(file.read_text(encoding="utf-8")).get(LEFT_OUT)
+    except (OSError, ValueError, AttributeError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def tell_skipped(split: Split, prefix: str = "") -> None:
+    """Say which rows were left out, and which of work under way went bad since it began."""
+    if bad := split.bad_rows:
+        print(f"{prefix}{len(bad):,} bad rows skipped, the first: {bad[0]}")
+    tell_gone_bad(split, prefix)
+
+
+def tell_gone_bad(split: Split, prefix: str = "") -> None:
+    """Say which rows went bad since the work under way began."""
+    if gone := split.gone_bad:
+        print(
+            f"warning: {prefix}{len(gone):,} rows went bad since the run began, the first:"
+            f" {gone[0]}",
+            file=sys.stderr,
+        )

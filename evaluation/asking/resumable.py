@@ -1,0 +1,152 @@
+"""An evaluation that can be broken off at any moment, and goes on when it is started again.
+
+The questions of all passes stand in one order, the batches are consecutive ones of it, and every
+batch's answers go to the disk at once (evaluation/answers/directory.py). Started again with the
+same questions, the same batches are formed, so that what comes out is what an uninterrupted
+evaluation gives. evaluate.py and every cell of a matrix are evaluated this way.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evaluation.answers.directory import Unfinished
+from evaluation.answers.finished import write_evaluation
+from evaluation.answers.prediction import Prediction
+from evaluation.asking.passes import Pass, Plan, asking_order
+from evaluation.measures.thought_changes import ThoughtRow
+from process.bars import bar
+
+
+class ResumableEvaluation:
+    """The questions of a plan, and their answers so far."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        output: Path,
+        identity: Mapping[str, Any],
+        *,
+        template: str,
+        way_on: str = "the same command goes on",
+    ) -> None:
+        """Order the questions and find what is answered already; nothing is written.
+
+        Args:
+            plan: what is asked.
+            output: the directory that the finished evaluation becomes.
+            identity: what decides the answers; see `evaluation.asking.cells.cell_identity`.
+            template: of the prompts, for their lengths.
+            way_on: what a broken-off evaluation says about going on.
+
+        Raises:
+            ValueError: what lies at ``output`` with `.unfinished` behind it is of another
+                evaluation.
+        """
+        self.plan, self._output, self._way_on = plan, output, way_on
+        self._orders = [asking_order(item.examples, template) for item in plan.passes]
+        keys = (
+            item.key(index)
+            for item, order in zip(plan.passes, self._orders, strict=True)
+            for index in order
+        )
+        self._answers = Unfinished(output, identity, keys)
+
+    @property
+    def num_answered(self) -> int:
+        """Questions that are answered, over all passes."""
+        return len(self._answers)
+
+    def run(
+        self, answer: Callable[..., list[Prediction]], batch_size: int, *, progress: bool = True
+    ) -> None:
+        """Ask what is left.
+
+        Args:
+            answer: an `evaluation.asking.asker.Asker`.
+            batch_size: questions of one forward. A number other than before goes on as well, with
+                batches of which some are not those of an uninterrupted evaluation.
+            progress: show a bar of the questions of all passes, with the time left.
+
+        Raises:
+            ValueError: a batch size below 1, and what ``answer`` and `Unfinished.append` raise.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch size {batch_size} must be at least 1")
+        self._keep_whole_batches(batch_size)
+        progress_bar = bar(
+            total=self.plan.num_questions,
+            initial=len(self._answers),
+            unit="question",
+            smoothing=0,  # the mean over all questions: batches begin with the longest ones
+            disable=not progress,
+            leave=False,
+        )
+        with progress_bar, self.told():
+            for item, order, first in self._passes():
+                progress_bar.set_description(item.title)
+                for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
+                    indices = order[start : start + batch_size]
+                    orders = item.orders and [item.orders[index] for index in indices]
+                    examples = [item.examples[index] for index in indices]
+                    self._answers.append(answer(examples, control=item.control, orders=orders))
+                    share = self._answers.num_correct(first) / (start + len(indices))
+                    progress_bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
+                    progress_bar.update(len(indices))
+
+    def _passes(self) -> Iterator[tuple[Pass, list[int], int]]:
+        """Yield each pass, its indices in the order of asking, its first question's number."""
+        first = 0
+        for item, order in zip(self.plan.passes, self._orders, strict=True):
+            yield item, order, first
+            first += len(order)
+
+    def _keep_whole_batches(self, batch_size: int) -> None:
+        """Forget the answers of a batch that was not finished: it is asked again whole."""
+        for _, order, first in self._passes():
+            done = len(self._answers) - first
+            if 0 < done < len(order):
+                self._answers.keep(first + done - done % batch_size)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Say what is kept when something breaks the evaluation off, short of kill -9."""
+        try:
+            yield
+        except BaseException:
+            if self._answers:
+                print(
+                    f"\n{len(self._answers):,} of {self.plan.num_questions:,} answers are kept in"
+                    f" {self._answers.folder}: {self._way_on}",
+                    file=sys.stderr,
+                )
+            raise
+
+    def predictions(self) -> list[Prediction]:
+        """Return the answers to all questions in the plan's order, pass after pass."""
+        return list(self._in_order())
+
+    def write(self, summary: Mapping[str, Any], thoughts: Sequence[ThoughtRow] = ()) -> None:
+        """Make the evaluation's directory from the summary and all answers in the plan's order.
+
+        Args:
+            summary: summary.json.
+            thoughts: rows of thoughts.jsonl, if any.
+
+        Raises:
+            ValueError: as `write_evaluation`; the answers are kept then.
+        """
+        with self.told():
+            write_evaluation(self._output, summary, self._in_order(), thoughts)
+        self._answers.remove()
+
+    def _in_order(self) -> Iterator[Prediction]:
+        return self._answers.read(self._numbers())
+
+    def _numbers(self) -> Iterator[int]:
+        """Yield each question's number in the order of asking, in the plan's order."""
+        for _, order, first in self._passes():
+            places = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation
+            yield from (first + place for place in places)

@@ -1,0 +1,1 @@
+"""Numbers from answers: accuracies, intervals, gains, calibration, priors. No torch."""

@@ -1,0 +1,72 @@
+"""What the image contributes: accuracy minus that of a control, on the same rows."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from evaluation.answers.prediction import Prediction
+from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.summary import by_slices, summarize
+
+
+def summarize_control(
+    predictions: Sequence[Prediction],
+    control: Sequence[Prediction],
+    impossible: Mapping[str, int],
+) -> dict[str, Any]:
+    """Return a control's own summary, its gain, and the rows it is impossible for.
+
+    The keys of `summarize`, and ``gain`` (see `paired_gain`) with ``by_modality``,
+    ``by_question_type`` and ``by_dataset`` of its own; ``impossible`` counts rows by the reason.
+
+    Args:
+        predictions: the evaluation's own, with the rows' images.
+        control: the control's, of the same rows or of those that it is possible for.
+        impossible: as `evaluation.asking.controls.ControlRows` holds it.
+    """
+    of_control = {item.id: item for item in control}
+    paired = [item for item in predictions if item.id in of_control]
+
+    def gain(rows: Sequence[Prediction]) -> dict[str, Any]:
+        return paired_gain(rows, [of_control[item.id] for item in rows])
+
+    return {
+        **summarize(control),
+        "gain": {**gain(paired), **by_slices(paired, gain)},
+        "impossible": dict(impossible),
+    }
+
+
+def paired_gain(
+    predictions: Sequence[Prediction], control: Sequence[Prediction]
+) -> dict[str, float | None]:
+    """Return the difference of two accuracies on the same rows, with its 95 % interval by image.
+
+    ``gain`` is accuracy minus the control's; ``accuracy`` is that of the paired rows; ``images``
+    counts groups of rows without a common image, which stand and fall together in the interval.
+    ``low`` and ``high`` are None where all rows share one image: nothing can be said.
+
+    Raises:
+        ValueError: the two are not about the same rows in the same order, or there are none.
+    """
+    if [item.id for item in predictions] != [item.id for item in control] or not control:
+        raise ValueError(
+            f"{len(predictions)} predictions and {len(control)} of a control are not about the same"
+            " rows, at least one: pair them by id"
+        )
+    differences = [
+        int(own.correct) - int(other.correct)
+        for own, other in zip(predictions, control, strict=True)
+    ]
+    # the rows' own images: those of a control are borrowed, and would tie rows that are not alike
+    clusters = image_clusters([item.images for item in predictions])
+    low, high = image_interval(differences, clusters, share=False)
+    n = len(differences)
+    return {
+        "gain": sum(differences) / n,
+        "low": low,
+        "high": high,
+        "n": n,
+        "images": len(set(clusters)),
+        "accuracy": sum(item.correct for item in predictions) / n,
+        "control_accuracy": sum(item.correct for item in control) / n,
+    }

@@ -1,0 +1,179 @@
+"""The maths of a train x test matrix: means on and off the diagonal, differences of two methods.
+
+A cell is one checkpoint on one test file. It lies on the diagonal where both are of one slice. Two
+means are told apart wherever several cells are summed up:
+
+    macro           every cell weighs the same
+    row_weighted    every answered row weighs the same
+
+A difference of two methods is paired: both answered the same test rows. Its interval is one by
+image (evaluation/measures/clusters.py): rows that show one image, and the answers of several
+checkpoints to one row, stand and fall together.
+"""
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import stdev
+from typing import Any
+
+from evaluation.measures.bootstrap import RESAMPLES
+from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.robust import ClusteredRows
+
+Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
+PARTS = ("diagonal", "off_diagonal")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answered test row, as a difference needs it."""
+
+    id: str
+    images: tuple[str, ...]  # rows that share one stand and fall together
+    correct: bool
+
+
+Answers = Mapping[tuple[str, str], Sequence[Row]]  # (model, test) -> the rows of a cell
+
+
+def part_of(model: str, test: str, tests: Iterable[str]) -> str | None:
+    """Return `diagonal`, `off_diagonal`, or None for a model that is no slice of the tests'.
+
+    Such a model (the base) was trained on none of the slices: it counts in neither mean.
+    """
+    if model == test:
+        return "diagonal"
+    return "off_diagonal" if model in set(tests) else None
+
+
+def means(cells: Cells) -> dict[str, dict[str, Any] | None]:
+    """Return the means of a matrix: diagonal, off_diagonal and all.
+
+    Each holds macro, row_weighted, chance_macro (the cells' chance, every cell the same), n and
+    cells; None where the matrix has no such cell.
+    """
+    tests = {test for _, test in cells}
+    parts = {name: {} for name in PARTS} | {"all": dict(cells)}
+    for (model, test), entry in cells.items():
+        part = part_of(model, test, tests)
+        if part is not None:
+            parts[part][model, test] = entry
+    return {name: _mean(list(some.values())) if some else None for name, some in parts.items()}
+
+
+def means_by_model(cells: Cells) -> dict[str, dict[str, Any]]:
+    """Return per model the accuracy on its own slice and the means over the other tests."""
+    tests = list(dict.fromkeys(test for _, test in cells))
+    table = {}
+    for model in dict.fromkeys(model for model, _ in cells):
+        others = [cells[model, test] for test in tests if test != model and (model, test) in cells]
+        own = cells.get((model, model))
+        table[model] = {
+            "own": own["accuracy"] if own else None,
+            "others": _mean(others) if others else None,
+        }
+    return table
+
+
+def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    n = sum(entry["n"] for entry in entries)
+    return {
+        "macro": sum(entry["accuracy"] for entry in entries) / len(entries),
+        "row_weighted": sum(entry["accuracy"] * entry["n"] for entry in entries) / n,
+        "chance_macro": sum(entry["chance"] for entry in entries) / len(entries),
+        "n": n,
+        "cells": len(entries),
+    }
+
+
+def differences(
+    first: Answers, second: Answers, *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Any] | None]:
+    """Return first minus second, on and off the diagonal, with 95 % intervals over test rows.
+
+    Each part holds macro and row_weighted, both {difference, low, high}, with n (answered rows of
+    one method), images and cells; None where the matrices have no such cell.
+
+    Args:
+        first, second: the same cells with the same rows in the same order.
+        seed, resamples: see `image_interval`.
+
+    Raises:
+        ValueError: the two do not hold the same cells or rows; the first difference is named.
+    """
+    _check_paired(first, second)
+    tests = {test for _, test in first}
+    results: dict[str, dict[str, Any] | None] = {}
+    for part in PARTS:
+        cells = [cell for cell in first if part_of(*cell, tests) == part]
+        results[part] = None
+        if cells:
+            results[part] = _difference(cells, first, second, seed=seed, resamples=resamples)
+    return results
+
+
+def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples: int):
+    rows = [row for cell in cells for row in first[cell]]
+    deltas = [
+        int(a.correct) - int(b.correct)
+        for cell in cells
+        for a, b in zip(first[cell], second[cell], strict=True)
+    ]
+    images = image_clusters([row.images for row in rows])
+    cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
+    found = {
+        name: paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
+        for name, strata in (("macro", cell_of_row), ("row_weighted", [0] * len(rows)))
+    }
+    return {**found, "n": len(rows), "images": len(set(images)), "cells": len(cells)}
+
+
+def paired_interval(
+    deltas: Sequence[float],
+    clusters: Sequence[Hashable],
+    strata: Sequence[int],
+    **how: Any,
+) -> dict[str, float | None]:
+    """Return {difference, low, high} of the mean over strata of the strata's mean delta.
+
+        difference = 1/S sum_s ( sum of deltas in s / rows in s )
+
+    The arguments, and when low and high are None, are those of `image_interval`.
+    """
+    low, high = image_interval(deltas, clusters, strata, share=False, **how)
+    return {
+        "difference": ClusteredRows.of(deltas, clusters, strata).mean,
+        "low": low,
+        "high": high,
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation (ddof 1; None of one value), least and greatest over seeds.
+
+    >>> spread([0.5, 0.6, 0.7])["mean"], round(spread([0.5, 0.6, 0.7])["std"], 6)
+    (0.6, 0.1)
+    """
+    return {
+        "mean": sum(values) / len(values),
+        "std": stdev(values) if len(values) > 1 else None,
+        "min": min(values),
+        "max": max(values),
+        "seeds": len(values),
+    }
+
+
+def _check_paired(first: Answers, second: Answers) -> None:
+    if set(first) != set(second):
+        odd = sorted(set(first) ^ set(second))[0]
+        raise ValueError(
+            f"the two matrices do not hold the same cells ({odd[0]} on {odd[1]} is in one of them"
+            " only): evaluate the same checkpoints' slices on the same files"
+        )
+    for model, test in first:
+        ids = [[row.id for row in answers[model, test]] for answers in (first, second)]
+        if ids[0] != ids[1]:
+            raise ValueError(
+                f"{model} on {test} was not asked the same questions by both methods: evaluate"
+                " with the same files, --limit and --seed"
+            )

@@ -1,0 +1,132 @@
+"""Does a thought name the option that its completion chooses? Read off the text, without a model.
+
+Naming is not arguing for: "not a CT scan" names CT. What a thought does to the answer is measured
+by evaluation/measures/thought_changes.py.
+
+    chosen      names the chosen option and no other
+    several     names the chosen option and another
+    other       names another option, not the chosen one
+    none        names no option
+    empty       holds no letter and no digit
+    missing     the completion has no thought: not one pair of think tags
+    no_choice   there is a thought, but the completion commits to no letter
+"""
+
+from collections.abc import Callable, Sequence
+from string import ascii_uppercase
+from typing import Any
+
+from evaluation.answers.prediction import Prediction
+from evaluation.measures.summary import accuracy_entry
+from rewards import parse_completion
+from rewards.letters import option_letters
+from rewards.modes import get_mode
+from rewards.naming import letters_meant, longest, named_texts, outside, words_of
+
+CLASSES = ("chosen", "several", "other", "none", "empty", "missing", "no_choice")
+
+
+def summarize_thoughts(
+    predictions: Sequence[Prediction], mode: str, count_tokens: Callable[[str], int]
+) -> dict[str, Any]:
+    """Return how the thoughts of one evaluation relate to its answers.
+
+        mode         the evaluation's
+        applicable   False where the mode writes no thought; then ``reason``, and nothing else
+        n            predictions
+        tokens       mean length of the thoughts that are there, None where none is
+        classes      class -> ``share`` of the predictions, and `accuracy_entry` of those in it
+                     (n alone where there are none)
+
+    Args:
+        predictions: the plain ones, images and options as they are.
+        mode: which tags their completions had to write.
+        count_tokens: number of tokens of a text.
+
+    Raises:
+        ValueError: no predictions, or an unknown mode.
+    """
+    if not get_mode(mode).thinks:
+        return {"mode": mode, "applicable": False, "reason": f"{mode} writes no thought"}
+    if not predictions:
+        raise ValueError("no predictions to read thoughts of: the evaluation set is empty")
+    members: dict[str, list[Prediction]] = {name: [] for name in CLASSES}
+    lengths = []
+    for item in predictions:
+        thought = parse_completion(item.completion, mode, item.options).rationale
+        members[thought_class(thought, item.options, item.choice)].append(item)
+        if thought is not None:
+            lengths.append(count_tokens(thought))
+    return {
+        "mode": mode,
+        "applicable": True,
+        "n": len(predictions),
+        "tokens": sum(lengths) / len(lengths) if lengths else None,
+        "classes": {
+            name: {"share": len(rows) / len(predictions), **_entry(rows)}
+            for name, rows in members.items()
+        },
+    }
+
+
+def thought_class(thought: str | None, options: Sequence[str], choice: str | None) -> str:
+    """Return which of `CLASSES` a thought belongs to.
+
+    Args:
+        thought: what stands between the think tags; None where there is not one pair of them.
+        options: as they were shown.
+        choice: the letter that the completion commits to.
+
+    >>> thought_class("a bright ring, so CT", ["CT", "MRI"], "A")
+    'chosen'
+    >>> thought_class("CT shows bone better than MRI", ["CT", "MRI"], "A")
+    'several'
+    """
+    if thought is None:
+        return "missing"
+    if not words_of(thought):
+        return "empty"
+    if choice is None:
+        return "no_choice"
+    named = named_letters(thought, options)
+    # options that differ in punctuation alone cannot be told apart in a thought
+    chosen_words = words_of(options[ascii_uppercase.index(choice)])
+    same = {
+        letter
+        for letter, text in zip(ascii_uppercase, options, strict=False)
+        if letter == choice or (chosen_words and words_of(text) == chosen_words)
+    }
+    if not named:
+        return "none"
+    if named.isdisjoint(same):
+        return "other"
+    return "several" if named - same else "chosen"
+
+
+def named_letters(thought: str, options: Sequence[str]) -> set[str]:
+    """Return the letters of the options that a thought names, by their text or by their letter.
+
+    Read as the forgiving reader does (rewards/naming.py), but named is also what is denied: "not B"
+    names B. A text counts as a whole phrase, letter case, white space and punctuation ignored; a
+    phrase that lies inside another option's, longer one does not count: "left lung" is no "lung". A
+    letter counts as ``(b)``, ``option b`` or a capital standing alone, unless it is part of an
+    option's text or of another name ("hepatitis B").
+
+    >>> sorted(named_letters("The left LUNG.", ["lung", "Left lung", "heart"]))
+    ['B']
+    >>> sorted(named_letters("A round mass: option b", ["cyst", "tumour"]))
+    ['B']
+    """
+    texts = list(longest(named_texts(thought, options)))
+    letters = outside(letters_meant(thought), texts)
+    return {item.letter for item in (*texts, *letters)} & set(option_letters(options))
+
+
+def _entry(rows: Sequence[Prediction]) -> dict[str, Any]:
+    if not rows:
+        return {"n": 0}
+    return accuracy_entry(
+        [item.correct for item in rows],
+        [len(item.options) for item in rows],
+        [item.images for item in rows],
+    )

@@ -1,0 +1,113 @@
+"""The rows under the main table: controls, orders of the options, text priors."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from evaluation.answers.prediction import LEAST_MASS
+from evaluation.report.text import interval, percent, points, table_lines
+
+_COLUMNS = (
+    *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("well-formed", 8)),
+    *(("gain", 8), ("95 % range by image", 16)),
+)
+
+Line = tuple[str, list[str]]
+
+
+def extra_table(summary: Mapping[str, Any]) -> str:
+    """Return the rows that a summary has beside its slices, or an empty text if it has none."""
+    lines = [*_controls(summary), *_orders(summary), *_priors(summary)]
+    if not lines:
+        return ""
+    text = table_lines(_COLUMNS, lines)
+    notes = [*_impossible(summary)]
+    if "controls" in summary:
+        notes.append("gain: accuracy minus the control's on the same rows, in points")
+    return "\n".join([*text, "", *notes] if notes else text)
+
+
+def unanswered_note(summary: Mapping[str, Any]) -> str:
+    """Return how many rows could not be asked, or an empty text."""
+    count = summary["overall"].get("unanswered", 0)
+    return f"{count:,} rows could not be asked and count as wrong" if count else ""
+
+
+def images_note(summary: Mapping[str, Any]) -> str:
+    """Return the interval by image where rows share images, or an empty text."""
+    overall = summary["overall"]
+    if "images" not in overall:
+        return ""
+    if overall["image_low"] is None:
+        return "all rows share one image: no interval by image"
+    low, high = percent(overall["image_low"]), percent(overall["image_high"])
+    return (
+        f"rows share images: interval by image {low}-{high} ({overall['n']:,} rows,"
+        f" {overall['images']:,} images)"
+    )
+
+
+def letters_note(summary: Mapping[str, Any]) -> str:
+    """Return how far the letters' probabilities were measured, or an empty text without any."""
+    found = summary.get("calibration", {})
+    if found.get("letter_mass") is None:
+        return ""
+    note = f"a letter stands behind <answer> with probability {percent(found['letter_mass'])} %"
+    if found["little_mass"]:
+        note += (
+            f"; {found['little_mass']:,} answers under {percent(LEAST_MASS)} % are not measured,"
+            " left out of the confidence"
+        )
+    return note
+
+
+def _controls(summary: Mapping[str, Any]) -> Iterator[Line]:
+    for name, control in summary.get("controls", {}).items():
+        gain = control["gain"]
+        span = "" if gain["low"] is None else f"{points(gain['low'])} to {points(gain['high'])}"
+        cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
+        yield f"image {_SHOWN[name]}", [*cells, points(gain["gain"]), span]
+
+
+_SHOWN = {"blank": "blank", "shuffled": "shuffled", "no_image": "left out", "swapped": "swapped"}
+
+
+def _orders(summary: Mapping[str, Any]) -> Iterator[Line]:
+    if "permutations" not in summary:
+        return
+    found = summary["permutations"]
+    n = f"{found['n']:,}"
+    span = "" if found["low"] is None else interval(found)
+    yield f"options in {found['count']} orders", [n, percent(found["accuracy"]), span]
+    for title, key in (
+        ("right under every order", "all_right"),
+        ("right under at least one", "any_right"),
+        ("chosen text changes", "text_changes"),
+    ):
+        yield f" {title}", [n, percent(found[key])]
+    if found.get("kept_order"):
+        yield " order cannot change", [f"{found['kept_order']:,}"]
+
+
+def _priors(summary: Mapping[str, Any]) -> Iterator[Line]:
+    priors = summary.get("text_priors", {})
+    if priors:
+        yield "text priors (no image)", []
+    for name, found in priors.items():
+        yield f" {name}", _cells(found["prior"])
+        if found["model_where_wrong"] is not None:
+            yield "  model where it is wrong", _cells(found["model_where_wrong"])
+
+
+def _impossible(summary: Mapping[str, Any]) -> Iterator[str]:
+    for name, control in summary.get("controls", {}).items():
+        for reason, count in control["impossible"].items():
+            yield f"{name}: {count:,} rows left out, {reason}"
+
+
+def _cells(entry: Mapping[str, float]) -> list[str]:
+    return [
+        f"{entry['n']:,}",
+        percent(entry["accuracy"]),
+        interval(entry),
+        percent(entry["chance"]),
+    ]

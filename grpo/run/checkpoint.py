@@ -1,0 +1,156 @@
+"""Checkpoints: a plain transformers directory, and beside it what training needs to go on.
+
+    checkpoints/step-000100/            loads with from_pretrained, vLLM, TRL
+        groupwise.json                  mode, image size, prompt template, limits, method, step
+        trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not
+        trainer/state.json              step, which is also the position in the data order
+        trainer/rng.safetensors         torch's generator (sampling itself needs none)
+
+No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into
+it, so that the newest directory is whole whatever interrupted the run.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from grpo.optimizer import PolicyOptimizer
+from grpo.run.directory import write_json
+from models.checkpoint.saving import save_policy
+from models.policy import Policy
+
+
+def save_checkpoint(
+    run: Path,
+    step: int,
+    policy: Policy,
+    optimizer: PolicyOptimizer,
+    *,
+    state: Mapping[str, Any],
+    card: Mapping[str, Any],
+    keep: int,
+    best: int | None = None,
+) -> Path:
+    """Write checkpoints/step-<step>, then remove all but the newest ``keep`` and the best.
+
+    Returns the new checkpoint's path.
+
+    Args:
+        run: the run's directory.
+        step: steps done so far.
+        policy: whose weights are saved, in their own dtype.
+        optimizer: whose state is saved.
+        state: what else training needs, as JSON.
+        card: groupwise.json, what an evaluation needs to know.
+        keep: at least 1.
+        best: the step whose checkpoint stays however old it is, if it has one.
+
+    Raises:
+        OSError: the disk is full or not writable. Then, and where anything else breaks it off,
+            nothing half-written stays, and no older checkpoint was touched.
+    """
+    place = run / "checkpoints" / f"step-{step:06d}"
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        (unfinished / "trainer").mkdir(parents=True)
+        save_policy(policy, unfinished)
+        tensors = {name: value.contiguous() for name, value in optimizer.state_tensors().items()}
+        save_file(tensors, unfinished / "trainer" / "optimizer.safetensors")
+        save_file({"cpu": torch.get_rng_state()}, unfinished / "trainer" / "rng.safetensors")
+        write_json(unfinished / "groupwise.json", {**card, "step": step})
+        write_json(unfinished / "trainer" / "state.json", {**state, "step": step})
+        _reach_the_disk(unfinished)
+        _remove(place)
+        unfinished.replace(place)
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not isinstance(error, OSError | SafetensorError):
+            raise
+        raise OSError(_not_written(place, error)) from error
+    for old in whole_checkpoints(run)[:-keep]:
+        if best is None or old.name != f"step-{best:06d}":
+            _remove(old)
+    return place
+
+
+def _not_written(place: Path, error: Exception) -> str:
+    run = place.parent.parent
+    older = whole_checkpoints(run)
+    message = f"checkpoint {place} could not be written ({error}): free some space"
+    if not older:
+        return f"{message}, and start the run anew: it has no checkpoint yet"
+    return (
+        f"{message}, or lower --keep-checkpoints, and go on from {older[-1].name}, which is whole,"
+        f" with --resume {run}"
+    )
+
+
+def _reach_the_disk(folder: Path) -> None:
+    """Wait until the files are on the disk: a power cut after the rename must find them there."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            with file.open("rb") as stream:
+                os.fsync(stream.fileno())
+
+
+def _remove(checkpoint: Path) -> None:
+    """Remove a checkpoint that may be there; half removed, it is no longer called one."""
+    if checkpoint.exists():
+        leaving = checkpoint.with_name(f".{checkpoint.name}.removed")
+        shutil.rmtree(leaving, ignore_errors=True)
+        checkpoint.replace(leaving)
+        shutil.rmtree(leaving)
+
+
+def whole_checkpoints(run: Path) -> list[Path]:
+    """Return the run's checkpoints, oldest first; unfinished ones are not among them."""
+    names = re.compile(r"step-\d{6,}")
+    found = [path for path in (run / "checkpoints").glob("step-*") if names.fullmatch(path.name)]
+    return sorted(found, key=lambda path: int(path.name.split("-")[1]))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the checkpoint a resumed run goes on from.
+
+    Raises:
+        ValueError: the run has none.
+    """
+    found = whole_checkpoints(run)
+    if not found:
+        raise ValueError(
+            f"--resume {run}: no checkpoint in {run / 'checkpoints'}: the run ended before its"
+            " first one; remove the directory and start it anew"
+        )
+    return found[-1]
+
+
+def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
+    """Put the optimizer and torch's generator where they were; return state.json.
+
+    Raises:
+        ValueError: a file is missing or damaged, or belongs to another model.
+    """
+    folder = checkpoint / "trainer"
+    try:
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+            raise ValueError("state.json has no step")
+        tensors = load_file(folder / "optimizer.safetensors")
+        generator = load_file(folder / "rng.safetensors")["cpu"]
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"checkpoint {checkpoint} cannot be resumed ({error}): remove it to go on from the one"
+            " before it"
+        ) from error
+    optimizer.load_state_tensors(tensors)
+    torch.set_rng_state(generator)
+    return state

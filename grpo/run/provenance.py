@@ -1,0 +1,122 @@
+"""What run.json says of where a run came from, and the check that a resumed run still has it."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from grpo.settings.config import GRPOConfig
+from models.files import find_checkpoint
+from process.paths import user_path
+
+PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
+
+
+def machine() -> dict[str, Any]:
+    """Return library versions and the machine's devices."""
+    import torch  # here alone: checksums are compared before anything needs torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "versions": {"python": platform.python_version(), **{n: _version(n) for n in PACKAGES}},
+        "machine": {"platform": platform.platform(), "threads": torch.get_num_threads()}
+        | {"gpus": gpus},
+    }
+
+
+def source_checksums(
+    config: GRPOConfig, template: str, data: Mapping[str, Mapping[str, str]]
+) -> dict[str, str]:
+    """Return a SHA-256 of everything that decides what is learned and is not in the config.
+
+    Args:
+        config: names the start model and the user's reward functions, whose files are read.
+        template: the prompt's text.
+        data: part of the data -> name of a source -> its SHA-256.
+    """
+    sums = {f"{part} data {name}": data[part][name] for part in data for name in data[part]}
+    for name in config.rewards:
+        if ".py:" in name:
+            sums[f"reward {name}"] = file_checksum(user_path(name.rpartition(":")[0]))
+    sums["prompt template"] = text_checksum(template)
+    sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
+    return sums
+
+
+def run_description(
+    config: GRPOConfig, facts: Mapping[str, Any], stored: Mapping[str, Any] | None, step: int
+) -> dict[str, Any]:
+    """Return run.json: of a fresh run, or of a resumed one with a note of what changed.
+
+    Args:
+        config: the resolved settings.
+        facts: what else is known of the run, by run.json's keys.
+        stored: run.json of the run that is resumed, or None.
+        step: after which it is resumed.
+    """
+    settings = json.loads(json.dumps(asdict(config)))  # tuples as run.json has them
+    resumed = []
+    if stored is not None:
+        changed = {k: v for k, v in settings.items() if stored["config"].get(k) != v}
+        resumed = [*stored["resumed"], {"from_step": step, "changed": changed}]
+    seeds = dict.fromkeys(("order", "sampling", "eval_sample"), config.seed)
+    return {"config": settings, "seeds": seeds, **facts, **machine(), "resumed": resumed}
+
+
+def model_checksum(directory: Path) -> str:
+    """Return one SHA-256 over a checkpoint's weights, tokenizer and settings, names included."""
+    digest = hashlib.sha256()
+    kinds = {".json", ".safetensors", ".jinja", ".txt"}
+    for file in sorted(file for file in directory.iterdir() if file.suffix in kinds):
+        digest.update(f"{file.name} {file_checksum(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def file_checksum(file: Path) -> str:
+    """Return a file's SHA-256."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def text_checksum(text: str) -> str:
+    """Return a text's SHA-256."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_unchanged(
+    stored: Mapping[str, Any], found: Mapping[str, Any], renamed: Mapping[str, str] | None = None
+) -> None:
+    """Raise if a source of the run is not what it was when the run began.
+
+    Args:
+        stored: run.json's checksums by name.
+        found: today's.
+        renamed: names in run.json -> today's, of what lies elsewhere now (grpo/settings/moved.py).
+
+    Raises:
+        ValueError: naming every source that differs, with both checksums.
+    """
+    renamed = renamed or {}
+    changed = []
+    for name, then in stored.items():
+        today = renamed.get(name, name)
+        now = found.get(today)
+        if now != then:
+            moved = f", then at {name}" if today != name else ""
+            changed.append(f"{today} (SHA-256 {then[:12]} then, {(now or 'none')[:12]} now{moved})")
+    if changed:
+        raise ValueError(
+            f"cannot resume: {', '.join(changed)} changed since the run began, so it would not be"
+            " the same run: restore it, or start a new run"
+        )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "from source" if package == "groupwise" else "unknown"

@@ -1,0 +1,115 @@
+"""The sources of a resumed run that lie elsewhere now: the same content is the same run.
+
+Data files, the prompt template, reward files, the image root and the start model may change place.
+What is named now stands for what was named then, one by one and in the same order; whether it holds
+the same is what grpo/run/provenance.py compares, by checksum.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from grpo.settings.config import GRPOConfig
+
+MOVABLE = ("model", "train_json", "eval_json", "prompt_template", "rewards")  # and image_root
+
+
+def check_counterparts(stored: GRPOConfig, config: GRPOConfig) -> None:
+    """Raise unless everything that is named now can stand for something that was named then.
+
+    Args:
+        stored: the run's config.
+        config: that of its resumption.
+
+    Raises:
+        ValueError: another number of files, or other reward functions.
+    """
+    for name in ("train_json", "eval_json"):
+        then, now = getattr(stored, name), getattr(config, name)
+        if len(then) != len(now):
+            raise ValueError(
+                f"cannot resume: {_flag(name)} names {len(now)} files ({', '.join(now) or 'none'}),"
+                f" the run has {len(then)} ({', '.join(then) or 'none'}): name the same ones in the"
+                " same order, each at its new place"
+            )
+    then, now = ([_function(name) for name in names] for names in (stored.rewards, config.rewards))
+    if then != now:
+        raise ValueError(
+            f"cannot resume: --rewards names {', '.join(now)}, the run has {', '.join(then)}: name"
+            " the same functions in the same order, their files at their new places"
+        )
+
+
+def check_places(config: GRPOConfig, run: Path) -> None:
+    """Raise if a file or folder of the run is gone from where it was, saying which flag helps.
+
+    Raises:
+        ValueError: naming all of them.
+    """
+    missing = list(_missing(config))
+    if missing:
+        shown = "; ".join(f"{_flag(name)} {path}" for name, path in missing)
+        names = dict.fromkeys(name for name, _ in missing)
+        flags = " ".join(f"{_flag(name)} {_PLACES.get(name, 'PLACE')}" for name in names)
+        raise ValueError(
+            f"cannot resume: not found: {shown}. If it moved, name its new place, where the same"
+            f" content is expected: --resume {run} {flags}"
+        )
+
+
+def names_now(stored: Mapping[str, Any], config: GRPOConfig) -> dict[str, str]:
+    """Return the name of every checksum in run.json -> its name today, where the two differ.
+
+    Args:
+        stored: run.json's config.
+        config: of the resumed run, `check_counterparts` passed.
+    """
+    pairs = {f"start model {stored['model']}": f"start model {config.model}"}
+    for kind, name in (("train data", "train_json"), ("eval data", "eval_json")):
+        for then, now in zip(stored.get(name, ()), getattr(config, name), strict=True):
+            pairs[f"{kind} {then}"] = f"{kind} {now}"
+    for then, now in zip(stored["rewards"], config.rewards, strict=True):
+        pairs[f"reward {then}"] = f"reward {now}"
+    return {then: now for then, now in pairs.items() if then != now}
+
+
+def first_stems(stored: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return part of the data -> what the ids of its files began with in the run's beginning.
+
+    Args:
+        stored: run.json; of a version that did not note them, its files have their first names.
+    """
+    config = stored["config"]
+    named = {part: config.get(f"{part}_json", ()) for part in ("train", "eval")}
+    return stored.get("id_stems") or {
+        part: [Path(name).stem for name in names] for part, names in named.items()
+    }
+
+
+_PLACES = {"train_json": "FILES", "eval_json": "FILES", "rewards": "FUNCTIONS"}
+
+
+def _missing(config: GRPOConfig) -> Iterator[tuple[str, str]]:
+    """Yield (setting, path) of what is gone; only absolute ones are paths for sure."""
+    named = [("model", config.model), ("image_root", config.image_root)]
+    named += [
+        (name, path) for name in ("train_json", "eval_json") for path in getattr(config, name)
+    ]
+    named += [("rewards", name.rpartition(":")[0]) for name in config.rewards]
+    for name, path in named:
+        if Path(path).is_absolute() and not Path(path).exists():
+            yield name, path
+
+
+def _function(reward: str) -> str:
+    """Return the name by which a reward is known, whichever file it lies in.
+
+    >>> _function("mine/rewards.py:length"), _function("accuracy")
+    ('.py:length', 'accuracy')
+    """
+    file, colon, function = reward.rpartition(":")
+    return f"{Path(file).suffix}:{function}" if colon else reward
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

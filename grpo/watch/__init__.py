@@ -1,0 +1,1 @@
+"""What looks for trouble: warnings at the first step, alarms over metrics, --verify-prefix."""

@@ -1,0 +1,206 @@
+"""Loading a policy: a directory in the hub's layout, a hub id, or the embedded `tiny`.
+
+Never runs code that a checkpoint brings: no trust_remote_code, no pickle.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.devices import check_device, default_dtype
+from models.files import check_weights, find_checkpoint, read_config, transformers_config
+from models.policy import Policy
+from models.products import sum_in_float32
+from models.prompts.processor import Processor
+from models.vision.features import FeatureCache
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_policy(
+    path: str | Path,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+    freeze_vision: bool = False,
+    gradient_checkpointing: bool = False,
+) -> Policy:
+    """Return the policy of a checkpoint, every parameter as stored.
+
+    Args:
+        path: `tiny`, a local directory or a hub id; Qwen2-VL or Qwen2.5-VL.
+        dtype: of the weights, a torch dtype or "float32" or "bfloat16"; None is float32 on the
+            CPU and bfloat16 on CUDA.
+        device: "cpu", "cuda" (cuda:0), "cuda:1" ...
+        freeze_vision: the vision tower gets no gradient, and its features are kept.
+        gradient_checkpointing: trade time for memory, see `Policy.gradient_checkpointing`.
+
+    Raises:
+        ValueError: a missing, damaged or foreign file, an unknown dtype or device; each says what
+            to do.
+    """
+    device = check_device(device)
+    dtype = check_dtype(dtype, device)
+    sum_in_float32()
+    directory = find_checkpoint(path)
+    read_config(directory)  # before the weights: a foreign model is the more useful message
+    check_weights(directory)
+    processor = Processor.load(directory)
+    model = _load_model(directory, dtype).to(device)
+    _own_memory(model)
+    _check_finite(directory, model)
+    _say_whether_tied(model)
+    policy = Policy(model, processor, path).train()
+    if freeze_vision:
+        policy.visual.requires_grad_(False)
+        policy.feature_cache = FeatureCache()
+    if gradient_checkpointing:
+        policy.gradient_checkpointing = True
+    return policy
+
+
+def load_plain_model(
+    path: str | Path, *, dtype: torch.dtype, device: torch.device
+) -> torch.nn.Module:
+    """Return transformers' own model of a checkpoint, with nothing of ours: to compare with."""
+    return _load_model(find_checkpoint(path), dtype).to(device)
+
+
+def context_tokens(path: str | Path) -> int:
+    """Return how many tokens prompt and completion may have together, without loading weights.
+
+    Raises:
+        ValueError: no checkpoint, or a config.json that transformers refuses.
+    """
+    from transformers import AutoConfig
+
+    directory = find_checkpoint(path)
+    read_config(directory)
+    try:
+        config = AutoConfig.from_pretrained(
+            directory, local_files_only=True, trust_remote_code=False
+        )
+        return config.get_text_config().max_position_embeddings
+    except Exception as error:  # many kinds, as in `_load_model`
+        raise ValueError(
+            f"{directory / 'config.json'} cannot be used ({type(error).__name__}: {error}): fetch"
+            " it again"
+        ) from error
+
+
+def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:
+    """Return the dtype, None being the device's own; raise a ValueError for an unknown one."""
+    if dtype is None:
+        return default_dtype(device)
+    if isinstance(dtype, str):
+        dtype = DTYPES.get(dtype, dtype)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise ValueError(f"dtype {str(dtype)!r} is unknown: use one of {', '.join(DTYPES)}")
+    return dtype
+
+
+def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """Return transformers' model in `dtype`, or raise when a tensor is missing or misshapen."""
+    from transformers import AutoModelForImageTextToText
+
+    with quiet():
+        try:
+            model, report = AutoModelForImageTextToText.from_pretrained(
+                directory,
+                config=transformers_config(directory),
+                dtype=dtype,
+                attn_implementation="sdpa",
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # `_check_report` raises, and names them
+            )
+        except Exception as error:  # many kinds: a config field, a shape, a key conversion
+            raise ValueError(
+                f"{directory} cannot be loaded ({type(error).__name__}: {error}): config.json and"
+                " the weights do not fit together"
+            ) from error
+    _check_report(directory, report)
+    if getattr(model.config.text_config, "use_sliding_window", False):
+        raise ValueError(
+            f"{directory}: config.json asks for sliding-window attention (use_sliding_window),"
+            " which is not supported: no Qwen2-VL release uses it"
+        )
+    return model
+
+
+def _own_memory(model: torch.nn.Module) -> None:
+    """Copy what is still a view of the file: replacing that file would end the process (SIGBUS)."""
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
+def _check_finite(directory: Path, model: torch.nn.Module) -> None:
+    """Raise for weights that are NaN or inf: whatever they touch would be so, gradients too."""
+    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{directory}: {len(broken)} tensors of the weights hold NaN or inf in"
+            f" {str(model.dtype).removeprefix('torch.')}, for example {', '.join(broken[:3])}:"
+            " fetch them again, or take a checkpoint from before they broke"
+        )
+
+
+def _say_whether_tied(model: torch.nn.Module) -> None:
+    """Make the config say whether output and input embedding are one tensor.
+
+    A config may say tied while the file holds a head of its own: transformers then loads two
+    tensors and leaves the config as it was, and whoever trusts it loses the head.
+    """
+    tied = model.lm_head.weight is model.model.language_model.embed_tokens.weight
+    for config in (model.config, model.config.text_config):  # either one alone ties on loading
+        if hasattr(config, "tie_word_embeddings"):
+            config.tie_word_embeddings = tied
+
+
+def _check_report(directory: Path, report: dict[str, Any]) -> None:
+    """Raise for tensors that transformers has filled with random numbers; warn about spare ones."""
+    missing = sorted(report["missing_keys"])  # a tied output embedding is not among them
+    misshapen = sorted(key for key, *_ in report["mismatched_keys"])
+    if missing or misshapen:
+        raise ValueError(
+            f"{directory}: {len(missing)} tensors are missing from the weights and"
+            f" {len(misshapen)} have another shape than config.json says, for example"
+            f" {', '.join((missing + misshapen)[:3])}: they would be random; fetch it again"
+        )
+    unexpected = sorted(report["unexpected_keys"])
+    heads = [name for name in unexpected if "lm_head" in name or "embed_tokens" in name]
+    if heads:
+        raise ValueError(
+            f"{directory}: the weights hold {', '.join(heads)}, an output head or embedding under a"
+            " name that the model does not have: leaving it out would change every answer; rename"
+            " it, or fetch the checkpoint again"
+        )
+    if unexpected:
+        warnings.warn(
+            f"{directory}: {len(unexpected)} tensors of the weights are not part of the model and"
+            f" were left out, for example {', '.join(unexpected[:3])}",
+            stacklevel=4,
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' warnings and progress bars off the terminal: we check its report."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()

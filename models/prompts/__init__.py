@@ -1,0 +1,1 @@
+"""From text and images to what the model takes: ids, positions, pixels."""

@@ -1,0 +1,1 @@
+"""Whole completions with gradient: every prompt once, then all of its completions."""

@@ -1,0 +1,1 @@
+"""From pixels to image features, and features of a frozen tower kept."""

@@ -1,0 +1,121 @@
+"""How many questions are answered at once: by device, by memory, and by what was asked for."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+import training
+from evaluation.asking import batching
+from evaluation.asking.batching import (
+    MOST,
+    SHARE,
+    batch_size_of,
+    bytes_per_question,
+    questions_at_once,
+)
+from evaluation.asking.settings import AskingSettings
+from grpo.settings import hardware
+from grpo.settings.config import GRPOConfig
+from models import load_policy
+
+
+def shaped(device="cuda"):
+    """Qwen2-VL-2B's sizes, without weights."""
+    config = SimpleNamespace(
+        hidden_size=1536,
+        num_attention_heads=12,
+        num_key_value_heads=2,
+        num_hidden_layers=28,
+        intermediate_size=8960,
+    )
+    with torch.device("meta"):
+        projection = nn.Conv3d(3, 1280, (2, 14, 14), bias=False)
+        weight = torch.empty(151_936, 1536)
+    return SimpleNamespace(
+        device=torch.device(device),
+        dtype=torch.bfloat16,
+        text=SimpleNamespace(config=config),
+        visual=SimpleNamespace(patch_embed=SimpleNamespace(proj=projection)),
+        output_weight=weight,
+    )
+
+
+def test_the_bytes_of_a_question_worked_by_hand():
+    # 384 pixels: 28 x 28 patches, 196 visual tokens and 128 of text
+    caches = 2 * 28 * 2 * 128 * (2 * 324 + 256)
+    decoder = 324 * (8 * 1536 + 4 * 8960)
+    vision = 784 * (20 * 1280 + 1176)
+    logits = 3 * 4 * 151_936
+    expected = 2 * (caches + decoder + vision) + logits
+    assert bytes_per_question(shaped(), 384, 256) == expected
+    assert bytes_per_question(shaped(), 0, 256) == expected  # its own size is taken as 384
+    assert 90e6 < expected < 130e6
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "size"), [(80, 128), (20, 64), (10, 32), (1, 4), (0.05, 1), (-3, 1)]
+)
+def test_the_largest_power_of_two_that_fits_is_taken(gigabytes, size):
+    policy = shaped()
+    found = questions_at_once(policy, 384, 256, gigabytes * 1e9)
+    assert found == size
+    if 1 < size < MOST["cuda"]:
+        each = bytes_per_question(policy, 384, 256)
+        assert size * each <= SHARE * gigabytes * 1e9 < 2 * size * each
+    assert questions_at_once(policy, 384, 256, gigabytes * 1e9, with_letters=True) <= size
+    assert questions_at_once(policy, 768, 256, gigabytes * 1e9) <= size
+
+
+def test_a_cpu_takes_more_and_memory_that_nobody_tells_is_no_limit():
+    assert questions_at_once(shaped("cpu"), 384, 256, float("inf")) == MOST["cpu"] == 256
+
+
+def test_a_size_that_was_given_is_kept(monkeypatch):
+    monkeypatch.setattr(batching, "free_memory", lambda _device: 10e9)
+    settings = AskingSettings("think", 384, "{question} {options}", 256, {}, ())
+    assert batch_size_of(7, shaped(), settings, with_letters=True) == 7
+    assert batch_size_of(None, shaped(), settings, with_letters=False) == 32
+
+
+def test_what_a_run_leaves_idle_is_the_same_at_every_evaluation(monkeypatch):
+    properties = SimpleNamespace(total_memory=80e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
+    estimate = SimpleNamespace(total=50e9, activations=8e9)
+    monkeypatch.setattr(hardware, "memory_of_run", lambda _config: estimate)
+    config = GRPOConfig(device="cuda:0", dtype="bfloat16")
+    assert hardware.idle_between_steps(config) == 80e9 - 42e9
+    monkeypatch.setattr(hardware, "free_memory", lambda _device: 3e9)
+    assert hardware.idle_between_steps(GRPOConfig(device="cpu")) == 3e9
+
+
+def test_evaluation_in_training_asks_in_batches_by_memory_and_not_by_the_step(
+    tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    class Watched(training.HeldOut):
+        def __init__(self, *arguments, **options):
+            asked.append(options["batch_size"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(training, "HeldOut", Watched)
+    monkeypatch.setattr(training, "idle_between_steps", lambda _config: float("inf"))
+    import train
+
+    flags = ["--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2"]
+    flags += ["--eval-limit", "6", "--output-dir", str(tmp_path / "run")]
+    assert train.main(flags) == 0
+    assert asked == [256]
+    assert "held-out accuracy" in "".join(capsys.readouterr())
+
+
+def test_the_embedded_model_fits_in_the_largest_batch():
+    policy = load_policy("tiny")
+    assert bytes_per_question(policy, 84, 24, 200) * 256 < 1e9
+
+
+def test_the_cache_of_a_token_is_what_the_readme_says():
+    one, two = (bytes_per_question(shaped(), 384, tokens) for tokens in (256, 257))
+    assert two - one == 28_672

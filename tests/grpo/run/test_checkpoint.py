@@ -1,0 +1,145 @@
+"""Checkpoints are whole or not there, load everywhere, and hold no pickle."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText
+
+from grpo.optimizer import PolicyOptimizer
+from grpo.run.checkpoint import (
+    load_trainer_state,
+    newest_checkpoint,
+    save_checkpoint,
+    whole_checkpoints,
+)
+from grpo.settings.config import GRPOConfig
+from models import load_policy
+from tests.models.nano import write_checkpoint
+from tests.places import ROOT
+
+CARD = {"mode": "think", "image_size": 56}
+
+
+def save(run, step, policy, optimizer, keep=2):
+    return save_checkpoint(run, step, policy, optimizer, state={"x": 1}, card=CARD, keep=keep)
+
+
+@pytest.fixture
+def optimizer(nano_policy):
+    optimizer = PolicyOptimizer(nano_policy, GRPOConfig(), total_steps=10)
+    for index, master in enumerate(optimizer.masters.values()):
+        state = {"step": torch.tensor(3.0), "exp_avg": torch.full_like(master, 0.1 * index)}
+        optimizer.adamw.state[master] = {**state, "exp_avg_sq": torch.ones_like(master)}
+    return optimizer
+
+
+def test_transformers_loads_it_with_the_same_logits(nano_policy, optimizer, tmp_path):
+    place = save(tmp_path, 7, nano_policy, optimizer)
+    loaded = AutoModelForImageTextToText.from_pretrained(place, dtype=torch.float32)
+    ids = torch.tensor([[70, 71, 72]])
+    with torch.no_grad():
+        logits = loaded(input_ids=ids).logits
+        hidden = nano_policy.completion_hidden(
+            [nano_policy.processor.encode("x")], [1], torch.tensor([[70]])
+        )
+    assert logits.shape[-1] == len(nano_policy.output_weight) and hidden.shape[-1] == 64
+    for name, value in nano_policy.model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+
+
+def test_its_files_are_safetensors_json_and_text(nano_policy, optimizer, tmp_path):
+    place = save(tmp_path, 7, nano_policy, optimizer)
+    endings = {file.suffix for file in place.rglob("*") if file.is_file()}
+    assert endings <= {".json", ".safetensors", ".jinja"}
+    assert json.loads((place / "groupwise.json").read_text()) == {**CARD, "step": 7}
+    state = json.loads((place / "trainer" / "state.json").read_text())
+    assert state == {"x": 1, "step": 7}
+
+
+def test_the_optimizer_goes_on_where_it_was(nano_policy, optimizer, tmp_path):
+    torch.manual_seed(123)
+    place = save(tmp_path, 7, nano_policy, optimizer)
+    expected = torch.rand(3)
+    policy = load_policy(place)
+    fresh = PolicyOptimizer(policy, GRPOConfig(), total_steps=10)
+    assert load_trainer_state(place, fresh) == {"x": 1, "step": 7}
+    assert torch.equal(torch.rand(3), expected)
+    saved, loaded = optimizer.state_tensors(), fresh.state_tensors()
+    assert saved.keys() == loaded.keys()
+    assert all(torch.equal(saved[name], loaded[name]) for name in saved)
+
+
+def test_bfloat16_weights_come_with_their_masters(nano_policy, tmp_path):
+    policy = load_policy(nano_policy.path, dtype="bfloat16")
+    optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=10)
+    place = save(tmp_path, 1, policy, optimizer)
+    assert json.loads((place / "config.json").read_text())["dtype"] == "bfloat16"
+    names = load_file(place / "trainer" / "optimizer.safetensors")
+    assert {n.split("/")[0] for n in names} == {"master"}
+    assert names[next(iter(names))].dtype == torch.float32
+
+
+def test_only_the_newest_stay(nano_policy, optimizer, tmp_path):
+    for step in (5, 10, 15, 1_000_000):
+        save(tmp_path, step, nano_policy, optimizer, keep=2)
+    assert [p.name for p in whole_checkpoints(tmp_path)] == ["step-000015", "step-1000000"]
+    assert newest_checkpoint(tmp_path).name == "step-1000000"
+
+
+def test_an_unfinished_one_is_never_resumed(nano_policy, optimizer, tmp_path):
+    save(tmp_path, 5, nano_policy, optimizer)
+    (tmp_path / "checkpoints" / ".step-000010.unfinished").mkdir()
+    (tmp_path / "checkpoints" / "step-000010.bak").mkdir()
+    assert newest_checkpoint(tmp_path).name == "step-000005"
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path):
+    with pytest.raises(ValueError, match=r"no checkpoint in .*start it anew"):
+        newest_checkpoint(tmp_path)
+
+
+def test_a_damaged_trainer_state_is_named(nano_policy, optimizer, tmp_path):
+    place = save(tmp_path, 5, nano_policy, optimizer)
+    file = place / "trainer" / "optimizer.safetensors"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"cannot be resumed .*go on from the one before it"):
+        load_trainer_state(place, optimizer)
+
+
+FULL_DISK = """
+import resource, sys
+from grpo.run.checkpoint import save_checkpoint, newest_checkpoint
+from grpo.settings.config import GRPOConfig
+from grpo.optimizer import PolicyOptimizer
+from models import load_policy
+from pathlib import Path
+run = Path(sys.argv[2])
+policy = load_policy(sys.argv[1])
+optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=1)
+def save(step):
+    save_checkpoint(run, step, policy, optimizer, state={}, card={}, keep=1)
+save(1)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
+try:
+    save(2)
+except OSError as error:
+    print("OSError:", error)
+print(sorted(p.name for p in (run / "checkpoints").iterdir()))
+"""
+
+
+@pytest.mark.parametrize("limit", [2_000, 50_000])  # in a JSON file; in the weights
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, limit):
+    # a limit on the size of files stands in for the disk: the same OSError from the same call
+    model = write_checkpoint(tmp_path / "nano")
+    command = [sys.executable, "-c", FULL_DISK, model, tmp_path, str(limit)]
+    root = ROOT
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
+    assert "OSError: checkpoint" in done.stdout
+    assert "free some space" in done.stdout and "--resume" in done.stdout
+    assert done.stdout.rstrip().endswith("['step-000001']")
+    load_policy(tmp_path / "checkpoints" / "step-000001")

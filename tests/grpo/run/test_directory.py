@@ -1,0 +1,125 @@
+"""The files of a run: fresh folders, whole replacements, and what a resumed run forgets."""
+
+import json
+
+import pytest
+
+from grpo.run.directory import RunDirectory, write_text
+
+
+def lines(file) -> list[dict]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_the_default_is_a_fresh_folder_every_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = RunDirectory.choose("", "Qwen/Qwen2-VL-2B")
+    first.make()
+    second = RunDirectory.choose("", "Qwen/Qwen2-VL-2B")
+    second.make()
+    assert first.path != second.path
+    assert first.path.parent.name == "runs" and first.path.name.count("Qwen2-VL-2B") == 1
+
+
+def test_runs_that_start_together_never_share_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = [RunDirectory.choose("", "tiny") for _ in range(3)]
+    for run in chosen:
+        run.make()
+    assert len({run.path for run in chosen}) == 3
+
+
+def test_a_folder_that_was_filled_meanwhile_is_refused(tmp_path):
+    run = RunDirectory.choose(str(tmp_path / "out"), "m")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "other").write_text("")
+    with pytest.raises(ValueError, match="is not empty"):
+        run.make()
+
+
+def test_a_folder_with_another_run_is_refused(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.write({"config": {}})
+    with pytest.raises(ValueError, match=r"another run: name another --output-dir, or remove it"):
+        RunDirectory.choose(str(tmp_path), "m")
+    (tmp_path / "checkpoints" / "step-000001").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"holds another run: name another --output-dir, or go on"):
+        RunDirectory.choose(str(tmp_path), "m")
+
+
+def test_a_folder_with_anything_in_it_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is not empty: name another --output-dir"):
+        RunDirectory.choose(str(tmp_path), "m")
+
+
+def test_a_file_is_no_folder(tmp_path):
+    file = tmp_path / "out"
+    file.write_text("")
+    with pytest.raises(ValueError, match="is a file"):
+        RunDirectory.choose(str(file), "m")
+    with pytest.raises(ValueError, match="cannot be made"):
+        RunDirectory(file / "below").make()
+
+
+def test_choosing_makes_nothing(tmp_path):
+    RunDirectory.choose(str(tmp_path / "new"), "m")
+    assert not (tmp_path / "new").exists()
+
+
+def test_resuming_needs_a_run(tmp_path):
+    with pytest.raises(ValueError, match=r"--resume .* name the directory of a run"):
+        RunDirectory.open(str(tmp_path))
+    (tmp_path / "run.json").write_text('{"config": [], "checksums": {}}')
+    with pytest.raises(ValueError, match="config is no dict"):
+        RunDirectory.open(str(tmp_path))
+
+
+def test_what_came_after_the_checkpoint_is_cut(tmp_path):
+    run = RunDirectory(tmp_path)
+    for step in range(1, 6):
+        run.append_metrics({"step": step, "reward": 0.5})
+        text = "a line separator \u2028 inside"
+        run.append_rollouts([{"step": step, "index": i, "completion": text} for i in range(2)])
+        run.write_evaluation(step, {"overall": step})
+    assert [row["step"] for row in run.read_metrics()] == [1, 2, 3, 4, 5]
+    with (tmp_path / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 6, "rew')  # the line that an interruption cut short
+    run.cut_after(3)
+    assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
+    with (tmp_path / "rollouts.jsonl").open() as rows:
+        assert [json.loads(row)["step"] for row in rows] == [1, 1, 2, 2, 3, 3]
+    kept = sorted(file.name for file in (tmp_path / "eval").iterdir())
+    assert kept == ["step-000001.json", "step-000002.json", "step-000003.json"]
+    assert run.read_evaluation(3) == {"overall": 3} and run.read_evaluation(4) is None
+
+
+def test_a_run_that_has_not_begun_has_no_metrics(tmp_path):
+    assert list(RunDirectory(tmp_path).read_metrics()) == []
+
+
+def test_a_number_that_is_not_finite_is_null_in_a_file(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.append_metrics({"step": 1, "loss": float("nan"), "kl": float("-inf"), "reward": 0.5})
+    run.append_rollouts([{"step": 1, "advantage": float("inf"), "rewards": {"own": float("nan")}}])
+    assert lines(tmp_path / "metrics.jsonl") == [
+        {"step": 1, "loss": None, "kl": None, "reward": 0.5}
+    ]
+    assert lines(tmp_path / "rollouts.jsonl") == [
+        {"step": 1, "advantage": None, "rewards": {"own": None}}
+    ]
+    with pytest.raises(ValueError, match="JSON compliant"):  # no other file may hold one either
+        run.write({"config": float("nan")})
+
+
+def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    write_text(file, "old")
+
+    def interrupted(_self, _target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(file), "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(file, "new")
+    assert file.read_text() == "old"

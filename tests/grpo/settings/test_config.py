@@ -1,0 +1,258 @@
+"""Settings: what is refused, in which words, and where a run's values come from."""
+
+from dataclasses import asdict
+
+import pytest
+
+from grpo.settings.config import CHOICES, HEADINGS, GRPOConfig
+from grpo.settings.flags import add_config_flags
+from grpo.settings.sources import (
+    embedded_default,
+    read_toml,
+    resolve_config,
+    resumed_config,
+    with_absolute_paths,
+)
+from process.flag_parser import FlagParser
+from rewards.modes import MODES
+
+
+def given(*arguments: str) -> dict:
+    parser = FlagParser(prog="train.py")
+    add_config_flags(parser)
+    return vars(parser.parse_args(arguments))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"group_size": 1}, "group_size=1 must be at least 2: advantages compare siblings"),
+        ({"temperature": 0.0}, "temperature=0.0 must be positive: greedy siblings are identical"),
+        ({"mode": "ponder"}, "mode='ponder' is unknown: use one of think, no_think, think_after"),
+        ({"method": "ppo"}, "method='ppo' is unknown: use one of grpo, sft"),
+        ({"beta": -0.1}, "beta=-0.1 must not be negative"),
+        ({"seed": -1}, "seed=-1 must not be negative"),
+        ({"seed": 2**64}, "is too large: use one below 2"),
+        ({"reward_weights": (float("nan"), 1.0)}, "reward_weights=nan must be a finite number"),
+        ({"top_p": 0.0}, r"top_p=0.0 must lie in \(0, 1\]"),
+        ({"epsilon_low": 0.3}, "need 0 < epsilon_low <= epsilon_high"),
+        ({"epsilon_low": 1.0, "epsilon_high": 1.0}, "epsilon_low < 1"),
+        ({"micro_batch_tokens": 256}, "micro_batch_tokens=256 holds no completion of"),
+        ({"rewards": ()}, "rewards is empty: name at least one"),
+        ({"reward_weights": (1.0,)}, "reward_weights has 1 numbers for 2 reward functions"),
+        ({"reward_weights": (0.0, 0.0)}, "reward_weights are all 0"),
+        ({"learning_rate": float("nan")}, "learning_rate=nan must be a finite number"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be above 0"),
+        ({"prompts_per_step": 0}, "prompts_per_step=0 must be at least 1"),
+        ({"grounding": "image"}, "grounding='image' is unknown: use one of none, penalty, scale"),
+        ({"grounding": "penalty", "grounding_weight": 0.0}, "grounding_weight=0.0 must be above 0"),
+        ({"grounding_weight": 0.5}, "grounding_weight=0.5 is not used by grounding=none"),
+        ({"method": "sft"}, "mode=think does not go with method=sft"),
+    ],
+)
+def test_the_error_says_what_was_wrong(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GRPOConfig(**settings)
+
+
+def test_all_problems_are_reported_at_once():
+    with pytest.raises(ValueError) as error:
+        GRPOConfig(group_size=1, temperature=0.0, lr_schedule="step")
+    assert str(error.value).count("\n  - ") == 3
+
+
+def test_every_setting_is_a_flag_with_help_and_every_flag_is_in_a_group():
+    parser = FlagParser(prog="train.py")
+    add_config_flags(parser)
+    text = parser.format_help()
+    for name in GRPOConfig.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in text, name
+    assert all(heading in text for heading in HEADINGS.values())
+    assert all("|".join(choices) in text for choices in CHOICES.values())
+
+
+def test_only_what_stands_on_the_command_line_counts_as_given():
+    assert given("--group-size", "6", "--rewards", "accuracy", "--mask-truncated") == {
+        "group_size": 6,
+        "rewards": ["accuracy"],
+        "mask_truncated": True,
+    }
+
+
+def test_a_wrong_number_ends_with_one_message_and_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        given("--group-size", "many")
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.startswith("error: argument --group-size: invalid int value")
+
+
+def test_an_unknown_flag_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        given("--num-generations", "4")
+    assert stop.value.code == 2
+    assert "--num-generations" in capsys.readouterr().err
+
+
+def test_without_a_model_the_embedded_default_is_loaded_and_flags_go_on_top():
+    shipped, _ = read_toml(embedded_default())
+    config = resolve_config({"max_steps": 7}, None)
+    assert (config.model, config.train_json, config.max_steps) == ("tiny", ("phantoms",), 7)
+    assert config.learning_rate == shipped["learning_rate"] != GRPOConfig().learning_rate
+
+
+def test_with_a_model_the_defaults_are_the_papers():
+    config = resolve_config({"model": "m", "train_json": ("t.json",)}, None)
+    assert config == GRPOConfig(model="m", train_json=("t.json",))
+    assert (config.prompts_per_step, config.group_size, config.learning_rate) == (4, 4, 1e-6)
+    assert (config.beta, config.max_completion_tokens, config.image_size) == (0.04, 256, 384)
+
+
+def test_model_and_data_defaults_are_never_mixed():
+    with pytest.raises(ValueError, match="--model m without --train-json: add the training file"):
+        resolve_config({"model": "m"}, None)
+    with pytest.raises(ValueError, match="--train-json t without --model: add a Qwen2-VL"):
+        resolve_config({"train_json": ("t",)}, None)
+
+
+def test_a_config_file_lies_between_the_default_and_the_flags(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("max-steps = 5\nbeta = 0\nprompts_per_step = 3\n")
+    config = resolve_config({"prompts_per_step": 2}, str(file))
+    assert (config.max_steps, config.beta, config.prompts_per_step) == (5, 0.0, 2)
+    assert config.model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("grup_size = 4", "unknown key 'grup_size': is it group_size?"),
+        ("group_size = 4.5", "group_size=4.5 has the wrong type"),
+        ("rewards = 'accuracy'", "rewards='accuracy' has the wrong type"),
+        ("mask_truncated = 1", "mask_truncated=1 has the wrong type"),
+        ("epochs = true", "epochs=True has the wrong type"),
+        ("max_steps = 'x'", "max_steps='x' has the wrong type: see --max-steps in --help"),
+        ("group_size =", "is not TOML"),
+        ("sft = 3", r"\[sft\] must be a table"),
+    ],
+)
+def test_a_wrong_config_file_is_refused_in_words(tmp_path, text, message):
+    file = tmp_path / "run.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        resolve_config({}, str(file))
+
+
+def test_a_missing_config_file_is_named():
+    with pytest.raises(ValueError, match=r"config nowhere\.toml cannot be read"):
+        resolve_config({}, "nowhere.toml")
+
+
+def test_sft_has_its_own_mode_and_learning_rate():
+    config = resolve_config({"method": "sft", "model": "m", "train_json": ("t",)}, None)
+    assert (config.mode, config.learning_rate) == ("no_think", 1e-5)
+
+
+def test_sft_on_the_embedded_default_drops_what_only_grpo_uses():
+    _, sft = read_toml(embedded_default())
+    config = resolve_config({"method": "sft"}, None)
+    assert (config.mode, config.learning_rate) == ("no_think", sft["learning_rate"])
+    assert config.group_size == GRPOConfig().group_size
+
+
+def test_sft_refuses_flags_of_sampling_rewards_and_objective_by_name():
+    with pytest.raises(ValueError, match="--group-size, --beta: not used by --method sft"):
+        resolve_config({"method": "sft", "group_size": 4, "beta": 0.1}, None)
+    with pytest.raises(ValueError, match="--grounding: not used by --method sft"):
+        resolve_config({"method": "sft", "grounding": "scale"}, None)
+
+
+def test_sft_refuses_another_mode():
+    with pytest.raises(ValueError, match="mode=think does not go with method=sft"):
+        resolve_config({"method": "sft", "mode": "think"}, None)
+
+
+def test_a_run_made_on_a_gpu_can_go_on_without_its_kernels():
+    stored = asdict(GRPOConfig(logprob_backend="cuda", device="cuda:0"))
+    given = {"device": "cpu", "logprob_backend": "torch"}
+    assert resumed_config(stored, given).logprob_backend == "torch"
+
+
+def test_resuming_keeps_the_runs_settings_and_takes_only_harmless_flags():
+    stored = {"model": "m", "train_json": ["t"], "group_size": 6, "max_steps": 10}
+    config = resumed_config(stored, {"max_steps": 20, "device": "cpu"})
+    assert (config.group_size, config.max_steps, config.train_json) == (6, 20, ("t",))
+    assert not resumed_config(stored, {"eval_blank": False}).eval_blank
+    with pytest.raises(ValueError, match="--grounding cannot change when a run is resumed"):
+        resumed_config(stored, {"grounding": "scale"})
+    with pytest.raises(ValueError, match="--learning-rate, --seed cannot change when a run is"):
+        resumed_config(stored, {"learning_rate": 1e-3, "seed": 4, "max_steps": 3})
+    supervised = stored | {"method": "sft", "mode": "no_think", "beta": 0.0}
+    with pytest.raises(ValueError, match="--reference-device: not used by --method sft"):
+        resumed_config(supervised, {"reference_device": "cpu", "max_steps": 20})
+
+
+def test_a_length_given_above_replaces_the_other_one_below(tmp_path):
+    file = tmp_path / "run.toml"
+    file.write_text("max_steps = 5\n")
+    config = resolve_config({"epochs": 2.0}, str(file))
+    assert (config.epochs, config.max_steps) == (2.0, 0)
+    assert resolve_config({"epochs": 2.0}, None).max_steps == 0  # over the embedded default's
+    with pytest.raises(ValueError, match="both say how long the run is: give one of them"):
+        resolve_config({"epochs": 2.0, "max_steps": 3}, None)
+
+
+def test_one_config_file_serves_both_methods():
+    file = str(embedded_default())
+    config = resolve_config({"method": "sft", "model": "m", "train_json": ["t"]}, file)
+    assert (config.mode, config.method) == ("no_think", "sft")
+    assert config.learning_rate == read_toml(file)[1]["learning_rate"]
+
+
+def test_lists_become_tuples_so_that_frozen_means_frozen():
+    config = resolve_config(given("--model", "m", "--train-json", "a", "b"), None)
+    assert config.train_json == ("a", "b")
+
+
+def test_the_modes_are_those_of_the_rewards():
+    assert CHOICES["mode"] == tuple(MODES)
+
+
+def test_a_negative_number_is_a_value_however_it_is_written():
+    assert given("--reward-weights", "-1e-3", "1")["reward_weights"] == [-1e-3, 1.0]
+
+
+def test_local_paths_become_absolute_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.json").write_text("[]")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "r.py").write_text("")
+    config = GRPOConfig(
+        model="m",
+        train_json=("t.json", "phantoms:CT"),
+        image_root="m",
+        rewards=("r.py:f", "format"),
+    )
+    found = with_absolute_paths(config)
+    assert found.model == found.image_root == str(tmp_path / "m")
+    assert found.train_json == (str(tmp_path / "t.json"), "phantoms:CT")
+    assert found.rewards == (f"{tmp_path / 'r.py'}:f", "format")
+    assert with_absolute_paths(GRPOConfig(model="Qwen/Qwen2-VL-2B-Instruct")).model.startswith("Qw")
+
+
+def test_flags_are_not_abbreviated(capsys):
+    with pytest.raises(SystemExit):
+        given("--lr", "1e-3")
+    assert "--lr" in capsys.readouterr().err
+
+
+def test_on_another_device_what_the_old_one_resolved_is_resolved_anew():
+    stored = {"device": "cuda:0", "reference_device": "cuda:0", "gradient_checkpointing": True}
+    config = resumed_config(stored | {"dtype": "bfloat16"}, {"device": "cpu"})
+    assert (config.reference_device, config.gradient_checkpointing) == ("auto", None)
+    assert config.dtype == "bfloat16"  # it changes what is learned
+
+
+def test_the_steps_of_an_epoch_are_rounded_up_and_max_steps_overrides():
+    assert GRPOConfig(prompts_per_step=4).total_steps(10) == 3
+    assert GRPOConfig(prompts_per_step=4, epochs=0.5).total_steps(10) == 2
+    assert GRPOConfig(prompts_per_step=4, max_steps=7).total_steps(10) == 7

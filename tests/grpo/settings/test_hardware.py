@@ -1,0 +1,240 @@
+"""Devices made definite, and the sum that says whether a run fits."""
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
+
+import pytest
+import torch
+
+import grpo.settings.hardware
+from evaluation.asking.checkpoint import chosen_policy
+from grpo.run.directory import RunDirectory
+from grpo.settings.config import GRPOConfig
+from grpo.settings.hardware import check_memory, free_memory, memory_of_run, resolve_hardware
+from grpo.settings.sources import GRPO_ONLY, RESUMABLE
+from models import load_policy
+from models.checkpoint.memory import MemoryEstimate
+from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG
+from tests.models.checkpoint.test_memory import TWO_B_VISION
+from tests.models.nano import flat_config, write_checkpoint
+from training import Session
+
+GB = 10**9
+TWO_B = MemoryEstimate(
+    weights=int(4.4 * GB),
+    master=int(8.8 * GB),
+    moments=int(17.7 * GB),
+    gradients=int(8.8 * GB),
+    reference=int(4.4 * GB),
+    activations=int(1.0 * GB),
+)
+
+
+def test_auto_becomes_what_this_machine_has():
+    config = resolve_hardware(GRPOConfig())
+    on_cuda = torch.cuda.is_available()
+    assert config.device.startswith("cuda") == on_cuda
+    assert config.dtype == ("bfloat16" if on_cuda else "float32")
+    assert config.reference_device == config.device
+    assert config.gradient_checkpointing == on_cuda
+
+
+def test_what_was_asked_for_stays():
+    asked = GRPOConfig(device="cpu", dtype="bfloat16", gradient_checkpointing=True)
+    config = resolve_hardware(asked)
+    assert (config.device, config.dtype, config.gradient_checkpointing) == ("cpu", "bfloat16", True)
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", "meta"])
+def test_a_device_that_is_not_there_is_named_with_those_that_are(name):
+    with pytest.raises(ValueError, match=rf"device '{name}' is not there: use one of cpu"):
+        resolve_hardware(GRPOConfig(device=name))
+
+
+def test_a_device_has_one_name_and_the_reference_stands_there_or_on_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+
+    def resolved(**settings):  # nothing is there, so no kernels either
+        return resolve_hardware(GRPOConfig(logprob_backend="torch", **settings))
+
+    config = resolved(device="cuda:0", reference_device="cuda")
+    assert config.device == config.reference_device == "cuda:0"
+    assert resolved(device="cuda", reference_device="cpu").device == "cuda:0"
+    with pytest.raises(ValueError, match="reference_device=cuda:1 is neither the run's device"):
+        resolved(device="cuda:0", reference_device="cuda:1")
+
+
+def test_kernels_that_cannot_run_are_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match=r"logprob_backend=cuda: .* cannot run on cpu: use 'auto'"):
+        resolve_hardware(GRPOConfig(device="cpu", logprob_backend="cuda"))
+    assert resolve_hardware(GRPOConfig(device="cpu")).logprob_backend == "auto"
+
+
+def test_full_fine_tuning_of_2b_does_not_fit_24_gb_and_says_so():
+    with pytest.raises(ValueError, match=r"45\.1 GB .* the device has 24\.0 GB: full fine-tuning"):
+        check_memory(TWO_B, 24 * GB)
+
+
+def test_only_what_lowers_the_sum_is_advised():
+    """sft refuses the reference's flags by name; who froze the tower need not hear of it."""
+    with pytest.raises(ValueError, match="--freeze-vision and --reference-device cpu or --beta 0"):
+        check_memory(TWO_B, 24 * GB)
+    sft = replace(TWO_B, reference=0)
+    with pytest.raises(ValueError, match=r"fit\. --freeze-vision lower it\. Else take a"):
+        check_memory(sft, 24 * GB)
+    with pytest.raises(ValueError, match=r"fit\. Take a smaller model, or a larger device"):
+        check_memory(replace(sft, features=GB), 24 * GB)
+    near = replace(sft, activations=5 * GB)
+    assert check_memory(near, 45 * GB).endswith("keep --gradient-checkpointing on")
+    assert check_memory(near, 45 * GB) != check_memory(replace(near, reference=1), 45 * GB)
+
+
+@pytest.mark.parametrize("method", ["grpo", "sft"])
+def test_out_of_memory_advises_what_the_method_and_a_resumed_run_take(method, tmp_path):
+    mode = {"grpo": "think", "sft": "no_think"}[method]
+    config = GRPOConfig(method=method, mode=mode, gradient_checkpointing=True)
+    message = Session(config, RunDirectory(tmp_path)).out_of_memory(RuntimeError("CUDA\n.."))
+    first, anew = message.split("Only in a new run:")
+    assert "during loading (CUDA). At any time, also with --resume: lower --micro-b" in first
+    for text, taken in ((first, set(RESUMABLE)), (anew, {item.name for item in fields(config)})):
+        named = {name.replace("-", "_") for name in re.findall(r"--([a-z][a-z-]+)", text)}
+        named -= {"resume"}
+        assert named <= taken
+        assert method == "grpo" or not named & set(GRPO_ONLY)
+    assert ("--reference-device" in first) == ("--group-size" in anew) == (method == "grpo")
+
+
+def test_a_sum_that_comes_near_the_device_is_not_silent():
+    # 95 % of 48 GB are 45.6
+    near = replace(TWO_B, activations=TWO_B.activations + int(0.6 * GB))
+    assert round(near.total / GB, 1) == 45.7
+    assert "the device has 48.0 GB, within 5% of it: it may run out" in check_memory(near, 48 * GB)
+    over = replace(near, activations=near.activations + 3 * GB)
+    assert "the device has 48.0 GB, more than that: it may run out" in check_memory(over, 48 * GB)
+
+
+def test_the_default_run_of_2b_by_hand_does_not_fit_48_gb_silently(tmp_path):
+    """Before the embedding's gradients, the tiles and CUDA itself were counted, it did: 45.7 GB."""
+    config = flat_config("qwen2_vl") | TWO_B_CONFIG
+    config["vision_config"] |= TWO_B_VISION
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    run = GRPOConfig(
+        model=str(tmp_path),
+        device="cuda:0",
+        reference_device="cuda:0",
+        dtype="bfloat16",
+        gradient_checkpointing=True,
+    )
+    estimate = memory_of_run(run)
+    counted_before = 44.2 + 1.2 + 0.3  # resident, activations, decoding
+    added = 1.87 + 0.81 + 0.75 + 0.1 * (1.2 + 1.87 + 0.81)  # embedding, tiles, context, a tenth
+    assert estimate.total / GB == pytest.approx(counted_before + added, abs=0.2)
+    assert "within" in check_memory(estimate, 50 * GB)
+    assert "more than that" in check_memory(estimate, 48 * GB)
+    assert check_memory(estimate, 80 * GB) is None
+    without = memory_of_run(replace(run, reference_device="cpu"))
+    assert check_memory(without, 48 * GB) is None
+
+
+def test_activations_that_do_not_fit_are_a_warning():
+    large = replace(TWO_B, activations=20 * GB)
+    assert "lower --micro-batch-tokens" in check_memory(large, 48 * GB)
+    assert check_memory(TWO_B, 48 * GB) is None
+
+
+def test_the_flags_that_save_memory_lower_the_estimate(tmp_path):
+    model = str(write_checkpoint(tmp_path / "nano"))
+    plain = resolve_hardware(GRPOConfig(model=model, device="cpu", dtype="bfloat16"))
+    total = memory_of_run(plain).total
+    for change in (
+        {"beta": 0.0},
+        {"freeze_vision": True},
+        {"gradient_checkpointing": True},
+        {"micro_batch_tokens": 1024},
+        {"image_size": 112},
+    ):
+        changed = memory_of_run(replace(plain, **change))
+        assert changed.total - changed.features < total, change
+    assert memory_of_run(replace(plain, reference_device="cuda")).reference == 0
+
+
+def test_decoding_graphs_are_counted_where_they_run(tmp_path):
+    model = str(write_checkpoint(tmp_path / "nano"))
+    cpu = resolve_hardware(GRPOConfig(model=model, device="cpu", dtype="bfloat16"))
+    cuda = replace(cpu, device="cuda:0")
+    assert (
+        memory_of_run(cpu).decoding
+        == 0
+        == memory_of_run(replace(cuda, method="sft", mode="no_think")).decoding
+    )
+    larger = replace(cuda, group_size=4 * cuda.group_size)
+    assert 0 < memory_of_run(cuda).decoding < memory_of_run(larger).decoding
+
+
+def test_freed_memory_is_kept_where_the_c_library_can():
+    # in a process of its own: it changes how all of one allocates
+    code = "from grpo.settings.hardware import keep_freed_memory as k; print(k(), k())"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout.split() == ["True", "True"] or platform.libc_ver()[0] != "glibc"
+
+
+def reductions() -> tuple:
+    cuda = torch.backends.cuda
+    return (
+        cuda.matmul.allow_bf16_reduced_precision_reduction,
+        cuda.matmul.allow_fp16_reduced_precision_reduction,
+        cuda.fp16_bf16_reduction_math_sdp_allowed(),
+        torch.get_float32_matmul_precision(),
+    )
+
+
+def allow(bf16: bool, fp16: bool, attention: bool, float32: str) -> None:
+    cuda = torch.backends.cuda
+    cuda.matmul.allow_bf16_reduced_precision_reduction = bf16
+    cuda.matmul.allow_fp16_reduced_precision_reduction = fp16
+    cuda.allow_fp16_bf16_reduction_math_sdp(attention)
+    torch.set_float32_matmul_precision(float32)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda _model: resolve_hardware(GRPOConfig(device="cpu")),  # a training run
+        load_policy,  # everything else: a protocol's cells, a user's script
+        lambda model: chosen_policy(model, torch.device("cpu"), {}),  # evaluate.py, curate
+    ],
+    ids=["run", "load", "evaluation"],
+)
+def test_no_product_adds_up_in_less_than_float32(way, tmp_path):
+    model, before = str(write_checkpoint(tmp_path / "nano")), reductions()
+    allow(True, True, True, "high")  # torch's own defaults, or what a container sets
+    try:
+        way(model)
+        assert reductions() == (False, False, False, "highest")
+    finally:
+        allow(*before)
+
+
+def test_free_memory_is_what_the_system_and_a_containers_limit_leave(tmp_path, monkeypatch):
+    monkeypatch.setattr(grpo.settings.hardware, "_CONTAINER", tmp_path)
+    without = free_memory(torch.device("cpu"))
+    assert without > 0
+    (tmp_path / "memory.current").write_text("7000\n")
+    (tmp_path / "memory.stat").write_text("anon 6000\ninactive_file 500\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(torch.device("cpu")) == pytest.approx(without, rel=0.5)
+    (tmp_path / "memory.max").write_text("10000\n")
+    assert free_memory(torch.device("cpu")) == 10000 - 7000 + 500
+
+
+def test_free_memory_of_a_gpu_counts_what_torch_holds_unused(monkeypatch):
+    said = {"mem_get_info": (100, 1000), "memory_reserved": 70, "memory_allocated": 30}
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
+    assert free_memory(torch.device("cuda:1")) == 100 + 70 - 30

@@ -1,0 +1,139 @@
+"""Batches from background threads: the same ones, each example once, unreadable rows redrawn."""
+
+import threading
+import time
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from grpo.prefetch import STEPS_AHEAD, BatchLoader
+from grpo.unreadable import LIMIT
+from tests.models.nano import random_image
+
+
+class Encoder:
+    """Encodes by name and remembers what it was asked; slower for some, to mix up the order."""
+
+    def __init__(self, fails_at: tuple[str, ...] = ()) -> None:
+        self.asked: list[str] = []
+        self.threads: set[str] = set()
+        self.fails_at = fails_at
+
+    def __call__(self, example: str) -> SimpleNamespace:
+        self.asked.append(example)
+        self.threads.add(threading.current_thread().name)
+        if example in self.fails_at:
+            raise ValueError(f"{example} cannot be read")
+        time.sleep(0.002 * (hash(example) % 3))
+        return SimpleNamespace(name=example)
+
+
+def loader(encode, steps, size=3):
+    return BatchLoader("example {}".format, "instead of {}, {}".format, encode, size, steps)
+
+
+def test_every_batch_is_what_its_step_says_and_every_example_is_encoded_once():
+    encode = Encoder()
+    with loader(encode, range(4, 10)) as batches:
+        for step in range(4, 10):
+            batch = batches.batch(step)
+            assert batch.step == step
+            assert batch.positions == (3 * step, 3 * step + 1, 3 * step + 2)
+            assert batch.examples == tuple(f"example {i}" for i in batch.positions)
+            assert tuple(prompt.name for prompt in batch.prompts) == batch.examples
+    assert sorted(encode.asked) == sorted(f"example {i}" for i in range(12, 30))
+    assert threading.current_thread().name not in encode.threads
+
+
+def test_the_next_batches_are_begun_before_they_are_asked_for():
+    encode = Encoder()
+    with loader(encode, range(100)) as batches:
+        batches.batch(0)
+        deadline = time.monotonic() + 30
+        while len(encode.asked) < 3 * (1 + STEPS_AHEAD) and time.monotonic() < deadline:
+            time.sleep(0.005)
+    assert len(encode.asked) == 3 * (1 + STEPS_AHEAD)  # and no further: memory is bounded
+
+
+def test_a_row_that_cannot_be_encoded_is_redrawn_in_its_place_and_no_other_moves():
+    encode = Encoder(fails_at=("example 4", "instead of 4, 0"))
+    with loader(encode, range(5)) as batches:
+        assert batches.batch(0).redrawn == ()
+        batch = batches.batch(1)
+        assert batch.examples == ("example 3", "instead of 4, 1", "example 5")
+        assert tuple(prompt.name for prompt in batch.prompts) == batch.examples
+        assert batch.positions == (3, 4, 5)  # what the random numbers depend on
+        assert batch.redrawn == (
+            "a row is redrawn, instead of 4, 1 takes its place: example 4 cannot be read",
+        )
+        assert batches.batch(2).redrawn == ()
+
+
+def test_where_nothing_can_be_read_any_more_the_run_stops():
+    class Gone(Encoder):
+        def __call__(self, example):
+            if example not in ("example 0", "example 1"):
+                raise ValueError(f"{example} cannot be read")
+            return super().__call__(example)
+
+    before = threading.active_count()
+    with (
+        loader(Gone(), range(5)) as batches,
+        pytest.raises(ValueError, match=r"50 rows in a row .*instead of 2, 48 cannot be read"),
+    ):
+        batches.batch(0)
+    assert threading.active_count() == before
+
+
+def test_rows_that_fail_here_and_there_never_stop_a_run():
+    class Flaky(Encoder):
+        def __call__(self, example):
+            if example.startswith("example") and int(example.split()[1]) % 3:
+                raise OSError(f"{example} cannot be read")
+            return super().__call__(example)
+
+    with loader(Flaky(), range(LIMIT)) as batches:
+        found = [batches.batch(step) for step in range(LIMIT)]
+    assert {len(batch.redrawn) for batch in found} == {2}
+
+
+def test_a_mistake_of_ours_comes_out_with_the_batch_it_belongs_to_and_the_threads_end():
+    def encode(example):
+        if example == "example 4":
+            raise TypeError("no prompt")
+        return SimpleNamespace(name=example)
+
+    before = threading.active_count()
+    with loader(encode, range(5)) as batches:
+        assert batches.batch(0).examples[0] == "example 0"
+        with pytest.raises(TypeError, match="no prompt"):
+            batches.batch(1)
+    assert threading.active_count() == before
+
+
+def test_leaving_early_stops_the_threads():
+    encode = Encoder()
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt), loader(encode, range(50)):
+        raise KeyboardInterrupt
+    assert threading.active_count() == before
+
+
+def test_a_real_processor_encodes_the_same_on_many_threads(nano_policy):
+    texts = [f"Which plane is number {i}?" * (1 + i % 3) for i in range(60)]
+    images = [random_image(56, 56 + 28 * (i % 3), seed=i) for i in range(60)]
+
+    def encode(item):
+        return nano_policy.processor.encode(item[0], [item[1]])
+
+    items = list(zip(texts, images, strict=True))
+    expected = [encode(item) for item in items]
+    with BatchLoader(items.__getitem__, None, encode, 6, range(10)) as batches:
+        found = []
+        for step in range(10):
+            found += batches.batch(step).prompts
+            nano_policy.processor.decode([65, 66, 67])  # the main thread uses the tokenizer too
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.input_ids, other.input_ids)
+        assert torch.equal(one.pixel_values, other.pixel_values)

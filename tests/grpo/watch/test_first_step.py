@@ -1,0 +1,172 @@
+"""Silent failures are made loud: each warning is provoked, and silent when nothing is wrong."""
+
+import pytest
+import torch
+
+from grpo.likelihood import completion_logprobs
+from grpo.rollout import PromptBatch, sample_rollout
+from grpo.settings.config import GRPOConfig
+from grpo.watch.alarms import RECOVERY
+from grpo.watch.first_step import (
+    FIRST_STEPS,
+    GapAlarm,
+    blanked,
+    first_rollout_warnings,
+    image_warnings,
+)
+from tests.models.nano import random_image
+
+CONFIG = GRPOConfig(group_size=4, max_completion_tokens=5)
+HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
+HALF_AND_FULL = (torch.bfloat16, torch.float32)
+
+
+def gap(mean: float, largest: float) -> dict:
+    return {"logprob_gap/mean": mean, "logprob_gap/max": largest}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "well_formed", "settings", "words"),
+    [
+        ({}, 0.3, {}, []),
+        ({}, None, {}, []),
+        ({"unique_completions": 0.25}, 1, {}, ["nearly all the same", "raise --temperature"]),
+        ({}, 0.0, {}, ["no completion has the tags", "(an Instruct model)"]),
+        ({}, 0.0, {"mode": "no_think"}, ["no completion has the tags", "--method sft"]),
+        ({"truncated": 0.8}, 1, {}, ["80% of the completions", "raise --max-completion-tokens"]),
+        ({}, 1, {"top_k": 5}, ["top-k or top-p is on"]),
+        ({}, 1, {"top_p": 0.9}, ["top-k or top-p is on"]),
+    ],
+)
+def test_the_first_rollout_is_looked_at(metrics, well_formed, settings, words):
+    config = GRPOConfig(group_size=4, **settings)
+    texts = list(first_rollout_warnings(HEALTHY | metrics, well_formed, config))
+    assert len(texts) == bool(words)
+    assert all(word in texts[0] for word in words)
+
+
+@pytest.fixture
+def rollout(nano_policy):
+    prompts = (
+        nano_policy.processor.encode("Name a modality."),
+        nano_policy.processor.encode("Which plane?", [random_image(56, 84)]),
+    )
+    batch = PromptBatch(prompts, ("a", "b"), (0, 1), 0)
+    return sample_rollout(nano_policy, batch, CONFIG)
+
+
+def test_a_policy_that_sees_its_image_is_left_in_peace(nano_policy, rollout):
+    assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
+
+
+def test_it_also_holds_with_a_frozen_vision_tower_and_leaves_no_gradient(nano_policy, rollout):
+    nano_policy.visual.requires_grad_(False)
+    for parameter in nano_policy.parameters():
+        parameter.grad = None  # another test may have left one
+    try:
+        assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
+    finally:
+        nano_policy.visual.requires_grad_(True)
+    assert all(parameter.grad is None for parameter in nano_policy.parameters())
+
+
+def test_a_dead_vision_tower_is_noticed(nano_policy, rollout):
+    output = nano_policy.visual.merger.mlp[-1]
+    weight, bias = output.weight.clone(), output.bias.clone()
+    with torch.no_grad():
+        output.weight.zero_()
+    try:
+        texts = list(image_warnings(nano_policy, rollout, CONFIG))
+    finally:
+        with torch.no_grad():
+            output.weight.copy_(weight)
+            output.bias.copy_(bias)
+    assert len(texts) == 1 and "blanking the image changes no log-probability" in texts[0]
+
+
+class Disconnected:
+    """A policy whose forward forgets the image: the mistake that nobody noticed elsewhere."""
+
+    def __init__(self, policy) -> None:
+        self._policy = policy
+
+    def __getattr__(self, name: str):
+        return getattr(self._policy, name)
+
+    def scored_hidden(self, prompts, rows, ids, lengths, *, image_features=None, **_):
+        features = image_features or self._policy.image_features(prompts)
+        zeros = [torch.zeros_like(feature) for feature in features]
+        return self._policy.scored_hidden(prompts, rows, ids, lengths, image_features=zeros)
+
+
+def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):
+    texts = list(image_warnings(Disconnected(nano_policy), rollout, CONFIG))
+    assert len(texts) == 2
+    assert "get no gradient from the sampled tokens" in texts[0]
+
+
+def test_without_images_there_is_nothing_to_see(nano_policy):
+    batch = PromptBatch((nano_policy.processor.encode("Hello."),), ("a",), (0,), 0)
+    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
+
+
+def test_blanking_keeps_everything_but_the_pixels(nano_policy, rollout):
+    part = rollout.select(range(4, 8))
+    blank = blanked(part)
+    assert not blank.prompts[0].pixel_values.any()
+    assert part.prompts[0].pixel_values.any()
+    assert torch.equal(blank.prompts[0].input_ids, part.prompts[0].input_ids)
+    assert completion_logprobs(nano_policy, blank, 1.0).shape == part.completion_ids.shape
+
+
+def test_in_float32_the_largest_gap_counts():
+    alarm = GapAlarm(torch.float32)
+    assert alarm.look(gap(1e-6, 9e-4)) is None
+    assert "mean 0.0001, max 0.0011" in alarm.look(gap(1e-4, 1.1e-3))
+
+
+def test_in_bfloat16_the_mean_counts_not_the_largest():
+    alarm = GapAlarm(torch.bfloat16)
+    assert alarm.look(gap(0.04, 0.9)) is None
+    assert "disagree" in alarm.look(gap(0.11, 0.2))
+
+
+def test_float32_is_advised_only_where_it_is_not_the_dtype_already():
+    in_half, in_full = (GapAlarm(dtype).look(gap(1.0, 1.0)) for dtype in HALF_AND_FULL)
+    assert in_half.endswith("start anew with --dtype float32, and report it with the model's name")
+    assert in_full.endswith("sampled: please report it with the model's name")
+
+
+def test_in_bfloat16_it_also_counts_against_the_runs_first_steps():
+    steps = [gap(0.01, 0.1)] * FIRST_STEPS
+    alarm = GapAlarm(torch.bfloat16, steps)
+    assert alarm.look(gap(0.029, 0.1)) is None
+    assert alarm.look(gap(0.031, 0.1)) is not None  # over three times 0.01
+    assert GapAlarm(torch.bfloat16, steps).look(gap(0.031, 0.1)) is not None
+
+
+def test_however_small_the_first_gaps_were_a_small_one_is_none():
+    alarm = GapAlarm(torch.bfloat16, [gap(1e-5, 1e-4)] * FIRST_STEPS)
+    assert alarm.look(gap(0.019, 0.1)) is None  # 1900 times as large, and far inside any clip range
+    assert alarm.look(gap(0.021, 0.1)) is not None
+
+
+def test_a_gap_is_told_once_and_again_when_it_has_become_worse_or_comes_back():
+    alarm = GapAlarm(torch.bfloat16)
+    said = [alarm.look(gap(mean, 1.0)) for mean in (0.12, 0.12, 0.15, 0.17, 0.19, 0.25, 0.29, 0.5)]
+    # 0.19 is more than 1.5 times 0.12, 0.29 more than 1.5 times 0.19
+    assert [text is not None for text in said] == [True, *[False] * 3, True, False, True, True]
+    quiet = [alarm.look(gap(0.01, 0.1)) for _ in range(RECOVERY)]
+    assert not any(quiet) and alarm.look(gap(0.12, 1.0)) is not None
+
+
+def test_a_resumed_run_remembers_what_was_told_of_the_gap():
+    steps = [gap(0.01, 0.1)] * FIRST_STEPS + [gap(0.04, 1.0)] * 3 + [gap(0.2, 1.0)] * 3
+    steps += [gap(None, None), gap(0.01, 0.1), {"loss": 1.0}, gap(0.2, 1.0)]
+    whole = GapAlarm(torch.bfloat16)
+    said = [whole.look(step) for step in steps]
+    assert [i for i, text in enumerate(said) if text] == [FIRST_STEPS, FIRST_STEPS + 3]
+    for cut in range(len(steps)):
+        resumed = GapAlarm(torch.bfloat16, steps[:cut])
+        assert [resumed.look(step) for step in steps[cut:]] == said[cut:]

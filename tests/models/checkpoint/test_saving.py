@@ -1,0 +1,116 @@
+"""What is saved is a plain transformers directory: others load it and get the same logits.
+
+Shapes: P prompt tokens, V vocabulary.
+"""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoTokenizer
+
+from models import load_policy
+from models.checkpoint.saving import save_policy
+from tests.models.nano import FAMILIES, IDS, random_image, write_checkpoint
+
+CHECKPOINTS = [(family, tied) for family in FAMILIES for tied in (True, False)]
+
+
+@pytest.fixture(params=CHECKPOINTS, ids=lambda p: f"{p[0]}-{'tied' if p[1] else 'untied'}")
+def policy(request, tmp_path):
+    family, tied = request.param
+    return load_policy(write_checkpoint(tmp_path / "start", family, tied=tied))
+
+
+@torch.no_grad()
+def logits(model, prompt):
+    ids = prompt.input_ids[None]
+    model.model.rope_deltas = None
+    return model(
+        input_ids=ids,
+        pixel_values=prompt.pixel_values,
+        image_grid_thw=prompt.image_grid_thw,
+        mm_token_type_ids=(ids == IDS["<|image_pad|>"]).int(),
+        use_cache=False,
+    ).logits[0]  # (P, V)
+
+
+def test_a_saved_policy_loads_everywhere_with_the_same_logits(policy, tmp_path):
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.01)  # what training does: no longer the files it came from
+    prompt = policy.processor.encode("Which plane?", [random_image(84, 112)])
+    before = logits(policy.model, prompt)
+
+    save_policy(policy, tmp_path / "saved")
+
+    theirs = AutoModelForImageTextToText.from_pretrained(tmp_path / "saved", dtype=torch.float32)
+    torch.testing.assert_close(logits(theirs, prompt), before, atol=1e-5, rtol=0)
+    ours = load_policy(tmp_path / "saved")
+    assert torch.equal(logits(ours.model, prompt), before)
+    assert torch.equal(
+        ours.processor.encode("Hi").input_ids, policy.processor.encode("Hi").input_ids
+    )
+    assert ours.processor.end_ids == policy.processor.end_ids
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "saved")
+    assert tokenizer.apply_chat_template([{"role": "user", "content": []}], tokenize=False)
+
+
+def test_the_weights_carry_the_hubs_names_and_a_tied_head_is_not_written(policy, tmp_path):
+    save_policy(policy, tmp_path / "saved")
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    original = load_file(tmp_path / "start" / "model.safetensors")
+    assert written.keys() == original.keys()
+    assert {"visual.blocks.0.norm1.weight", "model.embed_tokens.weight"} <= written.keys()
+    assert ("lm_head.weight" in written) != policy.model.config.tie_word_embeddings
+
+
+def test_a_master_copy_is_written_in_the_asked_dtype(policy, tmp_path):
+    """The trainer's case: an fp32 state dict whose tied weights are separate copies."""
+    master = {n: t.double() + 0.125 for n, t in policy.model.state_dict().items()}
+    save_policy(policy, tmp_path / "saved", state_dict=master, dtype=torch.bfloat16)
+
+    written = load_file(tmp_path / "saved" / "model.safetensors")
+    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
+    assert ("lm_head.weight" in written) != policy.model.config.tie_word_embeddings
+    config = json.loads((tmp_path / "saved" / "config.json").read_text())
+    assert config["dtype"] == config["text_config"]["dtype"] == "bfloat16"
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "saved")
+    assert model.dtype == torch.bfloat16
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(model.state_dict()[name], master[name].bfloat16())
+    assert policy.dtype == torch.float32  # the policy itself is untouched
+
+
+def test_a_policy_whose_directory_is_gone_is_saved_whole(policy, tmp_path):
+    shutil.rmtree(tmp_path / "start")
+    save_policy(policy, tmp_path / "saved")
+    again = load_policy(tmp_path / "saved")
+    prompt = policy.processor.encode("Which plane?", [random_image(84, 112)])
+    assert torch.equal(logits(again.model, prompt), logits(policy.model, prompt))
+
+
+def test_a_bf16_policy_saves_and_reloads_bitwise(tmp_path):
+    policy = load_policy(write_checkpoint(tmp_path / "start"), dtype="bfloat16")
+    save_policy(policy, tmp_path / "saved")
+    again = load_policy(tmp_path / "saved", dtype="bfloat16")
+    pairs = zip(policy.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_generation_config_that_contradicts_itself_does_not_stop_a_save(tmp_path):
+    """transformers refuses to write sampling parameters without do_sample; the hub has such."""
+    start = write_checkpoint(tmp_path / "start")
+    odd = {"do_sample": False, "top_k": 1, "temperature": 0.01, "eos_token_id": 258}
+    (start / "generation_config.json").write_text(json.dumps(odd))
+    save_policy(load_policy(start), tmp_path / "saved")
+    assert json.loads((tmp_path / "saved" / "generation_config.json").read_text()) == odd
+
+
+def test_the_error_of_a_directory_that_cannot_be_written_is_the_systems_own(tmp_path):
+    policy = load_policy(write_checkpoint(tmp_path / "start"))
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OSError, match="taken"):
+        save_policy(policy, tmp_path / "taken")

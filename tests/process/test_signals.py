@@ -1,0 +1,211 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does; what is being saved is saved first."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+import process.signals
+from process.alone import refusal
+from process.command import command
+from process.signals import Interrupted, ending_signals, held
+from tests.places import ROOT
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def ask(number: int) -> None:
+    """Send a signal to this process; its handler runs before the next instruction."""
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Every look at the clock is seconds after the last one: a second signal is a second wish."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(process.signals.time, "monotonic", lambda: float(next(clock)))
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_each_of_the_three_raises_where_the_work_is(number):
+    with ending_signals(), pytest.raises(Interrupted) as raised:
+        ask(number)
+    assert raised.value.number == number and isinstance(raised.value, KeyboardInterrupt)
+
+
+def test_what_was_there_before_is_there_again():
+    before = [signal.getsignal(number) for number in ENDING]
+    with ending_signals():
+        with ending_signals():
+            pass
+        assert all(signal.getsignal(number) not in before for number in ENDING)
+    assert [signal.getsignal(number) for number in ENDING] == before
+
+
+def test_what_is_ignored_stays_ignored():
+    # as under nohup, which must survive the terminal
+    usual = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with ending_signals():
+            ask(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, usual)
+
+
+def test_off_the_main_thread_nothing_happens():
+    seen = []
+
+    def work():
+        with ending_signals(), held():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.SIG_DFL]
+
+
+def test_a_first_signal_waits_for_the_end_of_what_is_held():
+    done = []
+    with ending_signals(), pytest.raises(Interrupted) as raised:
+        with held():
+            ask(signal.SIGTERM)
+            with held():
+                done.append("inner")
+            done.append("outer")
+        done.append("behind")
+    assert done == ["inner", "outer"] and raised.value.number == signal.SIGTERM
+
+
+def test_holding_brings_its_own_handlers_where_there_are_none():
+    done = []
+    with pytest.raises(Interrupted), held():
+        ask(signal.SIGTERM)
+        done.append("saved")
+    assert done == ["saved"] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_signal_waits_only_while_the_block_wants_it_to():
+    done = []
+    with ending_signals(), pytest.raises(Interrupted), held(lambda: "moving" in done):
+        ask(signal.SIGTERM)
+        done.append("not dropped")
+    assert done == []
+    with ending_signals(), pytest.raises(Interrupted), held(lambda: "moving" in done):
+        done.append("moving")
+        ask(signal.SIGTERM)
+        done.append("moved")
+    assert done == ["moving", "moved"]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_second_signal_ends_at_once():
+    done = []
+    with ending_signals(), pytest.raises(Interrupted) as raised, held():
+        ask(signal.SIGTERM)
+        done.append("went on")
+        ask(signal.SIGINT)
+        done.append("never")
+    assert done == ["went on"] and raised.value.number == signal.SIGINT
+
+
+def test_one_request_that_is_sent_twice_is_one(monkeypatch):
+    # `timeout` sends to the process, then to its group
+    monkeypatch.setattr(process.signals.time, "monotonic", lambda: 7.0)
+    done = []
+    with ending_signals(), pytest.raises(Interrupted), held():
+        ask(signal.SIGTERM)
+        ask(signal.SIGTERM)
+        done.append("saved")
+    assert done == ["saved"]
+
+
+@pytest.mark.usefixtures("later")
+def test_the_save_behind_a_first_signal_is_not_held_against_a_second():
+    done = []
+    with ending_signals(), pytest.raises(Interrupted):
+        try:
+            ask(signal.SIGTERM)
+        except Interrupted:
+            with held():
+                done.append("begun")
+                ask(signal.SIGTERM)
+                done.append("never")
+    assert done == ["begun"]
+
+
+def test_an_error_of_what_was_held_is_told_and_not_the_signal():
+    with ending_signals(), pytest.raises(OSError, match="disk full"), held():
+        ask(signal.SIGTERM)
+        raise OSError("disk full")
+
+
+def test_every_block_begins_without_the_requests_of_the_last_one():
+    for _ in range(2):
+        with ending_signals(), pytest.raises(Interrupted):
+            ask(signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"),
+    [
+        (signal.SIGTERM, 143, "interrupted by SIGTERM"),
+        (signal.SIGHUP, 129, "interrupted by SIGHUP"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_a_command_that_says_nothing_itself_ends_with_one_line(number, status, word, capsys):
+    @command
+    def main(_argv=None):
+        ask(number)
+        return 0
+
+    assert main() == status
+    assert capsys.readouterr().err == f"\n{word}\n"
+
+
+@pytest.mark.parametrize("size", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])
+def test_one_of_several_processes_is_refused_and_the_first_says_so(size, monkeypatch, capsys):
+    rank = size.replace("SIZE", "RANK") if size != "WORLD_SIZE" else "RANK"
+
+    @command
+    def main(_argv=None):
+        raise AssertionError("must not start")
+
+    monkeypatch.setenv(size, "2")
+    for number, told in (("0", True), ("1", False)):
+        monkeypatch.setenv(rank, number)
+        assert main() == 2
+        error = capsys.readouterr().err
+        assert (f"error: 2 processes were started together ({size}=2)" in error) is told
+        assert told or error == ""
+
+
+def test_a_world_of_one_may_start():
+    assert refusal({"WORLD_SIZE": "1", "RANK": "0"}) is None
+    assert refusal({"WORLD_SIZE": ""}) is None and refusal({}) is None
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ["train.py"],
+        ["train.py", "--protocol", "configs/protocol_phantoms.toml"],
+        ["evaluate.py"],
+        ["evaluate.py", "matrix", "--models", "a=tiny", "--json", "phantoms", "--output-dir", "m"],
+        ["-m", "evaluation.curate", "--json", "phantoms", "--output-dir", "c"],
+    ],
+)
+def test_the_commands_refuse_to_be_two(script, tmp_path):
+    script = [str(ROOT / script[0]) if script[0].endswith(".py") else script[0], *script[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WORLD_SIZE": "2", "RANK": "0"}
+    done = subprocess.run(
+        [sys.executable, *script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("error: ") == 1
+    assert "2 processes were started together (WORLD_SIZE=2)" in done.stderr
+    assert "Traceback" not in done.stderr and not any(tmp_path.iterdir())

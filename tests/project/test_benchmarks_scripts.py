@@ -1,0 +1,115 @@
+"""benchmarks/growth.py and gpu.py run every line at tiny sizes; no bar is judged here."""
+
+import importlib
+import json
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from tests.places import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """Import a benchmark the way `python benchmarks/NAME.py` does, and hand it flags."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+    def load(name, *flags):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *flags])
+        return importlib.import_module(name)
+
+    return load
+
+
+def test_growth_prints_a_table_with_exponents_of_time(load, capsys):
+    growth = load("growth", "--smoke")
+    with pytest.raises(SystemExit) as ended:
+        growth.main()
+    printed = capsys.readouterr().out
+    assert not ended.value.code
+    assert printed.count("time: exponent") == 2 and "without optimizer" in printed
+
+
+@pytest.fixture
+def tiny(load, tmp_path):
+    """A size of the smoke run and its checkpoint."""
+    size = load("growth_cases").SMOKE[0].sizes[0]
+    dims = load("model_sizes").MODELS[size.model]
+    checkpoint = load("common").write_checkpoint(
+        tmp_path / "checkpoint", image_size=size.image_size, **dims
+    )
+    return size, checkpoint
+
+
+def test_growth_measures_a_size_in_a_process_of_its_own(load, tiny):
+    size, checkpoint = tiny
+    row = load("common").in_a_process(
+        load("growth").__file__, "--smoke", "--checkpoint", str(checkpoint),
+        "--size-json", json.dumps(asdict(size)),
+    )  # fmt: skip
+    assert len(row["all_seconds"]) == 1 and row["image_tokens"] == 9
+    # what is kept from the first step on: two moments and a gradient per weight
+    assert row["peak_mebibytes"] > 12 * row["parameters"] / 2**20
+
+
+def test_parts_without_an_optimizer_leave_gradients_in_the_weights_own_dtype(load, tiny):
+    """7B fits because nothing of it is held in float32, and frozen weights have no gradient."""
+    size, checkpoint = tiny
+    pair = load("our_step").load_pair(checkpoint, dtype="bfloat16", freeze_vision=True)
+    cases = load("step_cases")
+    case = cases.Case("", size.N, size.G, size.C, size.image_size)
+    turns = cases.make_turns(case, checkpoint, steps=1)
+    ours = load("growth").WithoutOptimizer(*pair, case, turns)
+    ours.step(0)
+    policy = ours.policy
+    assert ours.optimizer is None and policy.visual is ours.reference.visual
+    assert policy.output_weight.grad is policy.text.embed_tokens.weight.grad is None
+    assert {p.grad.dtype for p in policy.text.layers.parameters()} == {torch.bfloat16}
+
+
+def test_a_process_that_fails_says_why(load, tmp_path):
+    common, script = load("common"), tmp_path / "broken.py"
+    script.write_text("import sys\nsys.exit('no such size')")
+    with pytest.raises(RuntimeError, match=r"broken.py --size 3 failed:\nno such size"):
+        common.in_a_process(str(script), "--size", "3")
+
+
+def test_gpu_runs_every_line_on_a_cpu(load, capsys, monkeypatch):
+    gpu = load("gpu", "--smoke", "--device", "cpu")
+    monkeypatch.setattr(gpu, "find_spec", lambda _name: None)  # with or without TRL, the same test
+    with pytest.raises(SystemExit) as ended:
+        gpu.main()
+    printed = capsys.readouterr().out
+    assert not ended.value.code
+    assert '"greedy_tokens_equal": true' in printed and "TRL it is not installed" in printed
+    assert printed.count("whole step, times TRL: not measured, wanted at least 6") == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--device", "cpu"], "on a CPU only --smoke --device cpu runs"),
+        ([], "there is no CUDA device here"),
+    ],
+)
+def test_gpu_refuses_where_it_cannot_measure(load, capsys, monkeypatch, flags, said):
+    gpu = load("gpu", *flags)
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="2"):
+        gpu.main()
+    assert said in capsys.readouterr().err
+
+
+def test_the_image_check_gives_the_same_verdicts_at_both_starts(load, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "")  # restored: the benchmark sets its own
+    load("image_check", "--smoke").main()
+    assert "60 images: first start" in capsys.readouterr().out
+
+
+def test_the_other_benchmarks_still_import(load):
+    for name in ("prefix", "rollout", "step"):
+        assert load(name).main
