@@ -103,5 +103,5 @@ def _words(text: str | None) -> str | None:
     """Return a text on one line, with commands as they are typed in a clone."""
     if text is None:
         return None
-    text = text.replace(shlex.quote(sys.executable), "python")
+    text = text.replace(shlex.quote(sys.executable), "python").replace(f"{ROOT}/", "")
     return re.sub(r"\S*groupwise-(train|evaluate)", r"python \1.py", " ".join(text.split()))
