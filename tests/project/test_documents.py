@@ -162,6 +162,13 @@ def test_lines_of_readme_are_short_enough_to_read_as_text():
         assert free or len(line) <= 110, f"README.md:{number}: {len(line)}"
 
 
+def test_lines_of_docs_are_under_100_characters():
+    for path in DOCUMENTS[1:]:
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+            short = len(line) < 100 or line.startswith("| ")  # a row of a table is not broken
+            assert short, f"{path.name}:{number}: {len(line)}"
+
+
 # --- tables of keys -----------------------------------------------------------------------------
 
 TINY_RUN = (
