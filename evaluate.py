@@ -63,17 +63,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _score_command(given: dict[str, Any]) -> None:
-    from data.storage import check_directory
     from evaluation.answers.finished import default_directory
     from evaluation.report.write import report_finished
     from evaluation.score import Job
+    from process.storage import check_new_directory
 
     _refuse_half_an_evaluation(given)
     _refuse_idle_flags(given)
     _check_numbers(given)
     model, names = (given.get(name, default) for name, default in _EMBEDDED.items())
     output = Path(given["output_dir"]) if "output_dir" in given else default_directory(model)
-    check_directory(output)
+    check_new_directory(output)
     job = Job.prepare(model, names, given, output)  # all that can fail before weights are loaded
     print(job.description())
     policy = chosen_policy(model, job.device, given)

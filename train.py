@@ -18,7 +18,6 @@ from typing import Any
 from data.examples import VQAExample
 from data.options import kept_order_note
 from data.sources import Split
-from data.storage import check_can_be_made
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import run_splits
 from evaluation.asking.settings import asked_template
@@ -40,6 +39,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted, fitted_on
 from process.paths import expanded
 from process.signals import exit_status, reason
+from process.storage import check_can_be_made
 from rewards.parse_once import ParseOnce
 from rewards.registry import BoundReward, load_rewards
 from rewards.trial import try_rewards

@@ -14,11 +14,12 @@ nothing else, so whatever is wrong with it is no error.
 import json
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import PIL
+
+from process.storage import replacing
 
 # The decoder has a part in the verdict; the number before it is that of this file's layout.
 VERSION = f"1-pillow-{PIL.__version__}"
@@ -56,20 +57,17 @@ class VerdictCache:
             images.pop(path, None)  # the newest stand last
         images |= self._new
         kept = dict(list(images.items())[-MOST_IMAGES:])
-        temporary = self._file.with_name(f".{self._file.name}.{os.getpid()}.tmp")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             text = json.dumps({"version": VERSION, "images": kept}, separators=(",", ":"))
-            temporary.write_text(text, encoding="ascii")  # other characters stand as \\u escapes
-            temporary.replace(self._file)
+            with replacing(self._file, f".{self._file.name}.{os.getpid()}.tmp") as unfinished:
+                unfinished.write_text(text, encoding="ascii")  # others stand as \\u escapes
         except OSError as error:
             print(
                 f"warning: the images' verdicts cannot be kept in {self._file} ({error}): the next"
                 " start decodes them again; XDG_CACHE_HOME names another folder",
                 file=sys.stderr,
             )
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             self._file = None  # said once
         self._known, self._new = kept, {}
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from data.examples import VQAExample
 from data.sample import spread_sample
 from data.sources import load_split
-from data.storage import check_can_be_made
 from data.turns import TurnBuilder
 from evaluation.answers.directory import unfinished_folder
 from evaluation.asking.cells import Cell, cell_identity, cell_path
@@ -31,10 +30,10 @@ from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.measures.matrices import means, means_by_model, part_of
 from evaluation.measures.priors import Prior, summarize_priors
-from grpo.run.directory import write_json
 from grpo.run.provenance import model_checksum
 from grpo.settings.card import read_card
 from models.files import find_checkpoint, read_config
+from process.storage import check_own_directory, write_json
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
     from models.policy import Policy
@@ -305,15 +304,7 @@ def control_json(
 
 def check_matrix_directory(path: Path) -> None:
     """Raise for an output folder that is a file, or holds something that is no matrix."""
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output directory {path} is a file: name another --output-dir")
-    if path.is_dir() and any(path.iterdir()) and not (path / "cells").is_dir():
-        first = min(entry.name for entry in path.iterdir())
-        raise ValueError(
-            f"output directory {path} holds files ({first} ..) and no matrix to go on with: name"
-            " another --output-dir"
-        )
-    check_can_be_made(path)
+    check_own_directory(path, "cells", "matrix")
 
 
 def asked_model(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:

@@ -29,10 +29,10 @@ from data.turns import TurnBuilder  # noqa: E402
 from evaluation.asking.asker import score  # noqa: E402
 from grpo.run.best import find_best  # noqa: E402
 from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
-from grpo.run.directory import write_json  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
 from grpo.settings.sources import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
+from process.storage import write_json  # noqa: E402
 from scripts.shortcut_data import MARKS, marked_letter, write_data  # noqa: E402
 
 ARMS = ("none", "penalty", "scale")

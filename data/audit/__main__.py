@@ -12,12 +12,12 @@ from data.audit.page import page
 from data.audit.report import audit
 from data.audit.sections import tables_of
 from data.audit.text import tables_text
-from data.storage import check_directory, unused_directory
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
+from process.storage import check_new_directory, unused_directory
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> Path:
         ValueError: what the user can mend, in one sentence.
     """
     directory = args.output_dir or unused_directory("audit")
-    check_directory(directory)
+    check_new_directory(directory)
     if args.image_root is not None and not args.image_root.is_dir():
         raise ValueError(f"image root {args.image_root} is not a folder: check --image-root")
     if not 0 <= args.near_distance <= 15:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data.storage import write_directory
+from process.storage import write_directory
 
 
 def write_audit(path: Path, report: Mapping[str, Any], page: str) -> None:

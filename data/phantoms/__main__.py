@@ -4,11 +4,11 @@ import sys
 from collections.abc import Sequence
 
 from data.phantoms.writer import write_phantoms
-from data.storage import check_can_be_made
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
 from process.paths import user_path
+from process.storage import check_can_be_made
 
 
 @command

@@ -11,12 +11,12 @@ from data.audit.text import table_text
 from data.splits.comparison import comparison_table
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
-from data.storage import check_directory
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
+from process.storage import check_new_directory
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         ValueError: what the user can mend, in one sentence.
     """
-    check_directory(args.output_dir)
+    check_new_directory(args.output_dir)
     if not 0 < args.test_share < 1:
         raise ValueError(f"--test-share {args.test_share} must be above 0 and below 1")
     if not 0 <= args.near_distance <= 15:

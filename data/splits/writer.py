@@ -13,7 +13,7 @@ from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare, mean
 from data.splits.plan import PlacedRow, Plan, Settings, by_slice
 from data.splits.proof import prove
 from data.splits.published import rows_text
-from data.storage import write_directory
+from process.storage import write_directory
 
 FORMAT = 1
 REPEATED = "exact copy of another row"

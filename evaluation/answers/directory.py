@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.answers.prediction import AnswerKey, Prediction
-from grpo.run.directory import write_json
 from process.output import ERRORS
+from process.storage import write_json
 
 SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
 

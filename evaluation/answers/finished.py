@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.storage import unused_directory, write_directory
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.thought_changes import ThoughtRow
+from process.storage import unused_directory, write_directory
 
 
 def default_directory(model: str) -> Path:

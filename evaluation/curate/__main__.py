@@ -18,6 +18,7 @@ from evaluation.asking.flags import curate_parser
 from process.command import command
 from process.page import fitted
 from process.signals import exit_status, reason
+from process.storage import write_json
 
 
 @command
@@ -177,10 +178,7 @@ def _write(
         (output / "split" / name).write_text(text, encoding="utf-8")
     with (output / "curate.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    unfinished = output / "summary.unfinished"
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(output / "summary.json")
+    write_json(output / "summary.json", summary)
 
 
 def _check_numbers(given: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
 from process.signals import held
+from process.storage import write_text
 
 PASSES = "passes.jsonl"
 
@@ -183,9 +184,7 @@ def _finished(file: Path, ids: Sequence[str]) -> list[Passes]:
 
 def _write_passes(file: Path, rows: Sequence[Passes]) -> None:
     """Replace the file by these rows, so that a line cut off is gone."""
-    unfinished = file.with_suffix(".unfinished")
-    unfinished.write_text("".join(map(_line, rows)), encoding="utf-8")
-    unfinished.replace(file)
+    write_text(file, "".join(map(_line, rows)))
 
 
 def _line(item: Passes) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.storage import check_can_be_made
+from process.storage import check_can_be_made
 
 SETTINGS = "settings.json"  # what a curation was begun with
 

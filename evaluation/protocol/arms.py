@@ -18,11 +18,12 @@ from evaluation.asking.settings import resolve_settings
 from evaluation.matrix import AskedModel
 from evaluation.measures.slices import folder_name
 from evaluation.protocol.config import ProtocolConfig
-from grpo.run.directory import RunDirectory, write_json
+from grpo.run.directory import RunDirectory
 from grpo.run.provenance import model_checksum
 from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import RESUMABLE, resolve_config, with_absolute_paths
+from process.storage import write_json
 
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"
 _ANEW = "remove that folder to train anew, or name another --output-dir"

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from data.storage import check_can_be_made
 from evaluation.measures.bootstrap import RESAMPLES
 from evaluation.measures.clusters import FEW_IMAGES
 from evaluation.protocol.arms import read_trained
@@ -14,8 +13,8 @@ from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.page import protocol_page
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
-from grpo.run.directory import write_json, write_text
 from grpo.run.provenance import machine
+from process.storage import check_own_directory, write_json, write_text
 
 RESULT, PAGE, LOCK = "protocol.json", "protocol.md", ".lock"
 _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again
@@ -23,15 +22,7 @@ _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soo
 
 def check_output(output: Path) -> None:
     """Raise for an output folder that is a file, or holds something that is no protocol."""
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"output directory {output} is a file: name another --output-dir")
-    if output.is_dir() and any(output.iterdir()) and not (output / RESULT).is_file():
-        first = min(entry.name for entry in output.iterdir())
-        raise ValueError(
-            f"output directory {output} holds files ({first} ..) and no protocol to go on with:"
-            " name another --output-dir"
-        )
-    check_can_be_made(output)
+    check_own_directory(output, RESULT, "protocol")
 
 
 @contextmanager

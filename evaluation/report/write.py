@@ -11,9 +11,9 @@ from evaluation.report.matrix import matrix_sections
 from evaluation.report.protocol import protocol_sections
 from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
-from grpo.run.directory import write_text
 from process.called import install_line, module_line
 from process.signals import held
+from process.storage import write_text
 
 REPORT = "report.html"
 

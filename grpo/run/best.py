@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo.run.directory import write_json
+from process.storage import write_json
 
 
 @dataclass(frozen=True)

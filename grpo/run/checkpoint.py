@@ -11,9 +11,7 @@ it, so that the newest directory is whole whatever interrupted the run.
 """
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.directory import write_json
 from models.checkpoint.saving import save_policy
 from models.policy import Policy
+from process.storage import remove_folder, replacing, write_json
 
 
 def save_checkpoint(
@@ -58,27 +56,21 @@ def save_checkpoint(
             nothing half-written stays, and no older checkpoint was touched.
     """
     place = run / "checkpoints" / f"step-{step:06d}"
-    unfinished = place.with_name(f".{place.name}.unfinished")
+    unfinished = f".{place.name}.unfinished"
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        (unfinished / "trainer").mkdir(parents=True)
-        save_policy(policy, unfinished)
-        tensors = {name: value.contiguous() for name, value in optimizer.state_tensors().items()}
-        save_file(tensors, unfinished / "trainer" / "optimizer.safetensors")
-        save_file({"cpu": torch.get_rng_state()}, unfinished / "trainer" / "rng.safetensors")
-        write_json(unfinished / "groupwise.json", {**card, "step": step})
-        write_json(unfinished / "trainer" / "state.json", {**state, "step": step})
-        _reach_the_disk(unfinished)
-        _remove(place)
-        unfinished.replace(place)
-    except BaseException as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if not isinstance(error, OSError | SafetensorError):
-            raise
+        with replacing(place, unfinished, to_disk=True, over_folder=True) as folder:
+            (folder / "trainer").mkdir(parents=True)
+            save_policy(policy, folder)
+            tensors = {name: item.contiguous() for name, item in optimizer.state_tensors().items()}
+            save_file(tensors, folder / "trainer" / "optimizer.safetensors")
+            save_file({"cpu": torch.get_rng_state()}, folder / "trainer" / "rng.safetensors")
+            write_json(folder / "groupwise.json", {**card, "step": step})
+            write_json(folder / "trainer" / "state.json", {**state, "step": step})
+    except (OSError, SafetensorError) as error:
         raise OSError(_not_written(place, error)) from error
     for old in whole_checkpoints(run)[:-keep]:
         if best is None or old.name != f"step-{best:06d}":
-            _remove(old)
+            remove_folder(old)
     return place
 
 
@@ -92,23 +84,6 @@ def _not_written(place: Path, error: Exception) -> str:
         f"{message}, or lower --keep-checkpoints, and go on from {older[-1].name}, which is whole,"
         f" with --resume {run}"
     )
-
-
-def _reach_the_disk(folder: Path) -> None:
-    """Wait until the files are on the disk: a power cut after the rename must find them there."""
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _remove(checkpoint: Path) -> None:
-    """Remove a checkpoint that may be there; half removed, it is no longer called one."""
-    if checkpoint.exists():
-        leaving = checkpoint.with_name(f".{checkpoint.name}.removed")
-        shutil.rmtree(leaving, ignore_errors=True)
-        checkpoint.replace(leaving)
-        shutil.rmtree(leaving)
 
 
 def whole_checkpoints(run: Path) -> list[Path]:

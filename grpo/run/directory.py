@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from process.output import ERRORS
+from process.storage import check_no_file, write_json, write_text
 
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
@@ -39,8 +40,7 @@ class RunDirectory:
         if not output_dir:
             return cls(_default_path(model), is_default=True)
         path = Path(output_dir)
-        if path.exists() and not path.is_dir():
-            raise ValueError(f"output directory {path} is a file: name another --output-dir")
+        check_no_file(path)
         if path.is_dir():
             _check_empty(path)
         return cls(path)
@@ -188,15 +188,3 @@ def _append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in finite)
     with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
         stream.write(text)
-
-
-def write_json(file: Path, value: Any) -> None:
-    """Replace a JSON file whole: a reader sees the old one or the new one."""
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(file: Path, text: str) -> None:
-    """Replace a text file whole."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8", errors=ERRORS)
-    temporary.replace(file)

@@ -6,11 +6,13 @@ takes a fraction of a second; the cache spares it to the many short processes of
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from process.storage import replacing
 
 SOURCE = "logprobs.cu"
 # Denormals flushed to zero: exp2f becomes one instruction, and 1e-38 is nothing to a probability.
@@ -123,11 +125,10 @@ def write_cached(path: Path, key: bytes, code: bytes) -> None:
     """Keep machine code for later processes; a directory that cannot be written costs only time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:  # gone if a write fails
-            unfinished = Path(folder) / path.name
-            unfinished.touch(mode=0o600)
+        own = f".{path.name}.{secrets.token_hex(8)}"  # other processes may compile the same
+        with replacing(path, own) as unfinished:
+            unfinished.touch(mode=0o600, exist_ok=False)
             unfinished.write_bytes(_MAGIC + key + hashlib.sha256(code).digest() + code)
-            unfinished.replace(path)  # whole or not at all, also beside other processes
     except OSError:
         return
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from data.examples import VQAExample
-from data.storage import check_directory
 from evaluation.answers.finished import default_directory, write_evaluation
 from evaluation.answers.prediction import judge
+from process.storage import check_new_directory
 
 # DESIGN's contract, in its order
 KEYS = [
@@ -71,7 +71,7 @@ def test_both_files_hold_what_was_predicted(tmp_path):
 def test_an_empty_directory_is_used(tmp_path):
     place = tmp_path / "empty"
     place.mkdir()
-    check_directory(place)
+    check_new_directory(place)
     write_evaluation(place, SUMMARY, [prediction()])
     assert (place / "summary.json").is_file()
     assert list(tmp_path.iterdir()) == [place]
@@ -90,7 +90,7 @@ def test_a_directory_with_content_is_refused_and_left_alone(tmp_path, file, mess
     place.mkdir()
     (place / file).write_text("precious")
     with pytest.raises(ValueError, match=message):
-        check_directory(place)
+        check_new_directory(place)
     with pytest.raises(ValueError, match="could not be written"):
         write_evaluation(place, SUMMARY, [prediction()])
     assert (place / file).read_text() == "precious"
@@ -100,13 +100,13 @@ def test_a_directory_with_content_is_refused_and_left_alone(tmp_path, file, mess
 def test_a_file_is_no_output_directory_nor_the_parent_of_one(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="file is a file: name another"):
-        check_directory(tmp_path / "file")
+        check_new_directory(tmp_path / "file")
     with pytest.raises(ValueError, match=r"below cannot be (made|used)"):
-        check_directory(tmp_path / "file" / "below")
+        check_new_directory(tmp_path / "file" / "below")
 
 
 def test_checking_makes_nothing(tmp_path):
-    check_directory(tmp_path / "a" / "b")
+    check_new_directory(tmp_path / "a" / "b")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from grpo.run.directory import RunDirectory, write_text
+from grpo.run.directory import RunDirectory
 
 
 def lines(file) -> list[dict]:
@@ -110,16 +110,3 @@ def test_a_number_that_is_not_finite_is_null_in_a_file(tmp_path):
     ]
     with pytest.raises(ValueError, match="JSON compliant"):  # no other file may hold one either
         run.write({"config": float("nan")})
-
-
-def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
-    file = tmp_path / "run.json"
-    write_text(file, "old")
-
-    def interrupted(_self, _target):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(type(file), "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_text(file, "new")
-    assert file.read_text() == "old"

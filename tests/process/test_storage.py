@@ -1,0 +1,135 @@
+"""A file or a folder comes to its place whole or not at all, and the place is asked for first."""
+
+import ast
+import os
+from pathlib import Path
+
+import pytest
+
+from process.storage import (
+    check_new_directory,
+    check_own_directory,
+    replacing,
+    write_directory,
+    write_json,
+    write_text,
+)
+from tests.places import ROOT
+
+
+def test_a_replaced_file_is_the_old_one_or_the_new_one(tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    write_text(file, "old")
+
+    def interrupted(_self, _target):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(file), "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_text(file, "new")
+    assert file.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_that_json_cannot_hold_leaves_the_old_one(tmp_path):
+    write_json(tmp_path / "a.json", {"ü": 1})
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", float("inf"))
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == '{\n  "ü": 1\n}\n'
+
+
+def test_what_a_killed_process_left_is_written_over(tmp_path):
+    left = tmp_path / ".place.tmp"
+    left.mkdir()
+    (left / "old").write_text("half")
+    with replacing(tmp_path / "place") as unfinished:
+        assert unfinished == left and not left.exists()
+        unfinished.mkdir()
+        (unfinished / "new").write_text("whole")
+    assert [file.name for file in (tmp_path / "place").iterdir()] == ["new"]
+    assert [file.name for file in tmp_path.iterdir()] == ["place"]
+
+
+def test_a_folder_is_replaced_only_where_that_is_asked_for(tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    (place / "old").write_text("precious")
+
+    def replace(**how):
+        with replacing(place, **how) as unfinished:
+            unfinished.mkdir()
+            (unfinished / "new").write_text("")
+
+    with pytest.raises(OSError, match="not empty"):
+        replace()
+    assert [file.name for file in place.iterdir()] == ["old"]
+    replace(over_folder=True)
+    assert [file.name for file in place.iterdir()] == ["new"]
+    assert list(tmp_path.iterdir()) == [place]
+
+
+def test_files_are_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
+    place, seen = tmp_path / "place", []
+    monkeypatch.setattr(os, "fsync", lambda number: seen.append((number, place.exists())))
+    with replacing(place, to_disk=True) as unfinished:
+        (unfinished / "below").mkdir(parents=True)
+        for name in ("one", "below/two"):
+            (unfinished / name).write_text("")
+    assert [there for _, there in seen] == [False, False]
+    assert place.is_dir()
+
+
+def test_a_directory_is_written_with_all_files_or_not_at_all(tmp_path):
+    def refuse(folder):
+        assert (folder / "a.txt").read_text() == "ab"
+        raise ValueError("the proof fails")
+
+    files = {"a.txt": ["a", "b"]}
+    with pytest.raises(ValueError, match="the proof fails"):
+        write_directory(tmp_path / "deep" / "out", files, what="the split", finish=refuse)
+    assert list((tmp_path / "deep").iterdir()) == []
+    proven = {"proof.txt": ["yes"]}
+    write_directory(tmp_path / "deep" / "out", files, what="the split", finish=lambda _: proven)
+    names = sorted(file.name for file in (tmp_path / "deep" / "out").iterdir())
+    assert names == ["a.txt", "proof.txt"]
+
+
+def test_a_place_is_ones_own_by_its_mark(tmp_path):
+    for place in (tmp_path / "new" / "below", tmp_path):
+        check_own_directory(place, "cells", "matrix")
+    (tmp_path / "notes").write_text("")
+    with pytest.raises(ValueError, match=r"holds files \(notes \.\.\) and no matrix to go on with"):
+        check_own_directory(tmp_path, "cells", "matrix")
+    (tmp_path / "cells").mkdir()
+    check_own_directory(tmp_path, "cells", "matrix")
+    with pytest.raises(ValueError, match="notes is a file: name another --output-dir"):
+        check_own_directory(tmp_path / "notes", "cells", "matrix")
+    with pytest.raises(
+        ValueError, match=r"below cannot be made, .* is no folder that you may write"
+    ):
+        check_own_directory(tmp_path / "notes" / "below", "cells", "matrix")
+
+
+def test_a_mount_point_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(Path, "is_mount", lambda _: True)
+    with pytest.raises(ValueError, match="is a mount point, which cannot be replaced"):
+        check_new_directory(tmp_path)
+
+
+def renames(file: Path) -> list[int]:
+    """Return the lines of calls such as ``path.replace(target)``: str's and dataclasses' differ."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "attr", "") in ("replace", "rename")
+        and len(node.args) == 1
+        and not node.keywords
+    ]
+
+
+def test_nothing_else_renames_what_it_wrote():
+    rooms = ("data", "evaluation", "grpo", "models", "process", "rewards")
+    files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
+    found = {file.relative_to(ROOT).as_posix() for file in files if renames(file)}
+    assert found == {"process/storage.py"}
