@@ -1,6 +1,6 @@
 """The user's turn: question, options, and how to answer. Used by training and evaluation alike.
 
-The three modes ask for exactly the tags that rewards/parsing.py accepts, because both read
+Every mode asks for exactly the tags that rewards/parsing.py accepts, because both read
 rewards/modes.py.
 """
 
@@ -11,19 +11,11 @@ from string import ascii_uppercase
 
 from data.examples import VQAExample
 from data.reading.placeholders import placeholder_problem
-from rewards.modes import get_mode
+from rewards.modes import MODES, get_mode
 
 # {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
 TEMPLATES: dict[str, str] = {
-    "think": (
-        "{question}\n{options}\nReason inside <think></think>, then give one letter inside"
-        " <answer></answer>."
-    ),
-    "no_think": "{question}\n{options}\nGive one letter inside <answer></answer> and nothing else.",
-    "think_after": (
-        "{question}\n{options}\nGive one letter inside <answer></answer>, then your reasons inside"
-        " <think></think>."
-    ),
+    mode.name: f"{{question}}\n{{options}}\n{mode.sentence}" for mode in MODES.values()
 }
 
 # `<|image_pad|>` in a text would become the token itself and break the count of image tokens.

@@ -15,12 +15,12 @@ from data.options import kept_order_note
 from data.sample import spread_sample
 from data.sources import Split, Wanted, load_splits
 from data.turns import TurnBuilder
+from evaluation.answers.controls import check_control
 from evaluation.answers.directory import SETTINGS, unfinished_folder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.cells import cell_identity
 from evaluation.asking.checkpoint import asking, check_machine, chosen_device, chosen_dtype
-from evaluation.asking.controls import check_control
 from evaluation.asking.passes import Plan, plan_passes, summarize_passes
 from evaluation.asking.preflight import (
     LEFT_OUT,

@@ -1,7 +1,8 @@
-"""The three ways to answer, and the tags each one writes.
+"""The three ways to answer: the tags each one writes, and the sentence that asks for them.
 
 Prompts (data/prompts.py) and the parser (rewards/parsing.py) read the same table, so a mode can
-never be asked for in one form and scored in another.
+never be asked for in one form and scored in another. A new mode is one entry of it: flags, prompts,
+parser, evaluations and protocols take it from here.
 """
 
 from dataclasses import dataclass
@@ -13,11 +14,17 @@ class Mode:
 
     name: str
     tags: tuple[str, ...]  # in the order in which a completion must write them
+    sentence: str  # what stands below question and options, and asks for these tags
 
     @property
     def thinks(self) -> bool:
         """Whether a thought is part of the completion, before or after the answer."""
         return "think" in self.tags
+
+    @property
+    def letter_follows_thought(self) -> bool:
+        """Whether a thought stands before the letter, so that the letter can depend on it."""
+        return "think" in self.tags[: self.tags.index("answer")]
 
 
 # Med-R1 (arXiv:2503.13939): Think reasons first, No-Think only answers, Think-After answers first
@@ -25,9 +32,21 @@ class Mode:
 MODES: dict[str, Mode] = {
     mode.name: mode
     for mode in (
-        Mode("think", ("think", "answer")),
-        Mode("no_think", ("answer",)),
-        Mode("think_after", ("answer", "think")),
+        Mode(
+            "think",
+            ("think", "answer"),
+            "Reason inside <think></think>, then give one letter inside <answer></answer>.",
+        ),
+        Mode(
+            "no_think",
+            ("answer",),
+            "Give one letter inside <answer></answer> and nothing else.",
+        ),
+        Mode(
+            "think_after",
+            ("answer", "think"),
+            "Give one letter inside <answer></answer>, then your reasons inside <think></think>.",
+        ),
     )
 }
 
@@ -35,8 +54,9 @@ MODES: dict[str, Mode] = {
 def get_mode(name: str) -> Mode:
     """Return the mode called ``name``; an unknown name is a ValueError that lists the known ones.
 
-    >>> get_mode("think_after").tags
-    ('answer', 'think')
+    >>> after = get_mode("think_after")
+    >>> after.tags, after.thinks, after.letter_follows_thought
+    (('answer', 'think'), True, False)
     """
     if name not in MODES:
         raise ValueError(f"unknown mode {name!r}: use one of {', '.join(MODES)}")

@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import Prediction, judge
-from evaluation.asking.controls import CONTROLS
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.letters import Letters, letter_probabilities
 from evaluation.asking.passes import asking_order
@@ -90,8 +90,8 @@ class Asker:
         Args:
             examples: the questions.
             prompts: as `told` returns them, with their images also where these are left blank.
-            control: "blank" answers them with nothing to see on their images; the other names say
-                what was done to the examples (evaluation/asking/controls.py), and are only noted.
+            control: one that ``blanks`` answers them with nothing to see on their images; the
+                others say what was done to the examples, and are only noted.
             orders: which order each example's options were brought into; None: their own.
         """
         pairs = [
@@ -116,7 +116,7 @@ class Asker:
         if not pairs:
             return []
         examples, prompts = zip(*pairs, strict=True)
-        if control == "blank":
+        if control is not None and CONTROLS[control].blanks:
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
         letters: Sequence[Letters | None] = [None] * len(examples)

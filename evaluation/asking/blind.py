@@ -88,7 +88,7 @@ def blank_letters(
         max_completion_tokens: of the blind completion.
     """
     blank = [prompt.blanked() for prompt in prompts]
-    if get_mode(mode).tags[0] == "answer":
+    if not get_mode(mode).letter_follows_thought:
         texts = [ANSWER_TAG] * len(blank)
     else:
         texts = generate_greedy(policy, blank, max_completion_tokens).texts

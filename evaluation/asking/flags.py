@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from evaluation.asking.controls import SHUFFLE_WITHIN
+from evaluation.answers.controls import CONTROLS, SHUFFLE_WITHIN
 from grpo.settings.config import CHOICES
 from process.called import command_line, module_line
 from process.flag_parser import FlagParser
@@ -356,13 +356,12 @@ def _add_comparisons(parser: FlagParser) -> None:
 
 
 def _add_controls(group: Any) -> None:
+    named = ", ".join(f"{name} ({control.help})" for name, control in CONTROLS.items())
     group.add_argument(
         "--controls",
         nargs="+",
         metavar="NAME",
-        help="also ask with an image that cannot help: blank (its mean colour, same size), shuffled"
-        " (another one of the modality), no_image (none), swapped (one whose right answer is"
-        " another)",
+        help=f"also ask with an image that cannot help: {named}",
     )
 
 

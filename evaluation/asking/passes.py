@@ -12,8 +12,8 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.prompts import render_prompt
+from evaluation.answers.controls import ControlRows, control_rows
 from evaluation.answers.prediction import AnswerKey, Prediction
-from evaluation.asking.controls import ControlRows, control_rows
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import Order, permuted_rows, summarize_permutations
@@ -69,8 +69,8 @@ def plan_passes(
     Args:
         examples: the rows of the evaluation.
         donors: rows whose images a control may borrow.
-        controls: names of `evaluation.asking.controls.CONTROLS`.
-        shuffle_within: a key of `evaluation.asking.controls.SHUFFLE_WITHIN`.
+        controls: names of `evaluation.answers.controls.CONTROLS`.
+        shuffle_within: a key of `evaluation.answers.controls.SHUFFLE_WITHIN`.
         permute_options: how many orders of the options, the rows' own among them.
         seed: of borrowed images and of orders.
 

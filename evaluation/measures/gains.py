@@ -21,7 +21,7 @@ def summarize_control(
     Args:
         predictions: the evaluation's own, with the rows' images.
         control: the control's, of the same rows or of those that it is possible for.
-        impossible: as `evaluation.asking.controls.ControlRows` holds it.
+        impossible: as `evaluation.answers.controls.ControlRows` holds it.
     """
     of_control = {item.id: item for item in control}
     paired = [item for item in predictions if item.id in of_control]

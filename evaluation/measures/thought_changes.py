@@ -31,6 +31,7 @@ from data.seeded import seeded_key
 from evaluation.answers.prediction import Prediction, is_measured
 from evaluation.measures.clusters import image_clusters, image_interval
 from evaluation.measures.summary import accuracy_entry
+from rewards.modes import get_mode
 
 THOUGHT_CHANGES = ("removed", "swapped", "borrowed")
 
@@ -86,11 +87,11 @@ def not_applicable(mode: str) -> str | None:
     >>> not_applicable("think_after")
     'think_after writes its letter before its thought: the answer cannot depend on it'
     """
-    return {
-        "no_think": "no_think writes no thought",
-        "think_after": "think_after writes its letter before its thought: the answer cannot depend"
-        " on it",
-    }.get(mode)
+    if get_mode(mode).letter_follows_thought:
+        return None
+    if not get_mode(mode).thinks:
+        return f"{mode} writes no thought"
+    return f"{mode} writes its letter before its thought: the answer cannot depend on it"
 
 
 def thought_of(completion: str) -> str:

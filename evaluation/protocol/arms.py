@@ -17,7 +17,7 @@ from data.sources import Split
 from evaluation.asking.settings import resolve_settings
 from evaluation.matrix import AskedModel
 from evaluation.measures.slices import folder_name
-from evaluation.protocol.config import ProtocolConfig
+from evaluation.protocol.config import ProtocolConfig, mode_of
 from grpo.run.directory import RunDirectory
 from grpo.run.provenance import model_checksum
 from grpo.settings.card import CARD
@@ -43,7 +43,7 @@ class Arm:
     @property
     def mode(self) -> str:
         """In which it is trained and asked."""
-        return "no_think" if self.method == "sft" else self.method
+        return mode_of(self.method)
 
     @property
     def name(self) -> str:

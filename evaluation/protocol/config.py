@@ -11,11 +11,11 @@ from typing import Any
 
 from evaluation.measures.slices import AXES
 from evaluation.protocol.toml_table import Table
-from grpo.settings.sources import GRPO_ONLY, shipped_or_own, typed
+from grpo.settings.sources import GRPO_ONLY, SFT_DEFAULTS, shipped_or_own, typed
 from process.paths import expanded
+from rewards.modes import MODES
 
-METHODS = ("sft", "think", "no_think", "think_after")
-MODES = METHODS[1:]
+METHODS = ("sft", *MODES)  # the supervised baseline, and GRPO in every mode
 TABLES = ("data", *AXES, "settings")
 
 # What every arm shares: an arm with another value would see other examples, or be asked otherwise.
@@ -87,6 +87,11 @@ class ProtocolConfig:
         return common | dict(self.own_settings[kind])
 
 
+def mode_of(method: str) -> str:
+    """Return the mode in which a method is trained and asked."""
+    return str(SFT_DEFAULTS["mode"]) if method == "sft" else method
+
+
 def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolConfig:
     """Return what a TOML file says.
 
@@ -133,7 +138,7 @@ def _top_values(top: Table, output_dir: str | None) -> dict[str, Any]:
         "model": expanded(top.take("model", str, "")),
         "output_dir": expanded(top.take("output_dir", str, "")),
         "methods": top.names("methods", METHODS, METHODS),
-        "zero_shot": top.names("zero_shot", MODES, MODES, may_be_empty=True),
+        "zero_shot": top.names("zero_shot", tuple(MODES), tuple(MODES), may_be_empty=True),
         "seeds": top.names("seeds", None, (0,)),
         "steps": top.take("steps", int, 0),
         "epochs": top.take("epochs", float, 0.0),

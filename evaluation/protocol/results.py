@@ -22,7 +22,7 @@ from evaluation.asking.cells import Cell
 from evaluation.matrix import Matrix, matrix_json
 from evaluation.measures.matrices import PARTS, RESAMPLES, Answers, Row, differences, means, spread
 from evaluation.protocol.comparisons import compare, compare_rows
-from evaluation.protocol.config import AxisPlan, ProtocolConfig
+from evaluation.protocol.config import AxisPlan, ProtocolConfig, mode_of
 
 BASE = "base"  # the row of the start model: no slice's name
 
@@ -83,7 +83,7 @@ def axis_json(
             {"first": method, "second": f"zero-shot {mode}", "seed": first}
             | compare(answers(grid), spread_out(found.zero_shot[mode], grid), resamples=resamples)
             for method, grid in grids.items()
-            if (mode := "no_think" if method == "sft" else method) in found.zero_shot
+            if (mode := mode_of(method)) in found.zero_shot
         ],
         "seeds": (seeds := seeds_json(found.methods)),
         "seed_differences": seed_differences(seeds),

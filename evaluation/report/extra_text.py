@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import LEAST_MASS
 from evaluation.report.text import interval, percent, points, table_lines
 
@@ -65,10 +66,7 @@ def _controls(summary: Mapping[str, Any]) -> Iterator[Line]:
         gain = control["gain"]
         span = "" if gain["low"] is None else f"{points(gain['low'])} to {points(gain['high'])}"
         cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
-        yield f"image {_SHOWN[name]}", [*cells, points(gain["gain"]), span]
-
-
-_SHOWN = {"blank": "blank", "shuffled": "shuffled", "no_image": "left out", "swapped": "swapped"}
+        yield f"image {CONTROLS[name].shown}", [*cells, points(gain["gain"]), span]
 
 
 def _orders(summary: Mapping[str, Any]) -> Iterator[Line]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from rewards.modes import MODES
+
 # The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
 # import torch, for which no --help and no mistyped flag should wait, and they import no sibling.
 AdvantageScale = Literal["group", "batch", "none"]
@@ -20,7 +22,6 @@ LRSchedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 GroundingKind = Literal["none", "penalty", "scale"]
 LogprobBackend = Literal["auto", "torch", "cuda"]
-ModeName = Literal["think", "no_think", "think_after"]
 
 
 def setting(default: Any, text: str) -> Any:
@@ -68,9 +69,7 @@ class GRPOConfig:
 
     # What the model is asked to do.
     method: Method = setting("grpo", "grpo, or sft: the supervised baseline on the same data")
-    mode: ModeName = setting(
-        "think", "which tags a completion writes, in which order; sft: no_think"
-    )
+    mode: str = setting("think", "which tags a completion writes, in which order; sft: no_think")
     prompt_template: str = setting(
         "", "text file used as the user's turn, with {question} and {options} once each"
     )
@@ -194,7 +193,7 @@ class GRPOConfig:
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": get_args(Method),
-    "mode": get_args(ModeName),
+    "mode": tuple(MODES),
     "advantage_scale": get_args(AdvantageScale),
     "loss_normalization": get_args(LossNormalization),
     "lr_schedule": get_args(LRSchedule),

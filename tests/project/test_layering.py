@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "models": set(),
     "process": set(),
     "data": {"process", "rewards.modes"},  # the tags that prompts and parser share
-    "grpo": {"models", "process"},
+    "grpo": {"models", "process", "rewards.modes"},  # whose names --mode takes
     "evaluation": {"data", "rewards", "models", "grpo", "process"},
     "configs": set(),
 }

@@ -1,12 +1,14 @@
 """Controls on hand-made rows: whose image a row gets, and which rows can have none."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.examples import VQAExample
+from evaluate import main
+from evaluation.answers.controls import CONTROLS, Control, control_rows
 from evaluation.answers.prediction import judge
-from evaluation.asking.controls import CONTROLS, control_rows
 from evaluation.measures.clusters import image_clusters, image_interval
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.summary import entry
@@ -217,3 +219,16 @@ def test_an_entry_has_an_interval_by_image_only_where_rows_share_images():
     assert shared["images"] == 2  # one right, one wrong: that says next to nothing
     assert shared["image_low"] < 0.01 and shared["image_high"] > 0.99
     assert (shared["low"], shared["high"]) == (alone["low"], alone["high"])  # Wilson's stay
+
+
+def test_a_new_control_is_one_entry(monkeypatch, capsys):
+    def turned(_donors, _seed, _within):
+        return lambda example: replace(example, images=example.images[::-1])
+
+    new = Control("turned", shown="turned", help="its images in turned order", finder=turned)
+    monkeypatch.setitem(CONTROLS, "turned", new)
+    rows = [row(0, "a.png"), row(1, "b.png")]
+    assert control_rows("turned", rows, rows, seed=0).examples == rows
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "turned (its images in turned order)" in " ".join(capsys.readouterr().out.split())

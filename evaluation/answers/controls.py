@@ -8,6 +8,9 @@
 A row that its control cannot be made for is left out and counted by the reason: it never keeps its
 own image. Images are told apart by name (a file's path, a drawing's own name). Which image a row
 gets depends on the seed, the row's id and the rows to borrow from alone.
+
+A new control is one entry of CONTROLS, at the end: the flag, the asking and the tables take it from
+there.
 """
 
 from collections import Counter
@@ -18,9 +21,8 @@ from data.examples import VQAExample
 from data.options import same_option
 from data.seeded import seeded_key
 
-CONTROLS = ("blank", "shuffled", "no_image", "swapped")
-
 Stratum = tuple[str, ...]
+Find = Callable[[VQAExample], VQAExample | str]  # a row as its control asks it, or why it has none
 
 # What `shuffled` keeps equal between a row and the one whose image it gets.
 SHUFFLE_WITHIN: dict[str, Callable[[VQAExample], Stratum]] = {
@@ -35,6 +37,17 @@ _SWAP_WITHIN: tuple[Callable[[VQAExample], Stratum], ...] = (
     lambda example: ("data set", example.dataset, example.question_type),
     lambda example: ("question type", example.question_type),
 )
+
+
+@dataclass(frozen=True)
+class Control:
+    """A way to ask every question again with an image that cannot help."""
+
+    name: str  # as --controls takes it and an answer's `control` says it
+    shown: str  # in tables, behind "image"
+    help: str  # what --help says behind the name
+    finder: Callable[[Sequence[VQAExample], int, str], Find]  # of donors, seed, shuffle_within
+    blanks: bool = False  # the images are blanked after they were encoded as they are
 
 
 @dataclass(frozen=True)
@@ -57,7 +70,7 @@ def control_rows(
     """Return the examples as a control shows them; ids, questions, options and answers stay.
 
     Args:
-        name: one of CONTROLS. The blank's images are blanked after encoding, by `score`.
+        name: one of CONTROLS. Where it ``blanks``, the one who asks does that after encoding.
         examples: the rows of the evaluation.
         donors: rows whose images may be borrowed, such as the whole file that was sampled.
         seed: of the choice of images.
@@ -67,7 +80,7 @@ def control_rows(
         ValueError: an unknown name, or a control that no row at all can have.
     """
     check_control(name, shuffle_within)
-    find = _finder(name, donors, seed, shuffle_within)
+    find = CONTROLS[name].finder(donors, seed, shuffle_within)
     rows, impossible = [], Counter[str]()
     for example in examples:
         found = find(example) if example.images else "the row has no image"
@@ -90,19 +103,6 @@ def check_control(name: str, shuffle_within: str = "modality") -> None:
             f"unknown stratum {shuffle_within!r} to shuffle within: use one of"
             f" {', '.join(SHUFFLE_WITHIN)}"
         )
-
-
-def _finder(
-    name: str, donors: Sequence[VQAExample], seed: int, shuffle_within: str
-) -> Callable[[VQAExample], VQAExample | str]:
-    """Return what makes a row's control, or the reason why it has none."""
-    if name == "blank":
-        return lambda example: example
-    if name == "no_image":
-        return lambda example: replace(example, images=())
-    if name == "shuffled":
-        return _Shuffler(donors, seed, SHUFFLE_WITHIN[shuffle_within])
-    return _Swapper(donors, seed)
 
 
 class _Pools:
@@ -181,3 +181,35 @@ class _Swapper:
         return own.isdisjoint(donor.image_names) and not any(
             answer in self._answers[name, donor.question_type] for name in donor.image_names
         )
+
+
+CONTROLS: dict[str, Control] = {
+    control.name: control
+    for control in (
+        Control(
+            "blank",
+            shown="blank",
+            help="its mean colour, same size",
+            finder=lambda _donors, _seed, _within: lambda example: example,
+            blanks=True,
+        ),
+        Control(
+            "shuffled",
+            shown="shuffled",
+            help="another one of the modality",
+            finder=lambda donors, seed, within: _Shuffler(donors, seed, SHUFFLE_WITHIN[within]),
+        ),
+        Control(
+            "no_image",
+            shown="left out",
+            help="none",
+            finder=lambda _donors, _seed, _within: lambda example: replace(example, images=()),
+        ),
+        Control(
+            "swapped",
+            shown="swapped",
+            help="one whose right answer is another",
+            finder=lambda donors, seed, _within: _Swapper(donors, seed),
+        ),
+    )
+}
