@@ -112,10 +112,11 @@ def rollout_part(
 ) -> dict[str, Any]:
     """Return the seconds of prefill, decode and first use, and those of HF generate."""
     policy, case, batch = ours.policy, ours.case, ours.batch(0)
-    one_token = replace(ours.config, max_completion_tokens=1)
+    sampling = ours.config.sampling
+    one_token = replace(sampling, max_completion_tokens=1)
     runs = {
         "prefill": lambda: sample_rollout(policy, batch, one_token),
-        "rollout": lambda: sample_rollout(policy, batch, ours.config),
+        "rollout": lambda: sample_rollout(policy, batch, sampling),
     }
     if proof["greedy_tokens_equal"]:
         hf = HFGenerate(checkpoint, policy)

@@ -77,7 +77,7 @@ class WithoutOptimizer(Ours):
         clock = StepClock(self.policy.device)
         batch = self.batch(index)
         clock.lap("data")
-        rollout = sample_rollout(self.policy, batch, self.config)
+        rollout = sample_rollout(self.policy, batch, self.config.sampling)
         clock.lap("rollout")
         frozen_logprobs(self.reference, rollout, self.config)
         clock.lap("reference")

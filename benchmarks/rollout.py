@@ -34,7 +34,7 @@ from transformers import AutoModelForImageTextToText, GenerationConfig
 
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
-from grpo.settings.config import GRPOConfig
+from grpo.settings.records import Sampling
 from models import load_policy
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
@@ -118,15 +118,18 @@ def rollouts_of_ours(checkpoint: Path, sizes: Sizes) -> Callable[[int], bool]:
     """Return a function that samples a rollout; it says whether all are of full length."""
     policy = _policy(checkpoint)
     prompts, places = _prompts(policy, sizes.prompts), tuple(range(sizes.prompts))
-    config = GRPOConfig(
-        prompts_per_step=sizes.prompts,
-        group_size=sizes.group,
+    sampling = Sampling(
+        seed=0,
+        temperature=1.0,
+        top_k=0,
+        top_p=1.0,
         max_completion_tokens=sizes.new_tokens,
+        group_size=sizes.group,
     )
 
     def sample(step: int) -> bool:
         batch = PromptBatch(tuple(prompts), (None,) * sizes.prompts, places, step)
-        return bool(sample_rollout(policy, batch, config).completion_mask.all())
+        return bool(sample_rollout(policy, batch, sampling).completion_mask.all())
 
     return sample
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from grpo.sampling import Completions, generate, inverse_cdf
 from grpo.settings.config import GRPOConfig
+from grpo.settings.records import Sampling
 from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
@@ -91,31 +92,36 @@ def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> 
 def sample_rollout(
     policy: Policy,
     batch: PromptBatch,
-    config: GRPOConfig,
+    sampling: Sampling,
     prompt_pass: PromptPass | None = None,
+    *,
+    backend: str = "auto",
 ) -> Rollout:
-    """Sample G completions for each prompt from the policy as it is; no gradients.
+    """Return G completions of each prompt, sampled from the policy as it is; no gradients.
 
     The order of rows, of prompts in the batch and the batch's size have no part in the random
-    numbers: see grpo/uniforms.py.
+    numbers: see grpo/uniforms.py. Given a pass over these prompts, the completions go on from it.
+    The backend is that of `logits_logprobs`.
     """
-    num_prompts, size = len(batch.prompts), config.group_size
+    num_prompts, size = len(batch.prompts), sampling.group_size
     uniforms = token_uniforms(
-        config.seed,
+        sampling.seed,
         batch.step,
         np.repeat(np.array(batch.positions), size),
         np.tile(np.arange(size), num_prompts),
-        config.max_completion_tokens,
+        sampling.max_completion_tokens,
     )  # (B, C)
     completions = generate(
         policy,
         batch.prompts,
         [size] * num_prompts,
-        max_completion_tokens=config.max_completion_tokens,
-        temperature=config.temperature,
-        backend=config.logprob_backend,
+        max_completion_tokens=sampling.max_completion_tokens,
+        temperature=sampling.temperature,
+        backend=backend,
         choose=inverse_cdf(
-            torch.from_numpy(uniforms).to(policy.device), top_k=config.top_k, top_p=config.top_p
+            torch.from_numpy(uniforms).to(policy.device),
+            top_k=sampling.top_k,
+            top_p=sampling.top_p,
         ),
         prompt_pass=prompt_pass,
     )

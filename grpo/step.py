@@ -63,7 +63,9 @@ def train_step(
     #    prompt: both are run once, here and in every pass below. Where memory allows, the update's
     #    first pass goes on from the same run of the prompts, since no weight moves in between.
     prompt_pass = run_prompts_once(policy, batch, config)
-    rollout = sample_rollout(policy, batch, config, prompt_pass)
+    rollout = sample_rollout(
+        policy, batch, config.sampling, prompt_pass, backend=config.logprob_backend
+    )
     clock.lap("rollout")
 
     # 2. Score text against the answer key; rewards never see tensors.

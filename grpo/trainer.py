@@ -128,7 +128,8 @@ class Trainer:
         self.under_way = "comparing with transformers (--verify-prefix)"
         with self._loader(range(step, step + 1)) as batches:
             batch = batches.batch(step)
-        rollout = sample_rollout(self.policy, batch, self.config)  # what the step will sample
+        sampling, backend = self.config.sampling, self.config.logprob_backend
+        rollout = sample_rollout(self.policy, batch, sampling, backend=backend)  # as the step will
         report = verify_prefix(self.policy, rollout, self.config)
         print(report)
         if report.moved:  # nothing has trained them here

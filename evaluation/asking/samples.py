@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from grpo.rollout import PromptBatch, sample_rollout
-from grpo.settings.config import GRPOConfig
+from grpo.settings.records import Sampling
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 
@@ -34,12 +34,13 @@ def sample_groups(
         max_completion_tokens: where a completion is cut off.
         seed: of the random numbers.
     """
-    config = GRPOConfig(
-        group_size=group_size,
-        max_completion_tokens=max_completion_tokens,
-        micro_batch_tokens=max_completion_tokens + 1,  # of updates, which there are none of
+    sampling = Sampling(
         seed=seed,
         temperature=1.0,
+        top_k=0,
+        top_p=1.0,
+        max_completion_tokens=max_completion_tokens,
+        group_size=group_size,
     )
     batch = PromptBatch(tuple(prompts), (None,) * len(prompts), tuple(positions), step=0)
-    return sample_rollout(policy, batch, config).texts
+    return sample_rollout(policy, batch, sampling).texts

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from grpo.settings.records import Clip, Sampling
 from rewards.modes import MODES
 
 # The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
@@ -178,6 +179,23 @@ class GRPOConfig:
     def weights_of_rewards(self) -> tuple[float, ...]:
         """One weight per reward function."""
         return self.reward_weights or (1.0,) * len(self.rewards)
+
+    @property
+    def sampling(self) -> Sampling:
+        """What the sampler needs to know."""
+        return Sampling(
+            seed=self.seed,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            max_completion_tokens=self.max_completion_tokens,
+            group_size=self.group_size,
+        )
+
+    @property
+    def clip(self) -> Clip:
+        """What the loss needs to know."""
+        return Clip(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, beta=self.beta)
 
     def total_steps(self, num_examples: int) -> int:
         """Steps of the whole run; the last one of an epoch is filled up from the next order."""

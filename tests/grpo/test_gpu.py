@@ -66,7 +66,7 @@ def test_a_bfloat16_step_moves_the_masters_and_its_gap_is_rounding(nano_policy):
 
 
 def test_float32_logprobs_on_cuda_equal_those_on_the_cpu(nano_policy):
-    rollout = sample_rollout(nano_policy, batch_of(nano_policy), CONFIG)
+    rollout = sample_rollout(nano_policy, batch_of(nano_policy), CONFIG.sampling)
     part = rollout.select(range(12))
     policy = load_policy(nano_policy.path, dtype="float32", device="cuda")
     policy.processor = nano_policy.processor
@@ -103,7 +103,7 @@ def test_checkpointing_and_the_split_change_no_gradient_on_cuda(nano_policy):
 
 def test_an_offloaded_reference_gives_the_same_logprobs(nano_policy):
     policy = load_policy(nano_policy.path, device="cuda")
-    rollout = sample_rollout(policy, batch_of(policy), CONFIG)
+    rollout = sample_rollout(policy, batch_of(policy), CONFIG.sampling)
     part = rollout.select(range(12))
     with torch.no_grad():
         expected = completion_logprobs(policy, part, 1.0)

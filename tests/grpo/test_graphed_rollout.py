@@ -26,7 +26,7 @@ def policy(nano_policy, monkeypatch):
 
 def rollout_of(policy, config=CONFIG, step=4):
     batch = PromptBatch(tuple(unlike_prompts(policy)), (0, 1, 2), (10, 11, 12), step)
-    return sample_rollout(policy, batch, config).completions
+    return sample_rollout(policy, batch, config.sampling).completions
 
 
 def assert_same(ours, theirs):

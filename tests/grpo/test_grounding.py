@@ -161,7 +161,7 @@ def test_letters_that_are_hardly_written_are_not_measured_and_the_mass_is_told(n
     )
     for kind in ("scale", "penalty"):
         config = replace(CONFIG, grounding=kind, prompts_per_step=1)
-        rollout = sample_rollout(nano_policy, batch, config)
+        rollout = sample_rollout(nano_policy, batch, config.sampling)
         term = make_grounding(config)(nano_policy, rollout)
         assert term.metrics["grounding/blank_probability"] is None
         assert 0 < term.metrics["grounding/letter_mass"] < 0.01

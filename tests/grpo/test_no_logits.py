@@ -72,10 +72,10 @@ def length(text: str, _example: object) -> float:
 def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monkeypatch):
     sampled = []
 
-    def sample_unseen(*arguments):
+    def sample_unseen(*arguments, **options):
         # the sampler's own logits, of one token of each row, are the exception
         with torch.utils._python_dispatch._disable_current_modes():
-            sampled.append(sample_rollout(*arguments))
+            sampled.append(sample_rollout(*arguments, **options))
         return sampled[-1]
 
     monkeypatch.setattr(grpo.step, "sample_rollout", sample_unseen)
@@ -91,7 +91,7 @@ def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monk
 
 def test_the_sampler_makes_those_of_one_token_per_row(nano_policy, batch, spy):
     with spy:
-        sample_rollout(nano_policy, batch, CONFIG)
+        sample_rollout(nano_policy, batch, CONFIG.sampling)
     assert spy.rows == 12  # B
 
 

@@ -65,7 +65,7 @@ def assert_equal_gradients(ours, theirs):
 def test_going_on_from_a_pass_gives_the_gradients_of_running_the_prompts_anew(
     policy, batch, lengths
 ):
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     part = rollout.select(range(9))
     length = max(lengths)
     ids = part.completion_ids[:, :length]
@@ -75,22 +75,24 @@ def test_going_on_from_a_pass_gives_the_gradients_of_running_the_prompts_anew(
     expected = gradients(policy, anew)
     # the completions see the prompts' keys and values only, so a rollout in between is no matter
     prompt_pass = policy.run_prompts(batch.prompts)
-    sample_rollout(policy, batch, CONFIG, prompt_pass)
+    sample_rollout(policy, batch, CONFIG.sampling, prompt_pass)
     going_on = completion_logprobs(policy, part, 1.0, prompt_pass=prompt_pass)
     torch.testing.assert_close(going_on, anew, atol=1e-5, rtol=0)
     assert_equal_gradients(gradients(policy, going_on), expected)
 
 
 def test_a_rollout_from_a_pass_samples_the_same(policy, batch):
-    alone = sample_rollout(policy, batch, CONFIG).completions
-    shared = sample_rollout(policy, batch, CONFIG, policy.run_prompts(batch.prompts)).completions
+    alone = sample_rollout(policy, batch, CONFIG.sampling).completions
+    shared = sample_rollout(
+        policy, batch, CONFIG.sampling, policy.run_prompts(batch.prompts)
+    ).completions
     assert torch.equal(shared.ids, alone.ids)
     torch.testing.assert_close(shared.logprobs, alone.logprobs, atol=1e-6, rtol=0)
     assert not shared.logprobs.requires_grad
 
 
 def test_a_pass_over_other_prompts_is_left_alone(policy, batch):
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     part = rollout.select(range(3))  # the first group
     others = policy.run_prompts(batch.prompts[1:])
     expected = completion_logprobs(policy, part, 1.0)
@@ -146,7 +148,7 @@ def test_nothing_is_kept_where_the_update_could_not_use_it(policy, batch):
     try:
         assert run_prompts_once(policy, batch, config) is None
         prompt_pass = policy.run_prompts(batch.prompts)
-        part = sample_rollout(policy, batch, config, prompt_pass).select(range(9))
+        part = sample_rollout(policy, batch, config.sampling, prompt_pass).select(range(9))
         with pytest.raises(RuntimeError, match="keeps no pass over prompts"):
             completion_logprobs(policy, part, 1.0, prompt_pass=prompt_pass)
     finally:

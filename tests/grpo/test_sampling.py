@@ -49,7 +49,7 @@ def prompts(nano_policy):
 
 @pytest.fixture
 def rollout(nano_policy, prompts):
-    return sample_rollout(nano_policy, batch_of(prompts), CONFIG)
+    return sample_rollout(nano_policy, batch_of(prompts), CONFIG.sampling)
 
 
 def test_its_logprobs_are_those_of_the_updates_forward(nano_policy, rollout):
@@ -89,7 +89,7 @@ def test_banned_ids_are_never_sampled_however_likely(nano_policy, prompts):
     processor = nano_policy.processor
     nano_policy.processor = replace(processor, banned_ids=(*processor.banned_ids, wanted))
     try:
-        rollout = sample_rollout(nano_policy, batch_of(prompts), CONFIG)
+        rollout = sample_rollout(nano_policy, batch_of(prompts), CONFIG.sampling)
         assert not (rollout.completions.ids[rollout.completion_mask] == wanted).any()
         scored = completion_logprobs(nano_policy, rollout.select(range(18)), CONFIG.temperature)
     finally:
@@ -99,28 +99,33 @@ def test_banned_ids_are_never_sampled_however_likely(nano_policy, prompts):
 
 def test_the_same_tokens_under_three_batch_layouts(nano_policy, prompts, rollout, monkeypatch):
     expected = rows_of(rollout)
-    backwards = sample_rollout(nano_policy, batch_of(prompts[::-1], (12, 11, 10)), CONFIG)
+    backwards = sample_rollout(nano_policy, batch_of(prompts[::-1], (12, 11, 10)), CONFIG.sampling)
     assert rows_of(backwards) == expected
     alone = [
-        sample_rollout(nano_policy, batch_of([p], [10 + i]), CONFIG) for i, p in enumerate(prompts)
+        sample_rollout(nano_policy, batch_of([p], [10 + i]), CONFIG.sampling)
+        for i, p in enumerate(prompts)
     ]
     assert {key: ids for part in alone for key, ids in rows_of(part).items()} == expected
     monkeypatch.setattr(grpo.sampling, "ENDED_SHARE", 1.0)  # no row leaves before all have ended
-    assert rows_of(sample_rollout(nano_policy, batch_of(prompts), CONFIG)) == expected
-    smaller = sample_rollout(nano_policy, batch_of(prompts), replace(CONFIG, group_size=2))
+    assert rows_of(sample_rollout(nano_policy, batch_of(prompts), CONFIG.sampling)) == expected
+    smaller = sample_rollout(nano_policy, batch_of(prompts), replace(CONFIG, group_size=2).sampling)
     assert rows_of(smaller).items() <= expected.items()
 
 
 def test_a_row_drawn_twice_gets_fresh_numbers(nano_policy, prompts):
-    twice = rows_of(sample_rollout(nano_policy, batch_of([prompts[0]] * 2, (0, 3)), CONFIG))
+    twice = rows_of(
+        sample_rollout(nano_policy, batch_of([prompts[0]] * 2, (0, 3)), CONFIG.sampling)
+    )
     assert [twice[0, i] for i in range(6)] != [twice[3, i] for i in range(6)]
-    later = rows_of(sample_rollout(nano_policy, batch_of(prompts[:1], (0,), step=9), CONFIG))
+    later = rows_of(
+        sample_rollout(nano_policy, batch_of(prompts[:1], (0,), step=9), CONFIG.sampling)
+    )
     assert [twice[0, i] for i in range(6)] != [later[0, i] for i in range(6)]
 
 
 def test_frequencies_of_the_first_token_follow_the_models_probabilities(nano_policy, prompts):
     config = replace(CONFIG, group_size=400, max_completion_tokens=1)
-    rollout = sample_rollout(nano_policy, batch_of(prompts[:1], (0,)), config)
+    rollout = sample_rollout(nano_policy, batch_of(prompts[:1], (0,)), config.sampling)
     first = rollout.completions.ids[:, 0]
     _, hidden = nano_policy.prefill(prompts[:1], [1], 1)
     logits = (hidden @ nano_policy.output_weight.T)[0].detach() / CONFIG.temperature
@@ -143,7 +148,7 @@ def test_greedy_takes_the_likeliest_token_every_time(nano_policy, prompts):
 
 
 def test_top_k_of_one_is_greedy_and_leaves_the_reported_logprobs_alone(nano_policy, prompts):
-    rollout = sample_rollout(nano_policy, batch_of(prompts), replace(CONFIG, top_k=1))
+    rollout = sample_rollout(nano_policy, batch_of(prompts), replace(CONFIG, top_k=1).sampling)
     greedy = generate_greedy(nano_policy, prompts, CONFIG.max_completion_tokens)
     for group, row in enumerate(greedy.ids):
         ids = row[greedy.mask[group]].tolist()

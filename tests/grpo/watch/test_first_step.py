@@ -52,7 +52,7 @@ def rollout(nano_policy):
         nano_policy.processor.encode("Which plane?", [random_image(56, 84)]),
     )
     batch = PromptBatch(prompts, ("a", "b"), (0, 1), 0)
-    return sample_rollout(nano_policy, batch, CONFIG)
+    return sample_rollout(nano_policy, batch, CONFIG.sampling)
 
 
 def test_a_policy_that_sees_its_image_is_left_in_peace(nano_policy, rollout):
@@ -107,7 +107,7 @@ def test_training_without_the_image_is_noticed_twice(nano_policy, rollout):
 
 def test_without_images_there_is_nothing_to_see(nano_policy):
     batch = PromptBatch((nano_policy.processor.encode("Hello."),), ("a",), (0,), 0)
-    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
 
 

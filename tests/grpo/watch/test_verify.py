@@ -44,7 +44,7 @@ def in_half(nano_policy):
 def test_the_shared_prefix_passes_and_nothing_is_changed(nano_policy, batch, settings):
     nano_policy = load_policy(nano_policy.path)  # what no other test has trained
     config = replace(CONFIG, **settings)
-    rollout = sample_rollout(nano_policy, batch, config)
+    rollout = sample_rollout(nano_policy, batch, config.sampling)
     for parameter in nano_policy.parameters():
         parameter.grad = None
     before = {name: value.clone() for name, value in nano_policy.state_dict().items()}
@@ -70,7 +70,7 @@ packed_positions = models.policy.packed_positions
 
 @pytest.mark.parametrize("mistake", ["positions", "image", "neighbour"])
 def test_a_wrong_prefix_stops_the_run(nano_policy, batch, mistake, monkeypatch):
-    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     if mistake == "positions":  # completions stand one place too far
         monkeypatch.setattr(models.policy, "packed_positions", shifted)
     elif mistake == "image":  # the vision tower gets no gradient, though every log-prob is right
@@ -92,7 +92,7 @@ def test_a_wrong_prefix_stops_the_run(nano_policy, batch, mistake, monkeypatch):
 
 def test_in_bfloat16_the_limit_is_measured(nano_policy, batch):
     policy = in_half(nano_policy)
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     report = verify_prefix(policy, rollout, CONFIG)
     assert 1e-3 < report.error <= report.limit < 1
     assert "plain torch.bfloat16 is" in report.baseline
@@ -100,7 +100,7 @@ def test_in_bfloat16_the_limit_is_measured(nano_policy, batch):
 
 def test_a_wrong_prefix_is_beyond_the_noise_of_bfloat16_too(nano_policy, batch, monkeypatch):
     policy = in_half(nano_policy)
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     monkeypatch.setattr(models.policy, "packed_positions", shifted)
     with pytest.raises(ValueError, match="shared prefix is wrong"):
         verify_prefix(policy, rollout, CONFIG)
@@ -126,7 +126,7 @@ VISION = {
 def test_our_own_vision_tower_is_compared_too(nano_policy, batch, mistake, dtype, monkeypatch):
     policy = nano_policy if dtype == "float32" else in_half(nano_policy)
     monkeypatch.setattr(models.vision.tower, *VISION[mistake])
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     with pytest.raises(ValueError, match=r"shared prefix is wrong .*vision tower"):
         verify_prefix(policy, rollout, CONFIG)
 
@@ -134,7 +134,7 @@ def test_our_own_vision_tower_is_compared_too(nano_policy, batch, mistake, dtype
 def test_our_own_patch_embedding_is_compared_too(nano_policy, batch, monkeypatch):
     embed = nano_policy.visual.patch_embed.forward
     monkeypatch.setattr(nano_policy.visual.patch_embed, "forward", lambda x: embed(x.flip(1)))
-    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     with pytest.raises(ValueError, match="shared prefix is wrong"):
         verify_prefix(nano_policy, rollout, CONFIG)
 
@@ -148,7 +148,7 @@ def test_a_sampler_that_decodes_another_distribution_stops_the_run(
 ):
     policy = nano_policy if dtype == "float32" else in_half(nano_policy)
     monkeypatch.setattr(models.decode.step, "_rotate", lambda x, cos, sin: rotate(x, cos, -sin))
-    rollout = sample_rollout(policy, batch, CONFIG)
+    rollout = sample_rollout(policy, batch, CONFIG.sampling)
     monkeypatch.undo()
     assert rollout.completion_mask.sum() > 9  # more than the prefill's tokens
     with pytest.raises(ValueError, match=r"the sampler is wrong .*nothing was trained"):
@@ -159,7 +159,7 @@ def test_in_bfloat16_the_samplers_bound_is_the_alarms_or_what_plain_copies_are_a
     nano_policy, batch
 ):
     policy = in_half(nano_policy)
-    report = verify_prefix(policy, sample_rollout(policy, batch, CONFIG), CONFIG)
+    report = verify_prefix(policy, sample_rollout(policy, batch, CONFIG.sampling), CONFIG)
     assert report.logprob_limit >= GAP_MEAN_BFLOAT16
     assert 0 < report.sampler_error < report.logprob_limit
     assert "sampler within" in str(report) and "decoded from the cache" in str(report)
@@ -170,13 +170,13 @@ def test_weights_that_moved_since_they_were_loaded_are_counted_and_copied(nano_p
     policy.processor = nano_policy.processor
     with torch.no_grad():
         policy.text.norm.weight.mul_(1.5)
-    report = verify_prefix(policy, sample_rollout(policy, batch, CONFIG), CONFIG)
+    report = verify_prefix(policy, sample_rollout(policy, batch, CONFIG.sampling), CONFIG)
     assert report.moved == 1 and "1 parameters copied from the policy" in str(report)
 
 
 def test_without_memory_for_a_second_model_the_report_says_so(nano_policy, batch, monkeypatch):
     monkeypatch.setattr(grpo.watch.verify, "free_memory", lambda _device: 1e5)
-    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     report = verify_prefix(nano_policy, rollout, CONFIG)
     assert report.copies == 0 and report.sampler_error < 1e-5
     said = r"^NOT compared with transformers: its model needs .* GB .* cpu has 0\.0 GB free"
@@ -187,7 +187,7 @@ def test_without_memory_for_a_second_model_the_report_says_so(nano_policy, batch
 
 
 def test_the_second_model_stands_on_the_cpu_where_the_gpu_is_full(nano_policy, batch, monkeypatch):
-    rollout = sample_rollout(nano_policy, batch, CONFIG)
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     gpu, cpu = torch.device("cuda:0"), torch.device("cpu")
     policy = SimpleNamespace(model=nano_policy.model, device=gpu, dtype=torch.bfloat16)
     for free, expected in (

@@ -82,14 +82,14 @@ def test_captures_stay_few_over_many_rollouts(policy):
     config = GRPOConfig(group_size=6, max_completion_tokens=40, temperature=0.7)
     prompts = tuple(unlike_prompts(policy))
     for step in range(6):
-        sample_rollout(policy, PromptBatch(prompts, (0, 1, 2), (0, 1, 2), step), config)
+        sample_rollout(policy, PromptBatch(prompts, (0, 1, 2), (0, 1, 2), step), config.sampling)
     made = policy._decoder.graphs.made
     print(f"{made} captures in 6 rollouts")
     # 24, 16, 12, 8, 6, 4, 3, 2 or 1 rows, of three prompts or of one
     assert made <= 18
     policy.free_decoding()
     torch.cuda.synchronize()
-    sample_rollout(policy, PromptBatch(prompts, (0, 1, 2), (0, 1, 2), 6), config)
+    sample_rollout(policy, PromptBatch(prompts, (0, 1, 2), (0, 1, 2), 6), config.sampling)
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="only one CUDA device here")
