@@ -34,9 +34,9 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     if image_size > 0:
         size = (image_size, image_size)
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
-    reason = too_long(image.size)
-    if reason is not None:
-        raise ValueError(f"image {name} {reason}")
+    refusal = too_long(image.size)
+    if refusal is not None:
+        raise ValueError(f"image {name} {refusal}")
     return image
 
 

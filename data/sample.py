@@ -1,7 +1,7 @@
 """A small sample that looks like the whole: the rows that ``--limit`` and ``--eval-limit`` keep."""
 
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -13,6 +13,7 @@ _ORDERS = 64  # of a modality's groups
 
 Group = tuple[str, str, str]  # modality, question type, data set
 Place = tuple[Group, int]
+Counts = dict[tuple[int, str], float]  # by question type (1, name) and by data set (2, name)
 
 
 def spread_sample(examples: Sequence[VQAExample], limit: int | None, seed: int) -> list[VQAExample]:
@@ -57,18 +58,18 @@ def _draw(sizes: Mapping[Group, int], limit: int, seed: int) -> list[Place]:
     rows = [(i * _FRACTION + start) * total // (limit * _FRACTION) for i in range(limit)]
     modalities = sorted({group[0] for group in sizes}, key=lambda m: seeded_key("order", seed, m))
     drawn: list[Place] = []
-    share: Counter[tuple[int, str]] = Counter()  # what should be drawn of each value so far
+    share: Counts = defaultdict(float)  # what should be drawn of each value so far
     first = 0  # of the modality's rows
     for modality in modalities:
         own = [group for group in sizes if group[0] == modality]
-        share.update(_by_value({group: sizes[group] * limit / total for group in own}))
+        for value, rows_of_it in _by_value({g: sizes[g] * limit / total for g in own}).items():
+            share[value] += rows_of_it
         end = first + sum(sizes[group] for group in own)
         wanted = [row - first for row in rows if first <= row < end]
         found = _by_value(Counter(group for group, _ in drawn))
-        drawn += min(
-            (_places(order, sizes, wanted) for order in _orders(own, seed)),
-            key=lambda places: _distance(places, found, share),
-        )
+        tried = [_places(order, sizes, wanted) for order in _orders(own, seed)]
+        nearest = min(tried, key=lambda places: _distance(places, found, share))
+        drawn += nearest
         first = end
     return drawn
 
@@ -90,18 +91,16 @@ def _places(order: Sequence[Group], sizes: Mapping[Group, int], rows: list[int])
     return [(order[at], row - (ends[at] - sizes[order[at]])) for at, row in found]
 
 
-def _by_value(counts: Mapping[Group, float]) -> Counter[tuple[int, str]]:
-    """Return the counts by question type (1, name) and by data set (2, name)."""
-    values: Counter[tuple[int, str]] = Counter()
+def _by_value(counts: Mapping[Group, float]) -> Counts:
+    """Return the counts of groups added up by value."""
+    values: Counts = defaultdict(float)
     for group, count in counts.items():
         for part in (1, 2):
             values[part, group[part]] += count
     return values
 
 
-def _distance(
-    places: Sequence[Place], found: Counter[tuple[int, str]], share: Counter[tuple[int, str]]
-) -> float:
+def _distance(places: Sequence[Place], found: Counts, share: Counts) -> float:
     """Return how far these places and what was found before are from the share, squared."""
-    found = found + _by_value(Counter(group for group, _ in places))
-    return sum((found[value] - wanted) ** 2 for value, wanted in share.items())
+    new = _by_value(Counter(group for group, _ in places))
+    return sum((found[value] + new[value] - wanted) ** 2 for value, wanted in share.items())

@@ -28,6 +28,8 @@ def bar(**options: Any) -> tqdm:
 class PlainBar(tqdm):
     """tqdm's counting and times, written as whole lines."""
 
+    disable: bool
+
     def __init__(self, **options: Any) -> None:
         self._said = time.monotonic()
         self._has_said = False

@@ -2,14 +2,19 @@
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from process.alone import refusal
 from process.output import forgiving_output
 from process.signals import ending_signals, exit_status, reason
 from process.threads import sleep_soon
 
-Main = Callable[[Sequence[str] | None], int]
+
+class Main(Protocol):
+    """A command as a function: of its words, or of the process's own; returns the exit status."""
+
+    def __call__(self, argv: Sequence[str] | None = None) -> int: ...
 
 
 def command(main: Main) -> Main:

@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 # Of files of ours too: a lone surrogate, which JSON may hold as an escape and utf-8 cannot encode,
 # becomes that escape again.
@@ -73,5 +74,5 @@ def _forgiving(stream: TextIO | None) -> Any:
     if stream is None:  # closed before the start (>&-), where tqdm would fail
         stream = _NOWHERE.open("w", encoding="utf-8")
     with suppress(AttributeError, ValueError, OSError):  # a stand-in, such as a notebook's
-        stream.reconfigure(errors=ERRORS)
+        cast(TextIOWrapper, stream).reconfigure(errors=ERRORS)
     return ForgivingStream(stream)

@@ -72,11 +72,11 @@ class _Requests:
 
     def handle(self, number: int, _frame: object) -> None:
         now = time.monotonic()
-        is_first = self.asked_at is None
-        if not is_first and now - self.asked_at < AGAIN:
+        before = self.asked_at
+        if before is not None and now - before < AGAIN:
             return
         self.asked_at = now
-        if is_first and self.is_held():
+        if before is None and self.is_held():
             self.waiting = number
             return
         raise Interrupted(number)

@@ -117,6 +117,7 @@ def _load_file(name: str, path: Path) -> ModuleType:
         raise ValueError(f"reward {name!r}: there is no file {path}: check the path")
     module_name = f"_groupwise_reward_{sha256(str(path).encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None, f"no loader for {path}"
     module = importlib.util.module_from_spec(spec)
     sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
     if str(path.parent) not in sys.path:
@@ -186,7 +187,7 @@ def _file(name: str) -> Path:
 
 def _describe(error: BaseException, file: str) -> str:
     """Return the error's type, words and line in the user's file, else the last one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in frames if frame.filename == file] or frames
+    whole = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in whole if frame.filename == file] or whole
     line = f", line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
     return f"{type(error).__name__}: {error}{line}"

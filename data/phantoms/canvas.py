@@ -7,6 +7,7 @@ to 1 whose edge is one pixel wide, so that small shapes stay smooth.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 SIZE = 84  # 6 x 6 patches of 14 pixels: 9 visual tokens for Qwen2-VL
@@ -18,7 +19,12 @@ _INDEX = np.arange(SIZE, dtype=np.float32)
 class Frame:
     """Where things are: the whole canvas, or the same shifted, turned and scaled a little."""
 
-    def __init__(self, shift=(0.0, 0.0), angle: float = 0.0, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        shift: Sequence[float] | np.ndarray = (0.0, 0.0),
+        angle: float = 0.0,
+        scale: float = 1.0,
+    ) -> None:
         self.shift, self.scale = shift, scale
         self.cos, self.sin = float(np.cos(angle)), float(np.sin(angle))
         x = (_X - np.float32(shift[0])) / np.float32(scale)
@@ -32,7 +38,7 @@ class Frame:
         shift = rng.uniform(-0.05, 0.05, 2) * amount
         return cls(shift, rng.uniform(-0.08, 0.08) * amount, 1 + rng.uniform(-0.06, 0.06) * amount)
 
-    def ellipse(self, cx, cy, rx, ry, angle: float = 0.0) -> np.ndarray:
+    def ellipse(self, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0) -> np.ndarray:
         x, y = self.x - np.float32(cx), self.y - np.float32(cy)
         if angle:
             cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -40,7 +46,9 @@ class Frame:
         radius = np.sqrt((x / np.float32(rx)) ** 2 + (y / np.float32(ry)) ** 2)
         return inside((1 - radius) * np.float32(min(rx, ry)))
 
-    def box(self, cx, cy, half_width, half_height, corner: float = 0.0) -> np.ndarray:
+    def box(
+        self, cx: float, cy: float, half_width: float, half_height: float, corner: float = 0.0
+    ) -> np.ndarray:
         x = np.abs(self.x - np.float32(cx)) - np.float32(half_width - corner)
         y = np.abs(self.y - np.float32(cy)) - np.float32(half_height - corner)
         outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0)) + np.minimum(np.maximum(x, y), 0)
@@ -83,18 +91,18 @@ class Frame:
         return mask
 
 
-def inside(distance: np.ndarray) -> np.ndarray:
+def inside(distance: np.ndarray | np.floating) -> np.ndarray:
     """Return the mask of a signed distance, positive inside the shape."""
     return np.clip(distance * np.float32(SIZE / 2) + np.float32(0.5), 0, 1)
 
 
-def blank(color) -> np.ndarray:
+def blank(color: ArrayLike) -> np.ndarray:
     """Return a canvas of one colour: (SIZE, SIZE, 3), or (SIZE, SIZE) for a grey value."""
     color = np.asarray(color, dtype=np.float32)
     return np.broadcast_to(color, (SIZE, SIZE, *color.shape)).copy()
 
 
-def paint(canvas: np.ndarray, mask: np.ndarray, color, opacity: float = 1.0) -> None:
+def paint(canvas: np.ndarray, mask: np.ndarray, color: ArrayLike, opacity: float = 1.0) -> None:
     """Lay ``color`` (a value, an RGB triple or a texture) over ``canvas`` where ``mask`` is."""
     if canvas.ndim == 3:
         mask = mask[..., None]

@@ -1,5 +1,7 @@
 """What ultrasound and optical coherence tomography show: echoes, drawn with their speckle."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from data.phantoms.canvas import SIZE, Frame, blank, clouds, grain, inside, paint, scatter
@@ -75,7 +77,12 @@ def oct_scan(anatomy: int, rng: np.random.Generator) -> np.ndarray:
     return (canvas * speckle)[..., None] * tint
 
 
-def _layers(canvas, depth, offset, layers) -> None:
+def _layers(
+    canvas: np.ndarray,
+    depth: np.ndarray,
+    offset: np.ndarray,
+    layers: Sequence[tuple[float, float]],
+) -> None:
     """Fill downwards from each (depth, brightness) on, below the line that ``offset`` bends."""
     for start, value in layers:
         paint(canvas, inside((depth - offset - start) * np.float32(0.9)), value)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from string import ascii_uppercase
 
+import numpy as np
 from PIL import Image
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
@@ -90,7 +91,14 @@ def _draw_block(part: str, cell: int, start: int) -> list[VQAExample]:
     ]
 
 
-def _draw_example(part, number, attributes, kind, letter, rng) -> VQAExample:
+def _draw_example(
+    part: str,
+    number: int,
+    attributes: Attributes,
+    kind: str,
+    letter: int,
+    rng: np.random.Generator,
+) -> VQAExample:
     return VQAExample(
         id=f"phantoms_{part}-{number}",
         images=(PhantomImage(part, number, attributes),),

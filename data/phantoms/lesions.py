@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from data.phantoms.attributes import Attributes
 from data.phantoms.canvas import SIZE, Frame, paint
@@ -19,12 +20,12 @@ CENTERS = ((-0.5, 0.0), (0.5, 0.0), (0.0, -0.5), (0.0, 0.5))
 class Palette:
     """How a modality colours lesions: grey values, or RGB triples."""
 
-    solid: object
-    empty: object
-    ring: object
-    core: object  # inside the ring
-    dots: object
-    halo: object  # a thin seam that sets every lesion off from its surroundings
+    solid: ArrayLike
+    empty: ArrayLike
+    ring: ArrayLike
+    core: ArrayLike  # inside the ring
+    dots: ArrayLike
+    halo: ArrayLike  # a thin seam that sets every lesion off from its surroundings
 
 
 def draw_lesion(
@@ -47,8 +48,10 @@ def draw_lesion(
 
 def _wobble(frame: Frame, rng: np.random.Generator) -> np.ndarray:
     angle = np.arctan2(frame.y, frame.x)
-    waves = (0.06 * np.sin(k * angle + np.float32(rng.uniform(0, 6.28))) for k in (2, 3, 5))
-    return 1 + sum(waves)
+    slow, middle, fast = (
+        0.06 * np.sin(k * angle + np.float32(rng.uniform(0, 6.28))) for k in (2, 3, 5)
+    )
+    return 1 + (slow + middle + fast)
 
 
 def _blob(frame: Frame, radius: float, wobble: np.ndarray) -> np.ndarray:
@@ -56,7 +59,14 @@ def _blob(frame: Frame, radius: float, wobble: np.ndarray) -> np.ndarray:
     return np.clip(distance * np.float32(SIZE / 2) + np.float32(0.5), 0, 1)
 
 
-def _draw_dots(canvas, frame, radius, count, rng, palette) -> None:
+def _draw_dots(
+    canvas: np.ndarray,
+    frame: Frame,
+    radius: float,
+    count: int,
+    rng: np.random.Generator,
+    palette: Palette,
+) -> None:
     # A sunflower's seeds: evenly spread at any count, never the same twice through the turn.
     steps = np.arange(count)
     distance = max(radius * 1.05, 0.11) * np.sqrt((steps + 0.5) / count)

@@ -106,9 +106,9 @@ def xray(anatomy: int, rng: np.random.Generator) -> np.ndarray:
         paint(density, frame.box(0, 0.1, 0.9, 1.2, 0.3), 0.42)
         for side in (-1, 1):
             paint(density, frame.ellipse(side * 0.43, 0, 0.34, 0.78, side * 0.08), 0.2)
-        x = np.abs(frame.x)
-        ribs = np.abs(((frame.y + 0.5 * x * x - 0.1 * x) / 0.27) % 1 - 0.5) < 0.14
-        density += ribs * (x < 0.84) * np.float32(0.16)
+        away = np.abs(frame.x)  # from the middle
+        ribs = np.abs(((frame.y + 0.5 * away * away - 0.1 * away) / 0.27) % 1 - 0.5) < 0.14
+        density += ribs * (away < 0.84) * np.float32(0.16)
         paint(density, frame.box(0, 0, 0.1, 1.2), 0.7)
         paint(density, frame.ellipse(0.2, 0.42, 0.3, 0.3, 0.5), 0.58)
     if anatomy == 1:

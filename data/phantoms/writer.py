@@ -6,6 +6,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
+from data.images import decode
 from data.phantoms.examples import phantom_examples
 from process.bars import bar
 
@@ -30,7 +31,7 @@ def write_phantoms(
             for example in examples:
                 path = directory / image_path(example)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                example.images[0]().save(path)
+                decode(example.images[0]).save(path)
                 images.update()
     for part, suffix in _SUFFIXES.items():
         examples = parts[part]

@@ -64,7 +64,8 @@ def image_needed(
     image_of, right = _right_by_image(rows, image_keys, answers)
     dropped |= _asked_before(rows, tasks, image_of, answers, dropped)
     kept = [number for number in range(len(rows)) if number not in dropped]
-    of_dataset, of_slice = defaultdict(Counter), defaultdict(Counter)
+    of_dataset: dict[tuple[str, str, str], Counter[str]] = defaultdict(Counter)
+    of_slice: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for number in kept:
         example, place = rows[number].example, (rows[number].slice, tasks[number])
         of_dataset[*place, example.dataset][answers[number]] += 1

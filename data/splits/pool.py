@@ -47,7 +47,9 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
         )
     if len(files) > 1 and not allow_unpaired:
         _check_partners(files)
-    rows, repeated, seen = [], Counter(), set()
+    rows: list[PoolRow] = []
+    repeated: Counter[str] = Counter()
+    seen = set()
     for file in sorted(files, key=lambda file: file.name):
         raws = json.loads(file.path.read_bytes())
         for example, images in zip(file.examples, file.images, strict=True):

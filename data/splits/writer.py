@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.audit.files import AuditFile
+from data.examples import VQAExample
 from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare, means
 from data.splits.plan import PlacedRow, Plan, Settings, by_slice
 from data.splits.proof import prove
@@ -122,22 +123,21 @@ def _strata(plan: Plan) -> list[dict[str, Any]]:
 def _versions(
     files: Sequence[AuditFile], plan: Plan, settings: Settings
 ) -> dict[str, dict[str, Parts]]:
-    given: dict[str, Parts] = {}
+    given: dict[str, tuple[list[VQAExample], list[VQAExample]]] = {}
     for file in sorted(files, key=lambda file: file.name):
         if file.part:
             parts = given.setdefault(file.label, ([], []))
             parts[file.part == "test"].extend(file.examples)
-    new = {
-        name: tuple([row.example for row in part] for part in parts)
-        for name, parts in by_slice(plan).items()
-    }
-    versions = {AS_GIVEN: given, NEW: new}
+    versions: dict[str, dict[str, Parts]] = {AS_GIVEN: dict(given)}
     if settings.image_needed:
-        original = {
-            name: tuple([row.row.example for row in part] for part in parts)
-            for name, parts in by_slice(plan).items()
+        versions[ORIGINAL] = {
+            name: ([row.row.example for row in train], [row.row.example for row in test])
+            for name, (train, test) in by_slice(plan).items()
         }
-        versions = {AS_GIVEN: given, ORIGINAL: original, NEW: new}
+    versions[NEW] = {
+        name: ([row.example for row in train], [row.example for row in test])
+        for name, (train, test) in by_slice(plan).items()
+    }
     return versions
 
 
