@@ -8,10 +8,11 @@ Every field is a flag of train.py with dashes for underscores (grpo/settings/fla
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 from grpo.settings.records import Clip, Sampling
+from process.flags import setting
 from rewards.modes import MODES
 
 # The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
@@ -23,11 +24,6 @@ LRSchedule = Literal["linear", "cosine", "constant"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 GroundingKind = Literal["none", "penalty", "scale"]
 LogprobBackend = Literal["auto", "torch", "cuda"]
-
-
-def setting(default: Any, text: str) -> Any:
-    """A field with its default and the words that --help prints for it."""
-    return field(default=default, metadata={"help": text})
 
 
 # The comment lines of the class are the headings of --help; HEADINGS names each one's first field.
