@@ -13,6 +13,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from models.shared.folding import fold_heads, unfold_heads
 from models.shared.groups import PackedGroups
 from models.shared.merged import MergedAttention
 from models.shared.varlen import varlen_attention
@@ -146,10 +147,9 @@ def folded_attention(
         mask: additive, broadcasts to (M, Hkv, C * H / Hkv, S); None reads everything. Its rows are
             heads then tokens, as `models.shared.groups` lays them out.
     """
-    heads, length = query.shape[1:3]
-    folded = query.unflatten(1, (key.shape[1], -1)).flatten(2, 3)  # (M, Hkv, H / Hkv * C, d)
+    folded = fold_heads(query, key.shape[1])  # (M, Hkv, H / Hkv * C, d)
     read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
-    return read.unflatten(2, (-1, length)).reshape(len(query), heads, length, -1)
+    return unfold_heads(read, query.shape[2])
 
 
 def _read_apart(
@@ -167,15 +167,15 @@ def _read_apart(
         query, key_own, value_own: (M, C, heads, d).
         key_prompt, value_prompt: (N, Hkv, P, d).
     """
-    rows, length, heads, head_size = query.shape
-    folded = query.transpose(1, 2).unflatten(1, (key_own.shape[2], -1)).flatten(2, 3)
+    length, head_size = query.shape[1], query.shape[3]
+    folded = fold_heads(query.transpose(1, 2), key_own.shape[2])
     read = MergedAttention.apply(
         folded,  # (M, Hkv, H / Hkv * C, d)
         *(key_prompt, value_prompt, key_own.transpose(1, 2), value_own.transpose(1, 2)),
         *(groups.prompt_padding_mask, groups.own_mask),
         head_size**-0.5 if scale is None else scale,
     )
-    return read.unflatten(2, (-1, length)).reshape(rows, heads, length, head_size)
+    return unfold_heads(read, length)
 
 
 def _after_prompt(groups: PackedGroups, prompt: Tensor, own: Tensor) -> Tensor:

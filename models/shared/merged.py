@@ -1,15 +1,8 @@
 """Attention over a shared prompt and own tokens on a CPU, with gradient, merged by log-sum-exp.
 
-A completion reads its prompt and what it wrote itself. Attention over both is the mean of the two
-parts, weighted by their shares of the softmax's sum:
-
-    read = sum_i exp(lse_i - lse) read_i        lse = log sum_i exp(lse_i)
-
-The prompt's part has no causal mask, so all completions of a prompt and all query heads that share
-a key head become one long query: no key is copied. Its own gradient is left to nobody else: run by
-autograd, the merge would lose the part of the gradient that goes through each lse. The flash
-backward of a part is right as it stands when it is given the merged read and lse, since it only
-needs p = exp(score - lse) and sum(grad * read).
+The mathematics, forward and backward, is that of models/shared/lse.py. The prompt's part has no
+causal mask, so all completions of a prompt and all query heads that share a key head become one
+long query.
 
 Shapes: N prompts, G completions each, M = N * G rows, C completion tokens, P prompt tokens, H query
 heads, Hkv key/value heads, r = H / Hkv, d head size.
@@ -19,6 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from models.shared.folding import fold_rows, unfold_rows
+from models.shared.lse import merge
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _flash_backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
@@ -50,16 +46,15 @@ class MergedAttention(torch.autograd.Function):
             scale: of the scores.
         """
         prompts = len(key_prompt)
-        folded = _fold(query, prompts)  # (N, Hkv, G * r * C, d)
+        length = query.shape[2]  # r * C
+        folded = fold_rows(query, prompts)  # (N, Hkv, G * r * C, d)
         read_prompt, lse_prompt = _flash(
             folded, key_prompt, value_prompt, attn_mask=prompt_mask, scale=scale
         )
         read_own, lse_own = _flash(query, key_own, value_own, attn_mask=own_mask, scale=scale)
-        lse_prompt = _unfold(lse_prompt[..., None], len(query))  # (M, Hkv, r * C, 1)
-        lse_own = lse_own[..., None]
-        lse = torch.logaddexp(lse_prompt, lse_own)
-        read = _unfold(read_prompt, len(query)) * (lse_prompt - lse).exp()
-        read = torch.addcmul(read, read_own, (lse_own - lse).exp()).to(query.dtype)
+        read_prompt = unfold_rows(read_prompt, length)  # (M, Hkv, r * C, d)
+        lse_prompt = unfold_rows(lse_prompt[..., None], length)  # (M, Hkv, r * C, 1)
+        read, lse = merge(read_prompt, lse_prompt, read_own, lse_own[..., None])
         ctx.save_for_backward(
             query, key_prompt, value_prompt, key_own, value_own, prompt_mask, own_mask, read, lse
         )
@@ -74,11 +69,11 @@ class MergedAttention(torch.autograd.Function):
         prompt_mask, own_mask, read, lse = rest
         prompts = len(key_prompt)
         grad_folded, grad_key, grad_value = _flash_backward(
-            _fold(grad, prompts),
-            _fold(query, prompts),
+            fold_rows(grad, prompts),
+            fold_rows(query, prompts),
             *(key_prompt, value_prompt),
-            _fold(read, prompts),
-            _lse_layout(_fold(lse, prompts)),
+            fold_rows(read, prompts),
+            _lse_layout(fold_rows(lse, prompts)),
             *(0.0, False),
             attn_mask=prompt_mask,
             scale=ctx.scale,
@@ -89,18 +84,8 @@ class MergedAttention(torch.autograd.Function):
             attn_mask=own_mask,
             scale=ctx.scale,
         )
-        grad_query = grad_query + _unfold(grad_folded, len(query))
+        grad_query = grad_query + unfold_rows(grad_folded, query.shape[2])
         return grad_query, grad_key, grad_value, grad_key_own, grad_value_own, None, None, None
-
-
-def _fold(rows: Tensor, prompts: int) -> Tensor:
-    """Return (N, Hkv, G * L, d) of (M, Hkv, L, d): a prompt's rows behind one another."""
-    return rows.unflatten(0, (prompts, -1)).transpose(1, 2).flatten(2, 3)
-
-
-def _unfold(folded: Tensor, rows: int) -> Tensor:
-    """Return (M, Hkv, L, d) of (N, Hkv, G * L, d): the inverse of `_fold`."""
-    return folded.unflatten(2, (rows // len(folded), -1)).transpose(1, 2).flatten(0, 1)
 
 
 def _lse_layout(lse: Tensor) -> Tensor:

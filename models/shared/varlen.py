@@ -7,14 +7,9 @@ models/shared/groups.py; each is told where its sequences begin:
     completions  read their prompt; all rows of a prompt are one long sequence of queries
     completions  read themselves, causally, row by row
 
-The last two are parts of one softmax, merged by their log-sum-exps: with lse_i of part i
-
-    read = sum_i exp(lse_i - lse) read_i        lse = log sum_i exp(lse_i)
-
-The backward is written here too: a merge left to autograd would lose the part of the gradient that
-goes through each lse, silently. The flash backward of a part is right as it stands when it is given
-the *merged* read and lse, since it only needs p = exp(score - lse) and sum(grad * read). A prompt's
-keys and values get the sum of what its own tokens and its completions send back.
+The last two are parts of one softmax, merged by their log-sum-exps; forward and backward are those
+of models/shared/lse.py. A prompt's keys and values get the sum of what its own tokens and its
+completions send back.
 
 models/shared/merged.py is the same mathematics on a CPU, where prompts are padded to one length.
 
@@ -31,6 +26,7 @@ import torch
 from torch import Tensor
 
 from models.products import HALF_DTYPES
+from models.shared.lse import merge
 
 LARGEST_HEAD = 192  # beyond it some cards lack the backward
 
@@ -159,7 +155,7 @@ class VarlenAttention(torch.autograd.Function):
                 q_own, k_prompt, v_prompt, groups, prompts, causal=False, scale=scale
             )
             of_own = flash.forward(q_own, k_own, v_own, rows, rows, causal=True, scale=scale)
-            read_own, lse_own = _merge(*of_prompt, *of_own)
+            read_own, lse_own = _merged(*of_prompt, *of_own)
             read = torch.cat([read, read_own])
         ctx.save_for_backward(query, key, value, read, lse_prompt, lse_own)
         ctx.segments, ctx.flash, ctx.scale = segments, flash, scale
@@ -201,11 +197,10 @@ def _split(packed: Tensor, segments: PackedSegments) -> tuple[Tensor, Tensor]:
     return packed[:first], packed[first:]
 
 
-def _merge(read: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[Tensor, Tensor]:
-    """Return read (T_c, H, d) and lse (H, T_c) over both parts, weighed in the lse's precision."""
-    share = torch.sigmoid(other_lse - lse).t()[..., None]  # (T_c, H, 1), of the other part
-    merged = torch.lerp(read.to(share.dtype), other.to(share.dtype), share).to(read.dtype)
-    return merged, torch.logaddexp(lse, other_lse)
+def _merged(read: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[Tensor, Tensor]:
+    """Return read (T_c, H, d) and lse (H, T_c) over both parts; the kernels have heads first."""
+    read, lse = merge(read, lse.t()[..., None], other, other_lse.t()[..., None])
+    return read, lse[..., 0].t().contiguous()  # as it lies already: the kernels walk it by T_c
 
 
 def _aten_forward(
