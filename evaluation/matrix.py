@@ -20,14 +20,15 @@ from data.examples import VQAExample
 from data.sample import spread_sample
 from data.sources import load_split
 from data.turns import TurnBuilder
-from evaluation.answers.directory import unfinished_folder
-from evaluation.asking.cells import Cell, cell_identity, cell_path
+from evaluation.answers.identity import CellIdentity
+from evaluation.answers.unfinished import unfinished_folder
 from evaluation.asking.passes import plan_passes, summarize_passes
 from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.provenance import provenance
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, resolve_settings
+from evaluation.cells import Cell, cell_path
 from evaluation.measures.matrices import means, means_by_model, part_of
 from evaluation.measures.priors import Prior, summarize_priors
 from grpo.run.provenance import model_checksum
@@ -148,14 +149,12 @@ class Matrix:
 
     def cell(self, model: AskedModel, test: TestSet) -> Cell:
         """Return the place of one cell."""
-        identity = cell_identity(
+        identity = CellIdentity.of(
             model.settings,
+            test,
             model_checksum=model.checksum,
-            checksums=test.checksums,
-            limit=test.limit,
-            seed=test.seed,
-            skipped_rows=test.skipped_rows,
             controls=self.controls,
+            with_letters=self.with_letters,
         )
         path = cell_path(self.output, model.name, test.name)
         return Cell(model.name, test.name, path, identity)
@@ -243,9 +242,8 @@ class Matrix:
     def _evaluation(self, model: AskedModel, test: TestSet) -> ResumableEvaluation:
         cell = self.cell(model, test)
         plan = plan_passes(test.examples, test.examples, controls=self.controls, seed=test.seed)
-        identity = {**cell.identity, "letter probabilities": self.with_letters}
         template = model.settings.prompt_template
-        return ResumableEvaluation(plan, cell.path, identity, template=template)
+        return ResumableEvaluation(plan, cell.path, cell.identity, template=template)
 
     def write(self) -> dict[str, Any]:
         """Write matrix.json from the cells, all of which must be there, and return it.

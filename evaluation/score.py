@@ -16,19 +16,13 @@ from data.sample import spread_sample
 from data.sources import Split, Wanted, load_splits
 from data.turns import TurnBuilder
 from evaluation.answers.controls import check_control
-from evaluation.answers.directory import SETTINGS, unfinished_folder
+from evaluation.answers.identity import ScoreIdentity
 from evaluation.answers.prediction import Prediction
+from evaluation.answers.unfinished import SETTINGS, unfinished_folder
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.cells import cell_identity
 from evaluation.asking.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.asking.passes import Plan, plan_passes, summarize_passes
-from evaluation.asking.preflight import (
-    LEFT_OUT,
-    Preflight,
-    PromptCheck,
-    left_out_before,
-    tell_gone_bad,
-)
+from evaluation.asking.preflight import Preflight, PromptCheck, left_out_before, tell_gone_bad
 from evaluation.asking.provenance import provenance
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, describe
@@ -218,11 +212,10 @@ def _identity(
     checksum: str,
     split: Split,
     device: "torch.device",
-) -> dict[str, Any]:
-    """Return what decides the answers, by the words that a message calls it."""
+) -> ScoreIdentity:
     from models.checkpoint.loading import check_dtype
 
-    identity = cell_identity(
+    return ScoreIdentity.of(
         settings,
         model_checksum=checksum,
         checksums=split.checksums,
@@ -230,9 +223,9 @@ def _identity(
         seed=given.get("seed", 0),
         skipped_rows=len(split.bad_rows),
         controls=given.get("controls", ()),
+        left_out=split.left_out,
+        dtype=str(check_dtype(chosen_dtype(given), device)).removeprefix("torch."),
+        image_root=given.get("image_root"),
+        shuffle_within=given.get("shuffle_within"),
+        permute_options=given.get("permute_options"),
     )
-    identity[LEFT_OUT] = split.left_out
-    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
-    for name in ("image_root", "shuffle_within", "permute_options"):
-        identity[f"--{name.replace('_', '-')}"] = given.get(name)
-    return identity

@@ -67,9 +67,9 @@ class Prediction:
             TypeError, KeyError: a field is missing, unknown or no list where it should be one.
         """
         names = ("modality", "question_type", "dataset", "question")
-        texts = {name: sys.intern(line[name]) for name in names}
-        texts |= {name: tuple(map(sys.intern, line[name])) for name in ("images", "options")}
-        return cls(**{**line, **texts, "permutation": tuple(line["permutation"])})
+        shared: dict[str, Any] = {name: sys.intern(line[name]) for name in names}
+        shared |= {name: tuple(map(sys.intern, line[name])) for name in ("images", "options")}
+        return cls(**{**line, **shared, "permutation": tuple(line["permutation"])})
 
     @property
     def key(self) -> AnswerKey:

@@ -24,10 +24,10 @@ from data.sample import spread_sample
 from data.sources import Fault, FindFaults, Part, Split, Wanted, load_splits, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
+from evaluation.answers.identity import LEFT_OUT
 from grpo.settings.moved import first_stems
 
 Size = tuple[int, int]  # (width, height)
-LEFT_OUT = "list of rows left out"  # where an evaluation's settings note `Split.left_out`
 
 
 @dataclass(frozen=True)

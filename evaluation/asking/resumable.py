@@ -1,7 +1,7 @@
 """An evaluation that can be broken off at any moment, and goes on when it is started again.
 
 The questions of all passes stand in one order, the batches are consecutive ones of it, and every
-batch's answers go to the disk at once (evaluation/answers/directory.py). Started again with the
+batch's answers go to the disk at once (evaluation/answers/unfinished.py). Started again with the
 same questions, the same batches are formed, so that what comes out is what an uninterrupted
 evaluation gives. evaluate.py and every cell of a matrix are evaluated this way.
 """
@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evaluation.answers.directory import Unfinished
 from evaluation.answers.finished import write_evaluation
+from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import Prediction
+from evaluation.answers.unfinished import Unfinished
 from evaluation.asking.passes import Pass, Plan, asking_order
 from evaluation.measures.thought_changes import ThoughtRow
 from process.bars import bar
@@ -27,7 +28,7 @@ class ResumableEvaluation:
         self,
         plan: Plan,
         output: Path,
-        identity: Mapping[str, Any],
+        identity: Identity,
         *,
         template: str,
         way_on: str = "the same command goes on",
@@ -37,7 +38,7 @@ class ResumableEvaluation:
         Args:
             plan: what is asked.
             output: the directory that the finished evaluation becomes.
-            identity: what decides the answers; see `evaluation.asking.cells.cell_identity`.
+            identity: what decides the answers.
             template: of the prompts, for their lengths.
             way_on: what a broken-off evaluation says about going on.
 

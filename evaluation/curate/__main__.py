@@ -49,8 +49,8 @@ def curate(given: dict[str, Any]) -> None:
     """
     from data.sample import spread_sample
     from data.sources import Wanted, load_splits
+    from evaluation.answers.identity import CurationIdentity
     from evaluation.asking.built_in import say_same_names
-    from evaluation.asking.cells import cell_identity
     from evaluation.asking.checkpoint import (
         asking,
         check_machine,
@@ -59,7 +59,6 @@ def curate(given: dict[str, Any]) -> None:
         chosen_policy,
     )
     from evaluation.asking.preflight import (
-        LEFT_OUT,
         Preflight,
         PromptCheck,
         left_out_before,
@@ -106,19 +105,19 @@ def curate(given: dict[str, Any]) -> None:
     from evaluation.curate.passes import count_passes, open_passes
     from models.checkpoint.loading import check_dtype
 
-    identity = cell_identity(
+    identity = CurationIdentity.of(
         settings,
         model_checksum=model_checksum(checkpoint),
         checksums=data.checksums,
         limit=given.get("limit"),
         seed=seed,
         skipped_rows=len(data.bad_rows),
+        controls=(),
+        left_out=data.left_out,
+        samples=samples,
+        image_root=root,
+        dtype=str(check_dtype(chosen_dtype(given), device)).removeprefix("torch."),
     )
-    identity["checksum of the data"] = identity.pop("checksum of the test file")
-    identity[LEFT_OUT] = data.left_out
-    identity["--samples"] = samples
-    identity["--image-root"] = given.get("image_root")
-    identity["--dtype"] = str(check_dtype(chosen_dtype(given), device)).removeprefix("torch.")
     done = open_passes(output, identity, [example.id for example in examples])
     print(describe(given["model"], settings, checkpoint))
     print(f"{'rows':<16}{len(examples):,} of {len(data.examples):,}, {len(done):,} sampled before")
@@ -157,7 +156,11 @@ def curate(given: dict[str, Any]) -> None:
     )
     summary["unreadable"] = unreadable
     summary["files"] = {name: len(rows) for name, rows in files.items()}
-    summary["settings"] = {**identity, "model": given["model"], "--blind-share": blind_share}
+    summary["settings"] = {
+        **identity.to_json(),
+        "model": given["model"],
+        "--blind-share": blind_share,
+    }
     _write(output, [item.to_json() for item in verdicts], files, summary)
     if unreadable:
         print(f"\n{len(unreadable):,} rows could not be read to be sampled: none of them is kept")

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.answers.identity import CurationIdentity
 from evaluation.answers.prediction import judge
 from evaluation.asking.encoding import encode_checked
 from evaluation.asking.samples import sample_groups
@@ -31,12 +32,12 @@ from process.storage import write_text
 PASSES = "passes.jsonl"
 
 
-def open_passes(directory: Path, identity: Mapping[str, Any], ids: Sequence[str]) -> list[Passes]:
+def open_passes(directory: Path, identity: CurationIdentity, ids: Sequence[str]) -> list[Passes]:
     """Return what an earlier, interrupted run in this directory has finished; make a new one.
 
     Args:
         directory: new, empty, or one that the same settings began.
-        identity: what decides what is sampled, by the words that a message calls it.
+        identity: what decides what is sampled.
         ids: of all rows, in their order.
 
     Raises:
@@ -46,18 +47,16 @@ def open_passes(directory: Path, identity: Mapping[str, Any], ids: Sequence[str]
     check_place(directory)
     file = directory / SETTINGS
     if not file.exists():
-        text = json.dumps(identity, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(identity.to_json(), indent=2, ensure_ascii=False) + "\n"
         with held():  # a folder without it would be taken for somebody else's
             directory.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
         return []
-    found = _read_json(file)
-    for name, wanted in json.loads(json.dumps(identity)).items():
-        if found.get(name) != wanted:
-            raise ValueError(
-                f"{directory} was begun with another {name}: run it again as it was begun, or name"
-                " another --output-dir"
-            )
+    if difference := identity.difference(_read_json(file)):
+        raise ValueError(
+            f"{directory} was begun with another {difference.name}: run it again as it was begun,"
+            " or name another --output-dir"
+        )
     return _finished(directory / PASSES, ids)
 
 

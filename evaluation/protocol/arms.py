@@ -14,6 +14,7 @@ from typing import Any
 
 from data.order import ExampleOrder
 from data.sources import Split
+from evaluation.answers.identity import first_difference
 from evaluation.asking.settings import resolve_settings
 from evaluation.matrix import AskedModel
 from evaluation.measures.slices import folder_name
@@ -154,21 +155,22 @@ def check_same_run(run: Path, wanted: GRPOConfig, split: Split, start_model: str
         ValueError: naming the first difference.
     """
     _, description = RunDirectory.open(str(run))
-    stored = description["config"]
     settings = json.loads(json.dumps(asdict(with_absolute_paths(wanted))))
-    for name, value in settings.items():
-        if name not in (*_MACHINE, *PLACES) and stored.get(name) != value:
-            raise ValueError(
-                f"run {run} was trained with another {name} ({stored.get(name)!r} there, {value!r}"
-                f" now): {_ANEW}"
-            )
+    now = {name: value for name, value in settings.items() if name not in (*_MACHINE, *PLACES)}
+    there = {name: description["config"].get(name) for name in now}
+    if found := first_difference(there, now):
+        raise ValueError(
+            f"run {run} was trained with another {found.name} ({found.there!r} there,"
+            f" {found.now!r} now): {_ANEW}"
+        )
+    files = {"train data": sorted(split.checksums.values()), "start model": [start_model]}
     sums = description["checksums"]
-    for kind, now in (
-        ("train data ", sorted(split.checksums.values())),
-        ("start model ", [start_model]),
-    ):
-        if sorted(value for name, value in sums.items() if name.startswith(kind)) != now:
-            raise ValueError(f"the {kind}of run {run} was another one: {_ANEW}")
+    begun_from = {
+        kind: sorted(value for name, value in sums.items() if name.startswith(f"{kind} "))
+        for kind in files
+    }
+    if found := first_difference(begun_from, files):
+        raise ValueError(f"the {found.name} of run {run} was another one: {_ANEW}")
 
 
 def finish(run: Path, total_steps: int, examples: str) -> None:

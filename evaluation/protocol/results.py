@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from evaluation.asking.cells import Cell
+from evaluation.cells import Cell
 from evaluation.matrix import Matrix, matrix_json
 from evaluation.measures.matrices import PARTS, RESAMPLES, Answers, Row, differences, means, spread
 from evaluation.protocol.comparisons import compare, compare_rows

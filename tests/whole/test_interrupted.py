@@ -15,7 +15,7 @@ import evaluation.report.write
 import grpo.run.checkpoint
 import process.signals
 import train
-from evaluation.answers.directory import Unfinished
+from evaluation.answers.unfinished import Unfinished
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.directory import RunDirectory
 from tests.places import ROOT

@@ -10,13 +10,25 @@ import pytest
 
 import process.bars
 from data.examples import VQAExample
-from evaluation.answers.directory import unfinished_folder
+from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import Prediction, judge
+from evaluation.answers.unfinished import unfinished_folder
 from evaluation.asking.passes import plan_passes, summarize_passes
 from evaluation.asking.resumable import ResumableEvaluation
 
 TEMPLATE = "{question}\n{options}"
-IDENTITY = {"mode": "no_think", "checksum of the model": "ab12"}
+IDENTITY = Identity(
+    mode="no_think",
+    image_size=84,
+    max_completion_tokens=40,
+    limit=None,
+    seed=0,
+    skipped_rows=0,
+    controls=("blank", "no_image"),
+    prompt_template=TEMPLATE,
+    checksums={"test.json": "cd34"},
+    model_checksum="ab12",
+)
 BATCH = 3
 QUESTIONS = 7 * (1 + 2 + 1)  # rows: plain, two controls, one other order
 
@@ -136,18 +148,18 @@ def test_another_batch_size_goes_on_with_the_answers_that_are_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("identity", "message"),
+    ("changed", "message"),
     [
-        ({**IDENTITY, "mode": "think"}, "another mode ('no_think' there, 'think' now)"),
-        ({**IDENTITY, "--limit": 3}, "another --limit (None there, 3 now)"),
-        ({"mode": "no_think"}, "another checksum of the model ('ab12' there, None now)"),
+        ({"mode": "think"}, "another mode ('no_think' there, 'think' now)"),
+        ({"limit": 3}, "another --limit (None there, 3 now)"),
+        ({"model_checksum": "ef56"}, "another checksum of the model ('ab12' there, 'ef56' now)"),
     ],
 )
-def test_other_settings_do_not_go_on(tmp_path, identity, message):
+def test_other_settings_do_not_go_on(tmp_path, changed, message):
     file = break_off(tmp_path / "out", 2)
     before = file.read_bytes()
     with pytest.raises(ValueError, match="was begun with another") as caught:
-        evaluation(tmp_path / "out", identity=identity)
+        evaluation(tmp_path / "out", identity=replace(IDENTITY, **changed))
     assert message in str(caught.value)
     assert "remove" in str(caught.value) and "to begin anew" in str(caught.value)
     assert file.read_bytes() == before

@@ -14,10 +14,10 @@ short is forgotten with all behind it; a whole one that answers another question
 import json
 import shutil
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import AnswerKey, Prediction
 from process.output import ERRORS
 from process.storage import write_json
@@ -38,21 +38,19 @@ def unfinished_folder(output: Path) -> Path:
 class Unfinished:
     """The folder DIR.unfinished beside the place of an evaluation, made with the first answer."""
 
-    def __init__(
-        self, output: Path, identity: Mapping[str, Any], questions: Iterable[AnswerKey]
-    ) -> None:
+    def __init__(self, output: Path, identity: Identity, questions: Iterable[AnswerKey]) -> None:
         """Find what is answered already; nothing is written.
 
         Args:
             output: the place of the finished evaluation.
-            identity: what decides the answers, by the words that a message calls it.
+            identity: what decides the answers.
             questions: the keys of all questions, in the order of asking.
 
         Raises:
             ValueError: the folder is of another evaluation, or cannot be read.
         """
         self.folder = unfinished_folder(output)
-        self._identity = json.loads(json.dumps(identity))  # tuples as the file has them
+        self._identity = identity
         self._otherwise = (
             f"remove {self.folder} to begin anew, or name another --output-dir; nothing is"
             " written over"
@@ -92,7 +90,7 @@ class Unfinished:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SETTINGS).is_file():
-                write_json(self.folder / SETTINGS, self._identity)
+                write_json(self.folder / SETTINGS, self._identity.to_json())
             with (self.folder / _ANSWERS).open("ab") as stream:
                 self._check_alone(stream.tell())
                 stream.truncate(self._ends[-1])  # what is not kept
@@ -128,13 +126,11 @@ class Unfinished:
             found = dict(json.loads(file.read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{file} cannot be read ({error}): {self._otherwise}") from error
-        for name in [*self._identity, *(found.keys() - self._identity.keys())]:
-            there, now = (_shown(some.get(name)) for some in (found, self._identity))
-            if found.get(name) != self._identity.get(name):
-                raise ValueError(
-                    f"{self.folder} was begun with another {name} ({there} there, {now} now):"
-                    f" repeat the command that began it to go on, {self._otherwise}"
-                )
+        if difference := self._identity.difference(found):
+            raise ValueError(
+                f"{self.folder} was begun with {difference}: repeat the command that began it to"
+                f" go on, {self._otherwise}"
+            )
 
     def _find_answers(self, questions: Iterable[AnswerKey]) -> None:
         file = self.folder / _ANSWERS
@@ -173,8 +169,3 @@ def _line(prediction: Prediction) -> bytes:
     return (json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False) + "\n").encode(
         "utf-8", ERRORS
     )
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]} .."

@@ -6,12 +6,12 @@ would mislead, and nothing of the user's is written over.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking.settings import AskingSettings
+from evaluation.answers.identity import Identity
 from evaluation.measures.matrices import Row
 from evaluation.measures.slices import folder_name
 
@@ -26,7 +26,7 @@ class Cell:
     model: str  # the slice's name
     test: str
     path: Path
-    identity: Mapping[str, Any]  # what `cell_identity` returns
+    identity: Identity
 
     def is_done(self) -> bool:
         """Return whether the wanted evaluation lies there; False where nothing does.
@@ -36,13 +36,9 @@ class Cell:
         """
         if not self.path.is_dir() or not any(self.path.iterdir()):
             return False
-        found = cell_identity_of(self.read_summary().get("evaluation", {}))
-        for name, wanted in self.identity.items():
-            if found.get(name) != wanted:
-                raise ValueError(
-                    f"cell {self.path} was evaluated with another {name} ({_shown(found.get(name))}"
-                    f" there, {_shown(wanted)} now): {_ANEW}"
-                )
+        evaluation = self.read_summary().get("evaluation", {})
+        if difference := self.identity.difference_from_finished(evaluation):
+            raise ValueError(f"cell {self.path} was evaluated with {difference}: {_ANEW}")
         self.read_rows()
         return True
 
@@ -100,54 +96,6 @@ def cell_path(matrix: Path, model: str, test: str) -> Path:
     return matrix / "cells" / folder_name(model) / folder_name(test)
 
 
-def cell_identity(
-    settings: AskingSettings,
-    *,
-    model_checksum: str,
-    checksums: Mapping[str, str],
-    limit: int | None,
-    seed: int,
-    skipped_rows: int,
-    controls: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return what decides a cell's numbers, by the words that a message calls it.
-
-    The machine is not among it: it moves answers by rounding, and a matrix may go on elsewhere.
-    """
-    return {
-        "mode": settings.mode,
-        "image_size": settings.image_size,
-        "max_completion_tokens": settings.max_completion_tokens,
-        "--limit": limit,
-        "--seed": seed,
-        "number of skipped rows": skipped_rows,
-        "list of controls": list(controls),
-        "prompt template": settings.prompt_template,
-        "checksum of the test file": sorted(checksums.values()),
-        "checksum of the model": model_checksum,
-    }
-
-
-def cell_identity_of(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the identity of a stored evaluation, from its summary's `evaluation`."""
-    data = evaluation.get("data", {})
-    return {
-        **{name: evaluation.get(name) for name in ("mode", "image_size", "max_completion_tokens")},
-        "--limit": data.get("limit"),
-        "--seed": data.get("seed"),
-        "number of skipped rows": data.get("skipped_rows"),
-        "list of controls": evaluation.get("controls", []),
-        "prompt template": evaluation.get("prompt_template"),
-        "checksum of the test file": sorted(data.get("checksums", {}).values()),
-        "checksum of the model": evaluation.get("model_checksum"),
-    }
-
-
 def _row(line: Mapping[str, Any]) -> Row:
     # a question without an image stands for itself
     return Row(line["id"], tuple(line["images"]) or (line["id"],), bool(line["correct"]))
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:50]} .."
