@@ -19,7 +19,8 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs from a clone, from any folder
 
-from data.phantoms import phantom_examples  # noqa: E402
+from data.images import decode  # noqa: E402
+from data.phantoms import PhantomImage, phantom_examples  # noqa: E402
 from scripts.tiny.checkpoint import make_model, save_checkpoint  # noqa: E402
 from scripts.tiny.measure import report  # noqa: E402
 from scripts.tiny.mixture import STAGES  # noqa: E402
@@ -70,8 +71,9 @@ def parse_arguments() -> argparse.Namespace:
 def draw_pool(part: str, rows_per_cell: int | None):
     """Return the part's pixels (count, 84, 84, 3) as bytes, and the attributes they show."""
     sources = [row.images[0] for row in phantom_examples(part, rows_per_cell=rows_per_cell)]
-    pixels = np.stack([np.asarray(source()) for source in sources])
-    return torch.from_numpy(pixels), [source.attributes for source in sources]
+    pixels = np.stack([np.asarray(decode(source)) for source in sources])
+    facts = [source.attributes for source in sources if isinstance(source, PhantomImage)]
+    return torch.from_numpy(pixels), facts
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 METRICS = {
     *("step", "reward", "reward/accuracy", "reward/format", "advantage/std", "kl", "entropy"),
@@ -117,7 +118,8 @@ def check_checkpoint(directory: Path, step: int) -> None:
     demand((directory / "trainer").is_dir(), f"{directory} has no trainer/: it cannot be resumed")
     pickles = [path.name for path in directory.rglob("*") if path.suffix in (".bin", ".pt", ".pkl")]
     demand(not pickles, f"{pickles} are pickles")
-    _, report = AutoModelForImageTextToText.from_pretrained(directory, output_loading_info=True)
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(directory, output_loading_info=True)
+    _, report = loaded
     left = {name: keys for name, keys in report.items() if keys}
     demand(not left, f"{directory} does not match the model: {left}")
     AutoTokenizer.from_pretrained(directory)

@@ -16,6 +16,7 @@ import json
 import random
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -149,29 +150,29 @@ def planted_logprobs(seed: int) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(values) for name, values in rows.items()}
 
 
-def all_cases() -> list[dict]:
+def all_cases() -> list[dict[str, Any]]:
     """Return the full product, then TRL's older name of "token", then truncated rows left out."""
     product = itertools.product(LOSS_TYPES, SCALES, (0.0, 0.04), (0.2, 0.28), (1, 2), (False,))
     extra = [(name, "group", 0.04, 0.28, 2, True) for name in LOSS_TYPES]
     names = ("loss_normalization", "advantage_scale", "beta", "epsilon_high", "num_iterations",
              "mask_truncated")  # fmt: skip
-    cases = [dict(zip(names, values, strict=True)) for values in (*product, *extra)]
+    varied = [dict[str, Any](zip(names, values, strict=True)) for values in (*product, *extra)]
     cases = [
         {"trl_loss_type": LOSS_TYPES[case["loss_normalization"]], "epsilon_low": 0.2, **case}
-        for case in cases
+        for case in varied
     ]
     older = next(case for case in cases if case["loss_normalization"] == "token" and case["beta"])
     return [*cases, {**older, "trl_loss_type": "bnpo"}]
 
 
-def rounded(tensor: torch.Tensor, digits: int = 9):
+def rounded(tensor: torch.Tensor | None, digits: int = 9):
     """Return nested lists of numbers; nine digits tell any two float32 apart."""
 
     def shorten(value):
         is_list = isinstance(value, list)
         return [shorten(item) for item in value] if is_list else float(f"{value:.{digits}g}")
 
-    return shorten(tensor.detach().tolist())
+    return None if tensor is None else shorten(tensor.detach().tolist())
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from string import ascii_uppercase
 from typing import Literal, get_args
 
 from data.examples import VQAExample
+from data.images import decode
 from data.options import permute_options
 from data.phantoms import phantom_examples
 from data.phantoms.writer import image_path
@@ -73,7 +74,7 @@ def write_data(
         for example in examples:
             path = directory / image_path(example)
             path.parent.mkdir(parents=True, exist_ok=True)
-            example.images[0]().save(path)
+            decode(example.images[0]).save(path)
             share = probability if part == "train" else 1 / len(example.options)
             rows.append(_row(plant(example, mark, share)))
         file.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -33,7 +33,7 @@ from grpo.run.provenance import machine  # noqa: E402
 from grpo.settings.sources import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
 from process.storage import write_json  # noqa: E402
-from scripts.shortcut_data import MARKS, marked_letter, write_data  # noqa: E402
+from scripts.shortcut_data import MARKS, Mark, marked_letter, write_data  # noqa: E402
 
 ARMS = ("none", "penalty", "scale")
 
@@ -116,7 +116,7 @@ def train_arm(directory: Path, flags: Sequence[str], steps: int) -> None:
     subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], check=True, cwd=ROOT)
 
 
-def outcome(directory: Path, test: Path, image_root: Path, mark: str) -> dict[str, Any]:
+def outcome(directory: Path, test: Path, image_root: Path, mark: Mark) -> dict[str, Any]:
     """Return a finished run's evaluations, and how often its last answers follow the mark."""
     evaluations = []
     for file in sorted((directory / "eval").glob("step-*.json")):
@@ -133,7 +133,7 @@ def outcome(directory: Path, test: Path, image_root: Path, mark: str) -> dict[st
     }
 
 
-def follows_mark(checkpoint: Path, test: Path, image_root: Path, mark: str) -> dict[str, float]:
+def follows_mark(checkpoint: Path, test: Path, image_root: Path, mark: Mark) -> dict[str, float]:
     """Return the share of held-out questions answered with the marked option, seen and blind."""
     card = json.loads((checkpoint / "groupwise.json").read_text(encoding="utf-8"))
     split = load_split([str(test)], part="eval", image_root=image_root)
@@ -181,8 +181,11 @@ def draw(result: dict[str, Any], file: Path) -> None:
         print("no figure: it needs matplotlib (pip install matplotlib)")
         return
     figure = Figure(figsize=(10, 3.2), layout="constrained")
-    panels = (("accuracy", "held-out accuracy"), ("blank", "images blank"))
-    panels += (("visual_gain", "visual gain"),)
+    panels = (
+        ("accuracy", "held-out accuracy"),
+        ("blank", "images blank"),
+        ("visual_gain", "visual gain"),
+    )
     for axes, (name, title) in zip(figure.subplots(1, 3, sharex=True), panels, strict=True):
         for color, arm in enumerate(result["arms"]):
             for number, run in enumerate(r for r in result["runs"] if r["arm"] == arm):

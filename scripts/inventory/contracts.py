@@ -39,8 +39,10 @@ REGISTRIES = ("rewards.MODES", "rewards.REWARDS")
 
 def all_contracts() -> dict[str, Any]:
     """Return functions, records, the run's config, exported names and registries."""
-    functions = {path: _parameters(function) for path, function in _found(*FUNCTIONS)}
-    functions |= {path: "any parameters" for path, _ in _found(*NOT_FIXED)}
+    functions: dict[str, Any] = {
+        **{path: _parameters(function) for path, function in _found(*FUNCTIONS)},
+        **{path: "any parameters" for path, _ in _found(*NOT_FIXED)},
+    }
     return {
         "functions": functions,
         "records": {path: _fields(record) for path, record in _found(*RECORDS)},

@@ -27,7 +27,7 @@ def run_words(words: Sequence[str]) -> None:
         warnings.catch_warnings(),
     ):
         warnings.filterwarnings("ignore", "'.*' found in sys.modules", RuntimeWarning)  # runpy's
-        status = 0
+        status: int | str = 0
         try:
             if words[0] == "-m":
                 runpy.run_module(words[1], run_name="__main__", alter_sys=True)

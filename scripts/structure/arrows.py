@@ -46,7 +46,7 @@ def private_accesses(source: Source) -> list[str]:
 
 
 def _is_private(name: str | None) -> bool:
-    return bool(name) and name.startswith("_") and not name.startswith("__")
+    return name is not None and name.startswith("_") and not name.startswith("__")
 
 
 def between(arrows: Iterable[Arrow], place: Callable[[str], str | None]) -> set[Arrow]:

@@ -29,24 +29,28 @@ def sizes(source: Source) -> Measures:
         for path, file in source.files.items()
         for node in file.functions()
     }
-    over = sorted((name for name in functions if functions[name] > LONG), key=functions.get)
+    over = sorted((name for name in functions if functions[name] > LONG), key=functions.__getitem__)
     return {
         "files": len(files),
         "lines": sum(files.values()),
         "file lines, median": median(files.values()),
         "file lines, longest": max(files.values()),
-        "longest file": max(files, key=files.get),
+        "longest file": max(files, key=files.__getitem__),
         "functions": len(functions),
         "function lines, median": median(functions.values()) if functions else None,
         "function lines, longest": max(functions.values(), default=None),
-        "longest function": max(functions, key=functions.get, default=None),
+        "longest function": max(functions, key=functions.__getitem__, default=None),
         f"functions over {LONG} lines": [f"{functions[name]:>4} {name}" for name in over[::-1]],
         **{f"{room}/ lines": _lines_of(source, room) for room in ("evaluation", "models")},
     }
 
 
 def _length(node: ast.stmt) -> int:
-    return node.end_lineno - node.lineno + 1
+    return _last_line(node) - node.lineno + 1
+
+
+def _last_line(node: ast.stmt | ast.expr) -> int:
+    return node.end_lineno or node.lineno
 
 
 def _lines_of(source: Source, room: str) -> int:
@@ -63,11 +67,12 @@ def function_page(source: Source, path: str, name: str) -> Measures:
     labels = ("lines", "parameters", "locals", "statements", "branches")
     file = source.files.get(path)
     found = [node for node in file.tree.body if name in _definitions(node)] if file else []
-    if not found:
+    if file is None or not found:
         return dict.fromkeys(labels)
     node, below = found[0], list(ast.walk(found[0]))[1:]
     tables = symtable.symtable(file.text, path, "exec").get_children()
-    table = next(table for table in tables if table.get_name() == name)
+    table = next(one for one in tables if one.get_name() == name)
+    assert isinstance(table, symtable.Function)
     bound = [one for one in table.get_symbols() if one.is_local() and not one.is_parameter()]
     counts = (
         _length(node),
@@ -105,8 +110,9 @@ def repeated_names(source: Source) -> Measures:
 
 
 def _definitions(node: ast.stmt) -> list[str]:
-    is_one = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    return [node.name] if is_one else []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [node.name]
+    return []
 
 
 def _constants(node: ast.stmt) -> list[str]:
@@ -153,7 +159,7 @@ def _code_lines(file: SourceFile) -> set[int]:
     lines = {line for token in tokens for line in range(token.start[0], token.end[0] + 1)}
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            lines -= set(range(node.lineno, node.end_lineno + 1))
+            lines -= set(range(node.lineno, _last_line(node) + 1))
     return lines
 
 
@@ -173,6 +179,6 @@ def run_through(source: Source, ran: Iterable[tuple[str, int, str]]) -> Measures
             first = min(one.lineno for one in (node, *node.decorator_list))
             if (path, first, node.name) in starts:
                 functions.add((path, first))
-                lines |= {(path, line) for line in range(node.lineno, node.end_lineno + 1)}
+                lines |= {(path, line) for line in range(node.lineno, _last_line(node) + 1)}
     files = {path for path, _ in functions}
     return {"files": len(files), "functions": len(functions), "lines": len(lines)}

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
@@ -37,7 +38,8 @@ def make_model(tokenizer: Tokenizer, seed: int) -> Qwen2VLForConditionalGenerati
     ``initializer_range`` is 0.08, about 1 / sqrt(hidden size), in place of transformers' 0.02: with
     the latter a model of this width hardly learns to bind an option's text to its letter.
     """
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    ids: dict[str, Any] = {token: tokenizer.token_to_id(token) for token in SPECIAL_TOKENS}
+    of_the_base: dict[str, Any] = {"initializer_range": 0.08}  # no parameter of this config's own
     config = Qwen2VLConfig(
         text_config={
             "vocab_size": tokenizer.get_vocab_size(),
@@ -74,7 +76,7 @@ def make_model(tokenizer: Tokenizer, seed: int) -> Qwen2VLForConditionalGenerati
         vision_start_token_id=ids["<|vision_start|>"],
         vision_end_token_id=ids["<|vision_end|>"],
         tie_word_embeddings=True,
-        initializer_range=0.08,
+        **of_the_base,
     )
     torch.manual_seed(seed)
     model = Qwen2VLForConditionalGeneration._from_config(

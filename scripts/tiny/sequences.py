@@ -79,7 +79,8 @@ class Scribe:
         the option that belongs to a letter (think_after). The image says nothing here.
         """
         kind, text, options = question
-        replies, targets = [], []
+        replies: list[list[int]] = []
+        targets: list[int] = []
         for _ in range(pairs):
             choice = rng.integers(len(options))
             letter = ascii_uppercase[choice]
@@ -161,7 +162,7 @@ def _visible(reply: Tensor) -> Tensor | None:
 
 def any_question(attributes, rng: np.random.Generator, kinds: Sequence[str] = tuple(WORDINGS)):
     """Return (type, wording, options) of a random question, and the right option's index."""
-    kind = kinds[rng.integers(len(kinds))]
+    kind = kinds[int(rng.integers(len(kinds)))]
     wording = WORDINGS[kind][rng.integers(len(WORDINGS[kind]))]
     right = int(rng.integers(4))
     return (kind, wording, draw_options(kind, attributes, right, rng)), right

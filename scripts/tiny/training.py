@@ -20,8 +20,12 @@ from scripts.tiny.sequences import VISUAL_TOKENS, Batch, Scribe
 # call does for all. A name with "flash" gets the whole batch at once.
 def _attend_per_image(_module, query, key, value, scaling=None, **_):
     heads, width = query.shape[1], query.shape[3]
-    parts = (part.view(heads, -1, 36, width).transpose(0, 1) for part in (query, key, value))
-    attended = F.scaled_dot_product_attention(*parts, scale=scaling)  # (U, heads, 36, width)
+    query, key, value = (
+        part.view(heads, -1, 36, width).transpose(0, 1) for part in (query, key, value)
+    )
+    attended = F.scaled_dot_product_attention(
+        query, key, value, scale=scaling
+    )  # (U, heads, 36, width)
     return attended.transpose(1, 2).reshape(1, -1, heads, width), None
 
 
@@ -81,7 +85,8 @@ def train_stage(model, scribe: Scribe, stage: Stage, pool, seed: int) -> None:
         model.parameters(), lr=stage.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
     )
     warmup = min(100, stage.steps // 10 + 1)
-    started, shares = time.perf_counter(), {}
+    started = time.perf_counter()
+    shares: dict[str, float] = {}
     for step in range(stage.steps):
         progress = step / stage.steps
         cosine = (1 + math.cos(math.pi * progress)) / 2
