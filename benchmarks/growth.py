@@ -48,7 +48,7 @@ from step_cases import Case, make_turns
 
 from grpo.clock import StepClock
 from grpo.likelihood import completion_logprobs, frozen_logprobs
-from grpo.rollout import micro_batches, sample_rollout
+from grpo.rollout import sample_rollout
 from grpo.settings.hardware import keep_freed_memory
 from models.checkpoint.memory import estimate_memory
 from models.policy import Policy
@@ -82,8 +82,8 @@ class WithoutOptimizer(Ours):
         frozen_logprobs(self.reference, rollout, self.config)
         clock.lap("reference")
         self.policy.zero_grad()
-        for rows in micro_batches(rollout, WHOLE_BATCH):
-            completion_logprobs(self.policy, rollout.select(rows), 1.0).mean().backward()
+        for part in rollout.parts(WHOLE_BATCH):
+            completion_logprobs(self.policy, part, 1.0).mean().backward()
         clock.lap("update")
         return None, clock.metrics()
 

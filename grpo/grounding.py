@@ -35,6 +35,16 @@ class GroundingTerm:
 Grounding = Callable[[Policy, Rollout], GroundingTerm]
 
 
+def no_grounding(_policy: Policy, rollout: Rollout) -> GroundingTerm:
+    """Return the term that changes nothing: where none is asked for."""
+    num_prompts = len(rollout.batch.prompts)
+    return GroundingTerm(
+        penalties=torch.zeros(num_prompts, rollout.group_size, dtype=torch.float64),
+        scales=torch.ones(num_prompts, 1, dtype=torch.float64),
+        metrics={},
+    )
+
+
 def penalty_term(
     blank: Sequence[LetterProbabilities | None],
     choices: Sequence[Sequence[str | None]],

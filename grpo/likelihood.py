@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from grpo.logprobs import token_logprobs
-from grpo.rollout import CompletionBatch, Rollout, micro_batches
+from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy, PromptPass
 
 
 def completion_logprobs(
     policy: Policy,
-    part: CompletionBatch,
+    part: Part,
     temperature: float,
+    prompt_pass: PromptPass | None = None,
     *,
     backend: str = "auto",
     image_features: Sequence[Tensor] | None = None,
-    prompt_pass: PromptPass | None = None,
 ) -> Tensor:
     """Return (M, C) float32 log-probabilities on the policy's device, with gradient.
 
@@ -63,10 +63,8 @@ def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Ten
     Cut into micro-batches exactly like the update, so that the first ratio is exactly 1.
     """
     parts = (
-        completion_logprobs(
-            policy, rollout.select(rows), config.temperature, backend=config.logprob_backend
-        )
-        for rows in micro_batches(rollout, config.micro_batch_tokens)
+        completion_logprobs(policy, part, config.temperature, backend=config.logprob_backend)
+        for part in rollout.parts(config.micro_batch_tokens)
     )
     return stack_rows(parts, rollout.completion_mask.shape[1])
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from grpo.rollout import Rollout
+from grpo.rollout import Part, Rollout
 
 
 def rollout_metrics(
@@ -44,14 +44,18 @@ def rollout_metrics(
 
 
 class UpdateSums:
-    """Sums over the micro-batches of an update, kept on the device until all are done."""
+    """Sums over the micro-batches of an update, kept on the device until all are done.
 
-    def __init__(self) -> None:
+    The metrics of the loss are those of the last pass. The gap, |logp(decode) - logp(update)| of
+    the sampled tokens, is that of the first, before any weight moved: there the two should agree.
+    """
+
+    def __init__(self, rollout: Rollout, device: torch.device) -> None:
         """Start with nothing; `start_pass` comes before the first micro-batch of each pass."""
+        self._sampled = rollout.completions.logprobs.to(device)  # (B, C)
         self._passes = 0
         self._sums: dict[str, Tensor] = {}
-        self._gap_sum: Tensor | float = 0.0
-        self._gap_max: Tensor | float = 0.0
+        self._gap_sum = self._gap_max = torch.zeros((), device=device)
         self._slots = self._tokens = 0
 
     def start_pass(self) -> None:
@@ -59,21 +63,18 @@ class UpdateSums:
         self._passes += 1
         self._sums = {}
 
-    def add(self, loss_metrics: Mapping[str, Tensor], gap: Tensor, num_tokens: int) -> None:
-        """Add a micro-batch of so many completion tokens.
-
-        Args:
-            loss_metrics: weighted sums.
-            gap: (M, C), |logp(decode) - logp(update)|, 0 where there is no token.
-            num_tokens: of its completions.
-        """
+    def add(self, part: Part, logprobs: Tensor, loss_metrics: Mapping[str, Tensor]) -> None:
+        """Add a micro-batch: its log-probabilities (M, C) and its weighted sums."""
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._passes == 1:  # before any weight moved
-            self._slots += gap.numel()
-            self._tokens += num_tokens
-            self._gap_sum = self._gap_sum + gap.sum()
-            self._gap_max = torch.maximum(torch.as_tensor(self._gap_max).to(gap), gap.max())
+        if self._passes > 1:
+            return
+        mask = part.completion_mask.to(logprobs.device)  # (M, C)
+        gap = (logprobs.detach() - part.cut(self._sampled)).abs() * mask  # (M, C)
+        self._slots += gap.numel()
+        self._tokens += int(part.completion_mask.sum())
+        self._gap_sum = self._gap_sum + gap.sum()
+        self._gap_max = torch.maximum(self._gap_max, gap.max())
 
     def means(self, *, with_kl: bool) -> dict[str, float | None]:
         """Return the metrics of the last pass; kl is None where there is no reference.

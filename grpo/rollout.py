@@ -4,9 +4,9 @@ Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: ro
 prompt 0), M rows of a micro-batch, C completion tokens.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from grpo.settings.records import Sampling
 from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -32,13 +34,21 @@ class PromptBatch:
 
 
 @dataclass(frozen=True)
-class CompletionBatch:
-    """M completions and the prompts they belong to, ready for one forward with gradient."""
+class Part:
+    """M completions of a rollout and the prompts they answer: what one forward takes."""
 
-    prompts: tuple[EncodedPrompt, ...]
+    rows: tuple[int, ...]  # M, ascending: which of the rollout's B they are
+    prompts: tuple[EncodedPrompt, ...]  # those they answer, each once
     rows_per_prompt: tuple[int, ...]  # adds up to M
     completion_ids: Tensor  # (M, C) int64, on the CPU
     completion_mask: Tensor  # (M, C) bool, on the CPU
+
+    def cut(self, table: Tensor) -> Tensor:
+        """Return the part's (M, C) of a (B, C) table of the whole step, or (M,) of a (B,) one."""
+        rows = list(self.rows)
+        if table.dim() == 1:
+            return table[rows]
+        return table[rows, : self.completion_ids.shape[1]]
 
 
 @dataclass(frozen=True)
@@ -54,24 +64,42 @@ class Rollout:
         """(B, C) bool; true up to and including the end token."""
         return self.completions.mask
 
+    def loss_mask(self, mask_truncated: bool) -> Tensor:
+        """Return (B, C) bool: the tokens that the loss counts, none of a masked truncated row."""
+        if not mask_truncated:
+            return self.completion_mask
+        return self.completion_mask & ~self.completions.truncated[:, None]
+
     @property
     def texts(self) -> list[list[str]]:
         """N lists of G completions."""
         texts, size = self.completions.texts, self.group_size
         return [texts[start : start + size] for start in range(0, len(texts), size)]
 
-    def select(self, rows: Sequence[int]) -> CompletionBatch:
+    def for_each(self, function: Callable[[str, Any], T]) -> list[list[T]]:
+        """Return N lists of G: what the function makes of each completion and its example."""
+        return [
+            [function(text, example) for text in texts]
+            for texts, example in zip(self.texts, self.batch.examples, strict=True)
+        ]
+
+    def select(self, rows: Sequence[int]) -> Part:
         """Return the given rows (ascending), each group's prompt once, trimmed to their longest."""
         groups, counts = np.unique(np.asarray(rows) // self.group_size, return_counts=True)
         index = torch.as_tensor(rows)
-        mask = self.completions.mask[index]  # (M, C)
+        mask = self.completions.mask[index]  # (M, C of the whole rollout)
         length = int(mask.sum(dim=1).max())
-        return CompletionBatch(
+        return Part(
+            rows=tuple(rows),
             prompts=tuple(self.batch.prompts[group] for group in groups),
             rows_per_prompt=tuple(counts.tolist()),
             completion_ids=self.completions.ids[index, :length],
             completion_mask=mask[:, :length],
         )
+
+    def parts(self, token_budget: int, groups: Iterable[int] | None = None) -> Iterator[Part]:
+        """Yield the rollout cut into parts of one forward each, as `micro_batches` cuts it."""
+        return (self.select(rows) for rows in micro_batches(self, token_budget, groups))
 
 
 def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:

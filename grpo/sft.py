@@ -10,7 +10,7 @@ import torch
 from grpo.clock import StepClock
 from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch, Rollout, micro_batches
+from grpo.rollout import PromptBatch, Rollout
 from grpo.sampling import Completions
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy
@@ -33,9 +33,9 @@ def sft_step(
     num_tokens = int(rollout.completion_mask.sum())
     optimizer.zero_grad()
     total = 0.0
-    for rows in micro_batches(rollout, config.micro_batch_tokens):
+    for part in rollout.parts(config.micro_batch_tokens):
         logprobs = completion_logprobs(
-            policy, rollout.select(rows), temperature=1.0, backend=config.logprob_backend
+            policy, part, temperature=1.0, backend=config.logprob_backend
         )  # (M, C)
         loss = -logprobs.sum() / num_tokens  # the divisor is the batch's, not the micro-batch's
         loss.backward()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from grpo.likelihood import completion_logprobs
-from grpo.rollout import CompletionBatch, Rollout, micro_batches
+from grpo.rollout import Part, Rollout, micro_batches
 from grpo.settings.config import GRPOConfig
 from grpo.watch.alarms import Finding, Repetition
 from models.policy import Policy
@@ -89,12 +89,12 @@ def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iter
         )
 
 
-def blanked(part: CompletionBatch) -> CompletionBatch:
+def blanked(part: Part) -> Part:
     """Return the same completions to the same prompts with nothing to see."""
     return replace(part, prompts=tuple(prompt.blanked() for prompt in part.prompts))
 
 
-def _rows_with_an_image(rollout: Rollout, token_budget: int) -> CompletionBatch | None:
+def _rows_with_an_image(rollout: Rollout, token_budget: int) -> Part | None:
     """Return completions of the first prompt with an image, as many as one forward may hold."""
     for rows in micro_batches(rollout, token_budget):
         for group in sorted({row // rollout.group_size for row in rows}):
@@ -103,9 +103,7 @@ def _rows_with_an_image(rollout: Rollout, token_budget: int) -> CompletionBatch 
     return None
 
 
-def _image_gradient(
-    policy: Policy, part: CompletionBatch, temperature: float, backend: str
-) -> bool:
+def _image_gradient(policy: Policy, part: Part, temperature: float, backend: str) -> bool:
     """Return whether any image feature gets a gradient; the parameters' own are left alone."""
     with torch.no_grad():
         features = policy.image_features(part.prompts)

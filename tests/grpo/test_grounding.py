@@ -14,7 +14,7 @@ from evaluation.asking.blind import blank_letters, make_grounding
 from evaluation.asking.letters import letter_probabilities
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
-from grpo.grounding import GroundingTerm, penalty_term, scale_term
+from grpo.grounding import GroundingTerm, no_grounding, penalty_term, scale_term
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
@@ -212,6 +212,9 @@ def test_off_is_off_bitwise_and_an_empty_term_changes_nothing(nano_policy):
     assert not any(name.startswith("grounding") for name in plain.metrics)
     assert plain.metrics == empty.metrics
     assert all(torch.equal(gradient[name], same[name]) for name in gradient)
+    none = no_grounding(nano_policy, plain.rollout)
+    assert none.metrics == {} and none.penalties.shape == plain.advantages.shape
+    assert torch.equal(plain.advantages, group_advantages(plain.rewards))
 
 
 def test_the_penalty_enters_before_and_the_scale_after_the_normalisation(nano_policy):

@@ -82,6 +82,37 @@ def test_selected_rows_keep_their_prompt_once_and_are_trimmed():
     assert part.completion_ids.shape == (3, 4)
 
 
+def test_a_part_cuts_the_tables_of_the_step_to_its_own_rows_and_tokens():
+    part = rollout([3, 4, 5], [2, 7, 1, 3, 4, 4], 2).select([2, 3, 5])
+    table = torch.arange(6)[:, None] * 10 + torch.arange(7)  # (B, C): row r is 10 r, 10 r + 1, ..
+    assert part.rows == (2, 3, 5)
+    assert part.cut(table).tolist() == [[20, 21, 22, 23], [30, 31, 32, 33], [50, 51, 52, 53]]
+    assert part.cut(table[:, 0]).tolist() == [20, 30, 50]
+
+
+@pytest.mark.parametrize("groups", [None, [0, 2]])
+def test_parts_are_the_micro_batches_with_their_rows(groups):
+    whole = rollout([5, 6, 7], [4, 9, 2, 2, 8, 1], 2)
+    parts = list(whole.parts(20, groups))
+    assert [list(part.rows) for part in parts] == list(micro_batches(whole, 20, groups))
+    for part in parts:
+        assert torch.equal(part.cut(whole.completions.ids), part.completion_ids)
+        assert torch.equal(part.cut(whole.completion_mask), part.completion_mask)
+
+
+def test_a_truncated_row_is_left_out_of_the_loss_only_where_it_is_masked():
+    whole = rollout([1], [3, 2, 1], 3)
+    whole.completions.truncated[0] = True
+    assert whole.loss_mask(False).sum(dim=1).tolist() == [3, 2, 1]
+    assert whole.loss_mask(True).sum(dim=1).tolist() == [0, 2, 1]
+    assert whole.completion_mask.sum() == 6
+
+
+def test_a_function_sees_each_completion_with_its_own_example():
+    pairs = rollout([1, 1], [1] * 4, 2).for_each(lambda text, example: f"{text}, {example.name}")
+    assert pairs == [["row 0, 0", "row 1, 0"], ["row 2, 1", "row 3, 1"]]
+
+
 def test_texts_are_grouped_prompt_major():
     texts = rollout([1, 1], [1] * 4, 2).texts
     assert texts == [["row 0", "row 1"], ["row 2", "row 3"]]

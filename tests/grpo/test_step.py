@@ -243,9 +243,9 @@ def test_a_group_that_agrees_is_not_run_and_the_gradient_is_that_of_all(
 
     run_prompts = []
 
-    def watched(policy, part, temperature, **options):
+    def watched(policy, part, *given, **options):
         run_prompts.extend(part.prompts)
-        return completion_logprobs(policy, part, temperature, **options)
+        return completion_logprobs(policy, part, *given, **options)
 
     monkeypatch.setattr(grpo.step, "completion_logprobs", watched)
     config = replace(CONFIG, beta=0.0, rewards=("one",), reward_weights=(), num_iterations=2)
