@@ -4,11 +4,18 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.thought_changes import ThoughtRow
 from process.storage import unused_directory, write_directory
+
+
+class JsonLine(Protocol):
+    """A record that is one line of a file."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The line as a dictionary."""
+        ...
 
 
 def default_directory(model: str) -> Path:
@@ -28,7 +35,7 @@ def write_evaluation(
     path: Path,
     summary: Mapping[str, Any],
     predictions: Iterable[Prediction],
-    thoughts: Sequence[ThoughtRow] = (),
+    thoughts: Sequence[JsonLine] = (),
 ) -> None:
     """Write all files, or none; thoughts.jsonl only where there are rows of it.
 
@@ -44,6 +51,6 @@ def write_evaluation(
     write_directory(path, files, what="the evaluation")
 
 
-def _lines(rows: Iterable[Prediction | ThoughtRow]) -> Iterator[str]:
+def _lines(rows: Iterable[JsonLine]) -> Iterator[str]:
     for row in rows:
         yield json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False) + "\n"

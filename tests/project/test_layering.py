@@ -5,11 +5,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from tests.places import ROOT
+from tests.project.imports import imported_modules, imports_of, modules_of, watch_imports, within
 
 MAY_IMPORT = {
     "rewards": set(),
@@ -26,37 +26,27 @@ PURE = ("grpo/advantages.py", "grpo/loss.py")  # maths that reads alone
 every_package = pytest.mark.parametrize("package", MAY_IMPORT)
 
 
-def imported_modules(source: str, package: str) -> set[str]:
-    """Return the dotted names of every import in the source, at any depth.
-
-    ``from a import b`` gives ``a.b``, whether b is a module or a name in a.
-
-    >>> sorted(imported_modules("import a.b, c\\nfrom d import e\\nfrom .f import g", "data"))
-    ['a.b', 'c', 'd.e', 'data.f.g']
-    """
-    names = set()
+def private_names_taken(source: str) -> list[str]:
+    """Return the private names of other files of ours that a source imports or looks up."""
+    taken, modules = [], {}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
+            modules |= {one.asname or one.name: one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom):
-            # A relative import stays inside its package; how deep does not matter here.
-            parts = [package] if node.level else []
-            parts += [node.module] if node.module else []
-            names |= {".".join([*parts, alias.name]) for alias in node.names}
-    return names
+            names = {one.asname or one.name: f"{node.module}.{one.name}" for one in node.names}
+            modules |= names
+            if node.level or node.module.split(".")[0] in OURS:
+                taken += [name for name in names.values() if is_private(name)]
+        elif isinstance(node, ast.Attribute) and is_private(node.attr):
+            module = modules.get(ast.unparse(node.value), "")
+            if module.split(".")[0] in OURS:
+                taken.append(f"{module}.{node.attr}")
+    return taken
 
 
-def within(name: str, allowed: str) -> bool:
-    """Whether a dotted name is that module or lies in it."""
-    return name == allowed or name.startswith(allowed + ".")
-
-
-def imports_of(package: str) -> dict[Path, set[str]]:
-    """Return what each file of a package imports, by the file's path from the root."""
-    return {
-        path.relative_to(ROOT): imported_modules(path.read_text(encoding="utf-8"), package)
-        for path in sorted((ROOT / package).rglob("*.py"))
-    }
+def is_private(name: str) -> bool:
+    last = name.rpartition(".")[2]
+    return last.startswith("_") and not last.startswith("__")
 
 
 @every_package
@@ -89,16 +79,6 @@ def test_data_does_not_load_torch():
         assert not heavy, f"{path} imports {sorted(heavy)}: data is read without them"
 
 
-def watch_imports(*arguments: str) -> subprocess.CompletedProcess:
-    """Run scripts/check_imports.py in a process of its own, where nothing is loaded yet."""
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "check_imports.py", *arguments],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
-
-
 def test_importing_the_packages_does_no_work():
     packages = ("grpo", "models", "data", "rewards", "evaluation")
     result = watch_imports(*packages, "--not", "torch", "transformers")
@@ -106,12 +86,7 @@ def test_importing_the_packages_does_no_work():
 
 
 def test_importing_any_module_does_no_work():
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for package in MAY_IMPORT
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if path.name != "__main__.py"
-    ]
+    modules = [name for package in MAY_IMPORT for name in modules_of(package)]
     result = watch_imports(*modules, *COMMANDS)
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -139,3 +114,28 @@ def test_work_at_import_is_noticed(tmp_path, body, work):
     )
     assert result.returncode == 1
     assert re.search(work, result.stdout), result.stdout
+
+
+def test_no_file_reaches_into_the_private_names_of_another():
+    files = [path for package in MAY_IMPORT for path in sorted((ROOT / package).rglob("*.py"))]
+    files += [ROOT / f"{name}.py" for name in (*COMMANDS, "groupwise_commands")]
+    for path in files:
+        taken = private_names_taken(path.read_text(encoding="utf-8"))
+        assert not taken, f"{path.relative_to(ROOT)} uses {taken}: make them public, or ask there"
+
+
+@pytest.mark.parametrize(
+    ("source", "taken"),
+    [
+        ("from grpo.loss import _ratio, ratio", ["grpo.loss._ratio"]),
+        ("from models import policy as way\nway._fold(1)", ["models.policy._fold"]),
+        ("import models.policy\nmodels.policy._fold(1)", ["models.policy._fold"]),
+        ("import models.policy as way\nway._fold(1)", ["models.policy._fold"]),
+        ("from .page import _cells", ["page._cells"]),
+        ("def f():\n    from data import images\n    images._read()", ["data.images._read"]),
+        ("import os\nos._exit(1)\nself._own = other._kin", []),  # not ours; objects cannot be told
+        ("from models import policy\npolicy.__name__", []),
+    ],
+)
+def test_reaching_into_private_names_is_noticed(source, taken):
+    assert private_names_taken(source) == taken
