@@ -20,7 +20,7 @@ from evaluation.asking.batching import questions_at_once
 from evaluation.asking.blind import make_grounding
 from evaluation.asking.encoding import encode_checked
 from evaluation.heldout import HeldOut
-from evaluation.report.text import change_table, sample_completions
+from evaluation.report.summary_text import change_table, sample_completions
 from evaluation.report.write import report_finished
 from grpo.clock import StepClock
 from grpo.logprobs.backends import choose_backend

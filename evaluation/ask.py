@@ -10,7 +10,7 @@ from data.examples import VQAExample
 from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction, is_measured
-from evaluation.report.text import wrapped
+from evaluation.report.summary_text import wrapped
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
     from models.policy import Policy

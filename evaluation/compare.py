@@ -15,13 +15,17 @@ from evaluation.answers.prediction import Prediction
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
-from evaluation.report.text import p_text, percent, points, table_lines
+from evaluation.report.summary_text import NAME
+from process.tables.numbers import p_text, percent, points, points_range
+from process.tables.table import Cell, Column, Table
+from process.tables.text import table_lines
 
 Pair = tuple[Prediction, Prediction]
 
 _COLUMNS = (
-    *(("n", 7), ("first", 8), ("second", 8), ("change", 8), ("95 % range", 16)),
-    *(("only first", 7), ("only second", 7), ("McNemar p", 9)),
+    *(NAME, Column("n", 7), Column("first", 8), Column("second", 8), Column("change", 8)),
+    *(Column("95 % range", 16), Column("only first", 7), Column("only second", 7)),
+    Column("McNemar p", 9),
 )
 _SAME = ("question", "options", "answer")  # of two answers to one row
 _AXES = ("by_modality", "by_question_type", "by_dataset")
@@ -110,12 +114,12 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
 
 def comparison_table(result: Mapping[str, Any]) -> str:
     """Return the comparison as text, in per cent and points."""
-    rows = [("all", _cells(result["overall"]))]
+    rows = [["all", *_cells(result["overall"])]]
     for axis in _AXES:
         if len(result[axis]) > 1:
-            rows.append((axis.removeprefix("by_").replace("_", " "), []))
-            rows += [(f" {name}", _cells(entry)) for name, entry in result[axis].items()]
-    lines = table_lines(_COLUMNS, rows)
+            rows.append([axis.removeprefix("by_").replace("_", " ")])
+            rows += [[f" {name}", *_cells(entry)] for name, entry in result[axis].items()]
+    lines = table_lines(Table(_COLUMNS, rows))
     unpaired = result["unpaired"]
     if any(unpaired.values()):
         lines += ["", f"left out, answered by one only: {unpaired['first']:,} rows of the first,"
@@ -138,9 +142,9 @@ def _entry(pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def _cells(entry: Mapping[str, Any]) -> list[str]:
-    low, high, test = entry["low"], entry["high"], entry["mcnemar"]
-    spread = "-" if low is None else f"{points(low)} .. {points(high)}"
+def _cells(entry: Mapping[str, Any]) -> list[Cell]:
+    test = entry["mcnemar"]
+    spread = points_range(entry["low"], entry["high"], between=" .. ") or "-"
     shares = [percent(entry["first"]), percent(entry["second"]), points(entry["change"])]
     only = [f"{test[name]:,}" for name in ("first_only", "second_only")]
     return [f"{entry['n']:,}", *shares, spread, *only, p_text(test["p_value"])]

@@ -7,16 +7,19 @@ from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, Verdict, zero_spread
 from evaluation.measures.statistics import chance_level
-from evaluation.report.text import percent, table_lines
+from evaluation.report.summary_text import NAME
+from process.tables.numbers import percent
+from process.tables.table import Cell, Column, Table
+from process.tables.text import table_lines
 
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 _SLICE_COLUMNS = (
-    *(("rows", 8), ("kept", 8), ("share before", 8), ("share after", 8)),
-    *((name.replace("_", " "), 8) for name in REASONS),
+    *(NAME, Column("rows", 8), Column("kept", 8), Column("share before", 8)),
+    *(Column("share after", 8), *(Column(name.replace("_", " "), 8) for name in REASONS)),
 )
 _SET_COLUMNS = (
-    *(("rows", 8), ("chance", 8), ("passes", 8), ("blank passes", 8), ("prior right", 8)),
-    ("groups without spread", 11),
+    *(NAME, Column("rows", 8), Column("chance", 8), Column("passes", 8), Column("blank passes", 8)),
+    *(Column("prior right", 8), Column("groups without spread", 11)),
 )
 
 
@@ -70,15 +73,16 @@ def summarize_curation(
 
 def curation_table(summary: Mapping[str, Any]) -> str:
     """Return the summary as a person reads it."""
-    rows = [("all", _all_cells(summary))]
+    rows = [["all", *_all_cells(summary)]]
     for axis, title in _AXES.items():
-        rows.append((title, []))
-        rows += [(f" {name}", _slice_cells(entry)) for name, entry in summary[axis].items()]
+        rows.append([title])
+        rows += [[f" {name}", *_slice_cells(entry)] for name, entry in summary[axis].items()]
     sets = [
-        (name, [] if summary[name] is None else _set_cells(summary[name]))
+        [name] if summary[name] is None else [name, *_set_cells(summary[name])]
         for name in ("before", "after")
     ]
-    lines = [*table_lines(_SLICE_COLUMNS, rows), "", *table_lines(_SET_COLUMNS, sets)]
+    tables = Table(_SLICE_COLUMNS, rows), Table(_SET_COLUMNS, sets)
+    lines = [*table_lines(tables[0]), "", *table_lines(tables[1])]
     dropped = ", ".join(name.replace("_", " ") for name in summary["drop"]) or "nothing"
     lines += [
         "",
@@ -146,9 +150,9 @@ def _slice_cells(entry: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _set_cells(entry: Mapping[str, Any]) -> list[str]:
+def _set_cells(entry: Mapping[str, Any]) -> list[Cell]:
     shares = ("chance", "pass_rate", "blank_pass_rate", "prior_accuracy", "zero_spread")
     return [
         f"{entry['rows']:,}",
-        *("" if entry[name] is None else percent(entry[name]) for name in shares),
+        *(percent(entry[name]) for name in shares),
     ]

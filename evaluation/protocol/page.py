@@ -7,7 +7,7 @@ interval leaves out 0 is in bold.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from evaluation.report.text import p_text, percent, points
+from process.tables.numbers import p_text, percent, points
 
 TITLES = {"modality": "Modalities", "question_type": "Question types"}
 PARTS = {"diagonal": "own slice", "off_diagonal": "other slices"}

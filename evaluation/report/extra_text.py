@@ -5,22 +5,23 @@ from typing import Any
 
 from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import LEAST_MASS
-from evaluation.report.text import interval, percent, points, table_lines
+from evaluation.report.summary_text import NAME
+from process.tables.numbers import percent, percent_range, points, points_range
+from process.tables.table import Cell, Column, Table
+from process.tables.text import table_lines
 
 _COLUMNS = (
-    *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("well-formed", 8)),
-    *(("gain", 8), ("95 % range by image", 16)),
+    *(NAME, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
+    *(Column("well-formed", 8), Column("gain", 8), Column("95 % range by image", 16)),
 )
-
-Line = tuple[str, list[str]]
 
 
 def extra_table(summary: Mapping[str, Any]) -> str:
     """Return the rows that a summary has beside its slices, or an empty text if it has none."""
-    lines = [*_controls(summary), *_orders(summary), *_priors(summary)]
-    if not lines:
+    rows = [*_controls(summary), *_orders(summary), *_priors(summary)]
+    if not rows:
         return ""
-    text = table_lines(_COLUMNS, lines)
+    text = table_lines(Table(_COLUMNS, rows))
     notes = [*_impossible(summary)]
     if "controls" in summary:
         notes.append("gain: accuracy minus the control's on the same rows, in points")
@@ -40,9 +41,9 @@ def images_note(summary: Mapping[str, Any]) -> str:
         return ""
     if overall["image_low"] is None:
         return "all rows share one image: no interval by image"
-    low, high = percent(overall["image_low"]), percent(overall["image_high"])
+    span = percent_range(overall["image_low"], overall["image_high"])
     return (
-        f"rows share images: interval by image {low}-{high} ({overall['n']:,} rows,"
+        f"rows share images: interval by image {span} ({overall['n']:,} rows,"
         f" {overall['images']:,} images)"
     )
 
@@ -61,39 +62,39 @@ def letters_note(summary: Mapping[str, Any]) -> str:
     return note
 
 
-def _controls(summary: Mapping[str, Any]) -> Iterator[Line]:
+def _controls(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
     for name, control in summary.get("controls", {}).items():
         gain = control["gain"]
-        span = "" if gain["low"] is None else f"{points(gain['low'])} to {points(gain['high'])}"
+        span = points_range(gain["low"], gain["high"])
         cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
-        yield f"image {CONTROLS[name].shown}", [*cells, points(gain["gain"]), span]
+        yield [f"image {CONTROLS[name].shown}", *cells, points(gain["gain"]), span]
 
 
-def _orders(summary: Mapping[str, Any]) -> Iterator[Line]:
+def _orders(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
     if "permutations" not in summary:
         return
     found = summary["permutations"]
     n = f"{found['n']:,}"
-    span = "" if found["low"] is None else interval(found)
-    yield f"options in {found['count']} orders", [n, percent(found["accuracy"]), span]
+    span = percent_range(found["low"], found["high"])
+    yield [f"options in {found['count']} orders", n, percent(found["accuracy"]), span]
     for title, key in (
         ("right under every order", "all_right"),
         ("right under at least one", "any_right"),
         ("chosen text changes", "text_changes"),
     ):
-        yield f" {title}", [n, percent(found[key])]
+        yield [f" {title}", n, percent(found[key])]
     if found.get("kept_order"):
-        yield " order cannot change", [f"{found['kept_order']:,}"]
+        yield [" order cannot change", f"{found['kept_order']:,}"]
 
 
-def _priors(summary: Mapping[str, Any]) -> Iterator[Line]:
+def _priors(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
     priors = summary.get("text_priors", {})
     if priors:
-        yield "text priors (no image)", []
+        yield ["text priors (no image)"]
     for name, found in priors.items():
-        yield f" {name}", _cells(found["prior"])
+        yield [f" {name}", *_cells(found["prior"])]
         if found["model_where_wrong"] is not None:
-            yield "  model where it is wrong", _cells(found["model_where_wrong"])
+            yield ["  model where it is wrong", *_cells(found["model_where_wrong"])]
 
 
 def _impossible(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -102,10 +103,10 @@ def _impossible(summary: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: {count:,} rows left out, {reason}"
 
 
-def _cells(entry: Mapping[str, float]) -> list[str]:
+def _cells(entry: Mapping[str, float]) -> list[Cell]:
     return [
         f"{entry['n']:,}",
         percent(entry["accuracy"]),
-        interval(entry),
+        percent_range(entry["low"], entry["high"]),
         percent(entry["chance"]),
     ]

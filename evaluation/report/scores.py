@@ -18,7 +18,7 @@ from evaluation.report.summaries import (
     priors_table,
     slices_table,
 )
-from evaluation.report.text import spread_places
+from evaluation.report.summary_text import spread_places
 from evaluation.report.thought_text import thought_table
 
 ANSWERS = 6

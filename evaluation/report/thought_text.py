@@ -3,12 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report.text import interval, percent, points, table_lines
+from evaluation.report.summary_text import NAME
+from process.tables.numbers import percent, percent_range, points, points_range
+from process.tables.table import Cell, Column, Table
+from process.tables.text import table_lines
 
-_COLUMNS = (("n", 7), ("share", 8), ("accuracy", 9), ("95 % range", 12))
+_COLUMNS = (
+    *(NAME, Column("n", 7), Column("share", 8), Column("accuracy", 9), Column("95 % range", 12)),
+)
 _CHANGE_COLUMNS = (
-    *(("n", 7), ("own", 8), ("accuracy", 9), ("own minus this", 11)),
-    *(("95 % range by image", 16), ("letter changes", 9), ("followed", 9)),
+    *(NAME, Column("n", 7), Column("own", 8), Column("accuracy", 9), Column("own minus this", 11)),
+    *(Column("95 % range by image", 16), Column("letter changes", 9), Column("followed", 9)),
 )
 _LITTLE = "hardly any letter is written there"
 _SHOWN = {
@@ -26,8 +31,7 @@ def thought_table(thoughts: Mapping[str, Any]) -> str:
     """Return the table of summary.json's ``thoughts``, or the line that says why there is none."""
     if not thoughts["applicable"]:
         return f"thoughts: not applicable, {thoughts['reason']}"
-    rows = [("the thought", []), *((f" {name}", cells) for name, cells in _classes(thoughts))]
-    lines = table_lines(_COLUMNS, rows)
+    lines = table_lines(Table(_COLUMNS, [["the thought"], *_classes(thoughts)]))
     if thoughts["tokens"] is not None:
         lines += ["", f"mean length of a thought: {thoughts['tokens']:.1f} tokens"]
     if "teacher_forced" in thoughts:
@@ -43,10 +47,12 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
     own = found["own"]
     if own is None:
         return [f"letters behind other thoughts: not measured, {_LITTLE}"]
-    cells = [f"{own['n']:,}", percent(own["accuracy"]), percent(own["accuracy"])]
-    rows = [("own thought", cells)]
-    rows += [(f"thought {name}", _change_cells(item)) for name, item in found["changes"].items()]
-    lines = table_lines(_CHANGE_COLUMNS, rows)
+    accuracy = percent(own["accuracy"])
+    rows = [
+        ["own thought", f"{own['n']:,}", accuracy, accuracy],
+        *([f"thought {name}", *_change_cells(item)] for name, item in found["changes"].items()),
+    ]
+    lines = table_lines(Table(_CHANGE_COLUMNS, rows))
     for name, change in found["changes"].items():
         if change["without_donor"]:
             lines.append(f"{name}: {change['without_donor']:,} rows have no thought to take")
@@ -62,25 +68,24 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _change_cells(change: Mapping[str, Any]) -> list[str]:
-    cells = [f"{change['n']:,}"]
+def _change_cells(change: Mapping[str, Any]) -> list[Cell]:
+    n = f"{change['n']:,}"
     if not change["n"]:
-        return cells
-    low, high = change["low"], change["high"]
+        return [n]
     return [
-        *cells,
+        n,
         percent(change["own_accuracy"]),
         percent(change["accuracy"]),
         points(change["gain"]),
-        "" if low is None else f"{points(low)} to {points(high)}",
+        points_range(change["low"], change["high"]),
         percent(change["changed"]),
-        "" if change["followed"] is None else percent(change["followed"]),
+        percent(change["followed"]),
     ]
 
 
-def _classes(thoughts: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+def _classes(thoughts: Mapping[str, Any]) -> Iterator[list[Cell]]:
     for name, entry in thoughts["classes"].items():
-        cells = [f"{entry['n']:,}", percent(entry["share"])]
+        cells: list[Cell] = [f" {_SHOWN[name]}", f"{entry['n']:,}", percent(entry["share"])]
         if entry["n"]:
-            cells += [percent(entry["accuracy"]), interval(entry)]
-        yield _SHOWN[name], cells
+            cells += [percent(entry["accuracy"]), percent_range(entry["low"], entry["high"])]
+        yield cells

@@ -11,17 +11,18 @@ import evaluate
 import evaluation.curate.__main__
 import evaluation.report.__main__
 import train
-from data.audit.sections import Table
-from data.audit.text import table_text
 from data.phantoms import __main__ as phantoms
 from data.phantoms.writer import write_phantoms
-from evaluation.report.matrix_text import aligned
-from evaluation.report.text import table_lines
 from grpo import trainer
 from process.page import fitted
+from process.tables.table import Column, Table
+from process.tables.text import table_lines
 
 SHORT = ("--limit", "8", "--max-completion-tokens", "24", "--device", "cpu")
-COLUMNS = (("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 30), ("truncated", 20))
+COLUMNS = (
+    *(Column("", 28), Column("n", 7), Column("accuracy", 9), Column("95 % range", 12)),
+    *(Column("chance", 30), Column("truncated", 20)),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -119,22 +120,22 @@ def test_warnings_are_broken_on_a_terminal_and_stay_one_line_in_a_log(capsys, mo
 
 
 def test_what_does_not_fit_follows_below_with_the_names_again(monkeypatch):
-    rows = [("all", ["1", "2", "3", "4", "5"]), ("a heading", [])]
-    narrow = table_lines(COLUMNS, rows)
+    table = Table(COLUMNS, [["all", "1", "2", "3", "4", "5"], ["a heading"]])
+    narrow = table_lines(table)
     assert max(map(len, narrow)) <= 80 and sum(line.startswith("all") for line in narrow) == 2
     monkeypatch.setenv("COLUMNS", "200")
-    (line,) = [line for line in table_lines(COLUMNS, rows) if line.startswith("all")]
+    (line,) = [line for line in table_lines(table) if line.startswith("all")]
     assert line.split() == ["all", "1", "2", "3", "4", "5"]
 
 
-def test_matrices_and_audits_are_broken_between_columns():
+@pytest.mark.parametrize("width", [None, 9])
+def test_tables_are_broken_between_columns(width):
     names = [f"slice {index}" for index in range(14)]
-    lines = aligned(["trained on", *names], [["CT", *map(str, range(14))]])
+    columns = [Column("trained on"), *(Column(name, width) for name in names)]
+    lines = table_lines(Table(columns, [["CT", *map(str, range(14))]]))
     assert max(map(len, lines)) <= 80
     numbers = [word for line in lines if line.startswith("CT") for word in line.split()[1:]]
     assert numbers == [str(index) for index in range(14)]
-    text = table_text(Table("T", "note", ["file", *names], [["a", *map(str, range(14))]]))
-    assert max(map(len, text.splitlines())) <= 80 and " 13" in text
 
 
 def test_prose_is_broken_between_words_and_paths_stay_whole():

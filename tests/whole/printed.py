@@ -28,7 +28,7 @@ from evaluation.report.matrix_text import matrix_table
 from evaluation.report.protocol import protocol_sections
 from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
-from evaluation.report.text import change_table, sample_completions, summary_table
+from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table
 from tests.places import ROOT
 from tests.whole.made_up import (

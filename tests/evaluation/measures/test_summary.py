@@ -6,7 +6,7 @@ from data.examples import VQAExample
 from evaluation.answers.prediction import judge
 from evaluation.measures.statistics import wilson_interval
 from evaluation.measures.summary import summarize
-from evaluation.report.text import change_table, sample_completions, summary_table
+from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from rewards import accuracy_reward
 
 RIGHT, WRONG = "<answer>B</answer>", "<answer>C</answer>"

@@ -9,21 +9,23 @@ from textwrap import indent, wrap
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
-from process.page import column_blocks, fitted, page_width
+from process.page import fitted, page_width
+from process.tables.numbers import percent, percent_range, points
+from process.tables.table import Cell, Column, Table
+from process.tables.text import table_lines
 
 _GOLDEN = (5**0.5 - 1) / 2
-_NAME_WIDTH = 28  # "Other Biological Attributes" and its indent of one
 _TEXT_WIDTH = 96
 
-# (heading, width), right-aligned behind the slice's name; a heading too long for its width is
-# broken over lines
+NAME = Column("", 28)  # "Other Biological Attributes" and its indent of one
 _SUMMARY_COLUMNS = (
-    *(("n", 7), ("accuracy", 9), ("95 % range", 12), ("chance", 7), ("lenient", 8)),
-    *(("well-formed", 8), ("parse failures", 9), ("truncated", 10)),
+    *(NAME, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
+    *(Column("lenient", 8), Column("well-formed", 8), Column("parse failures", 9)),
+    Column("truncated", 10),
 )
 _CHANGE_COLUMNS = (
-    *(("n", 7), ("before", 9), ("after", 9), ("change", 9), ("95 % range after", 18)),
-    ("chance", 8),
+    *(NAME, Column("n", 7), Column("before", 9), Column("after", 9), Column("change", 9)),
+    *(Column("95 % range after", 18), Column("chance", 8)),
 )
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 
@@ -31,9 +33,10 @@ _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 def summary_table(summary: Mapping[str, Any]) -> str:
     """Return the table of one evaluation: overall, per modality, per question type."""
     rows = [
-        (name, [] if entry is None else _summary_cells(entry)) for name, entry in _slices(summary)
+        [name] if entry is None else [name, *_summary_cells(entry)]
+        for name, entry in _slices(summary)
     ]
-    lines = table_lines(_SUMMARY_COLUMNS, rows)
+    lines = table_lines(Table(_SUMMARY_COLUMNS, rows))
     means = [
         f"by {title} {percent(summary['macro'][axis])}"
         for axis, title in _AXES.items()
@@ -63,10 +66,10 @@ def change_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     ]:
         raise ValueError("before and after were not measured on the same questions: evaluate again")
     rows = [
-        (name, [] if old_entry is None else _change_cells(old_entry, new_entry))
-        for (name, old_entry), (_, new_entry) in zip(old, new, strict=True)
+        [name, *(_change_cells(earlier, later) if earlier and later else ())]
+        for (name, earlier), (_, later) in zip(old, new, strict=True)
     ]
-    return "\n".join(table_lines(_CHANGE_COLUMNS, rows))
+    return "\n".join(table_lines(Table(_CHANGE_COLUMNS, rows)))
 
 
 def sample_completions(predictions: Sequence[Prediction], count: int = 5) -> str:
@@ -106,78 +109,25 @@ def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] |
     return lines
 
 
-def table_lines(
-    columns: Sequence[tuple[str, int]], rows: Sequence[tuple[str, Sequence[str]]]
-) -> list[str]:
-    """Return a table's head and rows; what the page is too narrow for follows, names repeated."""
-    lines: list[str] = []
-    for block in column_blocks(_NAME_WIDTH, [width for _, width in columns]):
-        some = [columns[index] for index in block]
-        lines += [*([""] if lines else []), *heading_lines(some)]
-        for name, cells in rows:
-            lines.append(row(name, [cells[index] for index in block if index < len(cells)], some))
-    return lines
-
-
-def heading_lines(columns: Sequence[tuple[str, int]]) -> list[str]:
-    """Return a table's head, headings broken over lines at their columns' widths."""
-    parts = [wrap(heading, width - 1) for heading, width in columns]
-    height = max(map(len, parts))
-    full = [[""] * (height - len(part)) + part for part in parts]  # they stand on the last line
-    return [row("", [part[line] for part in full], columns) for line in range(height)]
-
-
-def row(name: str, cells: Sequence[str], columns: Sequence[tuple[str, int]]) -> str:
-    """Return one line of a table; missing cells at the end stay empty."""
-    if len(name) > _NAME_WIDTH:
-        name = name[: _NAME_WIDTH - 1] + "…"
-    padded = [cell.rjust(width) for cell, (_, width) in zip(cells, columns, strict=False)]
-    return (name.ljust(_NAME_WIDTH) + "".join(padded)).rstrip()
-
-
-def _summary_cells(entry: Mapping[str, float]) -> list[str]:
+def _summary_cells(entry: Mapping[str, float]) -> list[Cell]:
     shares = ("chance", "lenient_accuracy", "well_formed", "parse_failures", "truncated")
     return [
         f"{entry['n']:,}",
         percent(entry["accuracy"]),
-        interval(entry),
+        percent_range(entry["low"], entry["high"]),
         *(percent(entry[name]) for name in shares),
     ]
 
 
-def _change_cells(before: Mapping[str, float], after: Mapping[str, float]) -> list[str]:
+def _change_cells(before: Mapping[str, float], after: Mapping[str, float]) -> list[Cell]:
     return [
         f"{before['n']:,}",
         percent(before["accuracy"]),
         percent(after["accuracy"]),
-        f"{100 * (after['accuracy'] - before['accuracy']):+.1f}",
-        interval(after),
+        points(after["accuracy"] - before["accuracy"]),
+        percent_range(after["low"], after["high"]),
         percent(after["chance"]),
     ]
-
-
-def percent(share: float) -> str:
-    """Return a share as a table prints it."""
-    return f"{100 * share:.1f}"
-
-
-def points(difference: float) -> str:
-    """Return a difference of shares as a table prints it."""
-    return f"{100 * difference:+.1f}"
-
-
-def p_text(value: float) -> str:
-    """Return a p value.
-
-    >>> p_text(0.0312), p_text(1e-9)
-    ('0.031', '< 0.001')
-    """
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def interval(entry: Mapping[str, float]) -> str:
-    """Return an entry's low and high as a table prints them."""
-    return f"{percent(entry['low'])}-{percent(entry['high'])}"
 
 
 def _sample(item: Prediction) -> str:
