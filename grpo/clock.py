@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import torch
 
-PARTS = ("data", "rollout", "reward", "reference", "update", "other")
+STEP_PARTS = ("data", "rollout", "reward", "reference", "update", "other")
 
 
 class StepClock:
@@ -21,9 +21,9 @@ class StepClock:
             on_part: called with the name of each part that begins.
         """
         self._device, self._on_part = device, on_part
-        self._laps = dict.fromkeys(PARTS, 0.0)
+        self._laps = dict.fromkeys(STEP_PARTS, 0.0)
         self._started = self._last = time.perf_counter()
-        on_part(PARTS[0])
+        on_part(STEP_PARTS[0])
 
     def lap(self, name: str) -> None:
         """Count the time since the last lap as ``name``."""
@@ -32,7 +32,7 @@ class StepClock:
         now = time.perf_counter()
         self._laps[name] += now - self._last
         self._last = now
-        self._on_part(PARTS[min(PARTS.index(name) + 1, len(PARTS) - 1)])
+        self._on_part(STEP_PARTS[min(STEP_PARTS.index(name) + 1, len(STEP_PARTS) - 1)])
 
     def metrics(self) -> dict[str, float]:
         """Return time/<part> and their sum time/step, seconds; what is left counts as other."""

@@ -1,16 +1,16 @@
-"""AdamW on float32 weights, whatever the policy computes in.
+"""AdamW on float32 weights, whatever the policy computes in, and its learning rate at each step.
 
 With a learning rate of 1e-6 an update of a bfloat16 weight rounds away. So a weight that is not
 float32 has a float32 master, the gradients of all micro-batches are summed in float32, AdamW moves
 the master, and the weight is its rounded copy. A float32 weight is its own master.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from grpo.schedule import learning_rate_at
 from grpo.settings.config import GRPOConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8
@@ -40,7 +40,7 @@ class PolicyOptimizer:
         )
         for name, weight in self.weights.items():
             if self.masters[name] is not weight:
-                weight.register_post_accumulate_grad_hook(_add_to(self.masters[name]))
+                weight.register_post_accumulate_grad_hook(_move_gradient_to(self.masters[name]))
 
     @property
     def learning_rate(self) -> float:
@@ -54,7 +54,7 @@ class PolicyOptimizer:
             group["lr"] = learning_rate_at(step, self._total_steps, self._config)
 
     def end_step(self) -> None:
-        """All of the step is noted: the next one may be dropped until it moves a weight."""
+        """Note that the step is recorded: the next may be dropped until it moves a weight."""
         self.has_moved = self.has_skipped = False
 
     def zero_grad(self) -> None:
@@ -123,16 +123,39 @@ class PolicyOptimizer:
             yield name, weight, self.masters[name]
 
 
+def learning_rate_at(step: int, total_steps: int, config: GRPOConfig) -> float:
+    """Return the learning rate of ``step`` (from 0) of a run of ``total_steps``.
+
+    It rises linearly over ``warmup_steps``, reaching the peak with the last of them (so that the
+    first step is not spent on a rate of 0), then falls to 0, which the step after the last would
+    have ("linear", Med-R1's; "cosine"), or stays ("constant").
+
+    >>> config = GRPOConfig(learning_rate=1.0, warmup_steps=2)
+    >>> [learning_rate_at(step, 6, config) for step in range(6)]
+    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    """
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
+    if config.lr_schedule == "linear":
+        return config.learning_rate * (1 - progress)
+    if config.lr_schedule == "cosine":
+        return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+    return config.learning_rate
+
+
 def _master(weight: nn.Parameter) -> Tensor:
+    """Return the float32 weight that AdamW moves: the weight itself where it is float32."""
     if weight.dtype == torch.float32:
         return weight
     return weight.detach().float().requires_grad_()
 
 
-def _add_to(master: Tensor):
-    """Return a hook that moves a weight's gradient into its master's, in float32."""
+def _move_gradient_to(master: Tensor) -> Callable[[Tensor], None]:
+    """Return a hook that adds a weight's gradient to its master's, in float32, and drops it."""
 
     def move(weight: Tensor) -> None:
+        assert weight.grad is not None, "the hook runs once a gradient is there"
         gradient = weight.grad.float()
         master.grad = gradient if master.grad is None else master.grad.add_(gradient)
         weight.grad = None  # only one low-precision gradient exists at a time

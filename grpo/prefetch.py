@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 from grpo.rollout import PromptBatch
-from grpo.unreadable import ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.prompts.prompt import EncodedPrompt
 
 WORKERS = 2
@@ -91,7 +91,7 @@ class BatchLoader:
         while True:
             try:
                 prompt = future.result() if attempt == 0 else self._encode(example)
-            except ERRORS as error:
+            except ROW_ERRORS as error:
                 self._unreadable.add(error)
                 first_error = first_error or f"{error}"
                 example = self._replacement_at(position, attempt)

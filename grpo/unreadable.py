@@ -5,12 +5,12 @@ evaluation; but where row after row fails, it is not the rows, and going on woul
 """
 
 LIMIT = 50  # rows, one after the other
-
-ERRORS = (ValueError, OSError, MemoryError)  # what costs a row; anything else is a mistake of ours
+# What costs a row; anything else is a mistake of ours.
+ROW_ERRORS = (ValueError, OSError, MemoryError)
 
 
 class UnreadableRows:
-    """Counts failures in a row."""
+    """Counts the rows that failed one after the other, up to the limit of patience."""
 
     def __init__(self) -> None:
         """Start with none."""

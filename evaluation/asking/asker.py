@@ -22,7 +22,7 @@ from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.letters import Letters, letter_probabilities
 from evaluation.asking.passes import asking_order
 from grpo.sampling import generate_greedy
-from grpo.unreadable import ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
@@ -60,7 +60,7 @@ class Asker:
             return encode_checked(
                 self.policy, example, self.turn_builder, self.max_completion_tokens
             )
-        except ERRORS as error:
+        except ROW_ERRORS as error:
             return error
 
     def told(self, encoded: Sequence[EncodedPrompt | Exception]) -> list[EncodedPrompt | str]:

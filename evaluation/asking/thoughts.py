@@ -28,7 +28,7 @@ from evaluation.measures.thought_changes import (
     thought_of,
     with_thought,
 )
-from grpo.unreadable import ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
@@ -140,7 +140,7 @@ def _readable(
         try:
             found[place] = encode(place)
             unreadable.clear()
-        except ERRORS as error:
+        except ROW_ERRORS as error:
             unreadable.add(error)
             tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
     return list(found), list(found.values())

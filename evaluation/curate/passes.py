@@ -22,7 +22,7 @@ from evaluation.asking.encoding import encode_checked
 from evaluation.asking.samples import sample_groups
 from evaluation.curate.place import SETTINGS, check_place
 from evaluation.curate.reasons import Passes
-from grpo.unreadable import ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
@@ -98,7 +98,7 @@ def count_passes(
         """Return the row's prompt, or why it has none any more; that is said, too."""
         try:
             prompt = encode_checked(policy, examples[row], turn_builder, max_completion_tokens)
-        except ERRORS as error:
+        except ROW_ERRORS as error:
             unreadable.add(error)
             tqdm.write(f"warning: not sampled, left out: {error}", file=sys.stderr)
             return str(error)

@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from grpo.clock import PARTS
+from grpo.clock import STEP_PARTS
 
 FIRST, COUNT = 2, 3  # steps of a run that are looked at, counted from 1: the first one warms up
 OPERATIONS = 15  # rows of the table
@@ -58,7 +58,7 @@ class StepProfiler:
         self._leave_range()
         if self._profile is None:
             return None
-        self._times.append({name: metrics[f"time/{name}"] for name in (*PARTS, "step")})
+        self._times.append({name: metrics[f"time/{name}"] for name in (*STEP_PARTS, "step")})
         if step != self._steps[-1]:
             return None
         self._profile.__exit__(None, None, None)
@@ -82,7 +82,7 @@ class StepProfiler:
         lines = [f"where the time of steps {first} to {last} went, seconds per step (profiled):"]
         lines += [
             f"  {name:<44} {means[name]:9.4f}  {means[name] / means['step']:6.1%}"
-            for name in (*PARTS, "step")
+            for name in (*STEP_PARTS, "step")
         ]
         key = "self_device_time_total" if self._on_cuda else "self_cpu_time_total"
         events = [e for e in finished.key_averages() if not e.key.startswith("step/")]

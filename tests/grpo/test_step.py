@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import grpo.step
-from grpo.clock import PARTS, StepClock
+from grpo.clock import STEP_PARTS, StepClock
 from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
@@ -287,7 +287,7 @@ def test_the_times_of_a_step_add_up(nano_policy, batch):
     clock.lap("data")
     train_step(nano_policy, None, optimizer, batch, REWARDS, replace(CONFIG, beta=0.0), clock)
     times = clock.metrics()
-    assert set(times) == {f"time/{part}" for part in (*PARTS, "step")}
+    assert set(times) == {f"time/{part}" for part in (*STEP_PARTS, "step")}
     parts = sum(seconds for name, seconds in times.items() if name != "time/step")
     assert parts == pytest.approx(times["time/step"], rel=1e-6)
     assert times["time/rollout"] > 0 and times["time/update"] > 0

@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 
-from grpo.clock import PARTS, StepClock
+from grpo.clock import STEP_PARTS, StepClock
 from grpo.run.profiler import StepProfiler
 
 CPU = torch.device("cpu")
@@ -20,7 +20,7 @@ def run_steps(profiler, start, total):
         clock = StepClock(CPU, on_part=profiler.part)
         clock.lap("data")
         torch.randn(300, 300) @ torch.randn(300, 300)
-        for part in PARTS[1:-1]:
+        for part in STEP_PARTS[1:-1]:
             clock.lap(part)
         text = profiler.end_step(step, clock.metrics())
         if text is not None:
@@ -43,10 +43,10 @@ def test_the_trace_names_the_parts_and_the_table_the_operation(tmp_path):
     (table,) = run_steps(StepProfiler(tmp_path / "new", CPU, 0, 5), 0, 5).values()
     with gzip.open(tmp_path / "new" / "trace.json.gz", "rt") as file:
         names = [event.get("name") for event in json.load(file)["traceEvents"]]
-    for part in PARTS:
+    for part in STEP_PARTS:
         assert names.count(f"step/{part}") >= 3, part
     lines = [line.split() for line in table.splitlines()]
-    seconds = {words[0]: float(words[1]) for words in lines if words and words[0] in PARTS}
+    seconds = {words[0]: float(words[1]) for words in lines if words and words[0] in STEP_PARTS}
     (whole,) = [float(words[1]) for words in lines if words and words[0] == "step"]
     assert sum(seconds.values()) == pytest.approx(whole, abs=1e-3)
     assert "aten::mm" in [words[0] for words in lines]
