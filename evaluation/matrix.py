@@ -22,10 +22,10 @@ from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.answers.identity import CellIdentity
 from evaluation.answers.unfinished import unfinished_folder
+from evaluation.asking.answered_by import answered_by
 from evaluation.asking.passes import plan_passes, summarize_passes
 from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
 from evaluation.asking.progress import TimeLeft
-from evaluation.asking.provenance import provenance
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.cells import Cell, cell_path
@@ -226,7 +226,7 @@ class Matrix:
             summary["text_priors"] = summarize_priors(priors, test.examples, plain)
         summary["evaluation"] = {
             "model": model.checkpoint,
-            **provenance(model.directory, model.checksum, policy),
+            **answered_by(model.directory, model.checksum, policy),
             **settings.to_json(),
             "data": {
                 "checksums": dict(test.checksums),

@@ -19,11 +19,11 @@ from evaluation.answers.controls import check_control
 from evaluation.answers.identity import ScoreIdentity
 from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
+from evaluation.asking.answered_by import answered_by
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.checkpoint import asking, check_machine, chosen_device, chosen_dtype
 from evaluation.asking.passes import Plan, plan_passes, summarize_passes
 from evaluation.asking.preflight import Preflight, PromptCheck, left_out_before, tell_gone_bad
-from evaluation.asking.provenance import provenance
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, describe
 from evaluation.measures.priors import Prior, fit_priors, summarize_priors
@@ -102,7 +102,7 @@ class Job:
             output,
             _identity(given, settings, checksum, split, device),
             template=settings.prompt_template,
-            way_on=f"the same command with --output-dir {output} goes on",
+            how_to_go_on=f"the same command with --output-dir {output} goes on",
         )
         return cls(model, names, given, device, directory, checksum, settings, turn_builder, split,
                    examples, plan, priors, evaluation)  # fmt: skip
@@ -149,7 +149,7 @@ class Job:
         )
         swaps: Sequence[ThoughtRow] = ()
         if "thoughts" in self.given:
-            with self.evaluation.told():  # the answers are kept; this part is asked anew
+            with self.evaluation.saying_what_is_kept():  # this part is asked anew
                 summary["thoughts"]["teacher_forced"], swaps = self._changes(
                     policy, plain, batch_size
                 )
@@ -180,7 +180,7 @@ class Job:
         given = self.given
         return {
             "model": self.model,
-            **provenance(self.directory, self.checksum, policy),
+            **answered_by(self.directory, self.checksum, policy),
             **self.settings.to_json(),
             "data": {
                 "checksums": self.split.checksums,

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +16,11 @@ class JsonLine(Protocol):
     def to_json(self) -> dict[str, Any]:
         """The line as a dictionary."""
         ...
+
+
+def json_line(record: JsonLine) -> str:
+    """Return a record as one line of a file, its end included."""
+    return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def default_directory(model: str) -> Path:
@@ -44,13 +49,8 @@ def write_evaluation(
     text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     files: dict[str, Iterable[str]] = {
         "summary.json": [text, "\n"],
-        "predictions.jsonl": _lines(predictions),
+        "predictions.jsonl": map(json_line, predictions),
     }
     if thoughts:
-        files["thoughts.jsonl"] = _lines(thoughts)
+        files["thoughts.jsonl"] = map(json_line, thoughts)
     write_directory(path, files, what="the evaluation")
-
-
-def _lines(rows: Iterable[JsonLine]) -> Iterator[str]:
-    for row in rows:
-        yield json.dumps(row.to_json(), ensure_ascii=False, allow_nan=False) + "\n"

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from evaluation.answers.finished import json_line
 from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import AnswerKey, Prediction
 from process.output import ERRORS
@@ -86,7 +87,7 @@ class Unfinished:
             ValueError: they cannot be written, such as on a full disk, or another process writes
                 there; earlier answers are kept.
         """
-        lines = [_line(item) for item in predictions]
+        lines = [json_line(item).encode("utf-8", ERRORS) for item in predictions]
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / SETTINGS).is_file():
@@ -163,9 +164,3 @@ class Unfinished:
                 f"another process writes to {self.folder}: let it finish, or end it, then start"
                 " the same command again"
             )
-
-
-def _line(prediction: Prediction) -> bytes:
-    return (json.dumps(prediction.to_json(), ensure_ascii=False, allow_nan=False) + "\n").encode(
-        "utf-8", ERRORS
-    )

@@ -31,7 +31,7 @@ class ResumableEvaluation:
         identity: Identity,
         *,
         template: str,
-        way_on: str = "the same command goes on",
+        how_to_go_on: str = "the same command goes on",
     ) -> None:
         """Order the questions and find what is answered already; nothing is written.
 
@@ -40,13 +40,13 @@ class ResumableEvaluation:
             output: the directory that the finished evaluation becomes.
             identity: what decides the answers.
             template: of the prompts, for their lengths.
-            way_on: what a broken-off evaluation says about going on.
+            how_to_go_on: what a broken-off evaluation says about going on.
 
         Raises:
             ValueError: what lies at ``output`` with `.unfinished` behind it is of another
                 evaluation.
         """
-        self.plan, self._output, self._way_on = plan, output, way_on
+        self.plan, self._output, self._how_to_go_on = plan, output, how_to_go_on
         self._orders = [asking_order(item.examples, template) for item in plan.passes]
         keys = (
             item.key(index)
@@ -85,7 +85,7 @@ class ResumableEvaluation:
             disable=not progress,
             leave=False,
         )
-        with progress_bar, self.told():
+        with progress_bar, self.saying_what_is_kept():
             for item, order, first in self._passes():
                 progress_bar.set_description(item.title)
                 for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
@@ -112,7 +112,7 @@ class ResumableEvaluation:
                 self._answers.keep(first + done - done % batch_size)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
+    def saying_what_is_kept(self) -> Iterator[None]:
         """Say what is kept when something breaks the evaluation off, short of kill -9."""
         try:
             yield
@@ -120,7 +120,7 @@ class ResumableEvaluation:
             if self._answers:
                 print(
                     f"\n{len(self._answers):,} of {self.plan.num_questions:,} answers are kept in"
-                    f" {self._answers.folder}: {self._way_on}",
+                    f" {self._answers.folder}: {self._how_to_go_on}",
                     file=sys.stderr,
                 )
             raise
@@ -139,7 +139,7 @@ class ResumableEvaluation:
         Raises:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
-        with self.told():
+        with self.saying_what_is_kept():
             write_evaluation(self._output, summary, self._in_order(), thoughts)
         self._answers.remove()
 

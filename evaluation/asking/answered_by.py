@@ -1,4 +1,4 @@
-"""What tells one evaluation from another: weights, how they were trained, the machine."""
+"""Who answered: which weights, how they were trained, on what machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should
     from models.policy import Policy
 
 
-def provenance(directory: Path, checksum: str, policy: "Policy") -> dict[str, Any]:
+def answered_by(directory: Path, checksum: str, policy: "Policy") -> dict[str, Any]:
     """Return the part of summary.json's `evaluation` that is about the checkpoint and the machine.
 
     Args:
