@@ -156,14 +156,8 @@ def test_every_path_below_a_folder_of_ours_is_there(path):
         assert (ROOT / name).exists(), f"{path.name} names {name}"
 
 
-def test_lines_of_readme_are_short_enough_to_read_as_text():
-    for number, line in enumerate(README.read_text("utf-8").splitlines(), start=1):
-        free = line.startswith("| ") or "](" in line  # a row of a table, or a link, is not broken
-        assert free or len(line) <= 110, f"README.md:{number}: {len(line)}"
-
-
-def test_lines_of_docs_are_under_100_characters():
-    for path in DOCUMENTS[1:]:
+def test_lines_are_under_100_characters():
+    for path in DOCUMENTS:
         for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
             short = len(line) < 100 or line.startswith("| ")  # a row of a table is not broken
             assert short, f"{path.name}:{number}: {len(line)}"
@@ -203,18 +197,20 @@ def table_keys(text: str, heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
-def test_readmes_table_has_every_metric_and_no_other(runs):
-    names = table_keys(TEXTS["README.md"], "| metric |")
+def test_the_table_of_metrics_has_every_one_and_no_other(runs):
+    names = table_keys(TEXTS["docs/run.md"], "| metric |")
     patterns = [re.escape(name).replace("<name>", r"\w+").replace(r"\*", r"\w+") for name in names]
     written = {key for run in runs.values() for key in first_line(run / "metrics.jsonl")} - {"step"}
     for key in written:
-        assert any(re.fullmatch(pattern, key) for pattern in patterns), f"{key} is not in README"
+        assert any(re.fullmatch(pattern, key) for pattern in patterns), (
+            f"{key} is not in docs/run.md"
+        )
     for pattern in patterns:
         assert any(re.fullmatch(pattern, key) for key in written), f"nothing writes {pattern}"
 
 
-def test_readme_names_what_lies_in_a_run_directory_and_nothing_else(runs):
-    section = TEXTS["README.md"].split("\n## A run directory\n")[1].split("| metric |")[0]
+def test_the_page_of_a_run_names_what_lies_in_its_directory_and_nothing_else(runs):
+    section = TEXTS["docs/run.md"].split("\n## A run directory\n")[1].split("| metric |")[0]
     named = set(re.findall(r"`(\w+(?:\.jsonl?|\.html|/))`", section))
     run = runs["grpo"]
     lies = {item.name + "/" * item.is_dir() for item in run.iterdir()} - {"figures/"}  # matplotlib
