@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from grpo.logprobs import logits_logprobs
-from models.decode.graphed import GraphedState
-from models.decode.step import DecodeState
+from models.decode.state import DecodeState
 from models.policy import Policy, PromptPass
 from models.products import float_product
 from models.prompts.prompt import EncodedPrompt
@@ -132,7 +131,7 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
 
 def _generate(
     policy: Policy,
-    state: DecodeState | GraphedState,
+    state: DecodeState,
     hidden: Tensor,  # (B, D)
     limit: int,
     temperature: float,

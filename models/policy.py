@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models.decode import step as decoding
-from models.decode.graphed import GraphedDecoder, GraphedState
+from models.architecture import Decoder
+from models.decode import eager
+from models.decode.graphed import GraphedDecoder
+from models.decode.state import DecodeState
 from models.prompts.processor import Processor
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotary_tables
@@ -63,7 +65,7 @@ class Policy(nn.Module):
         vision.attend_in_runs(self.visual)
 
     @property
-    def text(self) -> nn.Module:
+    def text(self) -> Decoder:
         """The decoder: embed_tokens, rotary_emb, layers, norm."""
         return self.model.model.language_model
 
@@ -237,7 +239,7 @@ class Policy(nn.Module):
         rows_per_prompt: Sequence[int],
         max_new_tokens: int,
         prompt_pass: PromptPass | None = None,
-    ) -> tuple["decoding.DecodeState | GraphedState", Tensor]:
+    ) -> tuple[DecodeState, Tensor]:
         """Return the state to decode from and the (B, D) hidden states of each row's first token.
 
         Each prompt is run once, or not at all where a pass over them is given; its keys and values
@@ -250,19 +252,17 @@ class Policy(nn.Module):
             prompt_pass = self.run_prompts(prompts)
         groups = self._groups(prompts, rows_per_prompt, [0] * sum(rows_per_prompt))
         # the caches are written to, the pass is not
-        groups.recorded = [(k.detach(), v.detach()) for k, v in prompt_pass.keys_values]
+        keys_values = [(key.detach(), value.detach()) for key, value in prompt_pass.keys_values]
         first = self.text.norm(prompt_pass.last_hidden)  # (N, D)
         decoder = self._graphed_decoder()
-        start = decoding.start if decoder is None else decoder.start
-        state = start(self.text, prompts, groups, max_new_tokens)
+        start = eager.start if decoder is None else decoder.start
+        state = start(self.text, prompts, groups, keys_values, max_new_tokens)
         return state, groups.repeat_prompts(first)
 
     @torch.no_grad()
-    def decode(self, state: "decoding.DecodeState | GraphedState", token_ids: Tensor) -> Tensor:
+    def decode(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
-        if isinstance(state, GraphedState):
-            return state.decode(token_ids)
-        return decoding.step(self.text, state, token_ids)
+        return state.decode(token_ids)
 
     def free_decoding(self) -> None:
         """Give back what CUDA graphs of decoding keep; the next prefill makes it anew."""

@@ -1,4 +1,4 @@
-"""Decoding by CUDA graphs: the step of `models.decode.step` in fixed shapes at fixed addresses.
+"""Decoding by CUDA graphs: eager decoding's layers in fixed shapes at fixed addresses.
 
 A policy keeps one `GraphedDecoder`. Its graphs serve every rollout after the one that captured
 them: an optimizer writes weights in place, and what is derived from weights is refreshed in place
@@ -19,12 +19,14 @@ prompt, L layers, H query heads, Hkv key/value heads, d head size, D hidden size
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.decode import step as decoding
+from models.architecture import Decoder
 from models.decode.buffers import Bucket, DecodeBuffers, Views, count_bucket, slot_bucket
-from models.decode.graphed_step import FusedProjections, step
+from models.decode.graphed_step import run_step
 from models.decode.graphs import Graphs
+from models.decode.layer import FusedWeights
+from models.decode.state import full_error, tables_to_come
 from models.prompts.prompt import EncodedPrompt
 from models.shared.groups import PackedGroups
 
@@ -37,18 +39,19 @@ class GraphedDecoder:
         self.device = device
         self.graphs = Graphs(device)
         self.buffers: DecodeBuffers | None = None
-        self.projections: FusedProjections | None = None
+        self.weights: FusedWeights | None = None
         self.state: GraphedState | None = None  # the one whose rows the buffers hold
-        self._weights: tuple = ()  # where they were when the graphs were captured
+        self._addresses: list[tuple[int, torch.dtype]] = []  # of the text's weights, in the graphs
 
     def start(
         self,
-        text: nn.Module,
+        text: Decoder,
         prompts: Sequence[EncodedPrompt],
         groups: PackedGroups,
+        keys_values: Sequence[tuple[Tensor, Tensor]],
         max_new_tokens: int,
     ) -> "GraphedState":
-        """Return the state after the prompts that `groups.recorded` holds the keys and values of.
+        """Return the state after prompts whose keys and values, (N, Hkv, P, d), are given.
 
         An earlier state ends here: its rows are overwritten.
         """
@@ -60,26 +63,26 @@ class GraphedDecoder:
             cells=count_bucket(max(groups.rows_per_prompt)),
         )
         self._make_room(text, needed)
-        self.projections.refresh(text)
-        self.state = GraphedState(self, text, prompts, groups, max_new_tokens, needed)
+        self.weights.refresh(text)
+        self.state = GraphedState(self, text, prompts, groups, keys_values, max_new_tokens, needed)
         return self.state
 
-    def run(self, text: nn.Module, bucket: Bucket) -> None:
+    def run(self, text: Decoder, bucket: Bucket) -> None:
         """Do one step on the buffers."""
 
         def make():
             views = Views(self.buffers, bucket)
-            return lambda: step(text, self.projections, views)
+            return lambda: run_step(text, self.weights, views)
 
         self.graphs.get(bucket, make).replay()
 
-    def _make_room(self, text: nn.Module, needed: Bucket) -> None:
+    def _make_room(self, text: Decoder, needed: Bucket) -> None:
         """Drop what holds addresses of weights that moved or of buffers that are too small."""
-        weights = tuple((weight.data_ptr(), weight.dtype) for weight in text.parameters())
-        if weights != self._weights:
-            self._weights = weights
+        addresses = [(weight.data_ptr(), weight.dtype) for weight in text.parameters()]
+        if addresses != self._addresses:
+            self._addresses = addresses
             self.graphs.clear()
-            self.buffers, self.projections = None, FusedProjections(text)
+            self.buffers, self.weights = None, FusedWeights(text, fold_norms=False)
         if self.buffers is None or not self.buffers.capacity.holds(needed):
             held = needed if self.buffers is None else self.buffers.capacity
             self.graphs.clear()
@@ -93,9 +96,10 @@ class GraphedState:
     def __init__(
         self,
         decoder: GraphedDecoder,
-        text: nn.Module,
+        text: Decoder,
         prompts: Sequence[EncodedPrompt],
         groups: PackedGroups,
+        keys_values: Sequence[tuple[Tensor, Tensor]],
         max_new_tokens: int,
         bucket: Bucket,
     ) -> None:
@@ -103,8 +107,8 @@ class GraphedState:
         self.filled, self.max_new_tokens = 0, max_new_tokens
         self._owners: list[int] = groups.row_to_prompt.tolist()  # B, the prompt of each row
         self._lengths = list(groups.prompt_lengths)  # N
-        self._cos, self._sin = decoding.tables_to_come(text, prompts, max_new_tokens)
-        self._fill_caches(groups)
+        self._cos, self._sin = tables_to_come(text, prompts, max_new_tokens)
+        self._fill_caches(keys_values)
         self._lay_out()
 
     @property
@@ -131,7 +135,7 @@ class GraphedState:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
         self._check_current()
         if self.filled == self.max_new_tokens:
-            raise decoding.full_error(self.filled)
+            raise full_error(self.filled)
         buffers = self._decoder.buffers
         buffers.token_ids[: self.num_rows].copy_(token_ids)
         buffers.slot.fill_(self.filled)
@@ -146,14 +150,15 @@ class GraphedState:
                 ' set policy.decode_graphs = "off"'
             )
 
-    def _fill_caches(self, groups: PackedGroups) -> None:
+    def _fill_caches(self, keys_values: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Begin with zeros and the prompts' keys and values, (N, Hkv, P, d) per layer."""
         rows, slots, _, prompt_slots, _ = self._bucket
         buffers, longest = self._decoder.buffers, max(self._lengths)
         buffers.own[:, :, :rows, :, :slots].zero_()
         count = len(self._lengths)
         buffers.prompts[:, :, :count, :, longest:prompt_slots].zero_()
-        for layer, recorded in zip(buffers.prompts, groups.recorded, strict=True):
-            for cache, computed in zip(layer, recorded, strict=True):
+        for layer, entry in zip(buffers.prompts, keys_values, strict=True):
+            for cache, computed in zip(layer, entry, strict=True):
                 cache[:count, :, :longest].copy_(computed)
 
     def _keep_prompts(self, used: list[int]) -> None:

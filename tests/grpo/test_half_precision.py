@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
-import models.decode.shared_prompts
+import models.decode.readers
 from models import load_policy
-from models.decode.shared_prompts import _read_by_matmul
+from models.decode.readers import SharedPromptsByProducts
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
 
@@ -127,11 +127,11 @@ def biased(request, tmp_path_factory):
 
 @pytest.mark.parametrize("way", ["graphs", "flash", "products", "alone"])
 def test_the_gap_is_that_of_scores_in_float32(biased, way, monkeypatch):
-    """In the graphs' step, in the plain step of a CPU and of a GPU, and with nothing to share."""
+    """In the graphs' step, in the eager step of a CPU and of a GPU, and with nothing to share."""
     policy, bar = biased
     monkeypatch.setattr(policy, "decode_graphs", "stand-in" if way == "graphs" else "off")
     if way == "products":
-        monkeypatch.setattr(models.decode.shared_prompts, "_read_by_flash", _read_by_matmul)
+        monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     gap = mean_gap(policy, sampled, ALONE if way == "alone" else ROWS)
     print(f"gap {gap:.4f}, allowed {bar:.4f}")
     assert gap < bar < 0.02

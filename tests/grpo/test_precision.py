@@ -10,8 +10,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
-import models.decode.shared_prompts
-import models.decode.step
+import models.decode.readers
 import models.shared.layers
 from evaluation.asking.letters import letter_probabilities
 from grpo.clock import StepClock
@@ -24,8 +23,8 @@ from grpo.step import train_step
 from models import load_policy
 from models.checkpoint.offload import offload_layers
 from models.checkpoint.saving import save_policy
-from models.decode.shared_prompts import SharedPrompts, _read_by_flash, _read_by_matmul
-from models.rotary import rotary_tables
+from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
+from models.rotary import rotary_tables, rotate, rotation_matrix, signed
 from models.shared.attention import folded_attention
 from models.shared.merged import MergedAttention
 from models.vision.tower import _attend_batch
@@ -89,7 +88,7 @@ def test_a_step_computes_in_float32_what_must_be(policy, watch, way, monkeypatch
     """Rollout, reference, two passes of the update, optimizer and metrics."""
     monkeypatch.setattr(policy, "decode_graphs", "stand-in" if way == "graphs" else "off")
     if way == "products":
-        monkeypatch.setattr(models.decode.shared_prompts, "_read_by_flash", _read_by_matmul)
+        monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     with watch:
         result = a_step(policy)
     assert watch.broken == []
@@ -148,7 +147,7 @@ def test_no_attention_rounds_a_score(read, device):
         seen = seen.tril(P)
     mask = torch.zeros(seen.shape, dtype=HALF, device=device).masked_fill_(~seen, -torch.inf)
     parts = (key[:, :, :P], value[:, :, :P], key[:, :, P:], value[:, :, P:])
-    shared = SharedPrompts([parts[0]], [parts[1]], None, torch.arange(M, device=device))
+    prompts = ([parts[0]], [parts[1]], None, torch.arange(M, device=device))
     found = {
         "prompts": lambda: scaled_dot_product_attention(query, key, value, is_causal=True),
         "folded": lambda: folded_attention(query, key, value, mask=mask, scale=scale),
@@ -158,8 +157,10 @@ def test_no_attention_rounds_a_score(read, device):
             .transpose(1, 2)
         ),
         "merged": lambda: MergedAttention.apply(query, *parts, None, mask[:, P:], scale),
-        "shared flash": lambda: _read_by_flash(shared, 0, query, *parts[2:], scale),
-        "shared products": lambda: _read_by_matmul(shared, 0, query, *parts[2:], scale),
+        "shared flash": lambda: SharedPromptsByFlash(*prompts).read(0, query, *parts[2:], scale),
+        "shared products": lambda: SharedPromptsByProducts(*prompts).read(
+            0, query, *parts[2:], scale
+        ),
     }[read]()
     scores = query.double() @ key.double().transpose(2, 3) * scale
     assert scores.mean() > 200
@@ -178,7 +179,7 @@ def test_a_layer_norm_computes_in_float32_and_rounds_once(device):
 
 
 def test_every_way_turns_a_token_alike_and_rounds_it_once(policy):
-    """The update's layers, the plain step and the matrix of the graphs' step."""
+    """The update's layers, the eager step and the matrix of the graphs' step."""
     d = policy.text.layers[0].self_attn.head_dim
     positions = torch.arange(7, 47).expand(3, 1, -1)  # T = 40
     cos, sin = (table[0] for table in rotary_tables(policy.text, positions))  # (T, d)
@@ -187,13 +188,14 @@ def test_every_way_turns_a_token_alike_and_rounds_it_once(policy):
     swapped = rotate_half(x.double())
     exact = (x.double() * cos[:, None].double() + swapped * sin[:, None].double()).to(HALF)
 
-    signed = torch.cat([-sin[:, : d // 2], sin[:, d // 2 :]], dim=1)
-    eye = torch.eye(d, dtype=HALF)
-    matrix = eye * cos[:, None].to(HALF)
-    matrix = torch.addcmul(matrix, eye.roll(d // 2, 0), signed[:, None].to(HALF))  # `_rotation`
+    eye, tables = (
+        torch.eye(d, dtype=HALF),
+        (table[:, None].to(HALF) for table in (cos, signed(sin))),
+    )
+    matrix = rotation_matrix(*tables, eye, eye.roll(d // 2, 0))
     turned = (
         models.shared.layers._rotated(x, cos[:, None], sin[:, None]),
-        models.decode.step._rotate(x, cos[:, None], signed[:, None]),
+        rotate(x, cos[:, None], signed(sin)[:, None]),
         torch.bmm(x, matrix),
     )
     for one in turned:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import grpo.watch.verify
-import models.decode.step
+import models.decode.eager
 import models.policy
 import models.vision.tower
 import train
@@ -139,7 +139,7 @@ def test_our_own_patch_embedding_is_compared_too(nano_policy, batch, monkeypatch
         verify_prefix(nano_policy, rollout, CONFIG)
 
 
-rotate = models.decode.step._rotate
+rotate = models.decode.eager.rotate
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -147,7 +147,7 @@ def test_a_sampler_that_decodes_another_distribution_stops_the_run(
     nano_policy, batch, dtype, monkeypatch
 ):
     policy = nano_policy if dtype == "float32" else in_half(nano_policy)
-    monkeypatch.setattr(models.decode.step, "_rotate", lambda x, cos, sin: rotate(x, cos, -sin))
+    monkeypatch.setattr(models.decode.eager, "rotate", lambda x, cos, sin: rotate(x, cos, -sin))
     rollout = sample_rollout(policy, batch, CONFIG.sampling)
     monkeypatch.undo()
     assert rollout.completion_mask.sum() > 9  # more than the prefill's tokens

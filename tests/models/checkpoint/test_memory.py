@@ -8,7 +8,7 @@ import torch
 from models import load_policy
 from models.checkpoint.memory import _weightless_model, estimate_memory, plain_copy_bytes
 from models.decode.buffers import Bucket, DecodeBuffers
-from models.decode.graphed_step import FusedProjections
+from models.decode.layer import FusedWeights
 from models.vision.features import LIMIT_BYTES
 from tests.models.nano import FAMILIES, flat_config, random_image, write_checkpoint
 
@@ -108,12 +108,12 @@ def test_what_is_not_there_costs_nothing(two_b):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_decoding_is_what_the_graphs_buffers_and_fused_projections_hold(family, tmp_path):
+def test_decoding_is_what_the_graphs_buffers_and_fused_weights_hold(family, tmp_path):
     policy = load_policy(write_checkpoint(tmp_path, family))
     bucket = Bucket(rows=6, slots=64, prompts=3, prompt_slots=128, cells=2)
-    buffers, fused = DecodeBuffers(policy.text, bucket), FusedProjections(policy.text)
+    buffers, fused = DecodeBuffers(policy.text, bucket), FusedWeights(policy.text, fold_norms=False)
     held = buffers.own.nbytes + buffers.prompts.nbytes
-    held += sum(weight.nbytes for weight, _bias in fused.layers)
+    held += sum(layer.projection.nbytes for layer in fused.layers)
     sizes = {"dtype": torch.float32, "text_tokens": 0, "patches": 0}
     assert estimate_memory(tmp_path, **sizes, decode_bucket=bucket).decoding == held
 

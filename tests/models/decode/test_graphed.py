@@ -118,8 +118,8 @@ def test_new_weights_count_from_the_next_prefill_on_in_the_same_graphs(policy):
 def addresses_of(decoder) -> list[int]:
     tensors = [value for value in vars(decoder.buffers).values() if torch.is_tensor(value)]
     assert len(tensors) >= 12
-    for weight, bias in decoder.projections.layers:
-        tensors += [weight, bias]
+    for fused in decoder.weights.layers:
+        tensors += [fused.projection, fused.bias]
     return [tensor.data_ptr() for tensor in tensors]
 
 

@@ -5,9 +5,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import models.decode.graphed_step
+import models.decode.layer
 from models import load_policy
 from models.decode.buffers import Bucket, DecodeBuffers, Views
+from models.decode.graphed_step import run_step
+from models.decode.layer import FusedWeights
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
 
@@ -118,7 +120,7 @@ def test_a_layer_is_22_kernels(running, monkeypatch, kept):
     """Each costs its launch; an operation that is no view is one kernel on a GPU."""
     policy, state, _ = running
     # one kernel on a GPU, six operations on a CPU
-    monkeypatch.setattr(models.decode.graphed_step, "rms_norm", lambda hidden, *_: hidden * 2)
+    monkeypatch.setattr(models.decode.layer, "rms_norm", lambda hidden, *_: hidden * 2)
     state.select(torch.tensor(kept))  # a smaller bucket is a view with gaps: still nothing copied
     policy.decode(state, random_ids(len(kept), 1)[:, 0])
     graph = policy._decoder.graphs.get(state._bucket._replace(slots=64), None)
@@ -142,17 +144,17 @@ def kernels(operations: list[tuple]) -> list[str]:
 def test_a_layer_in_half_precision_is_27_kernels(family, rows, tmp_path, monkeypatch):
     """On no device at all, which has the products of a GPU: bfloat16 times bfloat16 is float32."""
     policy = load_policy(write_checkpoint(tmp_path, family), dtype="bfloat16").to("meta")
-    monkeypatch.setattr(models.decode.graphed_step, "rms_norm", lambda hidden, *_: hidden * 2)
+    monkeypatch.setattr(models.decode.layer, "rms_norm", lambda hidden, *_: hidden * 2)
     bucket = Bucket(rows=6, slots=64, prompts=3, prompt_slots=128, cells=3)
     buffers = DecodeBuffers(policy.text, bucket)
     views = Views(buffers, bucket._replace(rows=rows))
-    projections = models.decode.graphed_step.FusedProjections(policy.text)
+    weights = FusedWeights(policy.text, fold_norms=False)
 
     @torch.no_grad()
     def of_layers(count: int) -> list[str]:
         layers, policy.text.layers = policy.text.layers, policy.text.layers[:count]
         with Recording() as recording:
-            models.decode.graphed_step.step(policy.text, projections, views)
+            run_step(policy.text, weights, views)
         policy.text.layers = layers
         return kernels(recording.operations)
 

@@ -6,19 +6,20 @@ Shapes: N prompts, B rows, P prompt tokens, t own tokens, Hkv key/value heads, r
 import pytest
 import torch
 
-import models.decode.shared_prompts
-import models.decode.step
-from models.decode.shared_prompts import SharedPrompts, _read_by_flash, _read_by_matmul
+import models.decode.eager
+import models.decode.readers
+from models.decode.layer import fold_norm, norm_floor, normed
+from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
 
 N, P, T, HKV, R, D = 3, 7, 4, 2, 3, 8
-ways = pytest.mark.parametrize("read", [_read_by_flash, _read_by_matmul])
+ways = pytest.mark.parametrize("reader", [SharedPromptsByFlash, SharedPromptsByProducts])
 
 
 def random(*shape, seed=0, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype)
 
 
-def shared_prompts(owners, lengths=(P, P, P), dtype=torch.float32):
+def shared_prompts(reader, owners, lengths=(P, P, P), dtype=torch.float32):
     mask = None
     if min(lengths) < P:
         hidden = torch.arange(P) >= torch.tensor(lengths)[:, None]
@@ -28,7 +29,7 @@ def shared_prompts(owners, lengths=(P, P, P), dtype=torch.float32):
         random(N, HKV, P, D, seed=1, dtype=dtype),
         random(N, HKV, P, D, seed=2, dtype=dtype),
     )
-    return SharedPrompts([keys], [values], mask, torch.tensor(owners))
+    return reader([keys], [values], mask, torch.tensor(owners))
 
 
 def slow(keys, values, lengths, owners, query, own_keys, own_values, scale):
@@ -53,19 +54,19 @@ def slow(keys, values, lengths, owners, query, own_keys, own_values, scale):
         [0, 1, 2],
     ],
 )
-def test_both_ways_equal_attention_over_copies(read, lengths, owners):
-    shared = shared_prompts(owners, lengths)
+def test_both_ways_equal_attention_over_copies(reader, lengths, owners):
+    shared = shared_prompts(reader, owners, lengths)
     B = len(owners)
     query, own = random(B, HKV, R, D, seed=3), [random(B, HKV, T, D, seed=s) for s in (4, 5)]
     expected = slow(shared.keys[0], shared.values[0], lengths, owners, query, *own, 0.4)
-    actual = read(shared, 0, query, *own, 0.4)
+    actual = shared.read(0, query, *own, 0.4)
     torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
 
 
 @ways
-def test_rows_can_leave_in_any_order_and_take_their_prompt_with_them(read):
+def test_rows_can_leave_in_any_order_and_take_their_prompt_with_them(reader):
     owners, lengths = [0, 0, 0, 1, 1, 1, 2, 2, 2], (7, 3, 5)
-    shared = shared_prompts(owners, lengths)
+    shared = shared_prompts(reader, owners, lengths)
     keys, values = shared.keys[0], shared.values[0]
     query, own = random(9, HKV, R, D, seed=3), [random(9, HKV, T, D, seed=s) for s in (4, 5)]
     kept = torch.arange(9)
@@ -76,29 +77,29 @@ def test_rows_can_leave_in_any_order_and_take_their_prompt_with_them(read):
         assert len(shared.keys[0]) == len(set(remaining))  # nobody reads the others any more
         part = [tensor[kept] for tensor in (query, *own)]
         expected = slow(keys, values, lengths, remaining, *part, 0.4)
-        actual = read(shared, 0, *part, 0.4)
+        actual = shared.read(0, *part, 0.4)
         torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
 
 
 @ways
-def test_scores_far_apart_do_not_overflow(read):
+def test_scores_far_apart_do_not_overflow(reader):
     # the prompt outweighs the row's own tokens by e^600, and the other way round
-    shared = shared_prompts([0, 0, 1, 1, 2, 2])
+    shared = shared_prompts(reader, [0, 0, 1, 1, 2, 2])
     query = 100 * random(6, HKV, R, D, seed=3)
     own = [random(6, HKV, T, D, seed=s) for s in (4, 5)]
     expected = slow(shared.keys[0], shared.values[0], (7, 7, 7), [0, 0, 1, 1, 2, 2], query, *own, 1)
-    actual = read(shared, 0, query, *own, 1.0)
+    actual = shared.read(0, query, *own, 1.0)
     torch.testing.assert_close(actual.double(), expected, atol=2e-4, rtol=0)
 
 
 @ways
-def test_bfloat16_stays_bfloat16(read):
+def test_bfloat16_stays_bfloat16(reader):
     owners = [0, 0, 1, 2]
-    shared = shared_prompts(owners, (7, 2, 5), torch.bfloat16)
+    shared = shared_prompts(reader, owners, (7, 2, 5), torch.bfloat16)
     query = random(4, HKV, R, D, seed=3, dtype=torch.bfloat16)
     own = [random(4, HKV, T, D, seed=s, dtype=torch.bfloat16) for s in (4, 5)]
     expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
-    actual = read(shared, 0, query, *own, 0.4)
+    actual = shared.read(0, query, *own, 0.4)
     assert actual.dtype == torch.bfloat16
     torch.testing.assert_close(actual.double(), expected, atol=3e-2, rtol=0)
 
@@ -108,36 +109,36 @@ def test_bfloat16_stays_bfloat16(read):
 def test_own_tokens_are_read_alike_in_every_size(rows, tokens):
     # the sizes on both sides of where flash gives way to products
     owners = [row % 3 for row in range(rows)]
-    shared = shared_prompts(owners, (7, 2, 5))
+    shared = shared_prompts(SharedPromptsByFlash, owners, (7, 2, 5))
     query, own = (
         random(rows, HKV, R, D, seed=3),
         [random(rows, HKV, tokens, D, seed=s) for s in (4, 5)],
     )
     expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
-    actual = _read_by_flash(shared, 0, query, *own, 0.4)
+    actual = shared.read(0, query, *own, 0.4)
     torch.testing.assert_close(actual.double(), expected, atol=3e-6, rtol=0)
 
 
 def test_a_prompt_that_outweighs_the_rows_own_tokens_and_the_reverse():
     # scores hundreds apart: an exponential of a plain difference would overflow
     owners = [0] * 40 + [1] * 40 + [2] * 40
-    shared = shared_prompts(owners, (7, 2, 5))
+    shared = shared_prompts(SharedPromptsByFlash, owners, (7, 2, 5))
     query, own = random(120, HKV, R, D, seed=3), [random(120, HKV, 9, D, seed=s) for s in (4, 5)]
     for own_scale, prompt_scale in ((300.0, 1.0), (1.0, 300.0)):
         keys = shared.keys[0] * prompt_scale
-        scaled = SharedPrompts([keys], shared.values, shared.mask, shared.row_to_prompt)
+        scaled = SharedPromptsByFlash([keys], shared.values, shared.mask, shared.row_to_prompt)
         row_keys = own[0] * own_scale
         expected = slow(keys, shared.values[0], (7, 2, 5), owners, query, row_keys, own[1], 0.4)
-        actual = _read_by_flash(scaled, 0, query, row_keys, own[1], 0.4)
+        actual = scaled.read(0, query, row_keys, own[1], 0.4)
         torch.testing.assert_close(actual.double(), expected, atol=2e-4, rtol=0)
 
 
 def test_a_large_rollout_reads_as_small_ones_do():
     owners = [0] * 30 + [1] * 30 + [2] * 30
-    shared = shared_prompts(owners, (7, 2, 5))
+    shared = shared_prompts(SharedPromptsByFlash, owners, (7, 2, 5))
     query, own = random(90, HKV, R, D, seed=3), [random(90, HKV, 9, D, seed=s) for s in (4, 5)]
     expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
-    actual = _read_by_flash(shared, 0, query, *own, 0.4)
+    actual = shared.read(0, query, *own, 0.4)
     torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
 
 
@@ -145,7 +146,7 @@ def test_the_prompts_are_not_copied(nano_policy):
     prompts = [nano_policy.processor.encode("Which plane is this?" * n) for n in (1, 3)]
     state, _ = nano_policy.prefill(prompts, [4, 4], 10)
     longest = max(prompt.num_tokens for prompt in prompts)
-    assert state.shared.keys[0].shape[::2] == (2, longest)
+    assert state.reader.keys[0].shape[::2] == (2, longest)
     assert state.keys[0].shape[::2] == (8, 10)  # only what is to come
 
 
@@ -166,7 +167,7 @@ def test_a_rollout_is_the_same_by_products_alone(nano_policy, monkeypatch):
         return torch.cat(found)
 
     by_flash = run()
-    monkeypatch.setattr(models.decode.shared_prompts, "_read_by_flash", _read_by_matmul)
+    monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     torch.testing.assert_close(run(), by_flash, atol=1e-5, rtol=1e-5)
 
 
@@ -179,7 +180,7 @@ def test_norms_and_mlps_by_their_own_modules_give_the_same(nano_policy, monkeypa
         return nano_policy.decode(state, torch.tensor([65, 66, 67]))
 
     folded = run()
-    monkeypatch.setattr(models.decode.step, "_folds_norms", lambda _text: False)
+    monkeypatch.setattr(models.decode.eager, "can_fold_norms", lambda _text: False)
     torch.testing.assert_close(run(), folded, atol=1e-5, rtol=1e-5)
 
 
@@ -189,6 +190,6 @@ def test_a_folded_norm_keeps_its_epsilon():
     torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
     hidden, weight = random(3, 8, seed=1), random(5, 8, seed=2)
     with torch.no_grad():
-        unit = models.decode.step._normed(norm, hidden, models.decode.step._norm_floor(norm))
-        folded = unit @ models.decode.step._folded(weight.clone(), norm).T
-        torch.testing.assert_close(folded, norm(hidden) @ weight.T, atol=1e-6, rtol=1e-6)
+        unit, folded = normed(norm, hidden, norm_floor(norm)), weight.clone()
+        fold_norm(folded, norm)
+        torch.testing.assert_close(unit @ folded.T, norm(hidden) @ weight.T, atol=1e-6, rtol=1e-6)

@@ -1,0 +1,237 @@
+"""How a token reads its prompt and its row's own tokens: three readers, chosen in `reader_for`.
+
+Where a prompt has several rows it is kept once, not once per row: its keys and values are read once
+for all rows of the group, whose queries become one longer query. What a row reads of its prompt and
+of its own tokens is then computed apart and merged by the log-sum-exps (models/shared/lse.py), or
+scored apart and normalised by one softmax.
+
+    UnsharedPrompts         one row per prompt: the prompt stands in the row's own cache
+    SharedPromptsByFlash    shared, on a CPU: its flash kernel tells the log-sum-exp
+    SharedPromptsByProducts shared, anywhere else: matrix products and one softmax
+
+Graphed decoding has a reader of its own, of fixed shapes (models/decode/graphed_step.py).
+
+Shapes: N prompts, B rows, G rows of the largest group, P prompt tokens (of the longest), t own
+tokens, S cache slots, Hkv key/value heads, r query heads per key head, d head size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from models.products import float_product
+from models.shared.folding import fold_rows, unfold_rows
+from models.shared.groups import PackedGroups
+from models.shared.lse import merged_read
+
+_flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+MANY_HEADS = 128  # B * Hkv, see `_many_short_rows`
+SHORT_ROW = 64  # own tokens
+
+
+class Reader(Protocol):
+    """What stands before the rows' own tokens."""
+
+    in_caches: bool  # whether the rows' own caches begin with the prompt
+
+    def read(
+        self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float, /
+    ) -> Tensor:
+        """Return what each row's token reads, (B, Hkv, r, d).
+
+        Args:
+            layer: whose prompt keys and values.
+            query: (B, Hkv, r, d).
+            keys, values: (B, Hkv, t, d) of the row's own cache, the token itself included.
+            scale: of the scores.
+        """
+        ...
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows, (B',) int64, in this order."""
+        ...
+
+
+def reader_for(
+    groups: PackedGroups, keys_values: Sequence[tuple[Tensor, Tensor]], slots: int
+) -> Reader:
+    """Return how rows read the prompts whose keys and values, (N, Hkv, P, d), a pass computed.
+
+    Args:
+        groups: which rows have which prompt.
+        keys_values: per layer.
+        slots: S, of a row's cache where it begins with the prompt.
+    """
+    if max(groups.rows_per_prompt) == 1:  # one attention costs less than two
+        return UnsharedPrompts(_padding_mask(groups, slots))
+    keys = [key.contiguous() for key, _ in keys_values]
+    values = [value.contiguous() for _, value in keys_values]
+    by_flash = groups.device.type == "cpu"
+    shared = SharedPromptsByFlash if by_flash else SharedPromptsByProducts
+    return shared(keys, values, groups.prompt_padding_mask, groups.row_to_prompt)
+
+
+def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
+    """Return 0 at slots a row may read and -inf at the padding after its prompt, (B, 1, 1, S)."""
+    if groups.padding is None:
+        return None
+    lengths = torch.tensor(groups.prompt_lengths, device=groups.device)[groups.row_to_prompt]
+    slot = torch.arange(slots, device=groups.device)
+    padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
+    mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
+    return mask.masked_fill_(padding, -torch.inf)[:, None, None]
+
+
+@dataclass
+class UnsharedPrompts:
+    """Nothing but padding to hide: the rows' own caches begin with their prompts."""
+
+    mask: Tensor | None  # (B, 1, 1, S), additive; None when prompts are equally long
+    in_caches = True
+
+    def read(
+        self, _layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float
+    ) -> Tensor:
+        """Return (B, Hkv, r, d), as `Reader` says; t counts the prompt's slots too."""
+        mask = None if self.mask is None else self.mask[..., : keys.shape[2]]
+        return scaled_dot_product_attention(query, keys, values, attn_mask=mask, scale=scale)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows, (B',), in this order."""
+        self.mask = None if self.mask is None else self.mask[rows]
+
+
+@dataclass
+class SharedPrompts:
+    """Keys and values of N prompts, and which rows read which; the two below know how."""
+
+    keys: list[Tensor]  # per layer, (N, Hkv, P, d)
+    values: list[Tensor]
+    mask: Tensor | None  # (N, 1, 1, P), additive; None when prompts are equally long
+    row_to_prompt: Tensor  # (B,) int64
+    # Where groups differ in size, the smaller ones are filled up with copies of one of their rows:
+    slots: Tensor | None = None  # (N * G,) the row of each slot; None when row = slot
+    places: Tensor | None = None  # (B,) the slot of each row
+    in_caches = False
+
+    def __post_init__(self) -> None:
+        self._lay_out()
+
+    def select(self, rows: Tensor) -> None:
+        """Keep only these rows, (B',), in this order; a prompt without rows goes too."""
+        used, self.row_to_prompt = self.row_to_prompt[rows].unique(return_inverse=True)
+        if len(used) < len(self.keys[0]):
+            for kept in (self.keys, self.values):
+                for layer, tensor in enumerate(kept):
+                    kept[layer] = tensor.index_select(0, used)
+            self.mask = None if self.mask is None else self.mask[used]
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        """Work out slots and places."""
+        counts = self.row_to_prompt.bincount()  # (N,)
+        size = int(counts.max())  # G
+        owners, order = self.row_to_prompt.sort(stable=True)  # (B,) each, rows by prompt
+        rows = torch.arange(len(order), device=order.device)
+        if int(counts.min()) == size and torch.equal(order, rows):
+            self.slots = self.places = None  # a reshape does it, without a copy
+            return
+        first = counts.cumsum(0) - counts  # (N,) where each prompt's rows begin in that order
+        within = torch.arange(size, device=counts.device)
+        # A group's last row stands in for those it lacks; nobody unfolds these.
+        self.slots = order[first[:, None] + torch.minimum(within, counts[:, None] - 1)].flatten()
+        self.places = torch.empty_like(order)
+        self.places[order] = owners * size + rows - first[owners]
+
+    def fold(self, query: Tensor) -> Tensor:
+        """Return (N, Hkv, G * r, d) of (B, Hkv, r, d)."""
+        if self.slots is not None:
+            query = query.index_select(0, self.slots)
+        return fold_rows(query, len(self.keys[0]))
+
+    def unfold(self, folded: Tensor, per_row: int) -> Tensor:
+        """Return (B, Hkv, r, ...) of (N, Hkv, G * r, ...), r = ``per_row``."""
+        rows = unfold_rows(folded, per_row)
+        return rows if self.places is None else rows.index_select(0, self.places)
+
+
+class SharedPromptsByFlash(SharedPrompts):
+    """The prompt by flash; what that gives is then one more part of the row's own softmax."""
+
+    def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Return (B, Hkv, r, d), as `Reader` says."""
+        per_row = query.shape[2]
+        of_prompt, lse_prompt = _flash(
+            self.fold(query),
+            *(self.keys[layer], self.values[layer]),
+            attn_mask=self.mask,
+            scale=scale,
+        )
+        of_prompt = self.unfold(of_prompt, per_row)  # (B, Hkv, r, d)
+        lse_prompt = self.unfold(lse_prompt, per_row)[..., None]  # (B, Hkv, r, 1)
+        if _many_short_rows(query, keys):
+            return _merged_by_softmax(query, keys, values, scale, of_prompt, lse_prompt)
+        of_own, lse_own = _flash(query, keys, values, scale=scale)
+        return merged_read(of_prompt, lse_prompt, of_own, lse_own[..., None])
+
+
+def _many_short_rows(query: Tensor, keys: Tensor) -> bool:
+    """Return whether two products for all heads together are faster than flash.
+
+    The flash kernel of a CPU takes its heads one by one, which for a row of a few tokens costs more
+    than the arithmetic (256 rows of 12 tokens, 2 key heads of 32, 2 threads: 1.1 against 0.41 ms;
+    of 1 token 0.17 against 0.47).
+    """
+    many = query.shape[0] * query.shape[1] >= MANY_HEADS
+    return query.dtype == torch.float32 and many and 4 <= keys.shape[2] <= SHORT_ROW
+
+
+def _merged_by_softmax(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    scale: float,
+    of_prompt: Tensor,
+    lse_prompt: Tensor,
+) -> Tensor:
+    """Return (B, Hkv, r, d): one softmax over the own scores and the prompt's log-sum-exp.
+
+    The prompt's share of the sum is exp(lse_prompt), and what it gives is of_prompt: exactly a key
+    of that score with that value. So the own scores' log-sum-exp, which `merged_read`
+    would want, is not needed.
+    """
+    scores = (query * scale) @ keys.transpose(2, 3)  # (B, Hkv, r, t)
+    weights = torch.cat([scores, lse_prompt], dim=3).softmax(dim=3)  # (B, Hkv, r, t + 1)
+    own, prompt = weights.split([keys.shape[2], 1], dim=3)
+    return torch.addcmul(own @ values, prompt, of_prompt)
+
+
+class SharedPromptsByProducts(SharedPrompts):
+    """Public operations only, on any device: two products, one softmax, two products."""
+
+    def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+        """Return (B, Hkv, r, d), as `Reader` says.
+
+        Scores and softmax are float32; weights are rounded to the values' dtype.
+        """
+        per_row = query.shape[2]
+        prompt_scores = _scores(self.fold(query), self.keys[layer])  # (N, Hkv, G * r, P)
+        if self.mask is not None:
+            prompt_scores = prompt_scores + self.mask
+        own_scores = _scores(query, keys)  # (B, Hkv, r, t)
+        scores = torch.cat([self.unfold(prompt_scores, per_row), own_scores], dim=3)
+        weights = (scores * scale).softmax(dim=3).to(values.dtype)  # (B, Hkv, r, P + t)
+        of_prompt, of_own = weights.split([prompt_scores.shape[3], keys.shape[2]], dim=3)
+        read = self.fold(of_prompt) @ self.values[layer]  # (N, Hkv, G * r, d)
+        return self.unfold(read, per_row) + of_own @ values
+
+
+def _scores(query: Tensor, keys: Tensor) -> Tensor:
+    """Return (B, Hkv, L, S) of (B, Hkv, L, d) and (B, Hkv, S, d), at least float32."""
+    product = float_product(query.flatten(0, 1), keys.flatten(0, 1).transpose(1, 2))
+    return product.unflatten(0, query.shape[:2])
