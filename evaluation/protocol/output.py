@@ -10,9 +10,9 @@ from evaluation.measures.bootstrap import RESAMPLES
 from evaluation.measures.clusters import FEW_IMAGES
 from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
-from evaluation.protocol.page import protocol_page
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
+from evaluation.report.protocol_page import protocol_page
 from grpo.run.provenance import machine
 from process.storage import check_own_directory, write_json, write_text
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.measures.slices import folder_name
+from evaluation.report.document import figure, paragraph
 from evaluation.report.figures.base import MatplotlibMissingError, to_png
-from evaluation.report.html import figure, paragraph
 from process.called import install_line, module_line
 
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
+from evaluation.report.document import aligned, paragraph, section
 from evaluation.report.figures.heatmap import heatmap
 from evaluation.report.files import read_json
-from evaluation.report.html import columns, paragraph, section, table
 from evaluation.report.matrix_text import matrix_table
-from evaluation.report.summaries import percent
+from process.tables.html import html_table
+from process.tables.numbers import percent
+from process.tables.table import Table, columns_of
 
 Cells = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -31,7 +33,7 @@ def matrix_sections(directory: Path, album: Album) -> list[str]:
                 "Strict greedy accuracy in per cent, below it the 95 % interval; colours from 0 to"
                 " 100; outlined: trained on that slice.",
             ),
-            columns(matrix_table(matrix)),
+            aligned(matrix_table(matrix)),
             paragraph("Per cent, strict; [ ]: trained on that slice.", "note"),
         ),
         *(_control(name, control, album) for name, control in matrix.get("controls", {}).items()),
@@ -58,7 +60,7 @@ def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
             " on the same rows, in points, below it the 95 % interval by image; white at 0, colours"
             f" to {100 * bound:.0f} points each way.",
         ),
-        columns(matrix_table(control)),
+        aligned(matrix_table(control)),
     )
 
 
@@ -118,7 +120,7 @@ def _models(matrix: Mapping[str, Any]) -> str:
         for name, entry in matrix["models"].items()
     ]
     headings = ["name", "checkpoint", "method", "mode", "step", "own slice, %"]
-    return table(headings, rows, text_columns=(0, 1, 2, 3))
+    return html_table(Table(columns_of(headings, text=(0, 1, 2, 3)), rows))
 
 
 def own(matrix: Mapping[str, Any], name: str) -> str | None:

@@ -3,17 +3,17 @@
 All heatmaps of one kind have one colour scale, so they can be compared by eye.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from evaluation.protocol.page import TITLES, protocol_page
 from evaluation.report.album import Album
+from evaluation.report.document import folded, heading, paragraph, section
 from evaluation.report.files import read_json
-from evaluation.report.html import folded, section
-from evaluation.report.markdown import to_html
 from evaluation.report.matrix import Cells, cells_heatmap, cells_of, gain_bound
+from evaluation.report.protocol_page import TITLES, Block, Heading, about_blocks, axis_blocks
+from process.tables.html import html_table
+from process.tables.table import Table
 
 _ACCURACY = (
     "{what}: strict greedy accuracy in per cent, below it the 95 % interval over test rows; colours"
@@ -33,12 +33,23 @@ def protocol_sections(directory: Path, album: Album) -> list[str]:
     """
     result = read_json(directory / "protocol.json")
     bound = gain_bound(_gains(result))
-    head, *axes = re.split(r"^## .*\n", protocol_page(result), flags=re.MULTILINE)
-    about = section("About", *to_html(head.partition("\n")[2]))
-    return [about] + [
-        section(TITLES.get(name, name), *_pictures(name, axis, bound, album), *to_html(text))
-        for (name, axis), text in zip(result["axes"].items(), axes, strict=True)
+    return [
+        section("About", *map(_html, about_blocks(result))),
+        *(
+            section(
+                TITLES.get(name, name),
+                *_pictures(name, axis, bound, album),
+                *map(_html, axis_blocks(axis)),
+            )
+            for name, axis in result["axes"].items()
+        ),
     ]
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return heading(block.text)
+    return html_table(block) if isinstance(block, Table) else paragraph(block)
 
 
 def _gains(result: Mapping[str, Any]) -> Iterator[float]:

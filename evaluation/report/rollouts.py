@@ -11,8 +11,10 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.images import load_image
+from evaluation.report.document import heading, image, paragraph, preformatted
 from evaluation.report.files import read_lines
-from evaluation.report.html import heading, image, paragraph, preformatted, table
+from process.tables.html import html_table
+from process.tables.table import Table, columns_of
 
 GROUPS = 3
 COMPLETIONS = 16
@@ -79,7 +81,7 @@ def _group(rows: Sequence[Row]) -> str:
             heading(f"Step {first['step']:,}, {first['id']}, a group of {len(rows)}{what}"),
             *image_parts(first["images"]),
             question_part(first),
-            table(headings, body, text_columns=(0,), written=(0,)),
+            html_table(Table(columns_of(headings, written=(0,)), body)),
             *([paragraph(f"{left_out:,} more in rollouts.jsonl.", "note")] if left_out else []),
         ]
     )

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
+from evaluation.report.document import folded, heading, paragraph, preformatted, section
 from evaluation.report.figures.curves import training_curves
 from evaluation.report.files import read_evaluations, read_json, read_lines
-from evaluation.report.html import Cell, folded, heading, paragraph, preformatted, section, table
 from evaluation.report.rollouts import rollout_parts
-from evaluation.report.summaries import before_after_table, interval, percent, points, slices_table
+from evaluation.report.summaries import DASH, before_after_table, slices_table
 from grpo.watch.alarms import MetricAlarms
+from process.tables.html import html_table
+from process.tables.numbers import percent, percent_range, points, points_range
+from process.tables.table import Cell, Table, columns_of
 
 Metrics = Sequence[Mapping[str, Any]]
 Evaluations = Mapping[int, Mapping[str, Any]]
@@ -62,7 +65,7 @@ def _facts(run: Mapping[str, Any], metrics: Metrics) -> str:
     versions = run.get("versions", {})
     rows.append(["versions", ", ".join(f"{name} {value}" for name, value in versions.items())])
     rows.append(["device", f"{config.get('device')}, {config.get('dtype')}"])
-    return table(["", ""], rows, text_columns=(0, 1))
+    return html_table(Table(columns_of(["", ""], text=(0, 1)), rows))
 
 
 def _changes(changed: Mapping[str, Any]) -> str:
@@ -128,7 +131,7 @@ def _edge_metrics(metrics: Metrics) -> str:
     note = ""
     if seconds:
         note = paragraph(f"{sum(seconds) / len(seconds):.2f} s per step in the mean.", "note")
-    return table(["metric", *steps], rows) + note
+    return html_table(Table(columns_of(["metric", *steps]), rows)) + note
 
 
 def _evaluations(evaluations: Evaluations) -> str:
@@ -138,13 +141,14 @@ def _evaluations(evaluations: Evaluations) -> str:
     rows: list[list[Cell]] = []
     for step, summary in evaluations.items():
         entry = summary["overall"]
-        row = [f"{step:,}", f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
+        span = percent_range(entry["low"], entry["high"], dash=DASH)
+        row: list[Cell] = [f"{step:,}", f"{entry['n']:,}", percent(entry["accuracy"]), span]
         if blind:
             gain = summary.get("visual_gain", {})
             row += [
                 percent(summary.get("blank", {}).get("overall", {}).get("accuracy")),
                 points(gain.get("gain")),
-                interval(gain, signed=True),
+                points_range(gain.get("low"), gain.get("high")),
             ]
         rows.append(row)
     headings = ["step", "n", "accuracy", "95 % range"]
@@ -153,7 +157,7 @@ def _evaluations(evaluations: Evaluations) -> str:
     last = max(evaluations)
     return "\n".join(
         [
-            table(headings, rows),
+            html_table(Table(columns_of(headings), rows)),
             heading(f"By slice, after step {last:,}"),
             slices_table(evaluations[last]),
         ]
@@ -170,10 +174,11 @@ def _profile(directory: Path) -> str:
 def _settings(run: Mapping[str, Any]) -> str:
     rows = [[name, _plain(value)] for name, value in run["config"].items()]
     sums = [[name, value] for name, value in run.get("checksums", {}).items()]
-    parts = [table(["setting", "value"], rows, text_columns=(0, 1))]
+    parts = [html_table(Table(columns_of(["setting", "value"], text=(0, 1)), rows))]
     parts += [heading("Prompt"), preformatted(run["prompt_template"])]
     if sums:
-        parts += [heading("SHA-256"), table(["of", "value"], sums, text_columns=(0, 1))]
+        checksums = Table(columns_of(["of", "value"], text=(0, 1)), sums)
+        parts += [heading("SHA-256"), html_table(checksums)]
     return folded(f"{len(rows)} settings, the prompt, checksums", *parts)
 
 

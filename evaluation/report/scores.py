@@ -7,19 +7,21 @@ from typing import Any
 from evaluation.answers.prediction import LEAST_MASS, Prediction
 from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
+from evaluation.report.document import aligned, heading, paragraph, section
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.files import read_json, read_lines
-from evaluation.report.html import columns, heading, paragraph, section, table
 from evaluation.report.rollouts import image_parts, question_part, shortened
 from evaluation.report.summaries import (
     controls_table,
-    percent,
     permutations_table,
     priors_table,
     slices_table,
 )
 from evaluation.report.summary_text import spread_places
 from evaluation.report.thought_text import thought_table
+from process.tables.html import html_table
+from process.tables.numbers import percent
+from process.tables.table import Table, columns_of
 
 ANSWERS = 6
 
@@ -60,11 +62,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
         for name, value in facts.items()
         if isinstance(value, str | int | float)
     ]
-    return table(["", ""], plain, text_columns=(0, 1))
+    return html_table(Table(columns_of(["", ""], text=(0, 1)), plain))
 
 
 def _thoughts(summary: Mapping[str, Any]) -> str:
-    return columns(thought_table(summary["thoughts"])) if "thoughts" in summary else ""
+    return aligned(thought_table(summary["thoughts"])) if "thoughts" in summary else ""
 
 
 def _calibration(
@@ -91,7 +93,7 @@ def _calibration(
     ]
     parts = [
         paragraph("Confidence is the probability of the letter that the answer chose."),
-        table(["", ""], rows),
+        html_table(Table(columns_of(["", ""]), rows)),
         album.add(
             "reliability",
             lambda: reliability_diagram(found["bins"], error=found["ece"]),
@@ -121,7 +123,7 @@ def _answers(plain: Sequence[Prediction]) -> list[str]:
             heading(f"{item.id} ({item.modality}, {item.question_type}): {verdict}"),
             *image_parts(item.images),
             question_part(item.to_json()),
-            table(["completion", "choice", ""], row, written=(0,)),
+            html_table(Table(columns_of(["completion", "choice", ""], written=(0,)), row)),
         ]
     if parts:
         parts.insert(0, paragraph(f"{ANSWERS} at most, spread over all and not chosen.", "note"))

@@ -6,8 +6,12 @@ Accuracies and shares in per cent, changes in points.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report.html import Cell, paragraph, table
+from evaluation.report.document import paragraph
+from process.tables.html import html_table
+from process.tables.numbers import percent, percent_range, points, points_range
+from process.tables.table import Cell, Table, columns_of
 
+DASH = "–"  # between the ends of an interval on a page
 _SHARES = {  # keys of a summary's entry that are shares, with their headings
     "chance": "chance",
     "lenient_accuracy": "lenient",
@@ -27,7 +31,7 @@ def slices_table(summary: Mapping[str, Any]) -> str:
         else:
             rows.append([name, *_cells(entry), *(percent(entry.get(share)) for share in known)])
     headings = ["", "n", "accuracy", "95 % range", *(_SHARES[name] for name in known)]
-    return table(headings, rows)
+    return html_table(Table(columns_of(headings), rows))
 
 
 def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
@@ -49,11 +53,12 @@ def before_after_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> s
                 None if earlier is None else percent(earlier["accuracy"]),
                 percent(entry["accuracy"]),
                 None if earlier is None else points(entry["accuracy"] - earlier["accuracy"]),
-                interval(entry),
+                percent_range(entry["low"], entry["high"], dash=DASH),
                 percent(entry.get("chance")),
             ]
         )
-    return table(["", "n", "before", "after", "change", "95 % range after", "chance"], rows)
+    headings = ["", "n", "before", "after", "change", "95 % range after", "chance"]
+    return html_table(Table(columns_of(headings), rows))
 
 
 def controls_table(summary: Mapping[str, Any]) -> str:
@@ -66,7 +71,7 @@ def controls_table(summary: Mapping[str, Any]) -> str:
             name.replace("_", " "),
             *_cells(control["overall"]),
             points(control["gain"]["gain"]),
-            interval(control["gain"], signed=True),
+            points_range(control["gain"]["low"], control["gain"]["high"]),
             f"{sum(control['impossible'].values()):,}",
         ]
         for name, control in controls.items()
@@ -74,7 +79,7 @@ def controls_table(summary: Mapping[str, Any]) -> str:
     headings = ["image", "n", "accuracy", "95 % range"]
     headings += ["gain", "95 % range by image", "rows left out"]
     note = "Gain: accuracy minus the control's on the same rows, in points."
-    return f"{table(headings, rows)}\n{paragraph(note, 'note')}"
+    return f"{html_table(Table(columns_of(headings), rows))}\n{paragraph(note, 'note')}"
 
 
 def permutations_table(summary: Mapping[str, Any]) -> str:
@@ -82,8 +87,9 @@ def permutations_table(summary: Mapping[str, Any]) -> str:
     found = summary.get("permutations")
     if not found:
         return ""
+    span = percent_range(found["low"], found["high"], dash=DASH)
     rows: list[list[Cell]] = [
-        ["accuracy, mean over the orders", percent(found["accuracy"]), interval(found)],
+        ["accuracy, mean over the orders", percent(found["accuracy"]), span],
         ["right under every order", percent(found["all_right"]), ""],
         ["right under at least one", percent(found["any_right"]), ""],
         ["chosen text changes", percent(found["text_changes"]), ""],
@@ -94,7 +100,8 @@ def permutations_table(summary: Mapping[str, Any]) -> str:
             ["rows left out, whose options name each other", f"{found['kept_order']:,}", ""]
         )
     title = f"{found['n']:,} rows, options in up to {found['count']} orders"
-    return table([title, "per cent", "95 % range by image"], rows)
+    headings = [title, "per cent", "95 % range by image"]
+    return html_table(Table(columns_of(headings), rows))
 
 
 def priors_table(summary: Mapping[str, Any]) -> str:
@@ -112,33 +119,13 @@ def priors_table(summary: Mapping[str, Any]) -> str:
         for name, found in priors.items()
     ]
     own = ["n", "accuracy", "95 % range"]
-    return table(["prior", *own, "rows it gets wrong", "model there", "95 % range"], rows)
-
-
-def percent(share: float | None) -> str | None:
-    """Return a share in per cent with one decimal."""
-    return None if share is None else f"{100 * share:.1f}"
-
-
-def points(difference: float | None) -> str | None:
-    """Return a difference of shares in points, with its sign."""
-    return None if difference is None else f"{100 * difference:+.1f}"
-
-
-def interval(entry: Mapping[str, float | None], *, signed: bool = False) -> str | None:
-    """Return an entry's interval in per cent, or in points; None where it has none.
-
-    >>> interval({"low": 0.25, "high": 0.5}), interval({"low": -0.1, "high": 0.2}, signed=True)
-    ('25.0–50.0', '-10.0 to +20.0')
-    """
-    low, high = entry.get("low"), entry.get("high")
-    if low is None or high is None:
-        return None
-    return f"{points(low)} to {points(high)}" if signed else f"{percent(low)}–{percent(high)}"
+    headings = ["prior", *own, "rows it gets wrong", "model there", "95 % range"]
+    return html_table(Table(columns_of(headings), rows))
 
 
 def _cells(entry: Mapping[str, float]) -> list[Cell]:
-    return [f"{entry['n']:,}", percent(entry["accuracy"]), interval(entry)]
+    span = percent_range(entry["low"], entry["high"], dash=DASH)
+    return [f"{entry['n']:,}", percent(entry["accuracy"]), span]
 
 
 def _named(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float] | None]]:

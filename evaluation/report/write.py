@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.report.album import Album
-from evaluation.report.html import page
+from evaluation.report.document import document
 from evaluation.report.matrix import matrix_sections
 from evaluation.report.protocol import protocol_sections
 from evaluation.report.run import run_sections
@@ -73,7 +73,7 @@ def write_report(directory: str | Path) -> Report:
         ) from error
     file = directory / REPORT
     album.save(directory / "figures")
-    write_text(file, page(directory.resolve().name, sections))
+    write_text(file, document(directory.resolve().name, sections))
     return Report(file, len(album.figures), album.without_matplotlib)
 
 

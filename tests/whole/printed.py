@@ -19,13 +19,13 @@ from data.audit.sections import tables_of
 from data.audit.text import tables_text
 from evaluation.compare import Evaluation, compare, comparison_table
 from evaluation.measures.summary import summarize
-from evaluation.protocol.page import protocol_page
 from evaluation.report.album import Album
+from evaluation.report.document import document
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
-from evaluation.report.html import page
 from evaluation.report.matrix import matrix_sections
 from evaluation.report.matrix_text import matrix_table
 from evaluation.report.protocol import protocol_sections
+from evaluation.report.protocol_page import protocol_page
 from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
@@ -108,7 +108,7 @@ def pages(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             album = Album(directory)
             album.without_matplotlib = True  # whose files differ between its versions
             with terminal(80):
-                html = page(kind, sections(directory, album))
+                html = document(kind, sections(directory, album))
         yield f"{kind}.html", html
     with TemporaryDirectory() as folder:
         report, beside = audits(Path(folder))

@@ -9,7 +9,6 @@ import pytest
 from evaluation.measures.matrices import Row
 from evaluation.protocol.comparisons import compare, compare_rows
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
-from evaluation.protocol.page import protocol_page
 from evaluation.protocol.results import (
     BASE,
     AxisResults,
@@ -18,6 +17,7 @@ from evaluation.protocol.results import (
     seed_differences,
     seeds_json,
 )
+from evaluation.report.protocol_page import protocol_page
 from tests.places import ROOT
 
 SLICES = ("CT", "MRI", "OCT")

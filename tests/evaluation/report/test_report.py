@@ -16,13 +16,11 @@ from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import summarize
 from evaluation.measures.thoughts import summarize_thoughts
-from evaluation.report import html, rollouts
+from evaluation.report import document, rollouts
 from evaluation.report.__main__ import main
 from evaluation.report.album import Album
 from evaluation.report.figures.base import to_png
 from evaluation.report.figures.confidence import risk_coverage_curve
-from evaluation.report.html import table
-from evaluation.report.markdown import to_html
 from evaluation.report.matrix import gain_bound
 from evaluation.report.protocol import protocol_sections
 from evaluation.report.write import report_finished, write_report
@@ -310,8 +308,8 @@ def test_a_protocol_without_a_cell_has_a_page(tmp_path):
 
 
 def test_tables_of_text_are_moved_under_a_narrow_window_and_prose_is_broken():
-    assert html.columns("a <  b") == '<pre class="columns">a &lt;  b</pre>'
-    assert "pre.columns { white-space: pre; overflow-x: auto; }" in html.page("name", [])
+    assert document.aligned("a <  b") == '<pre class="columns">a &lt;  b</pre>'
+    assert "pre.columns { white-space: pre; overflow-x: auto; }" in document.document("name", [])
 
 
 def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):
@@ -324,20 +322,6 @@ def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):
 
 
 # parts of pages
-
-
-def test_tables_have_a_dash_for_nothing_and_no_row_of_empty_headings():
-    assert "<th" not in table(["", ""], [["a", None]])
-    assert "–" in table(["", ""], [["a", None]])
-    assert table(["a"], []) == ""
-
-
-def test_markdown_is_escaped_before_it_is_read():
-    text = f"## {EVIL.splitlines()[0]}\n\n| a | b |\n| --- | ---: |\n| <i> | **1** |\n\n`<x>`"
-    title, rows, code = to_html(text)
-    assert "<script" not in title
-    assert "<td>&lt;i&gt;</td><td><strong>1</strong></td>" in rows
-    assert code == "<p><code>&lt;x&gt;</code></p>"
 
 
 def test_a_thumbnail_is_small_whatever_the_image(tmp_path):

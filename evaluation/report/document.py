@@ -1,12 +1,15 @@
-"""The page of a report: headings, tables, pictures inside the file. Every text is escaped here.
+"""The page of a report: headings, paragraphs, pictures inside the file; all texts are escaped.
 
-Nothing is fetched: no script, one style in the head, pictures as data. Wide tables scroll inside
-their own box, which the keyboard reaches.
+Nothing is fetched: no script, one style in the head, pictures as data. Tables are those of
+process/tables/html.py; wide ones scroll inside their own box, which the keyboard reaches.
 """
 
 import base64
 from collections.abc import Sequence
 from html import escape
+
+from process.tables.html import html_line
+from process.tables.table import Line
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c1c1c; --soft: #555; --line: #ddd; --box: #f5f5f5;
@@ -42,11 +45,9 @@ img.seen { width: 180px; height: auto; margin: 0 .5rem .5rem 0; vertical-align: 
   td.written { min-width: 0; } }
 """
 
-Cell = str | float | int | None
 
-
-def page(title: str, sections: Sequence[str]) -> str:
-    """Return the whole document; ``sections`` are HTML, the title is plain text."""
+def document(title: str, sections: Sequence[str]) -> str:
+    """Return the whole page; ``sections`` are HTML, the title is plain text."""
     body = "\n".join(section for section in sections if section)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -69,10 +70,10 @@ def heading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>"
 
 
-def paragraph(text: str, kind: str = "") -> str:
-    """Return a paragraph of plain text."""
+def paragraph(text: Line, kind: str = "") -> str:
+    """Return a paragraph; ``kind`` is its class."""
     attribute = f' class="{escape(kind)}"' if kind else ""
-    return f"<p{attribute}>{escape(text)}</p>"
+    return f"<p{attribute}>{html_line(text)}</p>"
 
 
 def preformatted(text: str) -> str:
@@ -80,8 +81,8 @@ def preformatted(text: str) -> str:
     return f"<pre>{escape(text)}</pre>"
 
 
-def columns(text: str) -> str:
-    """Return a table that is a text; long lines are moved under the window, not broken."""
+def aligned(text: str) -> str:
+    """Return a table that is aligned text; long lines are moved under the window, not broken."""
     return f'<pre class="columns">{escape(text)}</pre>'
 
 
@@ -89,41 +90,6 @@ def folded(summary: str, *parts: str) -> str:
     """Return HTML parts that show when the reader opens them."""
     inside = "\n".join(parts)
     return f"<details><summary>{escape(summary)}</summary>\n{inside}\n</details>"
-
-
-def table(
-    headings: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    *,
-    text_columns: Sequence[int] = (0,),
-    written: Sequence[int] = (),
-) -> str:
-    """Return a table of plain texts; None is shown as a dash, one cell alone as a part's name.
-
-    Args:
-        headings: one per column; a row of headings that are all empty is left out.
-        rows: of as many cells, or of one.
-        text_columns: which columns hold text: left-aligned, lines kept.
-        written: which of those a model wrote: set like code.
-    """
-    if not rows:
-        return ""
-    head = ""
-    if any(headings):
-        cells = (
-            _cell("th", name, ["text"] if place in text_columns else [], ' scope="col"')
-            for place, name in enumerate(headings)
-        )
-        head = f"<thead><tr>{''.join(cells)}</tr></thead>\n"
-    body = "\n".join(_row(row, len(headings), text_columns, written) for row in rows)
-    return _boxed(head, body)
-
-
-def rich_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of cells that are HTML already."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in headings)
-    lines = (f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return _boxed(f"<thead><tr>{head}</tr></thead>\n", "\n".join(lines))
 
 
 def figure(png: bytes, text: str) -> str:
@@ -137,35 +103,3 @@ def image(data: bytes, text: str, *, kind: str = "seen") -> str:
     form = "png" if data.startswith(b"\x89PNG") else "jpeg"
     encoded = base64.b64encode(data).decode("ascii")
     return f'<img{attribute} alt="{escape(text)}" src="data:image/{form};base64,{encoded}">'
-
-
-def _boxed(head: str, body: str) -> str:
-    return (
-        '<div class="wide" tabindex="0" role="region" aria-label="table">'
-        f"<table>\n{head}<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def _row(
-    row: Sequence[Cell], width: int, text_columns: Sequence[int], written: Sequence[int]
-) -> str:
-    if len(row) == 1 < width:
-        return f'<tr class="part"><td colspan="{width}">{escape(str(row[0]))}</td></tr>'
-    cells = (
-        _cell(
-            "td",
-            value,
-            [
-                *(["text"] if place in text_columns else []),
-                *(["written"] if place in written else []),
-            ],
-        )
-        for place, value in enumerate(row)
-    )
-    return f"<tr>{''.join(cells)}</tr>"
-
-
-def _cell(tag: str, value: Cell, kinds: Sequence[str] = (), attributes: str = "") -> str:
-    attribute = f' class="{" ".join(kinds)}"' if kinds else ""
-    text = "–" if value is None else escape(str(value))
-    return f"<{tag}{attribute}{attributes}>{text}</{tag}>"
