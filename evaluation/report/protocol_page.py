@@ -279,13 +279,12 @@ def _difference(found: Mapping[str, Any] | None) -> Line:
     """
     if not found:
         return ""
-    text, low, high = points(found["difference"]), found["low"], found["high"]
-    if low is None:
+    text = points(found["difference"])
+    if found["low"] is None:
         return text
-    return (
-        Strong(text) if low > 0 or high < 0 else text,
-        f" [{points_range(low, high, between=', ')}]",
-    )
+    low, high = found["low"], found["high"]
+    shown = Strong(text) if low > 0 or high < 0 else text
+    return shown, f" [{points_range(low, high, between=', ')}]"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
