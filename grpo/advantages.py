@@ -8,12 +8,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-AdvantageScale = Literal["group", "batch", "none"]
+Scale = Literal["group", "batch", "none"]
 
 
-def group_advantages(
-    rewards: Tensor, *, scale: AdvantageScale = "group", eps: float = 1e-4
-) -> Tensor:
+def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e-4) -> Tensor:
     """Return how far each reward lies above its group's mean, in units of a spread.
 
         A[n, g] = (r[n, g] - mean(r[n])) / (spread + eps)
@@ -64,8 +62,8 @@ def _check(rewards: Tensor, scale: str, eps: float) -> None:
             f"rewards must have shape (N, G) with G at least 2, got {tuple(rewards.shape)}: "
             "pass one total reward per completion, one row per prompt"
         )
-    if scale not in get_args(AdvantageScale):
-        raise ValueError(f"unknown scale {scale!r}: use one of {get_args(AdvantageScale)}")
+    if scale not in get_args(Scale):
+        raise ValueError(f"unknown scale {scale!r}: use one of {get_args(Scale)}")
     if not 0 <= eps < float("inf"):
         raise ValueError(f"eps must be finite and not negative, got {eps}: use 1e-4 as TRL does")
     if not torch.isfinite(rewards).all():

@@ -9,12 +9,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-LossNormalization = Literal["sequence", "token", "constant"]
+Normalization = Literal["sequence", "token", "constant"]
 
 
-def token_weights(
-    mask: Tensor, normalization: LossNormalization, max_completion_tokens: int
-) -> Tensor:
+def token_weights(mask: Tensor, normalization: Normalization, max_completion_tokens: int) -> Tensor:
     """Return the weights that turn a sum over tokens into the optimizer batch's mean.
 
         sequence   mask / (tokens of its row * B)      DeepSeekMath, arXiv:2402.03300
@@ -52,7 +50,7 @@ def token_weights(
         return mask / mask.sum().clamp(min=1)
     if normalization == "constant":
         return mask / (num_completions * max_completion_tokens)
-    choices = get_args(LossNormalization)
+    choices = get_args(Normalization)
     raise ValueError(f"unknown normalization {normalization!r}: use one of {choices}")
 
 

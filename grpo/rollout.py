@@ -19,7 +19,7 @@ from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Rollout:
         texts, size = self.completions.texts, self.group_size
         return [texts[start : start + size] for start in range(0, len(texts), size)]
 
-    def for_each(self, function: Callable[[str, Any], T]) -> list[list[T]]:
+    def for_each(self, function: Callable[[str, Any], _T]) -> list[list[_T]]:
         """Return N lists of G: what the function makes of each completion and its example."""
         return [
             [function(text, example) for text in texts]

@@ -9,9 +9,9 @@ maths to the kernels; in the code, from the outside in:
     ops.py         the torch.library operators behind them: fake tensors, autograd
     backends.py    which backend runs, and why
     tiles.py       the loop over tiles: matrix products, forward and backward
-    plan.py        how the work is cut
+    tile_plan.py   how the work is cut
     rows_torch.py  what happens to one tile, in PyTorch (CPU, fallback, oracle) ..
-    ../cuda/       .. and in CUDA C++: the kernels, their compiler and their launcher
+    cuda/          .. and in CUDA C++: the kernels, their compiler and their launcher
 """
 
 from grpo.logprobs.api import logits_logprobs, token_logprobs

@@ -12,7 +12,7 @@ from torch import Tensor
 from grpo.logprobs.backends import check_backend
 from grpo.logprobs.ops import logits_logprobs_op, score_logits, token_logprobs_op
 
-_TILE_BYTES = {"cuda": 256 * 2**20, "cpu": 16 * 2**20}
+TILE_BYTES = {"cuda": 256 * 2**20, "cpu": 16 * 2**20}  # of logits, where none are given
 _TILES_AT_ONCE = 3  # of that size, at most; the kernels take one and a half
 _TILE_DTYPES = {  # hidden's dtype -> tiles it may have, the default first
     torch.float32: (torch.float32,),
@@ -23,7 +23,7 @@ _TILE_DTYPES = {  # hidden's dtype -> tiles it may have, the default first
 
 def working_bytes(device_type: str) -> int:
     """Return how much memory `token_logprobs` works in on such a device, at most."""
-    return _TILES_AT_ONCE * _TILE_BYTES["cuda" if device_type == "cuda" else "cpu"]
+    return _TILES_AT_ONCE * TILE_BYTES["cuda" if device_type == "cuda" else "cpu"]
 
 
 def token_logprobs(
@@ -52,30 +52,28 @@ def token_logprobs(
         weight: (V, D), the output embedding, of hidden's dtype; or float32 with bfloat16 hidden,
             whose rows are then rounded tile by tile.
         targets: (...) int64 token ids.
-        temperature: finite, above 0; from 1e-20 to 1e20.
+        temperature: from 1e-20 to 1e20.
         banned_ids: ids of probability 0 (vision placeholders, rows beyond the tokenizer); best
             neighbours, and not a CUDA tensor, whose reading would wait for the device.
         ignore_index: target of rows to leave out: log-prob, entropy and gradient 0.
         tile_dtype: of the logits while they last: float32 by default; bfloat16 with bfloat16 hidden
             halves their memory and errs by up to 0.1 nat; float64 for float64.
-        tile_bytes: size of one tile of logits, 16 MiB by default, 256 MiB on CUDA. Up to two more
-            of its size live beside it, half a one with the kernels. Changes memory and speed;
-            results only in the last digits.
+        tile_bytes: size of one tile of logits, 16 MiB by default, 256 MiB on CUDA; up to two more
+            live beside it, half a one with the kernels. Moves results in the last digits only.
         backend: "cuda", the kernels of grpo/logprobs/cuda; "torch", plain PyTorch on any device;
-        "auto", the
-            former on a GPU and else the latter.
+            "auto", the former on a GPU and else the latter.
 
     Returns:
-        logprobs (...) and entropy (...) or None; float32, float64 for float64 hidden. No log-prob
-        is above 0.
+        logprobs (...), none of them above 0, and entropy (...) or None; float32, or float64 for
+        float64 hidden.
 
     Raises:
         ValueError: shapes or devices that do not fit, temperature, banned_ids, tile_bytes or
             backend out of range.
         TypeError: dtypes other than the above.
         IndexError: a target that is banned or outside the vocabulary. On CUDA, where looking would
-            wait for the device, that row's log-prob is NaN instead; its gradient is finite, so let
-            the NaN reach the loss.
+            wait for the device, its log-prob is NaN instead, of finite gradient: let the NaN reach
+            the loss.
         RuntimeError: ``backend="cuda"`` without a GPU or NVRTC, or where the kernels do not
             compile, with the compiler's log. "auto" falls back to "torch" with one warning.
 
@@ -88,7 +86,7 @@ def token_logprobs(
     _check_tensors(hidden, weight, targets)
     _check_temperature(temperature)
     if tile_bytes is None:
-        tile_bytes = _TILE_BYTES["cuda" if hidden.is_cuda else "cpu"]
+        tile_bytes = TILE_BYTES["cuda" if hidden.is_cuda else "cpu"]
     logprobs, entropy, _ = token_logprobs_op(
         hidden.reshape(-1, hidden.shape[-1]),
         weight,
@@ -115,7 +113,10 @@ def logits_logprobs(
     weights: Tensor | None = None,
     backend: str = "auto",
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the same for logits that exist already: the sampler's single step. No gradient.
+    """Return the targets' log-probabilities, and entropies if asked, under logits that exist.
+
+    They are what `token_logprobs` computes from hidden states, for the one place where logits exist
+    whole: the sampler's single step. No gradient.
 
     Args:
         logits: (..., V) float32, bfloat16 or float64, banned columns at -inf; not written to.
@@ -137,18 +138,7 @@ def logits_logprobs(
     tensor([0.5000])
     """
     check_backend(backend)
-    if logits.dim() < 1 or logits.shape[-1] < 1 or targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            "logits must have shape (..., V) with V at least 1, and targets their leading shape:"
-            f" got {tuple(logits.shape)} and {tuple(targets.shape)}"
-        )
-    if logits.device != targets.device:
-        raise ValueError(
-            f"logits and targets must be on one device: got {logits.device}, {targets.device}"
-        )
-    if logits.dtype not in _TILE_DTYPES:
-        raise TypeError(f"logits must be float32, bfloat16 or float64, got {logits.dtype}")
-    _check_ids(targets)
+    _check_logits(logits, targets)
     _check_temperature(temperature)
     if weights is not None and (temperature != 1 or weights.shape != logits.shape):
         raise ValueError(
@@ -194,6 +184,21 @@ def _check_tensors(hidden: Tensor, weight: Tensor, targets: Tensor) -> None:
             f"weight must have hidden's dtype {hidden.dtype}, or be a float32 master of bfloat16:"
             f" got {weight.dtype}"
         )
+    _check_ids(targets)
+
+
+def _check_logits(logits: Tensor, targets: Tensor) -> None:
+    if logits.dim() < 1 or logits.shape[-1] < 1 or targets.shape != logits.shape[:-1]:
+        raise ValueError(
+            "logits must have shape (..., V) with V at least 1, and targets their leading shape:"
+            f" got {tuple(logits.shape)} and {tuple(targets.shape)}"
+        )
+    if logits.device != targets.device:
+        raise ValueError(
+            f"logits and targets must be on one device: got {logits.device}, {targets.device}"
+        )
+    if logits.dtype not in _TILE_DTYPES:
+        raise TypeError(f"logits must be float32, bfloat16 or float64, got {logits.dtype}")
     _check_ids(targets)
 
 

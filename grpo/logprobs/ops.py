@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grpo.logprobs import tiles
 from grpo.logprobs.backends import choose_backend, get_backend
-from grpo.logprobs.plan import Plan, id_runs, tile_shape
+from grpo.logprobs.tile_plan import TilePlan, id_runs, tile_shape
 
 
 @torch.library.custom_op("groupwise::token_logprobs", mutates_args=())
@@ -44,7 +44,17 @@ def token_logprobs_op(
 
 
 @token_logprobs_op.register_fake
-def _(hidden, _weight, _targets, _temperature, with_entropy, _banned, _ignore, tile_dtype, *_rest):
+def _(
+    hidden: Tensor,
+    _weight: Tensor,
+    _targets: Tensor,
+    _temperature: float,
+    with_entropy: bool,
+    _banned_ids: list[int],
+    _ignore_index: int,
+    tile_dtype: torch.dtype,
+    *_rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:
     dtype = torch.promote_types(tile_dtype, torch.float32)
     logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)
     entropies = hidden.new_empty(hidden.shape[0] if with_entropy else 0, dtype=dtype)
@@ -79,26 +89,37 @@ def token_logprobs_backward_op(
         targets=targets.contiguous(),
         lse=lse,
         entropy=entropy if with_entropy else None,
-        grad_entropy=grad_entropy.contiguous() if with_entropy else None,
+        grad_entropy=None if grad_entropy is None else grad_entropy.contiguous(),
         grad_logprobs=None if grad_logprobs is None else grad_logprobs.contiguous(),
     )
-    gradients = tiles.backward(
+    grad_hidden, grad_weight = tiles.backward(
         _backend(backend, hidden),
         *(hidden, weight, rows, plan),
         wants_hidden=wants_hidden,
         wants_weight=wants_weight,
     )
-    return tuple(
-        source.new_empty(0) if gradient is None else gradient
-        for source, gradient in zip((hidden, weight), gradients, strict=True)
+    return (
+        hidden.new_empty(0) if grad_hidden is None else grad_hidden,
+        weight.new_empty(0) if grad_weight is None else grad_weight,
     )
 
 
 @token_logprobs_backward_op.register_fake
-def _(_logp, _entropy, hidden, weight, _targets, _h, _lse, wants_hidden, wants_weight, *_rest):
-    return tuple(
-        torch.empty_like(source) if wanted else source.new_empty(0)
-        for source, wanted in ((hidden, wants_hidden), (weight, wants_weight))
+def _(
+    _grad_logprobs: Tensor | None,
+    _grad_entropy: Tensor | None,
+    hidden: Tensor,
+    weight: Tensor,
+    _targets: Tensor,
+    _entropy: Tensor,
+    _lse: Tensor,
+    wants_hidden: bool,
+    wants_weight: bool,
+    *_rest: Any,
+) -> tuple[Tensor, Tensor]:
+    return (
+        torch.empty_like(hidden) if wants_hidden else hidden.new_empty(0),
+        torch.empty_like(weight) if wants_weight else weight.new_empty(0),
     )
 
 
@@ -112,7 +133,9 @@ def _save_for_backward(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Te
     ctx.set_materialize_grads(False)  # None, not zeros, where the entropy is not used
 
 
-def _backward(ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None, _lse: None):
+def _backward(
+    ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None, _lse: None
+) -> tuple[Tensor | None, ...]:
     wants = ctx.needs_input_grad[:2]
     gradients = token_logprobs_backward_op(
         grad_logprobs,
@@ -140,7 +163,7 @@ def score_logits(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probs (N,) and entropies (N,) or (0,) of existing logits (N, V)."""
     num_tokens, vocab_size = logits.shape
-    plan = Plan(
+    plan = TilePlan(
         num_tokens=num_tokens,
         vocab_size=vocab_size,
         tokens=num_tokens,
@@ -165,7 +188,9 @@ logits_logprobs_op = torch.library.custom_op(
 
 
 @logits_logprobs_op.register_fake
-def _(logits, _targets, _temperature, with_entropy, *_rest):
+def _(
+    logits: Tensor, _targets: Tensor, _temperature: float, with_entropy: bool, *_rest: Any
+) -> tuple[Tensor, Tensor]:
     dtype = torch.promote_types(logits.dtype, torch.float32)
     logprobs = logits.new_empty(logits.shape[0], dtype=dtype)
     return logprobs, logits.new_empty(logits.shape[0] if with_entropy else 0, dtype=dtype)
@@ -185,10 +210,10 @@ def _plan(
     ignore_index: int,
     tile_dtype: torch.dtype,
     tile_bytes: int,
-) -> Plan:
+) -> TilePlan:
     num_tokens, vocab_size = len(hidden), len(weight)
     tokens, columns = tile_shape(num_tokens, vocab_size, tile_bytes, tile_dtype.itemsize)
-    return Plan(
+    return TilePlan(
         num_tokens=num_tokens,
         vocab_size=vocab_size,
         tokens=tokens,
@@ -201,7 +226,7 @@ def _plan(
     )
 
 
-def _check_targets(targets: Tensor, plan: Plan) -> None:
+def _check_targets(targets: Tensor, plan: TilePlan) -> None:
     wrong = (targets < 0) | (targets >= plan.vocab_size)
     for low, high in plan.banned_runs:
         wrong |= (targets >= low) & (targets < high)

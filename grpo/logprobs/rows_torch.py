@@ -10,7 +10,7 @@ Shapes in this file: B tokens and K columns of a tile.
 import torch
 from torch import Tensor
 
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from grpo.logprobs.tiles import Backend, RowsForBackward
 
 # A log-probability so low that its exp is 0 in every dtype; of banned columns it takes the place of
@@ -27,7 +27,7 @@ class TorchRows:
         moment    sum of exp(z - top) * (z - top)        entropy = log(total) - moment / total
     """
 
-    def __init__(self, targets: Tensor, plan: Plan) -> None:
+    def __init__(self, targets: Tensor, plan: TilePlan) -> None:
         dtype = torch.promote_types(plan.tile_dtype, torch.float32)
         # the lowest finite number, not -inf: -inf - -inf would poison a row whose first tile is
         # banned
@@ -38,12 +38,14 @@ class TorchRows:
         self._targets, self._plan = targets, plan
 
     def fold(self, logits: Tensor, start: int) -> None:
-        """See `RunningRows`."""
+        """Take in (B, K) unscaled logits of columns from ``start`` on; they are overwritten."""
         z = _scaled(logits, self._plan.temperature)  # (B, K)
-        top = torch.maximum(self._top, z.amax(dim=1))
+        top = torch.maximum(self._top, z.amax(dim=1))  # (B,)
+        # each target stands in one tile: there its logit is picked
         inside, column = _target_columns(self._targets, start, z.shape[1])
         self._picked = torch.where(inside, z.gather(1, column[:, None])[:, 0], self._picked)
 
+        # the sums so far are relative to the maximum so far: rescaled where it has risen
         shifted, rise = z.sub_(top[:, None]), self._top - top  # (B, K), (B,)
         rescale = rise.exp()
         if self._plan.with_entropy:
@@ -57,7 +59,7 @@ class TorchRows:
         self._top = top
 
     def finish(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `RunningRows`."""
+        """Return log-probs (B,), entropies (B,) or (0,), and log-sum-exps (B,)."""
         log_total = self._total.log()
         ignored = self._targets == self._plan.ignore_index
         # top - picked >= 0 and total >= 1 exactly: no log-prob comes out above 0
@@ -72,9 +74,11 @@ class TorchRows:
 
 
 def grad_logits(
-    logits: Tensor, start: int, rows: RowsForBackward, plan: Plan, dtype: torch.dtype
+    logits: Tensor, start: int, rows: RowsForBackward, plan: TilePlan, dtype: torch.dtype
 ) -> Tensor:
-    """See `Backend`; on CUDA rounded to ``dtype``, so that the tensor cores multiply it.
+    """Return the gradient (B, K) of a tile of logits, in their place.
+
+    On CUDA it is rounded to ``dtype``, so that the tensor cores multiply it.
 
         d logprob / d z[v] = 1[v = target] - p[v]        d entropy / d z[v] = -p[v] (log p[v] + H)
 
@@ -86,10 +90,11 @@ def grad_logits(
         grad = torch.zeros_like(rows.lse) if grad is None else grad
         return (grad / plan.temperature).masked_fill(ignored, 0.0)  # (B,)
 
-    of_logprob = upstream(rows.grad_logprobs)
+    # p anew from the logits and the log-sum-exp of the forward; the one-hot part comes last
+    of_logprob = upstream(rows.grad_logprobs)  # (B,)
     log_p = _scaled(logits, plan.temperature).sub_(rows.lse[:, None])  # (B, K)
-    if rows.grad_entropy is None:
-        grad = log_p.exp_().mul_(-of_logprob[:, None])
+    if rows.grad_entropy is None or rows.entropy is None:
+        grad = log_p.exp_().mul_(-of_logprob[:, None])  # (B, K)
     else:
         p = log_p.exp()
         pull = log_p.clamp_(min=_NOTHING).add_(rows.entropy[:, None])
@@ -100,10 +105,13 @@ def grad_logits(
     return grad.to(dtype) if grad.is_cuda else grad
 
 
-def score(
-    logits: Tensor, targets: Tensor, plan: Plan, weights: Tensor | None = None
+def score_tile(
+    logits: Tensor, targets: Tensor, plan: TilePlan, weights: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """See `Backend`. One chunk is all there is, so nothing runs and nothing is rescaled."""
+    """Return log-probs (B,) and entropies (B,) or (0,) of existing logits (B, V), only read.
+
+    One chunk is all there is, so nothing runs and nothing is rescaled.
+    """
     if weights is None:
         z = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if plan.temperature != 1:
@@ -111,8 +119,8 @@ def score(
         shifted = z - z.amax(dim=1, keepdim=True)  # (B, V)
         exps = shifted.exp()
     else:
-        shifted, exps = logits, weights
-    total = exps.sum(dim=1)
+        shifted, exps = logits, weights  # the caller has shifted them already
+    total = exps.sum(dim=1)  # (B,)
     log_total = total.log()
     ignored = targets == plan.ignore_index
     picked = shifted.gather(1, targets.masked_fill(ignored, 0)[:, None])[:, 0]
@@ -124,7 +132,7 @@ def score(
     return logprobs.masked_fill_(logprobs == -torch.inf, torch.nan), entropy
 
 
-BACKEND = Backend(running_rows=TorchRows, score=score, grad_logits=grad_logits)
+BACKEND = Backend(running_rows=TorchRows, score=score_tile, grad_logits=grad_logits)
 
 
 def _scaled(logits: Tensor, temperature: float) -> Tensor:

@@ -19,7 +19,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from grpo.logprobs.plan import Plan, Span
+from grpo.logprobs.tile_plan import Span, TilePlan
 
 
 class RunningRows(Protocol):
@@ -47,8 +47,13 @@ class RowsForBackward:
 
     def block(self, tokens: Span) -> "RowsForBackward":
         """Return those of tokens [start, stop)."""
+        inside = slice(*tokens)
         return RowsForBackward(
-            *(None if item is None else item[slice(*tokens)] for item in vars(self).values())
+            targets=self.targets[inside],
+            lse=self.lse[inside],
+            entropy=None if self.entropy is None else self.entropy[inside],
+            grad_entropy=None if self.grad_entropy is None else self.grad_entropy[inside],
+            grad_logprobs=None if self.grad_logprobs is None else self.grad_logprobs[inside],
         )
 
 
@@ -56,22 +61,23 @@ class RowsForBackward:
 class Backend:
     """The part of the work that is not a matrix product."""
 
-    running_rows: Callable[[Tensor, Plan], RunningRows]  # from targets (B,)
+    running_rows: Callable[[Tensor, TilePlan], RunningRows]  # from targets (B,)
     # (logits (B, V), targets (B,), plan, their exp or None) -> log-probs and entropies of existing
     # logits, only read
-    score: Callable[[Tensor, Tensor, Plan, Tensor | None], tuple[Tensor, Tensor]]
+    score: Callable[[Tensor, Tensor, TilePlan, Tensor | None], tuple[Tensor, Tensor]]
     # (logits (B, K), first column, rows, plan, dtype) -> gradient of the logits (B, K), in that
     # dtype or a wider one; may overwrite the logits
-    grad_logits: Callable[[Tensor, int, RowsForBackward, Plan, torch.dtype], Tensor]
+    grad_logits: Callable[[Tensor, int, RowsForBackward, TilePlan, torch.dtype], Tensor]
 
 
 def forward(
-    backend: Backend, hidden: Tensor, weight: Tensor, targets: Tensor, plan: Plan
+    backend: Backend, hidden: Tensor, weight: Tensor, targets: Tensor, plan: TilePlan
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,)."""
     blocks = list(plan.token_blocks())
     states = [backend.running_rows(targets[slice(*tokens)], plan) for tokens in blocks]
     tiles = _Tiles(hidden, weight, plan)
+    # chunks outside, blocks inside: the weight, the larger operand, is read once
     for chunk in plan.vocabulary_chunks():
         rows = tiles.weight_rows(chunk)  # (K, D)
         for tokens, state in zip(blocks, states, strict=True):
@@ -80,7 +86,8 @@ def forward(
         nothing = hidden.new_empty(0, dtype=_accumulator(plan.tile_dtype))
         return nothing, nothing.clone(), nothing.clone()
     parts = [state.finish() for state in states]
-    return tuple(torch.cat(column) for column in zip(*parts, strict=True))
+    logprobs, entropies, lses = (torch.cat(column) for column in zip(*parts, strict=True))
+    return logprobs, entropies, lses
 
 
 def backward(
@@ -88,7 +95,7 @@ def backward(
     hidden: Tensor,
     weight: Tensor,
     rows: RowsForBackward,
-    plan: Plan,
+    plan: TilePlan,
     *,
     wants_hidden: bool,
     wants_weight: bool,
@@ -101,26 +108,29 @@ def backward(
     tiles = _Tiles(hidden, weight, plan)
     for chunk in plan.vocabulary_chunks():
         weight_rows = tiles.weight_rows(chunk)  # (K, D)
-        total = _RowsOfGradient(grad_weight[slice(*chunk)], len(blocks)) if wants_weight else None
+        total = None  # the chunk's rows of the weight's gradient
+        if grad_weight is not None:
+            total = _RowsOfGradient(grad_weight[slice(*chunk)], len(blocks))
         for tokens in blocks:
+            # computed again rather than kept: all tiles together would be the (N, V) logits
             logits = tiles.logits(tokens, weight_rows, chunk)  # (B, K)
             grad_logits = backend.grad_logits(
                 logits, chunk[0], rows.block(tokens), plan, hidden.dtype
             ).to(tiles.operand.dtype)  # (B, K)
-            if wants_hidden:
+            if grad_hidden is not None:
                 _add_product(grad_hidden[slice(*tokens)], grad_logits, weight_rows)
-            if wants_weight:
+            if total is not None:
                 total.add(grad_logits.t(), tiles.operand[slice(*tokens)])
             del grad_logits  # else it would live beside the next one
-        if wants_weight:
+        if total is not None:
             total.finish()
-    return (grad_hidden.to(hidden.dtype) if wants_hidden else None), grad_weight
+    return None if grad_hidden is None else grad_hidden.to(hidden.dtype), grad_weight
 
 
 class _Tiles:
     """Makes tiles of logits, one after the other in the same memory."""
 
-    def __init__(self, hidden: Tensor, weight: Tensor, plan: Plan) -> None:
+    def __init__(self, hidden: Tensor, weight: Tensor, plan: TilePlan) -> None:
         # CPUs have no product of bf16 numbers with an fp32 result, and few are faster in bf16
         upcast = hidden.dtype == torch.bfloat16 and not hidden.is_cuda
         self.operand = hidden.float() if upcast else hidden  # (N, D)
@@ -201,8 +211,8 @@ def _adds_products_of_bf16(device: torch.device) -> bool:
     turned = [factor.t().contiguous().t() for factor in factors]
     total = start.to(device, copy=True)
     try:
-        for pair in (factors, turned):
-            torch.addmm(total, *pair, out_dtype=torch.float32, out=total)
+        for a, b in (factors, turned):
+            torch.addmm(total, a, b, out_dtype=torch.float32, out=total)
     except (RuntimeError, TypeError):
         return False
     if torch.equal(total.cpu(), expected):

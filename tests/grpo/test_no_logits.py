@@ -61,7 +61,7 @@ def batch(nano_policy) -> PromptBatch:
 def spy(nano_policy, monkeypatch) -> Iterator[LogitsSpy]:
     vocab_size, hidden_size = nano_policy.output_weight.shape
     # 48 tokens at most: 8 columns and more of float32
-    monkeypatch.setitem(api._TILE_BYTES, "cpu", 48 * COLUMNS * 4)
+    monkeypatch.setitem(api.TILE_BYTES, "cpu", 48 * COLUMNS * 4)
     yield LogitsSpy(vocab_size, {hidden_size})
 
 

@@ -201,8 +201,6 @@ def test_no_other_command_waits_for_torch_to_tell_a_mistake(command, flags, mess
 
 
 def test_the_choices_of_the_maths_are_those_of_the_flags():
-    for name, home in (
-        ("AdvantageScale", grpo.advantages),
-        ("LossNormalization", grpo.loss),
-    ):
-        assert get_args(getattr(home, name)) == get_args(getattr(grpo.settings.config, name))
+    flags = grpo.settings.config
+    assert get_args(grpo.advantages.Scale) == get_args(flags.AdvantageScale)
+    assert get_args(grpo.loss.Normalization) == get_args(flags.LossNormalization)

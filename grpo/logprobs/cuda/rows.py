@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from grpo.logprobs.cuda.launch import TILES, Launch, Launcher, pointer
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from grpo.logprobs.tiles import Backend, RowsForBackward
 
 _WARP, _MOST_THREADS = 32, 1024
@@ -23,18 +23,18 @@ _FINALISE_THREADS = 256
 def kernel_backend(launcher: Launcher) -> Backend:
     """Return the backend whose kernels ``launcher`` runs; float32 and bfloat16 tiles only."""
 
-    def running_rows(targets: Tensor, plan: Plan) -> KernelRows:
+    def running_rows(targets: Tensor, plan: TilePlan) -> KernelRows:
         return KernelRows(targets, plan, launcher)
 
     def grad_logits(
-        logits: Tensor, start: int, rows: RowsForBackward, plan: Plan, dtype: torch.dtype
+        logits: Tensor, start: int, rows: RowsForBackward, plan: TilePlan, dtype: torch.dtype
     ) -> Tensor:
         launch, out = backward_launch(logits, start, rows, plan, dtype)
         launcher(launch, logits.device)
         return out
 
     def score(
-        logits: Tensor, targets: Tensor, plan: Plan, _weights: Tensor | None
+        logits: Tensor, targets: Tensor, plan: TilePlan, _weights: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         rows = running_rows(targets, plan)
         rows.fold(logits if logits.stride(1) == 1 else logits.contiguous(), 0)
@@ -47,15 +47,18 @@ def kernel_backend(launcher: Launcher) -> Backend:
 class KernelRows:
     """The running rows of a block of tokens, in four floats per token on the device."""
 
-    def __init__(self, targets: Tensor, plan: Plan, launcher: Launcher) -> None:
+    def __init__(self, targets: Tensor, plan: TilePlan, launcher: Launcher) -> None:
         self._targets, self._plan, self._launcher = targets, plan, launcher
         # top, total, moment, picked; the first fold writes them, so nothing is cleared here
         self._state = targets.new_empty((4, len(targets)), dtype=torch.float32)
         self._is_first = True
 
     def fold(self, logits: Tensor, start: int) -> None:
-        """See `RunningRows`. Only reads the logits: (B, K), rows any distance apart."""
-        assert logits.stride(1) == 1, "a row's logits lie one behind the other"
+        """Take in (B, K) unscaled logits of columns from ``start`` on, rows any distance apart.
+
+        They are only read.
+        """
+        assert logits.stride(1) == 1, "a row's logits lie one after the other"
         launch = Launch(
             kernel=f"forward_{TILES[logits.dtype]}" + "_entropy" * self._plan.with_entropy,
             grid=logits.shape[0],
@@ -76,7 +79,7 @@ class KernelRows:
         self._is_first = False
 
     def finish(self) -> tuple[Tensor, Tensor, Tensor]:
-        """See `RunningRows`."""
+        """Return log-probs (B,), entropies (B,) or (0,), and log-sum-exps (B,)."""
         num_tokens, with_entropy = len(self._targets), self._plan.with_entropy
         logprobs, lses = torch.empty_like(self._state[:2])
         entropies = logprobs.new_empty(num_tokens if with_entropy else 0)
@@ -100,7 +103,7 @@ class KernelRows:
 
 
 def backward_launch(
-    logits: Tensor, start: int, rows: RowsForBackward, plan: Plan, dtype: torch.dtype
+    logits: Tensor, start: int, rows: RowsForBackward, plan: TilePlan, dtype: torch.dtype
 ) -> tuple[Launch, Tensor]:
     """Return the launch that writes the gradient of the logits, and where it writes it.
 

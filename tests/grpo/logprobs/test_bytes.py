@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from grpo.logprobs import rows_torch, tiles
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from tests.grpo.logprobs.logprobs_cases import (
     BF16,
     FP32,
@@ -52,7 +52,7 @@ def test_no_tensor_is_ever_larger_than_a_tile_or_the_gradients(op, path, with_en
 def test_only_one_tile_of_gradients_lives_at_a_time(tokens):
     # with the kernels it is half a tile beside the logits, and a second one would miss the bar
     hidden, weight, targets, _ = make_inputs(N=257, D=8, V=1003)
-    plan = Plan(257, 1003, tokens, 64, FP32, 1.0, False, (), -100)
+    plan = TilePlan(257, 1003, tokens, 64, FP32, 1.0, False, (), -100)
     alive, most = weakref.WeakSet(), []
 
     def grad_logits(logits, start, rows, plan, dtype):

@@ -5,7 +5,7 @@ import torch
 
 from grpo.logprobs import tiles
 from grpo.logprobs.backends import get_backend
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from tests.grpo.logprobs.logprobs_cases import (
     FP32,
     PATHS,
@@ -130,7 +130,7 @@ def test_a_target_that_nobody_checked_is_nan_and_reads_nothing_else(op, columns,
     hidden, weight, targets, _ = make_inputs()
     hidden, weight = hidden.detach(), weight.detach()
     targets[targets == 7] = 8
-    plan = Plan(13, 33, tokens, columns, FP32, 1.0, True, ((7, 8),), -100)
+    plan = TilePlan(13, 33, tokens, columns, FP32, 1.0, True, ((7, 8),), -100)
     device = torch.device("cuda" if op.backend == "cuda" else "cpu")
 
     def logprobs_of(targets):

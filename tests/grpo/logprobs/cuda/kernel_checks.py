@@ -25,7 +25,7 @@ from torch import Tensor
 
 from grpo.logprobs.cuda.launch import Launch, Launcher, pointer
 from grpo.logprobs.cuda.rows import KernelRows, backward_launch, kernel_backend
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from grpo.logprobs.tiles import RowsForBackward
 from tests.grpo.logprobs.cuda.emulator import Emulator, guarded_tensor
 from tests.places import ROOT
@@ -70,10 +70,10 @@ def assert_padding_untouched(buffer: Tensor, columns: int) -> None:
     assert buffer[-1].isnan().all(), "written to behind the last row"
 
 
-def plan_of(tile: Tensor, temperature: float, with_entropy: bool, ignore_index: int) -> Plan:
+def plan_of(tile: Tensor, temperature: float, with_entropy: bool, ignore_index: int) -> TilePlan:
     num_rows, columns = tile.shape
     shape = (num_rows, columns, num_rows, columns)
-    return Plan(*shape, tile.dtype, temperature, with_entropy, (), ignore_index)
+    return TilePlan(*shape, tile.dtype, temperature, with_entropy, (), ignore_index)
 
 
 def with_threads(emulator: Launcher, block: int | None) -> Launcher:

@@ -31,7 +31,7 @@ from grpo.logprobs.cuda.compiler import (
     source_code,
     write_cached,
 )
-from grpo.logprobs.plan import Plan
+from grpo.logprobs.tile_plan import TilePlan
 from grpo.logprobs.tiles import RowsForBackward
 from tests.grpo.logprobs.cuda.emulator import require_nvrtc
 
@@ -153,7 +153,7 @@ def launched_kernels():
     for with_entropy, (tile, gradient) in product(
         (False, True), ((fp32, fp32), (fp32, bf16), (bf16, bf16))
     ):
-        plan = Plan(1, 8, 1, 8, tile, 1.0, with_entropy, (), -100)
+        plan = TilePlan(1, 8, 1, 8, tile, 1.0, with_entropy, (), -100)
         logits = torch.zeros(1, 8, dtype=tile)
         kernel_rows = rows.KernelRows(
             targets, plan, lambda launch, _device: names.add(launch.kernel)

@@ -18,7 +18,7 @@ _LEAST_TOKENS = 4096
 
 
 @dataclass(frozen=True)
-class Plan:
+class TilePlan:
     """Everything about one call that is not a tensor. A tile is `tokens` rows by `columns`."""
 
     num_tokens: int

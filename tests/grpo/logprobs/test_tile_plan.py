@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from grpo.logprobs.plan import Plan, id_runs, tile_shape
+from grpo.logprobs.tile_plan import TilePlan, id_runs, tile_shape
 
 # --- the plan -----------------------------------------------------------------------------------
 
@@ -11,7 +11,7 @@ from grpo.logprobs.plan import Plan, id_runs, tile_shape
 @pytest.mark.parametrize("columns", [1, 3, 64, 1003, 5000])
 def test_the_tiles_cover_the_vocabulary_once_and_the_bans_with_it(columns):
     banned = [0, 1, 63, 64, 65, 500, 1002]
-    plan = Plan(
+    plan = TilePlan(
         *(10, 1003, 4, min(columns, 1003), torch.float32, 1.0, False),
         *(id_runs(tuple(banned), 1003), -100),
     )
