@@ -5,12 +5,13 @@ import pytest
 from tests.project.imports import imports_of, modules_of, watch_imports
 
 BELOW = {"answers", "measures", "asking", "report"}
-FRONT = {"ask", "cells", "compare", "heldout", "matrix", "score"}  # files, not folders
+FRONT = {"ask", "cells", "command_lines", "compare", "heldout", "matrix"}  # files, not folders
+FRONT |= {"questions", "score", "scoring"}
 ROOMS = {
     "answers": set(),
     "measures": {"answers"},
     "asking": {"answers", "measures"},
-    "report": {"answers", "measures", "protocol"},
+    "report": {"answers", "measures"},
     **dict.fromkeys(FRONT, frozenset(BELOW | FRONT)),
     "protocol": BELOW | FRONT,
     "curate": BELOW | FRONT,
