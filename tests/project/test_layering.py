@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.places import ROOT
-from tests.project.imports import imported_modules, imports_of, modules_of, watch_imports, within
+from tests.project.imports import imports_of, modules_of, watch_imports, within
 
 MAY_IMPORT = {
     "rewards": set(),
@@ -22,7 +22,6 @@ MAY_IMPORT = {
 }
 COMMANDS = ("train", "training", "evaluate")  # these may import all of it
 OURS = {*MAY_IMPORT, *COMMANDS, "groupwise_commands", "tests", "scripts", "benchmarks"}
-PURE = ("grpo/advantages.py", "grpo/loss.py")  # maths that reads alone
 every_package = pytest.mark.parametrize("package", MAY_IMPORT)
 
 
@@ -56,13 +55,6 @@ def test_imports_follow_the_arrows(package):
         ours = {name for name in names if name.split(".")[0] in OURS}
         broken = {name for name in ours if not any(within(name, one) for one in allowed)}
         assert not broken, f"{path} imports {sorted(broken)}: see MAY_IMPORT"
-
-
-@pytest.mark.parametrize("file", PURE)
-def test_the_maths_reads_alone(file):
-    names = imported_modules((ROOT / file).read_text(encoding="utf-8"), "grpo")
-    siblings = {name for name in names if name.split(".")[0] in OURS}
-    assert not siblings, f"{file} imports {sorted(siblings)}: it is to be read without them"
 
 
 @pytest.mark.parametrize("package", ["rewards", "process"])
