@@ -3,7 +3,7 @@
 One allocation holds the largest batch so far; a smaller bucket is a view of its beginning, so rows
 may leave and slots may fill without anything moving to another address.
 
-Shapes: L layers, R rows of a bucket (padding rows behind the real ones), S slots of own tokens, N
+Shapes: L layers, R rows of a bucket (padding rows after the real ones), S slots of own tokens, N
 prompts, P prompt slots, G cells per prompt (rows of the largest group), Hkv key/value heads, d head
 size, D hidden size.
 """
@@ -11,7 +11,9 @@ size, D hidden size.
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from models.architecture import Decoder
 
 SLOTS = 64  # own slots and prompt slots come in multiples of it
 
@@ -53,7 +55,7 @@ def slot_bucket(count: int) -> int:
 class DecodeBuffers:
     """The tensors of the largest bucket. All begin as zeros: no memory may hold a stray NaN."""
 
-    def __init__(self, text: nn.Module, capacity: Bucket) -> None:
+    def __init__(self, text: Decoder, capacity: Bucket) -> None:
         """Allocate them on the device and in the dtype of the decoder's weights."""
         attention, weight = text.layers[0].self_attn, text.norm.weight
         kv_heads, head_size = attention.num_key_value_heads, attention.head_dim
@@ -65,14 +67,20 @@ class DecodeBuffers:
         pairs = (len(text.layers), 2)  # keys, then values
         self.own = weight.new_zeros(*pairs, rows, kv_heads, slots, head_size)
         self.prompts = weight.new_zeros(*pairs, prompts, kv_heads, prompt_slots, head_size)
+
+        # What depends on which rows are left, written when they change:
         self.cos = weight.new_zeros(rows, slots, head_size)  # of each row's tokens to come
         self.sin = weight.new_zeros(rows, slots, head_size)
-        self.prompt_mask = weight.new_zeros(rows, prompt_slots)  # -inf behind a row's prompt
+        self.prompt_mask = weight.new_zeros(rows, prompt_slots)  # -inf after a row's prompt
         self.cell_rows = integers(prompts * kv_heads * cells)  # see `Views.cell_rows`
         self.row_cells = integers(rows * kv_heads)
-        self.slot = integers(1)  # where the token goes
+
+        # What changes with the token: its slot and ids go in, hidden states come out.
+        self.slot = integers(1)
         self.token_ids = integers(rows)
-        self.hidden = weight.new_zeros(rows, weight.shape[0])  # the step's result
+        self.hidden = weight.new_zeros(rows, weight.shape[0])  # (R, D)
+
+        # Constants, here because a graph needs their addresses too.
         self.slot_numbers = torch.arange(slots, device=weight.device)
         self.diagonal = torch.eye(head_size, dtype=weight.dtype, device=weight.device)
         # x @ off_diagonal swaps the halves of x; the sign is in the sine

@@ -97,7 +97,7 @@ def start(
     keys_values: Sequence[tuple[Tensor, Tensor]],
     max_new_tokens: int,
 ) -> EagerState:
-    """Return the state after prompts whose keys and values, (N, Hkv, P, d) per layer, are given."""
+    """Return the state after prompts of these keys and values, (N, Hkv, P, d) per layer."""
     reader = reader_for(groups, keys_values, max(groups.prompt_lengths) + max_new_tokens)
     prompt_slots = max(groups.prompt_lengths) if reader.in_caches else 0
     keys, values = (

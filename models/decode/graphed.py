@@ -17,6 +17,7 @@ prompt, L layers, H query heads, Hkv key/value heads, d head size, D hidden size
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ from torch import Tensor
 from models.architecture import Decoder
 from models.decode.buffers import Bucket, DecodeBuffers, Views, count_bucket, slot_bucket
 from models.decode.graphed_step import run_step
-from models.decode.graphs import Graphs
+from models.decode.graphs import Function, Graphs
 from models.decode.layer import FusedWeights
 from models.decode.state import full_error, tables_to_come
 from models.prompts.prompt import EncodedPrompt
@@ -51,43 +52,66 @@ class GraphedDecoder:
         keys_values: Sequence[tuple[Tensor, Tensor]],
         max_new_tokens: int,
     ) -> "GraphedState":
-        """Return the state after prompts whose keys and values, (N, Hkv, P, d), are given.
+        """Return the state after prompts of these keys and values, (N, Hkv, P, d) per layer.
 
         An earlier state ends here: its rows are overwritten.
         """
-        needed = Bucket(
+        bucket = Bucket(
             rows=count_bucket(groups.num_rows),
             slots=slot_bucket(max_new_tokens),
             prompts=count_bucket(len(prompts)),
             prompt_slots=slot_bucket(max(groups.prompt_lengths)),
             cells=count_bucket(max(groups.rows_per_prompt)),
         )
-        self._make_room(text, needed)
-        self.weights.refresh(text)
-        self.state = GraphedState(self, text, prompts, groups, keys_values, max_new_tokens, needed)
+        weights, buffers = self._make_room(text, bucket)
+        weights.refresh(text)
+        _fill_caches(buffers, bucket, keys_values)
+
+        cos, sin = tables_to_come(text, prompts, max_new_tokens)
+        rows = _Rows(groups.row_to_prompt.tolist(), list(groups.prompt_lengths), cos, sin)
+        self.state = GraphedState(self, text, weights, buffers, rows, bucket)
         return self.state
 
-    def run(self, text: Decoder, bucket: Bucket) -> None:
-        """Do one step on the buffers."""
+    def _make_room(self, text: Decoder, needed: Bucket) -> tuple[FusedWeights, DecodeBuffers]:
+        """Return what a rollout works in; drop it and its graphs first where they do not fit.
 
-        def make():
-            views = Views(self.buffers, bucket)
-            return lambda: run_step(text, self.weights, views)
-
-        self.graphs.get(bucket, make).replay()
-
-    def _make_room(self, text: Decoder, needed: Bucket) -> None:
-        """Drop what holds addresses of weights that moved or of buffers that are too small."""
+        Graphs hold addresses of weights, which may have moved, and of buffers, which may be too
+        small.
+        """
+        weights, buffers = self.weights, self.buffers
         addresses = [(weight.data_ptr(), weight.dtype) for weight in text.parameters()]
-        if addresses != self._addresses:
+        if weights is None or addresses != self._addresses:
+            self.graphs.clear()
+            self.state = self.buffers = self.weights = buffers = weights = None
             self._addresses = addresses
+            self.weights = weights = FusedWeights(text, fold_norms=False)
+        if buffers is None or not buffers.capacity.holds(needed):
+            held = needed if buffers is None else buffers.capacity
             self.graphs.clear()
-            self.buffers, self.weights = None, FusedWeights(text, fold_norms=False)
-        if self.buffers is None or not self.buffers.capacity.holds(needed):
-            held = needed if self.buffers is None else self.buffers.capacity
-            self.graphs.clear()
-            self.buffers = None  # before the larger ones are made
-            self.buffers = DecodeBuffers(text, Bucket(*map(max, needed, held)))
+            # who holds the old ones lets go before the larger are made: both may not fit
+            self.state = self.buffers = buffers = None
+            self.buffers = buffers = DecodeBuffers(text, Bucket(*map(max, needed, held)))
+        return weights, buffers
+
+
+@dataclass
+class _Rows:
+    """Which rows are left, known to the host: sizes and indices are worked out from it."""
+
+    owners: list[int]  # B, the prompt of each row
+    prompt_lengths: list[int]  # N
+    cos: Tensor  # (N, max_new_tokens, d), of each prompt's tokens to come
+    sin: Tensor  # (N, max_new_tokens, d), signed
+
+    @property
+    def max_new_tokens(self) -> int:
+        return self.cos.shape[1]
+
+    def keep_prompts(self, used: list[int], index: Tensor) -> None:
+        """Keep only the used prompts; the index says the same on the device."""
+        self.cos, self.sin = self.cos[index], self.sin[index]
+        self.prompt_lengths = [self.prompt_lengths[prompt] for prompt in used]
+        self.owners = [used.index(owner) for owner in self.owners]
 
 
 class GraphedState:
@@ -97,96 +121,102 @@ class GraphedState:
         self,
         decoder: GraphedDecoder,
         text: Decoder,
-        prompts: Sequence[EncodedPrompt],
-        groups: PackedGroups,
-        keys_values: Sequence[tuple[Tensor, Tensor]],
-        max_new_tokens: int,
+        weights: FusedWeights,
+        buffers: DecodeBuffers,
+        rows: _Rows,
         bucket: Bucket,
     ) -> None:
-        self._decoder, self._text, self._bucket = decoder, text, bucket
-        self.filled, self.max_new_tokens = 0, max_new_tokens
-        self._owners: list[int] = groups.row_to_prompt.tolist()  # B, the prompt of each row
-        self._lengths = list(groups.prompt_lengths)  # N
-        self._cos, self._sin = tables_to_come(text, prompts, max_new_tokens)
-        self._fill_caches(keys_values)
-        self._lay_out()
+        self._decoder, self._text, self._weights = decoder, text, weights
+        self._buffers, self._rows, self._bucket = buffers, rows, bucket
+        self.filled = 0  # own slots in use
+        _lay_out(buffers, bucket, rows)
 
     @property
     def num_rows(self) -> int:
-        return len(self._owners)
+        """B."""
+        return len(self._rows.owners)
 
     def select(self, rows: Tensor) -> None:
         """Keep only these rows, (B',) int64, in this order, in the smallest bucket for them."""
         self._check_current()
-        own = self._decoder.buffers.own
+        # They move to the front, so that the smaller bucket is the beginning of the same tensors.
+        own = self._buffers.own
         index = rows.to(own.device)
         for layer in own[:, :, :, :, : self.filled]:  # (2, R, Hkv, filled, d)
             layer[:, : len(index)] = layer.index_select(1, index)
-        self._owners = [self._owners[row] for row in rows.tolist()]
-        self._bucket = self._bucket._replace(rows=count_bucket(len(self._owners)))
-        used = sorted(set(self._owners))
+        left = self._rows
+        left.owners = [left.owners[row] for row in rows.tolist()]
+        self._bucket = self._bucket._replace(rows=count_bucket(self.num_rows))
+
+        # Prompts without rows leave only by halves: each size is a graph of its own.
+        used = sorted(set(left.owners))
         fewer = count_bucket(len(used))
-        if 2 * fewer <= self._bucket.prompts:  # else a further graph would gain little
-            self._keep_prompts(used)
+        if 2 * fewer <= self._bucket.prompts:
+            kept = torch.tensor(used, device=own.device)
+            for layer in self._buffers.prompts:  # (2, N, Hkv, P, d)
+                layer[:, : len(used)] = layer.index_select(1, kept)
+            left.keep_prompts(used, kept)
             self._bucket = self._bucket._replace(prompts=fewer)
-        self._lay_out()
+        _lay_out(self._buffers, self._bucket, left)
 
     def decode(self, token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
         self._check_current()
-        if self.filled == self.max_new_tokens:
+        if self.filled == self._rows.max_new_tokens:
             raise full_error(self.filled)
-        buffers = self._decoder.buffers
+        text, weights, buffers = self._text, self._weights, self._buffers
         buffers.token_ids[: self.num_rows].copy_(token_ids)
         buffers.slot.fill_(self.filled)
         self.filled += 1
-        self._decoder.run(self._text, self._bucket._replace(slots=slot_bucket(self.filled)))
+        # Own slots are read in multiples of the bucket's: few graphs, and little read in vain.
+        bucket = self._bucket._replace(slots=slot_bucket(self.filled))
+
+        def make() -> Function:
+            views = Views(buffers, bucket)
+            return lambda: run_step(text, weights, views)
+
+        self._decoder.graphs.get(bucket, make).replay()
         return buffers.hidden[: self.num_rows].clone()  # the next step overwrites it
 
     def _check_current(self) -> None:
         if self._decoder.state is not self:
             raise RuntimeError(
-                "a later prefill took this state's caches: finish one rollout before the next, or"
-                ' set policy.decode_graphs = "off"'
+                "a later prefill took this state's caches: finish one rollout before the next"
             )
 
-    def _fill_caches(self, keys_values: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """Begin with zeros and the prompts' keys and values, (N, Hkv, P, d) per layer."""
-        rows, slots, _, prompt_slots, _ = self._bucket
-        buffers, longest = self._decoder.buffers, max(self._lengths)
-        buffers.own[:, :, :rows, :, :slots].zero_()
-        count = len(self._lengths)
-        buffers.prompts[:, :, :count, :, longest:prompt_slots].zero_()
-        for layer, entry in zip(buffers.prompts, keys_values, strict=True):
-            for cache, computed in zip(layer, entry, strict=True):
-                cache[:count, :, :longest].copy_(computed)
 
-    def _keep_prompts(self, used: list[int]) -> None:
-        """Move the prompts that still have rows to the front."""
-        caches = self._decoder.buffers.prompts
-        index = torch.tensor(used, device=caches.device)
-        for layer in caches:  # (2, N, Hkv, P, d)
-            layer[:, : len(used)] = layer.index_select(1, index)
-        self._cos, self._sin = self._cos[index], self._sin[index]
-        self._lengths = [self._lengths[prompt] for prompt in used]
-        self._owners = [used.index(owner) for owner in self._owners]
+def _fill_caches(
+    buffers: DecodeBuffers, bucket: Bucket, keys_values: Sequence[tuple[Tensor, Tensor]]
+) -> None:
+    """Write the prompts' keys and values, (N, Hkv, P, d) per layer, and zeros into the rest.
 
-    def _lay_out(self) -> None:
-        """Write what depends on which row has which prompt; padding rows repeat row 0."""
-        buffers, bucket = self._decoder.buffers, self._bucket
-        device, padding = buffers.own.device, bucket.rows - self.num_rows
-        owners = torch.tensor(self._owners + self._owners[:1] * padding, device=device)  # (R,)
-        tokens = self.max_new_tokens
-        buffers.cos[: bucket.rows, :tokens] = self._cos[owners]
-        buffers.sin[: bucket.rows, :tokens] = self._sin[owners]
-        lengths = torch.tensor(self._lengths, device=device)[owners]
-        behind = torch.arange(bucket.prompt_slots, device=device) >= lengths[:, None]  # (R, P)
-        mask = buffers.prompt_mask[: bucket.rows, : bucket.prompt_slots]
-        mask.zero_().masked_fill_(behind, -torch.inf)
-        kv_heads = buffers.own.shape[3]
-        cell_rows, row_cells = grid_indices(self._owners, bucket, kv_heads)
-        buffers.cell_rows[: cell_rows.numel()] = cell_rows.to(device)
-        buffers.row_cells[: row_cells.numel()] = row_cells.to(device)
+    A mask does not hide what an earlier rollout may have left there: 0 * NaN is NaN.
+    """
+    buffers.own[:, :, : bucket.rows, :, : bucket.slots].zero_()
+    count, _, longest, _ = keys_values[0][0].shape
+    buffers.prompts[:, :, :count, :, longest : bucket.prompt_slots].zero_()
+    for layer, entry in zip(buffers.prompts, keys_values, strict=True):
+        for cache, computed in zip(layer, entry, strict=True):
+            cache[:count, :, :longest].copy_(computed)
+
+
+def _lay_out(buffers: DecodeBuffers, bucket: Bucket, rows: _Rows) -> None:
+    """Write what depends on which row has which prompt; padding rows repeat row 0."""
+    device, padding = buffers.own.device, bucket.rows - len(rows.owners)
+    owners = torch.tensor(rows.owners + rows.owners[:1] * padding, device=device)  # (R,)
+    buffers.cos[: bucket.rows, : rows.max_new_tokens] = rows.cos[owners]
+    buffers.sin[: bucket.rows, : rows.max_new_tokens] = rows.sin[owners]
+
+    lengths = torch.tensor(rows.prompt_lengths, device=device)[owners]  # (R,)
+    beyond = torch.arange(bucket.prompt_slots, device=device) >= lengths[:, None]  # (R, P)
+    mask = buffers.prompt_mask[: bucket.rows, : bucket.prompt_slots]
+    mask.zero_().masked_fill_(beyond, -torch.inf)
+
+    # Worked out on the host, where they are a few numbers, and copied.
+    kv_heads = buffers.own.shape[3]
+    cell_rows, row_cells = grid_indices(rows.owners, bucket, kv_heads)
+    buffers.cell_rows[: cell_rows.numel()] = cell_rows.to(device)
+    buffers.row_cells[: row_cells.numel()] = row_cells.to(device)
 
 
 def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,12 @@ replays because no result stays there: functions write results into tensors made
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
 Function = Callable[[], None]
+PoolHandle = Any  # of torch.cuda.graph_pool_handle, whose type torch keeps to itself
 
 
 class StandIn:
@@ -40,7 +42,9 @@ class Graphs:
         self.device, self.limit = device, limit
         self.made = 0  # graphs made so far, those dropped since included
         self._graphs: OrderedDict[Hashable, StandIn | torch.cuda.CUDAGraph] = OrderedDict()
-        self._pool = self._stream = None  # made with the first graph
+        # Made with the first graph, so that a process without graphs makes neither.
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: PoolHandle | None = None
 
     def __len__(self) -> int:
         return len(self._graphs)
@@ -75,7 +79,8 @@ class Graphs:
         except RuntimeError as error:
             warnings.warn(
                 f"a CUDA graph could not be captured ({error}): decoding goes on without graphs,"
-                ' with the same results, more slowly. policy.decode_graphs = "off" does not try',
+                " with the same results, more slowly. Nothing has to be done; the speed comes back"
+                " in a new process once what the error names is gone",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -96,7 +101,7 @@ def warm_up(function: Function, stream: torch.cuda.Stream) -> None:
 
 
 def capture(
-    function: Function, stream: torch.cuda.Stream, pool: tuple[int, int]
+    function: Function, stream: torch.cuda.Stream, pool: PoolHandle
 ) -> torch.cuda.CUDAGraph:
     """Return the function as a graph; nothing is computed yet.
 
