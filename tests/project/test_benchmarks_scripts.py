@@ -1,4 +1,4 @@
-"""benchmarks/growth.py and gpu.py run every line at tiny sizes; no bar is judged here."""
+"""Benchmarks run every line at tiny sizes; no bar is judged here."""
 
 import importlib
 import json
@@ -113,3 +113,22 @@ def test_the_image_check_gives_the_same_verdicts_at_both_starts(load, capsys, mo
 def test_the_other_benchmarks_still_import(load):
     for name in ("prefix", "rollout", "step"):
         assert load(name).main
+
+
+def test_a_step_is_timed_beside_another_checkouts(load, tmp_path):
+    output = tmp_path / "result.json"
+    script = load("before_after", "--smoke", "--before", str(ROOT), "--output", str(output))
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert not ended.value.code
+    (row,) = json.loads(output.read_text())["rows"]
+    assert row["ratio"] > 0
+    assert row["before"]["repeats"] == row["now"]["repeats"] == 2
+
+
+def test_steps_that_do_not_the_same_have_no_ratio(load):
+    script = load("before_after")
+    before = {"loss": 0.5, "kl": None, "time/step": 1.0, "tokens_per_second": 9.0}
+    assert script.differing(before, {**before, "time/step": 2.0, "tokens_per_second": 3.0}) == []
+    assert script.differing(before, {**before, "loss": 0.5 + 1e-12}) == ["loss"]
+    assert script.differing(before, {"loss": 0.5, "kl": 0.0}) == ["kl"]
