@@ -8,16 +8,16 @@ from pathlib import Path
 from data.audit.directory import read_audit, write_audit
 from data.audit.files import pairs_of, read_files
 from data.audit.headlines import headlines
-from data.audit.page import page
+from data.audit.html_page import audit_page
 from data.audit.report import audit
 from data.audit.sections import tables_of
-from data.audit.text import tables_text
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.storage import check_new_directory, unused_directory
+from process.tables.text import titled_text
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -52,8 +52,9 @@ def run(args: argparse.Namespace) -> Path:
     pairs_of(files)  # raises before the work
     report = audit(files, args.image_root, args.near_distance)
     tables, lines = list(tables_of(report, beside)), list(headlines(report))
-    write_audit(directory, report, page(report, tables, lines))
-    print(tables_text(tables), *(fitted(f"- {line}") for line in lines), sep="\n")
+    write_audit(directory, report, audit_page(report, tables, lines))
+    print("\n\n".join(map(titled_text, tables)))
+    print(*(fitted(f"- {line}") for line in lines), sep="\n")
     return directory
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from data.audit.sections import shares
+from process.tables.numbers import count_and_share, percent
 
 
 def headlines(report: Mapping[str, Any]) -> Iterator[str]:
@@ -19,14 +19,15 @@ def headlines(report: Mapping[str, Any]) -> Iterator[str]:
     )
     rows = sum(pair["n"] for pair in pairs)
     seen = sum(pair["images"]["same_image"] for pair in pairs)
-    yield f"{shares(seen, rows)} of {rows:,} test rows show an image of their own train file"
+    shown = count_and_share(seen, rows)
+    yield f"{shown} of {rows:,} test rows show an image of their own train file"
     if report["image_root"] is not None:
         near = sum(pair["images"]["near_duplicate"] for pair in pairs)
-        yield f"{shares(near, rows)} show one that is the same or nearly, by content"
+        yield f"{count_and_share(near, rows)} show one that is the same or nearly, by content"
     readable = sum(pair["patients"]["readable"] for pair in pairs)
     known = sum(pair["patients"]["in_train"] for pair in pairs)
     if readable:
-        seen_too = shares(known, readable)
+        seen_too = count_and_share(known, readable)
         yield f"of {readable:,} whose file name gives a patient, {seen_too} have theirs in train"
     across = sum(entry["same_image"] for entry in report["foreign_rows"] if entry["across_axes"])
     if across:
@@ -43,5 +44,5 @@ def headlines(report: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _span(values: list[float]) -> str:
-    low, high = (f"{100 * value:.1f}" for value in (min(values), max(values)))
+    low, high = percent(min(values)), percent(max(values))
     return f"{low} %" if low == high else f"{low} to {high} %"

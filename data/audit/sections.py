@@ -1,19 +1,10 @@
 """The audit's tables: one set of headings, cells and notes for the terminal and for the page."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Table:
-    """A titled table; the first column is a name, the others are numbers."""
-
-    title: str
-    note: str  # what the numbers mean
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    shades: Sequence[Sequence[float | None]] | None = None  # per cell 0 .. 1, for a matrix
+from process.tables.numbers import count_and_share, percent
+from process.tables.table import Table, columns_of
 
 
 def tables_of(
@@ -33,15 +24,6 @@ def tables_of(
         yield _foreign_table(report)
 
 
-def shares(part: int, whole: int) -> str:
-    """Return a count and its share of the whole.
-
-    >>> shares(526, 1615), shares(0, 0)
-    ('526 (32.6 %)', '0')
-    """
-    return f"{part:,} ({100 * part / whole:.1f} %)" if part and whole else f"{part:,}"
-
-
 def _rows_table(report: Mapping[str, Any]) -> Table:
     headings = ("file", "rows", "bad", "repeated", "images", "equal options", "unknown modality")
     keys = ("rows", "bad_rows", "repeated_rows", "images", "equal_options", "unknown_modality")
@@ -52,7 +34,7 @@ def _rows_table(report: Mapping[str, Any]) -> Table:
         " are one text but for case, spacing and final punctuation. unknown modality: neither row"
         " nor file name tells it."
     )
-    return Table("Rows", note, headings, rows)
+    return Table(columns_of(headings), rows, "Rows", note)
 
 
 def _letters_table(report: Mapping[str, Any]) -> Table:
@@ -64,8 +46,8 @@ def _letters_table(report: Mapping[str, Any]) -> Table:
         [
             name,
             *(f"{fact['option_counts'].get(count, 0):,}" for count in counts),
-            _percent(fact["chance"]),
-            *(_percent(fact["right_letters"].get(letter, 0) / fact["rows"]) for letter in letters),
+            percent(fact["chance"]),
+            *(percent(fact["right_letters"].get(letter, 0) / fact["rows"]) for letter in letters),
         ]
         for name, fact in files.items()
     ]
@@ -73,7 +55,7 @@ def _letters_table(report: Mapping[str, Any]) -> Table:
         "rows by number of options; chance, the mean of 1 / options; and how often each letter is"
         " right, both in per cent."
     )
-    return Table("Options and letters", note, headings, rows)
+    return Table(columns_of(headings), rows, "Options and letters", note)
 
 
 def _priors_table(report: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Table:
@@ -84,16 +66,16 @@ def _priors_table(report: Mapping[str, Any], beside: Mapping[str, Any] | None) -
     headings += [f"{name} beside" for name in names] if beside is not None else []
     rows = []
     for name, pair in pairs.items():
-        cells = [f"{pair['n']:,}", _percent(pair["chance"])]
-        cells += [_percent(pair["priors"][prior]["accuracy"]) for prior in names]
+        cells = [f"{pair['n']:,}", percent(pair["chance"])]
+        cells += [percent(pair["priors"][prior]["accuracy"]) for prior in names]
         cells.append(f"{len(pair['lookup_wrong']):,}")
         if beside is not None:
             other = earlier.get(pair["label"])
-            cells += ["-" if other is None else _percent(other[p]["accuracy"]) for p in names]
+            cells += ["-" if other is None else percent(other[p]["accuracy"]) for p in names]
         rows.append([_title(report, name), *cells])
     means = [_mean(pair["priors"][prior]["accuracy"] for pair in pairs.values()) for prior in names]
     chance = _mean(pair["chance"] for pair in pairs.values())
-    rows.append(["mean of the files", "", *map(_percent, [chance, *means])])
+    rows.append(["mean of the files", "", *map(percent, [chance, *means])])
     note = (
         "accuracy in per cent of guessers that see no image, fitted on the train file of the pair."
         " What they reach, a model may reach without looking. lookup wrong: rows whose answer the"
@@ -101,7 +83,7 @@ def _priors_table(report: Mapping[str, Any], beside: Mapping[str, Any] | None) -
     )
     if beside is not None:
         note += " beside: the same in the audit named with --beside."
-    return Table("Text priors", note, headings, rows)
+    return Table(columns_of(headings), rows, "Text priors", note)
 
 
 def _matrix_table(report: Mapping[str, Any], prior: str) -> Table:
@@ -109,14 +91,14 @@ def _matrix_table(report: Mapping[str, Any], prior: str) -> Table:
     trains = list(next(iter(matrix.values())))
     rows, shades = [], []
     for test, row in matrix.items():
-        rows.append([_title(report, test), *(_percent(row[train]) for train in trains)])
+        rows.append([_title(report, test), *(percent(row[train]) for train in trains)])
         shades.append([None, *(row[train] for train in trains)])
     note = (
         f"accuracy of the {prior} in per cent: rows are test files, columns the train files that it"
         " was fitted on."
     )
     headings = ("test file", *(_title(report, train) for train in trains))
-    return Table(f"Text priors across files: {prior}", note, headings, rows, shades)
+    return Table(columns_of(headings), rows, f"Text priors across files: {prior}", note, shades)
 
 
 def _images_table(report: Mapping[str, Any]) -> Table:
@@ -127,9 +109,13 @@ def _images_table(report: Mapping[str, Any]) -> Table:
     rows = []
     for name, pair in report["pairs"].items():
         images, n = pair["images"], pair["n"]
-        cells = [f"{n:,}", shares(images["same_image"], n), shares(images["same_question"], n)]
+        cells = [
+            f"{n:,}",
+            count_and_share(images["same_image"], n),
+            count_and_share(images["same_question"], n),
+        ]
         if with_pictures:
-            cells += [shares(images[key], n) for key in ("same_content", "near_duplicate")]
+            cells += [count_and_share(images[key], n) for key in ("same_content", "near_duplicate")]
             cells += [f"{images[key]:,}" for key in ("found", "missing", "broken")]
         rows.append([_title(report, name), *cells])
     note = (
@@ -144,7 +130,7 @@ def _images_table(report: Mapping[str, Any]) -> Table:
         )
     else:
         note += " With --image-root contents are compared, too."
-    return Table("Images in train and test", note, headings, rows)
+    return Table(columns_of(headings), rows, "Images in train and test", note)
 
 
 def _patients_table(report: Mapping[str, Any]) -> Table:
@@ -159,7 +145,7 @@ def _patients_table(report: Mapping[str, Any]) -> Table:
                 title,
                 f"{entry.get('rows', pair['n']):,}",
                 f"{entry['readable']:,}",
-                shares(entry["in_train"], entry["readable"]),
+                count_and_share(entry["in_train"], entry["readable"]),
             ]
             for title, entry in entries.items()
         ]
@@ -168,7 +154,7 @@ def _patients_table(report: Mapping[str, Any]) -> Table:
         " have theirs in the pair's train file, by data set."
     )
     headings = ("test file, data set", "n", "id readable", "in train")
-    return Table("Patients in train and test", note, headings, rows)
+    return Table(columns_of(headings), rows, "Patients in train and test", note)
 
 
 def _foreign_table(report: Mapping[str, Any]) -> Table:
@@ -177,8 +163,8 @@ def _foreign_table(report: Mapping[str, Any]) -> Table:
             f"{_title(report, entry['test'])} in {_title(report, entry['train'])}",
             "yes" if entry["across_axes"] else "no",
             f"{entry['n']:,}",
-            shares(entry["same_image"], entry["n"]),
-            shares(entry["same_question"], entry["n"]),
+            count_and_share(entry["same_image"], entry["n"]),
+            count_and_share(entry["same_question"], entry["n"]),
         ]
         for entry in report["foreign_rows"]
     ]
@@ -187,7 +173,7 @@ def _foreign_table(report: Mapping[str, Any]) -> Table:
         " own. A checkpoint must not be scored on such a test file."
     )
     headings = ("test file in train file", "other axis", "n", "same image", "same question")
-    return Table("Test rows in other train files", note, headings, rows)
+    return Table(columns_of(headings), rows, "Test rows in other train files", note)
 
 
 def _title(report: Mapping[str, Any], name: str) -> str:
@@ -197,10 +183,6 @@ def _title(report: Mapping[str, Any], name: str) -> str:
     return label if len(same) == 1 else name
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
-def _mean(values: Iterator[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
+def _mean(values: Iterable[float]) -> float:
+    numbers = list(values)
+    return sum(numbers) / len(numbers)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.audit.files import read_files
-from data.audit.text import table_text
-from data.splits.comparison import comparison_table
+from data.splits.comparison import priors_comparison
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
 from process.called import module_line
@@ -17,6 +16,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.storage import check_new_directory
+from process.tables.text import titled_text
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
 
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     print(*map(fitted, _lines(report)), sep="\n")
     if report["text_priors"]:
-        print("", table_text(comparison_table(report["text_priors"])), sep="\n")
+        print("", titled_text(priors_comparison(report["text_priors"])), sep="\n")
     print(f"\nwritten: {args.output_dir} ({len(report['outputs'])} files and splits.json)")
     return 0
 

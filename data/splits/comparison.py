@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data.audit.sections import Table
 from data.examples import VQAExample
 from data.priors import LinearRanker, OptionLookup, accuracy
 from data.priors.table import chance
+from process.tables.numbers import percent
+from process.tables.table import Table, columns_of
 
 PRIORS = {"lookup": OptionLookup, "linear ranker": LinearRanker}
 AS_GIVEN, ORIGINAL, NEW = "as given", "original", "written"
 Parts = tuple[Sequence[VQAExample], Sequence[VQAExample]]  # train, test
 
 
-def compare(versions: Mapping[str, Mapping[str, Parts]]) -> dict[str, dict[str, Any]]:
+def compare_priors(versions: Mapping[str, Mapping[str, Parts]]) -> dict[str, dict[str, Any]]:
     """Return slice -> version -> n, chance and each prior's accuracy on the version's test part.
 
     Args:
@@ -34,7 +35,7 @@ def compare(versions: Mapping[str, Mapping[str, Parts]]) -> dict[str, dict[str, 
     return found
 
 
-def means(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+def mean_priors(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Return version -> means over the slices that have every version, and their number."""
     versions = {version: None for slices in found.values() for version in slices}
     whole = [slices for slices in found.values() if len(slices) == len(versions)]
@@ -50,14 +51,14 @@ def means(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]
     }
 
 
-def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
+def priors_comparison(found: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the table that the command prints."""
     versions = list({version: None for slices in found.values() for version in slices})
     headings = ["slice"]
     for version in versions:
         headings += [f"{version}: n", "chance", *PRIORS]
     rows = [[name, *_cells(slices, versions)] for name, slices in found.items()]
-    if mean := means(found):
+    if mean := mean_priors(found):
         rows.append([f"mean of {mean[versions[0]]['slices']}", *_cells(mean, versions)])
     note = (
         "accuracy in per cent of guessers that see no image, fitted on the slice's train part."
@@ -66,7 +67,7 @@ def comparison_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     if ORIGINAL in versions:
         note += f" {ORIGINAL}: the written rows with their published text. The mean is of the"
         note += " slices that have every version."
-    return Table("Text priors", note, headings, rows)
+    return Table(columns_of(headings), rows, "Text priors", note)
 
 
 def _cells(slices: Mapping[str, Any], versions: Sequence[str]) -> list[str]:
@@ -77,5 +78,5 @@ def _cells(slices: Mapping[str, Any], versions: Sequence[str]) -> list[str]:
             cells += ["-"] * (2 + len(PRIORS))
             continue
         cells.append(f"{one['n']:,}" if "n" in one else "")
-        cells += [f"{100 * one[key]:.1f}" for key in ("chance", *PRIORS)]
+        cells += [percent(one[key]) for key in ("chance", *PRIORS)]
     return cells

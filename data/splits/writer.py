@@ -10,7 +10,7 @@ from typing import Any
 
 from data.audit.files import AuditFile
 from data.examples import VQAExample
-from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare, means
+from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare_priors, mean_priors
 from data.splits.plan import PlacedRow, Plan, Settings, by_slice
 from data.splits.proof import prove
 from data.splits.published import rows_text
@@ -63,7 +63,7 @@ def _report(
     checksums: Mapping[str, str],
     shared: Mapping[str, int],
 ) -> dict[str, Any]:
-    found = compare(_versions(files, plan, settings))
+    found = compare_priors(_versions(files, plan, settings))
     test = sum(row.in_test for row in plan.placed)
     return {
         "format": FORMAT,
@@ -91,7 +91,7 @@ def _report(
         **plan.facts,
         "strata": _strata(plan),
         "text_priors": found,
-        "text_priors_mean": means(found),
+        "text_priors_mean": mean_priors(found),
     }
 
 

@@ -57,7 +57,7 @@ def count_and_share(part: int, whole: int) -> str:
     >>> count_and_share(526, 1615), count_and_share(0, 0)
     ('526 (32.6 %)', '0')
     """
-    return f"{part:,} ({percent(part / whole)} %)" if part and whole else f"{part:,}"
+    return f"{part:,} ({100 * part / whole:.1f} %)" if part and whole else f"{part:,}"
 
 
 def p_text(value: float) -> str:

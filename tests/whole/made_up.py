@@ -7,7 +7,6 @@ from typing import Any
 
 from data.audit.files import read_files
 from data.audit.report import audit
-from data.audit.text import table_text
 from data.splits import comparison
 from evaluation.answers.prediction import Prediction
 from evaluation.curate.reasons import Verdict
@@ -20,6 +19,7 @@ from evaluation.measures.summary import accuracy_entry, summarize
 from evaluation.measures.thought_changes import ThoughtRow, summarize_changes
 from evaluation.measures.thoughts import summarize_thoughts
 from evaluation.protocol.results import axis_json
+from process.tables.text import titled_text
 from tests.data.audit.test_hashes import picture
 from tests.data.audit_rows import example, row, write_rows
 from tests.evaluation.protocol import test_protocol_results as protocol
@@ -278,4 +278,4 @@ def split_comparison() -> str:
         for seed, name in enumerate((comparison.AS_GIVEN, comparison.NEW))
     }
     versions[comparison.AS_GIVEN]["OCT"] = (part(7), part(8))
-    return table_text(comparison.comparison_table(comparison.compare(versions)))
+    return titled_text(comparison.priors_comparison(comparison.compare_priors(versions)))

@@ -14,9 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from data.audit.headlines import headlines
-from data.audit.page import page as audit_page
+from data.audit.html_page import audit_page
 from data.audit.sections import tables_of
-from data.audit.text import tables_text
 from evaluation.compare import Evaluation, compare, comparison_table
 from evaluation.measures.summary import summarize
 from evaluation.report.album import Album
@@ -30,6 +29,7 @@ from evaluation.report.run import run_sections
 from evaluation.report.scores import evaluation_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table
+from process.tables.text import titled_text
 from tests.places import ROOT
 from tests.whole.made_up import (
     answers,
@@ -83,7 +83,10 @@ def texts(found: dict[str, Any]) -> Iterator[tuple[str, Callable[[], str]]]:
     with TemporaryDirectory() as folder:
         report, beside = audits(Path(folder))
     lines = [f"- {line}" for line in headlines(report)]
-    yield "audit", lambda: "\n".join([tables_text(tables_of(report, beside)), *lines])
+    yield (
+        "audit",
+        lambda: "\n".join(["\n\n".join(map(titled_text, tables_of(report, beside))), *lines]),
+    )
 
 
 def pages(found: dict[str, Any]) -> Iterator[tuple[str, str]]:

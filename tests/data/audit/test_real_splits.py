@@ -5,7 +5,7 @@ import pytest
 from data.audit.files import read_files
 from data.audit.report import audit
 from data.audit.sections import tables_of
-from data.audit.text import tables_text
+from process.tables.text import titled_text
 
 LOOKUP = {  # per cent
     **{"CT": 99.0, "Dermoscopy": 97.8, "Fundus": 95.7, "Microscopy": 99.7},
@@ -51,6 +51,6 @@ def test_no_row_is_bad_and_44_hold_equal_options(report):
 
 
 def test_every_table_can_be_written(report):
-    text = tables_text(tables_of(report))
+    text = "\n\n".join(map(titled_text, tables_of(report)))
     assert "526 (32.6 %)" in text
     assert "Text priors across files: lookup" in text

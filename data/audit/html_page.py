@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from data.audit.sections import Table
+from process.tables.html import html_table
+from process.tables.table import Table
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -12,7 +13,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
 h1 { font-size: 1.6rem; margin-bottom: 0; }
 h2 { font-size: 1.15rem; margin: 2.2rem 0 0.3rem; }
 p { margin: 0.3rem 0 0.7rem; max-width: 52rem; }
-.scroll { overflow-x: auto; }
+.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.25rem 0.7rem; text-align: right; border-bottom: 1px solid #8884; }
 th { font-weight: 600; vertical-align: bottom; }
@@ -22,7 +23,7 @@ ul { padding-left: 1.2rem; }
 """
 
 
-def page(report: Mapping[str, Any], tables: Iterable[Table], headlines: Sequence[str]) -> str:
+def audit_page(report: Mapping[str, Any], tables: Iterable[Table], headlines: Sequence[str]) -> str:
     """Return the page: what stands out, the tables, bad rows and near-duplicates to look at."""
     parts = [
         "<!DOCTYPE html>",
@@ -40,24 +41,7 @@ def page(report: Mapping[str, Any], tables: Iterable[Table], headlines: Sequence
 
 
 def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(heading)}</th>" for heading in table.headings)
-    shades = table.shades or [[None] * len(row) for row in table.rows]
-    body = "\n".join(
-        f"<tr>{''.join(map(_cell, row, shade))}</tr>"
-        for row, shade in zip(table.rows, shades, strict=True)
-    )
-    return (
-        f"<h2>{escape(table.title)}</h2>\n<p>{escape(table.note)}</p>\n"
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n'
-        f"<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(text: str, shade: float | None) -> str:
-    if shade is None:
-        return f"<td>{escape(text)}</td>"
-    lightness = 96 - 46 * shade  # 0 is nearly white, 1 a full orange
-    return f'<td class="shaded" style="background:hsl(28 90% {lightness:.0f}%)">{escape(text)}</td>'
+    return f"<h2>{escape(table.title)}</h2>\n<p>{escape(table.note)}</p>\n{html_table(table)}"
 
 
 def _details(report: Mapping[str, Any]) -> list[str]:
