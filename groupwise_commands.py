@@ -19,7 +19,6 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent  # a site-packages folder, or the clone of `pip install -e`
 OUR_FILES = {
     "train": HOME / "train.py",
-    "training": HOME / "training.py",
     "evaluate": HOME / "evaluate.py",
     "grpo": HOME / "grpo" / "__init__.py",
     "models": HOME / "models" / "__init__.py",

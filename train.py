@@ -5,186 +5,200 @@
     python train.py --resume RUN_DIR
     python train.py --protocol FILE.toml                 every method on every slice, and a matrix
 
-This file is the command line: flags -> config -> data, template, rewards; what can be wrong in them
-is told before torch is imported. training.py puts the run together, grpo/step.py is the algorithm.
+The same from Python, with reward functions of your own:
+
+    config = resolve_config({"model": "tiny", "train_json": ["phantoms:CT"]}, None)
+    finished = train.run(config, {"short": lambda completion, example, mode: len(completion) < 80})
+
+This file says what a run is made of, in the order in which it is made; grpo/step.py is the
+algorithm. What can be wrong in settings and data is told before torch is imported.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from data.examples import VQAExample
-from data.options import kept_order_note
-from data.sources import Split
-from evaluation.asking.built_in import say_same_names
-from evaluation.asking.preflight import run_splits
-from evaluation.asking.settings import asked_template
-from grpo.run.directory import RunDirectory
-from grpo.settings.card import CARD, card_of, differences
-from grpo.settings.config import GRPOConfig
-from grpo.settings.flags import add_config_flags
-from grpo.settings.moved import check_places
-from grpo.settings.sources import (
-    resolve,
+from evaluation.asking.questions import Questions, read_questions, run_template
+from grpo.run import (
+    DeviceMemoryError,
+    FinishedRun,
+    RunDirectory,
+    Session,
+    checked_sources,
+    run_description,
+)
+from grpo.settings import (
+    GRPOConfig,
+    card_for,
+    check_own_rewards,
+    check_places,
+    config_of,
     resumed_config,
-    shipped_or_own,
+    say_shipped,
+    train_parser,
     with_absolute_paths,
 )
-from models.files import check_named
-from process.called import command_line
-from process.command import command
-from process.flag_parser import FlagParser
-from process.page import fitted, fitted_on
-from process.paths import expanded
-from process.signals import exit_status, reason
-from process.storage import check_can_be_made
-from rewards.parse_once import ParseOnce
-from rewards.registry import BoundReward, load_rewards
-from rewards.trial import try_rewards
+from process.command import command, notes
+from rewards import ParseOnce, try_rewards
+from rewards.registry import REWARDS, BoundReward, RewardFn, load_rewards
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
-    given = vars(_parser().parse_args(argv))
-    protocol = given.pop("protocol", None)
-    if protocol is not None:
+    parsed = vars(train_parser().parse_args(argv))
+    given = {name: value for name, value in parsed.items() if value is not None}
+    if (protocol := given.pop("protocol", None)) is not None:
         from evaluation.protocol.command import protocol_command
 
-        _say_shipped(protocol)
-        given = {name: value for name, value in given.items() if value is not None}
+        say_shipped(protocol)
         return protocol_command(protocol, given, train=main)
-    session = None
+    config_file, resumed = given.pop("config", None), given.pop("resume", None)
     try:
-        config, run = _settings(given)
-        parse = ParseOnce()
-        splits, template, reward_fns = _inputs(config, run.read(), parse)
-        from training import Session, train  # imports torch, for which no mistake waits
-
-        session = Session(config, run)
-        train(session, splits, template, reward_fns, parse)
-    except KeyboardInterrupt as error:
-        print(f"\n{reason(error)}{_way_on(session)}", file=sys.stderr)
-        return exit_status(error)
-    except (ValueError, OSError, FloatingPointError) as error:
-        print(f"error: {error}{_way_on(session)}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if session is None or type(error).__name__ != "OutOfMemoryError":  # torch's
-            raise
-        print(f"error: {session.out_of_memory(error)}{_way_on(session)}", file=sys.stderr)
+        if resumed is None:
+            run(config_of(given, config_file))
+        elif config_file is None:
+            resume(resumed, given)
+        else:
+            raise ValueError("--config cannot be given with --resume: run.json has the settings")
+    except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
+        print(f"error: {error}{notes(error)}", file=sys.stderr)
         return 2
     return 0
 
 
-def _way_on(session: Any) -> str:
-    return session.way_on() if session else ""
+def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) -> FinishedRun:
+    """Train from the start model to the last step; return what the run has left.
 
+    The one way to start a run, for the command line, a protocol and a notebook, with the same
+    checks: of the files that the settings name, and of the output directory, which must be new or
+    empty; without one the run gets a fresh one below runs/.
 
-def _parser() -> FlagParser:
-    parser = FlagParser(
-        prog=command_line("train"),
-        description="Train a Qwen2-VL on medical image questions with GRPO. Without a flag: the"
-        " embedded model on the embedded data, with the settings of configs/phantoms.toml, which"
-        " come before the defaults named below wherever these two are used.",
-    )
-    parser.add_argument(
-        "--config",
-        type=expanded,
-        metavar="FILE.toml",
-        help="settings by name; flags go on top; a shipped file by its name: phantoms.toml",
-    )
-    parser.add_argument(
-        "--resume",
-        type=expanded,
-        metavar="RUN_DIR",
-        help="go on in this directory, from its newest checkpoint",
-    )
-    parser.add_argument(
-        "--protocol",
-        type=expanded,
-        metavar="FILE.toml",
-        help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
-        " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",
-    )
-    add_config_flags(parser)
-    return parser
+    Args:
+        config: the settings. ``grpo.settings.resolve_config({name: value, ..}, None)`` adds what
+            belongs to model and data, as the command line does; ``GRPOConfig(..)`` adds nothing.
+        reward_fns: reward functions of your own, ``fn(completion, example, mode) -> float``, by the
+            name that metrics have for them. ``config.rewards`` may name them, instead of registered
+            ones or among them; those that it does not name come behind.
 
+    Raises:
+        ValueError, OSError: a setting, a file or the data is wrong; the message says what to do.
+        FloatingPointError: no update was possible in ``config.max_bad_steps`` steps in a row.
+        DeviceMemoryError: the device is out of memory; the message names what to lower.
+        KeyboardInterrupt: a signal, once the steps that are done are saved.
 
-def _settings(given: dict[str, Any]) -> tuple[GRPOConfig, RunDirectory]:
-    """Return what the flags ask for, validated, and the directory that it goes to."""
-    config_file, resume = given.pop("config", None), given.pop("resume", None)
-    if resume is None:
-        return _fresh(given, config_file)
-    if config_file is not None:
-        raise ValueError("--config cannot be given with --resume: run.json has the settings")
-    run, stored = RunDirectory.open(resume)
-    config = resumed_config(stored["config"], given)
-    check_places(config, run.path)
-    return config, run
-
-
-def _fresh(given: Mapping[str, Any], config_file: str | None) -> tuple[GRPOConfig, RunDirectory]:
-    if config_file is not None:
-        _say_shipped(config_file)
-    resolved = resolve(given, config_file)
-    config = resolved.config
-    run = RunDirectory.choose(config.output_dir, config.model)
-    check_can_be_made(run.path)
-    if resolved.by_default:
-        print("the embedded default: model tiny, data phantoms")
-    for origin, names in resolved.taken.items():
-        if names:
-            values = ", ".join(f"{name} {getattr(config, name)}" for name in names)
-            print(fitted(f"taken from {origin}, since not given: {values}"))
-    for warning in resolved.warnings:
-        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
-    return with_absolute_paths(config), run
-
-
-def _say_shipped(file: str) -> None:
-    if (found := shipped_or_own(file)) != Path(file):
-        print(f"{file}: no such file here, the shipped one is taken: {found}")
-
-
-def _inputs(
-    config: GRPOConfig, stored: Mapping[str, Any] | None, parse: ParseOnce
-) -> tuple[dict[str, Split], str, dict[str, BoundReward]]:
-    """Return the questions, the prompt's text and the rewards; run.json of a resumed run is kept.
-
-    What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
+    Of a run that has begun, a note on whatever is raised (PEP 678) says how to go on.
     """
-    say_same_names([config.model], (*config.train_json, *config.eval_json))
-    if stored and config.prompt_template == stored["config"].get("prompt_template", ""):
-        template = stored["prompt_template"]  # the file itself is not needed any longer
+    own = dict(reward_fns or {})
+    config = with_absolute_paths(config.with_rewards(own))
+    return _train(config, RunDirectory.choose(config.output_dir, config.model), None, own)
+
+
+def resume(
+    directory: str | Path,
+    changes: Mapping[str, Any] | None = None,
+    reward_fns: Mapping[str, RewardFn] | None = None,
+) -> FinishedRun:
+    """Go on with a run from its newest checkpoint; return what it has left in the end.
+
+    Args:
+        directory: of the run.
+        changes: settings by name that differ from run.json's: those that cannot change what is
+            learned, such as ``max_steps`` or ``device``, and the new places of files.
+        reward_fns: the run's own reward functions, those that `run` was handed.
+
+    Raises:
+        As `run` does; ValueError also for another setting, or where a source of the run is not what
+        it was when the run began.
+    """
+    own = dict(reward_fns or {})
+    run_directory, stored = RunDirectory.open(str(directory))
+    config = resumed_config(stored["config"], changes or {})
+    check_places(config, run_directory.path)
+    check_own_rewards(config, own, REWARDS, run_directory.path)
+    return _train(config, run_directory, stored, own)
+
+
+def _train(
+    config: GRPOConfig,
+    directory: RunDirectory,
+    stored: Mapping[str, Any] | None,
+    own_rewards: Mapping[str, RewardFn],
+) -> FinishedRun:
+    """Read what a run learns from, then train; ``stored`` is run.json of a run that goes on."""
+    # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
+    template = run_template(config, stored)
+    parse = ParseOnce()  # for rewards, rollout log and metrics
+    reward_fns = load_rewards(config.rewards, config.mode, parse, own_rewards)
+    tried = reward_fns if config.method == "grpo" else {}
+    questions = read_questions(
+        config, template, stored, lambda rows: try_rewards(tried, rows, config.mode)
+    )
+    with Session(config, directory) as session:
+        return _train_on(questions, session, stored, own_rewards, reward_fns, parse)
+
+
+def _train_on(
+    questions: Questions,
+    session: Session,
+    stored: Mapping[str, Any] | None,
+    own_rewards: Mapping[str, RewardFn],
+    reward_fns: Mapping[str, BoundReward],
+    parse: ParseOnce,
+) -> FinishedRun:
+    """Make the parts of a run, one after the other, and set the trainer going."""
+    from evaluation.asking.blind import make_grounding
+    from evaluation.heldout import held_out
+    from evaluation.report.outcome import print_outcome
+    from grpo.methods import grpo_method, sft_method
+    from grpo.optimizer import PolicyOptimizer
+    from grpo.policies import load_reference, load_trained
+    from grpo.run.checkpoint import first_state, newest_checkpoint
+    from grpo.settings.hardware import prepare_device, resolve_hardware
+    from grpo.trainer import Trainer
+
+    session.config = config = resolve_hardware(session.config)
+    turns, order, directory = questions.turns, questions.order, session.run
+    checksums = checked_sources(config, turns.template, questions.checksums, own_rewards, stored)
+    backend = prepare_device(config)
+
+    total_steps = config.total_steps(questions.num_training)
+    checkpoint = newest_checkpoint(directory.path) if stored else None
+    policy = load_trained(config, checkpoint or config.model)
+    optimizer = PolicyOptimizer(policy, config, total_steps)
+    state = first_state(checkpoint, optimizer, total_steps)
+    heldout = held_out(config, policy, questions)
+    if config.method == "sft":
+        take_step = sft_method(config, policy, optimizer, questions.target)
     else:
-        template = _template(config)
-    reward_fns = load_rewards(config.rewards, config.mode, parse)
-    check_named(config.model)
-    splits = run_splits(config, template, stored, first_look=partial(_try, config, reward_fns))
-    if config.shuffle_options and (note := kept_order_note(splits["train"].examples)):
-        print(f"train: {note}")
-    return splits, template, reward_fns
+        reference, grounding = load_reference(config, policy), make_grounding(config, parse)
+        take_step = grpo_method(config, policy, reference, optimizer, reward_fns, parse, grounding)
+    session.trainer = trainer = Trainer(
+        config=config,
+        total_steps=total_steps,
+        policy=policy,
+        optimizer=optimizer,
+        example_at=order.__getitem__,
+        replacement_at=order.replacement,
+        encode=questions.encoder(policy, config.max_completion_tokens),
+        take_step=take_step,
+        evaluate=heldout,
+        run=directory,
+        card=card_for(config, turns.template),
+        state=state,
+    )
+    facts = {"total_steps": total_steps, "prompt_template": turns.template, "checksums": checksums}
+    facts |= {"logprob_backend": backend, **questions.facts}
+    directory.begin(state["step"], total_steps, is_fresh=stored is None)
+    directory.write(run_description(config, facts, stored, state["step"]))
+    print(f"run directory: {directory.path}")
+    trainer.train()
 
-
-def _try(
-    config: GRPOConfig, reward_fns: Mapping[str, BoundReward], examples: Sequence[VQAExample]
-) -> None:
-    if config.method == "grpo":  # sft has none
-        try_rewards(reward_fns, examples, config.mode)
-
-
-def _template(config: GRPOConfig) -> str:
-    """Return the prompt's text: --prompt-template's, else the checkpoint's own, else the mode's."""
-    card, flags = card_of(config.model), {"prompt_template": config.prompt_template}
-    text, origin = asked_template(config.mode, flags, card)
-    if origin == CARD:
-        print(f"prompt: as in {config.model}/{CARD}")
-    for warning in differences({"prompt_template": text} if origin == "flag" else {}, card):
-        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
-    return text
+    finished = session.finished()
+    predictions = heldout.predictions if heldout else ()
+    print_outcome(finished, config, directory.read_evaluation(0), predictions)
+    return finished
 
 
 if __name__ == "__main__":

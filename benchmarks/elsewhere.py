@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from common import THREADS
 
-from grpo.settings.hardware import keep_freed_memory
+from process.allocator import keep_freed_memory
 
 
 class Elsewhere:

@@ -49,9 +49,9 @@ from step_cases import Case, make_turns
 from grpo.clock import StepClock
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.rollout import sample_rollout
-from grpo.settings.hardware import keep_freed_memory
 from models.checkpoint.memory import estimate_memory
 from models.policy import Policy
+from process.allocator import keep_freed_memory
 
 LARGEST_IMAGE = 672  # pixels a side; smaller ones are left as they are too
 WARMUP = 2  # the first step also makes the optimizer's moments

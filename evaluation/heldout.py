@@ -6,11 +6,16 @@ from typing import Any
 from tqdm import tqdm
 
 from data.examples import VQAExample
+from data.sample import spread_sample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.asker import score_under
+from evaluation.asking.batching import questions_at_once
+from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.summary import summarize
+from grpo.settings.config import GRPOConfig
+from grpo.settings.hardware import idle_between_steps
 from models.policy import Policy
 from process.page import fitted
 
@@ -61,6 +66,25 @@ class HeldOut:
             summary |= {"blank": summarize(blank), "visual_gain": gain}
         tqdm.write(fitted(f"step {step}: {_first_line(summary)}"))
         return summary
+
+
+def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOut | None:
+    """Return what evaluates a run, asking as many at a time as fit beside what stays in memory.
+
+    The sample is the same at every evaluation of the run. None where nothing is held out.
+    """
+    split = questions.splits.get("eval")
+    if split is None:
+        return None
+    limit = config.max_completion_tokens
+    return HeldOut(
+        spread_sample(split.examples, config.eval_limit or None, config.seed),
+        questions.turns,
+        config.mode,
+        limit,
+        batch_size=questions_at_once(policy, config.image_size, limit, idle_between_steps(config)),
+        with_blank=config.eval_blank,
+    )
 
 
 def _first_line(summary: dict[str, Any]) -> str:

@@ -9,13 +9,15 @@ from typing import Any
 from tqdm import tqdm
 
 from grpo.clock import StepClock
+from grpo.methods import SampledStep, TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
-from grpo.rollout import PromptBatch, Rollout, sample_rollout
+from grpo.rollout import PromptBatch, sample_rollout
 from grpo.run.best import Best, find_best, write_best
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.directory import RunDirectory, finite_or_null
 from grpo.run.profiler import StepProfiler
+from grpo.run.rollouts import rollout_rows
 from grpo.settings.config import GRPOConfig
 from grpo.watch.alarms import MetricAlarms
 from grpo.watch.bad_steps import BadSteps
@@ -30,17 +32,6 @@ from process.signals import held
 Metrics = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class TakenStep:
-    """What a method hands back to the loop."""
-
-    metrics: Metrics
-    samples: int  # completions, or supervised targets
-    rollout_rows: list[dict[str, Any]] = field(default_factory=list)
-    rollout: Rollout | None = None  # of a method that samples
-    well_formed: float | None = None  # share of its completions
-
-
 @dataclass
 class Trainer:
     """One run. `train` is the loop; everything it needs to know stands in these fields."""
@@ -52,22 +43,27 @@ class Trainer:
     example_at: Callable[[int], Any]  # position in the run's data order -> example
     replacement_at: Callable[[int, int], Any]  # (position, attempt) -> one to take instead
     encode: Callable[[Any], EncodedPrompt]
-    take_step: Callable[[PromptBatch, StepClock], TakenStep]
+    take_step: TakeStep
     evaluate: Callable[[Policy, int], Mapping[str, Any]] | None
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
-    bad_steps: BadSteps
-    profiler: StepProfiler | None = None
-    start_step: int = 0
+    state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     gap_alarm: GapAlarm = field(init=False)
     alarms: MetricAlarms = field(init=False)
     best: Best | None = None  # of the evaluations so far
+    start_step: int = field(init=False)
+    bad_steps: BadSteps = field(init=False)
+    profiler: StepProfiler | None = field(init=False)
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
     _batches: BatchLoader = field(init=False)
 
     def __post_init__(self) -> None:
-        self._saved = self.start_step
+        self.start_step = self._saved = self.state["step"]
+        self.bad_steps = BadSteps.of(self.config.max_bad_steps, self.state)
+        self.profiler = StepProfiler.of(
+            self.config, self.run.path, self.start_step, self.total_steps
+        )
 
     def train(self) -> None:
         """Run from ``start_step`` to the last step; evaluate and save on the way and at the end.
@@ -171,9 +167,11 @@ class Trainer:
             if table is not None:
                 tqdm.write(table)
         self.run.append_metrics(metrics)
-        if taken.rollout is not None:
-            self.run.append_rollouts({"step": done, **row} for row in taken.rollout_rows)
-            self._look_for_trouble(done, metrics, taken)
+        if taken.sampled is not None:
+            sampled = taken.sampled
+            rows = rollout_rows(sampled.result, sampled.reward_names, sampled.choices)
+            self.run.append_rollouts({"step": done, **row} for row in rows)
+            self._look_for_trouble(done, metrics, sampled)
         return metrics
 
     def _begin_part(self, part: str) -> None:
@@ -181,11 +179,11 @@ class Trainer:
         if self.profiler is not None:
             self.profiler.part(part)
 
-    def _look_for_trouble(self, done: int, metrics: Metrics, taken: TakenStep) -> None:
+    def _look_for_trouble(self, done: int, metrics: Metrics, sampled: SampledStep) -> None:
         if done == 1:
-            for text in first_rollout_warnings(metrics, taken.well_formed, self.config):
+            for text in first_rollout_warnings(metrics, sampled.well_formed, self.config):
                 warn(text)
-            for text in image_warnings(self.policy, taken.rollout, self.config):
+            for text in image_warnings(self.policy, sampled.result.rollout, self.config):
                 warn(text)
         text = self.gap_alarm.look(metrics)
         if text is not None:

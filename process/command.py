@@ -20,7 +20,8 @@ class Main(Protocol):
 def command(main: Main) -> Main:
     """Return `main` with output that never fails, signals that end it in order, and alone.
 
-    A signal that `main` itself does not tell of ends with one line and 128 + its number.
+    A signal that `main` itself does not tell of ends with one line, then its notes, and
+    128 + its number.
     PyTorch's threads wait as process/threads.py says, if nothing has imported it before.
     """
 
@@ -36,7 +37,18 @@ def command(main: Main) -> Main:
             try:
                 return main(argv)
             except KeyboardInterrupt as error:
-                print(f"\n{reason(error)}", file=sys.stderr)
+                print(f"\n{reason(error)}{notes(error)}", file=sys.stderr)
                 return exit_status(error)
 
     return run
+
+
+def notes(error: BaseException) -> str:
+    """Return what was noted on an error on its way (PEP 678), each note on a line of its own.
+
+    >>> error = ValueError("the disk is full")
+    >>> error.add_note("2 of 4 steps are saved")
+    >>> notes(error)
+    '\\n2 of 4 steps are saved'
+    """
+    return "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))

@@ -10,7 +10,7 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from numbers import Real
@@ -40,14 +40,17 @@ REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format}
 
 
 def load_rewards(
-    names: Sequence[str], mode: str, parse: Parse = parse_completion
+    names: Sequence[str],
+    mode: str,
+    parse: Parse = parse_completion,
+    own: Mapping[str, RewardFn] | None = None,
 ) -> dict[str, BoundReward]:
     """Return the functions called ``names``, in that order, with ``mode`` bound.
 
     Our own read a completion with ``parse``, which a run shares with its log (`ParseOnce`).
 
-    A name is one of `REWARDS`, or ``path.py:function``; the latter is known by its function's name,
-    which is what metrics and rollouts call it (``reward/function``).
+    A name is one of `REWARDS`, one of ``own``, or ``path.py:function``; the latter is known by its
+    function's name, which is what metrics and rollouts call it (``reward/function``).
 
     The returned functions take ``(completion, example)`` and raise ValueError, naming function and
     example, when the function fails or returns something other than a finite number: a reward that
@@ -55,15 +58,18 @@ def load_rewards(
 
     Raises:
         ValueError: unknown mode or name, no names, two with one name, a file that is missing or
-            fails to load, a function that is missing or takes other arguments.
+            fails to load, a function that is missing or takes other arguments, an own one that is
+            called like one of ours.
     """
     get_mode(mode)
+    own = own or {}
+    _check_names(own)
     if not names:
         raise ValueError(f"no reward functions given: name at least one of {', '.join(REWARDS)}")
     modules: dict[Path, ModuleType] = {}  # a file with two rewards runs once
     bound: dict[str, BoundReward] = {}
     for name in names:
-        short_name, function = _find(name, modules)
+        short_name, function = _find(name, modules, own)
         if short_name in bound:
             raise ValueError(
                 f"two reward functions are called {short_name!r} in {list(names)}: metrics go by"
@@ -75,10 +81,24 @@ def load_rewards(
     return bound
 
 
-def _find(name: str, modules: dict[Path, ModuleType]) -> tuple[str, RewardFn]:
+def _check_names(own: Mapping[str, RewardFn]) -> None:
+    for name in own:
+        if name in REWARDS or not name.isidentifier():
+            raise ValueError(
+                f"own reward function {name!r}: call it otherwise, with a name such as a function"
+                f" has, and none of {', '.join(REWARDS)}"
+            )
+
+
+def _find(
+    name: str, modules: dict[Path, ModuleType], own: Mapping[str, RewardFn]
+) -> tuple[str, RewardFn]:
     """Return what metrics call the function named ``name``, and the function."""
     if name in REWARDS:
         return name, REWARDS[name]
+    if name in own:
+        _check_arguments(name, own[name])
+        return name, own[name]
     file, colon, function_name = name.rpartition(":")
     if not colon or not file.endswith(".py"):
         raise ValueError(

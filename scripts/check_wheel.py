@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process")
-MODULES = ("train.py", "training.py", "evaluate.py", "groupwise_commands.py")
+MODULES = ("train.py", "evaluate.py", "groupwise_commands.py")
 MUST_HOLD = (
     "models/tiny/config.json",
     "models/tiny/model.safetensors",

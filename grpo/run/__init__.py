@@ -1,1 +1,14 @@
 """What a run leaves behind: its directory, checkpoints, what it came from, profiles, rollouts."""
+
+from grpo.run.directory import RunDirectory
+from grpo.run.provenance import checked_sources, run_description
+from grpo.run.session import DeviceMemoryError, FinishedRun, Session
+
+__all__ = [
+    "DeviceMemoryError",
+    "FinishedRun",
+    "RunDirectory",
+    "Session",
+    "checked_sources",
+    "run_description",
+]

@@ -108,6 +108,23 @@ def newest_checkpoint(run: Path) -> Path:
     return found[-1]
 
 
+def first_state(
+    checkpoint: Path | None, optimizer: PolicyOptimizer, total_steps: int
+) -> dict[str, Any]:
+    """Return state.json of the checkpoint that a run goes on from; of a fresh run, step 0.
+
+    Raises:
+        ValueError: the run has done more than ``total_steps`` steps, or as `load_trainer_state`.
+    """
+    state = load_trainer_state(checkpoint, optimizer) if checkpoint else {"step": 0}
+    if state["step"] > total_steps:
+        raise ValueError(
+            f"--max-steps {total_steps} is less than the {state['step']} steps that are done: give"
+            " at least as many"
+        )
+    return state
+
+
 def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
     """Put the optimizer and torch's generator where they were; return state.json.
 

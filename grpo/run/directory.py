@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from process.output import ERRORS
-from process.storage import check_no_file, write_json, write_text
+from process.storage import check_can_be_made, check_no_file, write_json, write_text
 
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
@@ -35,14 +35,17 @@ class RunDirectory:
         Nothing is made yet: `make` does that when the run is sure to begin.
 
         Raises:
-            ValueError: the folder holds something, or is none.
+            ValueError: the folder holds something, is none, or cannot be made.
         """
         if not output_dir:
-            return cls(_default_path(model), is_default=True)
+            path = _default_path(model)
+            check_can_be_made(path)
+            return cls(path, is_default=True)
         path = Path(output_dir)
         check_no_file(path)
         if path.is_dir():
             _check_empty(path)
+        check_can_be_made(path)
         return cls(path)
 
     def make(self) -> None:
@@ -62,6 +65,18 @@ class RunDirectory:
                 f"output directory {self.path} cannot be made ({error}): choose another"
                 " --output-dir"
             ) from error
+
+    def begin(self, step: int, total_steps: int, *, is_fresh: bool) -> None:
+        """Make the folder of a fresh run, or forget what an older one has written after ``step``.
+
+        Raises:
+            ValueError: as `make` does.
+        """
+        if is_fresh:
+            self.make()
+            return
+        self.cut_after(step)
+        print(f"resumed after step {step}; the learning rate follows {total_steps} steps")
 
     @classmethod
     def open(cls, path: str) -> tuple["RunDirectory", dict[str, Any]]:

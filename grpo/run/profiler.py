@@ -12,6 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from grpo.clock import STEP_PARTS
+from grpo.settings.config import GRPOConfig
 
 FIRST, COUNT = 2, 3  # steps of a run that are looked at, counted from 1: the first one warms up
 OPERATIONS = 15  # rows of the table
@@ -35,6 +36,13 @@ class StepProfiler:
         self._profile: profile | None = None
         self._range: record_function | None = None
         self._times: list[Mapping[str, float]] = []
+
+    @classmethod
+    def of(cls, config: GRPOConfig, run: Path, start_step: int, total: int) -> Self | None:
+        """Return what watches a run's steps with --profile, else None."""
+        if not config.profile:
+            return None
+        return cls(run / "profile", torch.device(config.device), start_step, total)
 
     def start_step(self, step: int) -> Self:
         """Begin to watch if this is the first step of interest; steps count from 1."""

@@ -1,15 +1,17 @@
 """What run.json says of where a run came from, and the check that a resumed run still has it."""
 
 import hashlib
+import inspect
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import GRPOConfig
+from grpo.settings.moved import names_now
 from models.files import find_checkpoint
 from process.paths import user_path
 
@@ -28,8 +30,29 @@ def machine() -> dict[str, Any]:
     }
 
 
+def checked_sources(
+    config: GRPOConfig,
+    template: str,
+    data: Mapping[str, Mapping[str, str]],
+    own_rewards: Mapping[str, Callable],
+    stored: Mapping[str, Any] | None,
+) -> dict[str, str]:
+    """Return `source_checksums`; those of a run that goes on must be what its run.json says.
+
+    Raises:
+        ValueError: as `check_unchanged`.
+    """
+    found = source_checksums(config, template, data, own_rewards)
+    if stored is not None:
+        check_unchanged(stored["checksums"], found, names_now(stored["config"], config))
+    return found
+
+
 def source_checksums(
-    config: GRPOConfig, template: str, data: Mapping[str, Mapping[str, str]]
+    config: GRPOConfig,
+    template: str,
+    data: Mapping[str, Mapping[str, str]],
+    own_rewards: Mapping[str, Callable] | None = None,
 ) -> dict[str, str]:
     """Return a SHA-256 of everything that decides what is learned and is not in the config.
 
@@ -37,11 +60,16 @@ def source_checksums(
         config: names the start model and the user's reward functions, whose files are read.
         template: the prompt's text.
         data: part of the data -> name of a source -> its SHA-256.
+        own_rewards: functions that stand in no file named by the config: their source, where
+            Python knows it.
     """
     sums = {f"{part} data {name}": data[part][name] for part in data for name in data[part]}
     for name in config.rewards:
         if ".py:" in name:
             sums[f"reward {name}"] = file_checksum(user_path(name.rpartition(":")[0]))
+    for name, function in (own_rewards or {}).items():
+        if (source := _source(function)) is not None:
+            sums[f"reward {name}"] = text_checksum(source)
     sums["prompt template"] = text_checksum(template)
     sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
     return sums
@@ -113,6 +141,13 @@ def check_unchanged(
             f"cannot resume: {', '.join(changed)} changed since the run began, so it would not be"
             " the same run: restore it, or start a new run"
         )
+
+
+def _source(function: Callable) -> str | None:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):  # typed at a prompt, or no plain function
+        return None
 
 
 def _version(package: str) -> str:

@@ -1,1 +1,20 @@
-"""The settings of a run: what they are, where they come from, what "auto" means on this machine."""
+"""Where a run's settings come from: file, flags, resumed run, the machine; one frozen config."""
+
+from grpo.settings.card import card_for
+from grpo.settings.config import GRPOConfig
+from grpo.settings.flags import config_of, say_shipped, train_parser
+from grpo.settings.moved import check_own_rewards, check_places
+from grpo.settings.sources import resolve_config, resumed_config, with_absolute_paths
+
+__all__ = [
+    "GRPOConfig",
+    "card_for",
+    "check_own_rewards",
+    "check_places",
+    "config_of",
+    "resolve_config",
+    "resumed_config",
+    "say_shipped",
+    "train_parser",
+    "with_absolute_paths",
+]

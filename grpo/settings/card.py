@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from grpo.settings.config import GRPOConfig
 from process.paths import user_path
 
 CARD = "groupwise.json"
@@ -41,6 +42,18 @@ def read_card(directory: Path) -> dict[str, Any]:
         if name in card and (not isinstance(card[name], kind) or isinstance(card[name], bool)):
             raise ValueError(f"{file}: {name} is {card[name]!r}, not {kind.__name__}: restore it")
     return card
+
+
+def card_for(config: GRPOConfig, template: str) -> dict[str, Any]:
+    """Return the card of a run's checkpoints, the step left out.
+
+    Args:
+        config: the run's.
+        template: the prompt's text.
+    """
+    names = ("mode", "image_size", "max_completion_tokens", "method")
+    card = {**{name: getattr(config, name) for name in names}, "prompt_template": template}
+    return card | {"start_model": start_model(config.model)}
 
 
 def card_of(model: str) -> dict[str, Any]:

@@ -7,8 +7,8 @@ Every field is a flag of train.py with dashes for underscores (grpo/settings/fla
 
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from typing import Literal, get_args
 
 from grpo.settings.records import Clip, Sampling
@@ -192,6 +192,17 @@ class GRPOConfig:
     def clip(self) -> Clip:
         """What the loss needs to know."""
         return Clip(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, beta=self.beta)
+
+    def with_rewards(self, names: Iterable[str]) -> "GRPOConfig":
+        """Return the settings with these reward functions behind those that they name already.
+
+        Raises:
+            ValueError: there are other than one weight each, or nothing is rewarded in the method.
+        """
+        new = [name for name in names if name not in self.rewards]
+        if new and self.method == "sft":
+            raise ValueError(f"reward functions ({', '.join(new)}) are not used by method=sft")
+        return replace(self, rewards=(*self.rewards, *new))
 
     def total_steps(self, num_examples: int) -> int:
         """Steps of the whole run; the last one of an epoch is filled up from the next order."""

@@ -1,10 +1,72 @@
-"""train.py's flags, generated from the config's fields and grouped as the class is."""
+"""The command line of train.py: flags from the config's fields, grouped as the class is."""
 
 import argparse
+import sys
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
+from typing import Any
 
 from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
+from grpo.settings.sources import resolve, shipped_or_own
+from process.called import command_line
+from process.flag_parser import FlagParser
 from process.flags import Group, add_flags
+from process.page import fitted, fitted_on
+from process.paths import expanded
+
+
+def train_parser() -> FlagParser:
+    """Return the parser of train.py's command line."""
+    parser = FlagParser(
+        prog=command_line("train"),
+        description="Train a Qwen2-VL on medical image questions with GRPO. Without a flag: the"
+        " embedded model on the embedded data, with the settings of configs/phantoms.toml, which"
+        " come before the defaults named below wherever these two are used.",
+    )
+    parser.add_argument(
+        "--config",
+        type=expanded,
+        metavar="FILE.toml",
+        help="settings by name; flags go on top; a shipped file by its name: phantoms.toml",
+    )
+    parser.add_argument(
+        "--resume",
+        type=expanded,
+        metavar="RUN_DIR",
+        help="go on in this directory, from its newest checkpoint",
+    )
+    parser.add_argument(
+        "--protocol",
+        type=expanded,
+        metavar="FILE.toml",
+        help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
+        " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",
+    )
+    add_config_flags(parser)
+    return parser
+
+
+def config_of(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
+    """Return a fresh run's config, as `resolve` does, and print what was not given but taken."""
+    if config_file is not None:
+        say_shipped(config_file)
+    resolved = resolve(given, config_file)
+    if resolved.by_default:
+        print("the embedded default: model tiny, data phantoms")
+    for origin, names in resolved.taken.items():
+        if names:
+            values = ", ".join(f"{name} {getattr(resolved.config, name)}" for name in names)
+            print(fitted(f"taken from {origin}, since not given: {values}"))
+    for warning in resolved.warnings:
+        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
+    return resolved.config
+
+
+def say_shipped(file: str) -> None:
+    """Print which file a name stands for, where that is a shipped one."""
+    if (found := shipped_or_own(file)) != Path(file):
+        print(f"{file}: no such file here, the shipped one is taken: {found}")
 
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:

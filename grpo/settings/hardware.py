@@ -1,7 +1,7 @@
 """Where a run computes: "auto" settings made definite, and whether it fits there."""
 
-import ctypes
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,17 @@ from grpo.settings.config import GRPOConfig
 from models.checkpoint.loading import DTYPES
 from models.checkpoint.memory import MemoryEstimate, estimate_memory
 from models.decode.buffers import Bucket, count_bucket, slot_bucket
-from models.devices import check_device, checkpoints_activations, choose_device, default_dtype
+from models.devices import (
+    check_device,
+    checkpoints_activations,
+    choose_device,
+    default_dtype,
+    make_current,
+)
 from models.products import sum_in_float32
+from process.allocator import keep_freed_memory
+from process.page import fitted_on
+from process.threads import say_if_crowded
 
 MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
@@ -58,23 +67,31 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     )
 
 
-def keep_freed_memory() -> bool:
-    """Let the C library keep freed memory for the next tensor; say whether it could be told so.
+def prepare_device(config: GRPOConfig) -> dict[str, str]:
+    """Return the log-prob backend's name and why it is that one; make the device ready for a run.
 
-    By default glibc hands the large blocks of every layer back to the kernel and gets them anew,
-    zeroed page by page: 8 % of an update's time on a CPU (67 against 73 ms, the embedded model, 32
-    rows of 247 + 24 tokens). The peak stays the same. Does nothing on other C libraries.
+    Prints the backend, on CUDA a warning of a run that may not fit, on a CPU one of other processes
+    that keep its cores busy.
+
+    Args:
+        config: as `resolve_hardware` returns it.
+
+    Raises:
+        ValueError: the run does not fit the device.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    # From malloc.h: blocks up to 32 MiB, the most it takes, come from memory that the process has,
-    # which is given back only beyond 2 GiB and grows by 64 MiB at a time.
-    m_mmap_threshold, m_trim_threshold, m_top_pad = -3, -1, -2
-    settings = ((m_mmap_threshold, 2**25), (m_trim_threshold, 2**31 - 1), (m_top_pad, 2**26))
-    told = [mallopt(name, value) == 1 for name, value in settings]
-    return all(told)
+    device = torch.device(config.device)
+    make_current(device)
+    if device.type == "cpu":
+        keep_freed_memory()
+        say_if_crowded()
+    else:
+        available = torch.cuda.get_device_properties(device).total_memory
+        warning = check_memory(memory_of_run(config), available)
+        if warning:
+            print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
+    name, why = choose_backend(config.logprob_backend, device, DTYPES[config.dtype])
+    print(f"log-probabilities: backend {name} ({why})")
+    return {"name": name, "why": why}
 
 
 def free_memory(device: torch.device) -> float:

@@ -5,7 +5,7 @@ What is named now stands for what was named then, one by one and in the same ord
 the same is what grpo/run/provenance.py compares, by checksum.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,34 @@ def check_places(config: GRPOConfig, run: Path) -> None:
         raise ValueError(
             f"cannot resume: not found: {shown}. If it moved, name its new place, where the same"
             f" content is expected: --resume {run} {flags}"
+        )
+
+
+def check_own_rewards(
+    config: GRPOConfig, own: Collection[str], registered: Collection[str], run: Path
+) -> None:
+    """Raise unless just the run's own reward functions, which stand in no file, are handed in.
+
+    Args:
+        config: of the resumed run.
+        own: the names of those that are handed in.
+        registered: the names that need no function.
+        run: its directory.
+
+    Raises:
+        ValueError: one is missing, or is not the run's.
+    """
+    missing = [n for n in config.rewards if ":" not in n and n not in (*registered, *own)]
+    if missing:
+        raise ValueError(
+            f"cannot resume: the run's reward functions {', '.join(missing)} were handed in from"
+            f" Python: hand them in again, train.resume({str(run)!r}, reward_fns={{..}})"
+        )
+    unknown = [name for name in own if name not in config.rewards]
+    if unknown:
+        raise ValueError(
+            f"cannot resume: the run has no reward functions {', '.join(unknown)}, only"
+            f" {', '.join(config.rewards)}: leave them away, or start a new run"
         )
 
 

@@ -48,7 +48,7 @@ class Resolved:
     config: GRPOConfig
     by_default: bool  # neither model nor data were named
     taken: Mapping[str, tuple[str, ...]]  # where from -> the settings that came from there
-    warnings: tuple[str, ...]  # of settings that the start model was not trained with, or idle
+    warnings: tuple[str, ...]  # of flags that do nothing beside the others
 
 
 def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
@@ -89,10 +89,13 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
         "configs/phantoms.toml": tuple(n for n in embedded if n not in trained | named),
         f"{named['model']}/groupwise.json": tuple(n for n in trained if n not in named),
     }
-    differing = {name: getattr(config, name) for name in _ASKING}
     by_default = "model" not in chosen and "train_json" not in chosen
-    warnings = (*differences(differing, card), *_idle(given, config))
-    return Resolved(config, by_default, taken, warnings)
+    return Resolved(config, by_default, taken, tuple(_idle(given, config)))
+
+
+def untrained_settings(config: GRPOConfig) -> tuple[str, ...]:
+    """Return one warning per setting that is not the one the start model was trained with."""
+    return differences({name: getattr(config, name) for name in _ASKING}, card_of(config.model))
 
 
 def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
@@ -279,7 +282,7 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
         if _is_phantoms(name):
             return name
         path = user_path(name)
-        return str(path.absolute()) if path.exists() else name
+        return str(path.absolute() if path.exists() else expanded(name))
 
     rewards = []
     for name in config.rewards:
@@ -293,6 +296,7 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
         image_root=config.image_root and absolute(config.image_root),
         prompt_template=config.prompt_template and absolute(config.prompt_template),
         rewards=tuple(rewards),
+        output_dir=expanded(config.output_dir),
     )
 
 

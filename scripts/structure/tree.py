@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process")
-COMMANDS = ("train.py", "training.py", "evaluate.py", "groupwise_commands.py")
+COMMANDS = ("train.py", "evaluate.py", "groupwise_commands.py")
 Arrow = tuple[str, str]  # (from, to), two files or two folders
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import train
 from data.examples import VQAExample
 from data.options import keeps_order, kept_order_note, permute_options, shuffle_options
 from data.order import ExampleOrder
@@ -15,9 +14,10 @@ from data.splits.pool import PoolRow
 from data.splits.tasks import DISEASE
 from evaluation.answers.prediction import judge
 from evaluation.asking.passes import plan_passes, summarize_passes
+from evaluation.asking.questions import read_questions, run_template
 from evaluation.measures.permutations import option_orders, permuted_rows
 from evaluation.report.extra_text import extra_table
-from rewards import ParseOnce
+from grpo.settings.flags import config_of, train_parser
 
 LETTERS = (
     *("Both A and B", "both a and b", "Both (A) and (B)", "Both 'A' & 'B'", "A and C", "B, D"),
@@ -199,10 +199,11 @@ def test_a_run_counts_the_rows_that_keep_their_order(tmp_path, capsys):
     from PIL import Image
 
     Image.new("RGB", (60, 60)).save(tmp_path / "a.png")
-    given = vars(train._parser().parse_args([*data, "--model", "tiny", "--shuffle-options"]))
-    del given["protocol"]
-    config, _ = train._settings(given)
-    train._inputs(config, None, ParseOnce())
+    given = vars(train_parser().parse_args([*data, "--model", "tiny", "--shuffle-options"]))
+    given = {name: value for name, value in given.items() if value is not None}
+    config = config_of(given, None)
+    template = run_template(config, None)
+    read_questions(config, template, None, first_look=lambda _: None)
     assert (
         "train: 1 row keeps the order of options that name each other, the first: CT_train-0,"
         " 'Both A and B'\n" in capsys.readouterr().out

@@ -130,7 +130,7 @@ def test_files_hold_any_text_and_give_it_back(tmp_path):
 
 def product_files() -> list[Path]:
     files = [path for package in PRODUCT for path in (ROOT / package).rglob("*.py")]
-    return sorted([*files, *(ROOT / f"{name}.py" for name in ("train", "training", "evaluate"))])
+    return sorted([*files, *(ROOT / f"{name}.py" for name in ("train", "evaluate"))])
 
 
 def opens_text_unnamed(call: ast.Call) -> bool:

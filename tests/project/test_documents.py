@@ -21,8 +21,8 @@ from evaluation.asking.flags import (
     matrix_parser,
     score_parser,
 )
+from grpo.settings.flags import train_parser
 from tests.places import ROOT
-from train import _parser as train_parser
 from train import main as train
 
 README = ROOT / "README.md"

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+import grpo.policies
 import train
-import training
 from rewards import load_rewards, try_rewards
 from rewards.trial import FIRST_ROWS, trial_texts
 from tests.models.nano import random_image
@@ -128,7 +128,7 @@ def test_a_mistake_is_told_before_weights_are_loaded_and_nothing_is_left(
     def load(*_arguments, **_options):
         raise AssertionError("weights were loaded first")
 
-    monkeypatch.setattr(training, "load_policy", load)
+    monkeypatch.setattr(grpo.policies, "load_policy", load)
     name = reward_file(tmp_path, body)
     assert train.main([*data, "--rewards", "accuracy", name]) == 2
     printed = capsys.readouterr().err

@@ -13,7 +13,13 @@ import evaluate
 import train
 from data.prompts import TEMPLATES
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import embedded_default, read_toml, resolve, resolve_config
+from grpo.settings.sources import (
+    embedded_default,
+    read_toml,
+    resolve,
+    resolve_config,
+    untrained_settings,
+)
 
 SHIPPED, SFT = read_toml(embedded_default())
 NAMES = ("model", "train_json", "eval_json")
@@ -27,6 +33,11 @@ def write_card(folder: Path, **changed) -> str:
     folder.mkdir()
     (folder / "groupwise.json").write_text(json.dumps(card | changed))
     return str(folder)
+
+
+def said_of(resolved) -> tuple[str, ...]:
+    """Return all warnings before such a run."""
+    return (*untrained_settings(resolved.config), *resolved.warnings)
 
 
 @pytest.mark.parametrize("sources", [["phantoms"], ["phantoms:CT", "phantoms:Lesion Grading"]])
@@ -77,7 +88,7 @@ def test_a_checkpoint_brings_how_it_was_trained(tmp_path):
     resolved = resolve({"model": model, "train_json": ["t.json"]}, None)
     config = resolved.config
     assert (config.mode, config.image_size, config.max_completion_tokens) == ("no_think", 56, 9)
-    assert config.learning_rate == GRPOConfig().learning_rate and resolved.warnings == ()
+    assert config.learning_rate == GRPOConfig().learning_rate and said_of(resolved) == ()
     taken = resolved.taken[f"{model}/groupwise.json"]
     assert set(taken) == {"mode", "image_size", "max_completion_tokens"}
 
@@ -87,7 +98,7 @@ def test_a_flag_that_differs_from_the_checkpoint_wins_and_is_warned_about(tmp_pa
     given = {"model": model, "train_json": ["t.json"], "image_size": 384, "mode": "no_think"}
     resolved = resolve(given, None)
     assert resolved.config.image_size == 384
-    (warning,) = resolved.warnings
+    (warning,) = said_of(resolved)
     assert warning.startswith(
         "--image-size 384 differs from the 56 the checkpoint was trained with"
     )
@@ -97,7 +108,7 @@ def test_a_thinking_checkpoint_can_be_taught_bare_answers_and_it_is_said(tmp_pat
     model = write_card(tmp_path / "step", mode="think")
     resolved = resolve({"model": model, "train_json": ["t.json"], "method": "sft"}, None)
     assert (resolved.config.mode, resolved.config.image_size) == ("no_think", 56)
-    assert any("no_think differs from the think" in warning for warning in resolved.warnings)
+    assert any("no_think differs from the think" in warning for warning in said_of(resolved))
 
 
 def test_a_checkpoint_trained_from_tiny_takes_the_embedded_settings_on_phantoms(tmp_path):
@@ -181,4 +192,4 @@ def test_a_card_that_is_damaged_stops_the_run_before_it_begins(tmp_path, capsys)
 )
 def test_flags_that_do_nothing_are_warned_about(flags, said):
     resolved = resolve(PHANTOMS | flags, None)
-    assert [text[: len(said or "")] for text in resolved.warnings] == ([said] if said else [])
+    assert [text[: len(said or "")] for text in said_of(resolved)] == ([said] if said else [])

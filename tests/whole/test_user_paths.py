@@ -41,7 +41,7 @@ def parser_of(command, monkeypatch, argv):
 
 
 def parsers(monkeypatch):
-    yield "train.py", train._parser()
+    yield "train.py", train.train_parser()
     for name in ("score", "ask", "matrix", "compare", "curate"):
         yield f"evaluate.py {name}", getattr(flags, f"{name}_parser")()
     yield "data.audit", audit_parser()

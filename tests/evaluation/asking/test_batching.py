@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-import training
+import evaluation.heldout
 from evaluation.asking import batching
 from evaluation.asking.batching import (
     MOST,
@@ -95,13 +95,13 @@ def test_evaluation_in_training_asks_in_batches_by_memory_and_not_by_the_step(
 ):
     asked = []
 
-    class Watched(training.HeldOut):
+    class Watched(evaluation.heldout.HeldOut):
         def __init__(self, *arguments, **options):
             asked.append(options["batch_size"])
             super().__init__(*arguments, **options)
 
-    monkeypatch.setattr(training, "HeldOut", Watched)
-    monkeypatch.setattr(training, "idle_between_steps", lambda _config: float("inf"))
+    monkeypatch.setattr(evaluation.heldout, "HeldOut", Watched)
+    monkeypatch.setattr(evaluation.heldout, "idle_between_steps", lambda _config: float("inf"))
     import train
 
     flags = ["--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2"]

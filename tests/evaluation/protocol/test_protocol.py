@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import grpo.methods
 import train
-import training
 from data.order import ExampleOrder
 from data.sources import load_split
 from evaluation.protocol.arms import BROKEN, NEW, STARTED, TRAINED, Arm, find_state
@@ -80,13 +80,13 @@ def finished(started):
     before, counted = times(folder / "out"), Counted()
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        take = training.sft_step
+        take = grpo.methods.sft_step
 
         def watched(policy, optimizer, batch, *rest):
             seen.append([example.id for example in batch.examples])
             return take(policy, optimizer, batch, *rest)
 
-        patch.setattr(training, "sft_step", watched)
+        patch.setattr(grpo.methods, "sft_step", watched)
         assert protocol_command(str(folder / "p.toml"), {}, counted) == 0
     return folder, before, counted, seen
 

@@ -80,7 +80,7 @@ def test_an_arm_s_flags_lead_back_to_its_config(tmp_path):
     for method in config.methods:
         arm = Arm("modality", "CT", method, 3)
         flags = flags_of(arm_settings(config, arm, "phantoms:CT"))
-        given = vars(train._parser().parse_args(flags))
+        given = vars(train.train_parser().parse_args(flags))
         assert resolve_config(
             {name: value for name, value in given.items() if value is not None}, None
         ) == arm_config(config, arm, "phantoms:CT")

@@ -13,6 +13,7 @@ import torch
 import grpo.settings.hardware
 from evaluation.asking.checkpoint import chosen_policy
 from grpo.run.directory import RunDirectory
+from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig
 from grpo.settings.hardware import check_memory, free_memory, memory_of_run, resolve_hardware
 from grpo.settings.sources import GRPO_ONLY, RESUMABLE
@@ -21,7 +22,6 @@ from models.checkpoint.memory import MemoryEstimate
 from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG
 from tests.models.checkpoint.test_memory import TWO_B_VISION
 from tests.models.nano import flat_config, write_checkpoint
-from training import Session
 
 GB = 10**9
 TWO_B = MemoryEstimate(
@@ -177,7 +177,7 @@ def test_decoding_graphs_are_counted_where_they_run(tmp_path):
 
 def test_freed_memory_is_kept_where_the_c_library_can():
     # in a process of its own: it changes how all of one allocates
-    code = "from grpo.settings.hardware import keep_freed_memory as k; print(k(), k())"
+    code = "from process.allocator import keep_freed_memory as k; print(k(), k())"
     printed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

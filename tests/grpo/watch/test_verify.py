@@ -7,12 +7,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import grpo.policies
 import grpo.watch.verify
 import models.decode.eager
 import models.policy
 import models.vision.tower
 import train
-import training
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.settings.config import GRPOConfig
 from grpo.watch.first_step import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
@@ -206,7 +206,7 @@ def test_a_run_stops_whose_weights_are_not_those_of_its_checkpoint(tmp_path, mon
             policy.text.norm.weight.mul_(1.01)
         return policy
 
-    monkeypatch.setattr(training, "load_policy", load)
+    monkeypatch.setattr(grpo.policies, "load_policy", load)
     flags = ["--max-steps", "1", "--eval-limit", "2", "--no-eval-blank", "--verify-prefix"]
     assert train.main([*flags, "--output-dir", str(tmp_path / "run")]) == 2
     assert "1 parameters are not those of tiny: the checkpoint was" in capsys.readouterr().err

@@ -1,0 +1,94 @@
+"""What a method does with the next prompts: GRPO's step or the supervised baseline's.
+
+The trainer calls either one in the same way. What this package does not import, it is handed:
+reward functions, the parser that they read with, the baseline's targets.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from grpo.clock import StepClock
+from grpo.grounding import Grounding
+from grpo.optimizer import PolicyOptimizer
+from grpo.rollout import PromptBatch
+from grpo.settings.config import GRPOConfig
+from grpo.sft import sft_step
+from grpo.step import StepResult, train_step
+from models.policy import Policy
+
+
+@dataclass(frozen=True)
+class TakenStep:
+    """What a method hands back to the trainer."""
+
+    metrics: dict[str, Any]
+    samples: int  # completions, or supervised targets
+    sampled: "SampledStep | None" = None  # of a method that samples
+
+
+@dataclass(frozen=True)
+class SampledStep:
+    """What else the trainer writes down, or looks at, where completions were sampled."""
+
+    result: StepResult
+    reward_names: tuple[str, ...]
+    choices: tuple[str | None, ...]  # of the completions, prompt-major
+    well_formed: float  # share of the completions
+
+
+TakeStep = Callable[[PromptBatch, StepClock], TakenStep]
+
+
+class Parser(Protocol):
+    """As `rewards.parse_once.ParseOnce`: what it has read, it knows until it is to forget."""
+
+    def __call__(self, text: str, mode: str, options: Sequence[str] = ()) -> Any: ...
+
+    def forget(self) -> None: ...
+
+
+def grpo_method(
+    config: GRPOConfig,
+    policy: Policy,
+    reference: Policy | None,
+    optimizer: PolicyOptimizer,
+    reward_fns: Mapping[str, Callable[[str, Any], float]],
+    parse: Parser,
+    grounding: Grounding | None,
+) -> TakeStep:
+    """Return GRPO's step on the next prompts."""
+
+    def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        parse.forget()  # what the last step read
+        result = train_step(
+            policy, reference, optimizer, batch, reward_fns, config, clock, grounding
+        )
+        parsed = [
+            parse(text, config.mode, example.options)
+            for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
+            for text in texts
+        ]
+        choices = tuple(item.choice for item in parsed)
+        well_formed = sum(item.well_formed for item in parsed) / len(parsed)
+        metrics = {**result.metrics, "well_formed": well_formed}
+        sampled = SampledStep(result, tuple(reward_fns), choices, well_formed)
+        return TakenStep(metrics, len(parsed), sampled)
+
+    return take_step
+
+
+def sft_method(
+    config: GRPOConfig,
+    policy: Policy,
+    optimizer: PolicyOptimizer,
+    target: Callable[[Any], str],
+) -> TakeStep:
+    """Return the supervised baseline's step; ``target`` is what it teaches for an example."""
+
+    def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        targets = [target(example) for example in batch.examples]
+        metrics = sft_step(policy, optimizer, batch, targets, config, clock)
+        return TakenStep(metrics, samples=len(targets))
+
+    return take_step

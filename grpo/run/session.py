@@ -1,0 +1,107 @@
+"""A run under way: what it says when it is broken off, and what it returns when it is done."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from grpo.run.best import Best
+from grpo.run.directory import RunDirectory
+from grpo.settings.config import GRPOConfig
+from process.called import command_line
+
+
+class Progress(Protocol):
+    """As `grpo.trainer.Trainer`."""
+
+    total_steps: int
+    under_way: str  # the part of the run
+    best: Best | None
+
+
+class DeviceMemoryError(RuntimeError):
+    """The device is out of memory; the message names what to lower."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run has left; the return value of `train.run` and `train.resume`."""
+
+    directory: Path  # with run.json, metrics.jsonl, report.html ..
+    steps: int  # in all, those of before a resumption included
+    checkpoint: Path  # of the last step, a directory that evaluate.py's --model takes
+    evaluation: Mapping[str, Any] | None  # after the last step, as eval/step-*.json has it
+    best: Best | None  # the evaluation with the highest accuracy: its step and its accuracy
+
+
+@dataclass
+class Session:
+    """A context: an error that leaves it gets a note that says what is saved and how to go on."""
+
+    config: GRPOConfig
+    run: RunDirectory
+    trainer: Progress | None = None  # once there is one: before, nothing can be saved
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Add the note; torch's OutOfMemoryError becomes a `DeviceMemoryError`."""
+        if error is None:
+            return
+        if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for it
+            explained = DeviceMemoryError(self.out_of_memory(error))
+            self._add_note(explained)
+            raise explained from error
+        self._add_note(error)
+
+    def _add_note(self, error: BaseException) -> None:
+        if (saved := self.saved()) is not None:
+            error.add_note(saved)
+
+    def saved(self) -> str | None:
+        """Return how much of a run that has begun is saved, and how to go on."""
+        from grpo.run.checkpoint import newest_checkpoint  # imports torch
+
+        if self.trainer is None:
+            return None
+        try:
+            newest = newest_checkpoint(self.run.path)
+        except ValueError:
+            if not self.run.path.is_dir():  # it could not be made
+                return None
+            return f"no step is saved: remove {self.run.path}, and start the run anew"
+        done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
+        command = command_line("train", "--resume", str(self.run.path))
+        return f"{done:,} of {total:,} steps are saved, go on with: {command}"
+
+    def out_of_memory(self, error: BaseException) -> str:
+        """Return the message that names what was under way and what to lower."""
+        part = self.trainer.under_way if self.trainer else "loading"
+        config = self.config
+        samples = config.method == "grpo"
+        has_reference = samples and config.beta > 0 and config.reference_device != "cpu"
+        at_any_time = "lower --micro-batch-tokens"
+        at_any_time += "" if config.gradient_checkpointing else ", --gradient-checkpointing"
+        at_any_time += ", --reference-device cpu" * has_reference
+        anew = f"a smaller --prompts-per-step{', --group-size' * samples} or --image-size"
+        anew += "" if config.freeze_vision else ", or --freeze-vision"
+        return (
+            f"the device is out of memory, during {part} ({str(error).splitlines()[0]}). At any"
+            f" time, also with --resume: {at_any_time}. Only in a new run: {anew}"
+        )
+
+    def finished(self) -> FinishedRun:
+        """Return what the run has left, once its trainer is through."""
+        assert self.trainer is not None
+        steps, place = self.trainer.total_steps, self.run.path
+        return FinishedRun(
+            directory=place,
+            steps=steps,
+            checkpoint=place / "checkpoints" / f"step-{steps:06d}",
+            evaluation=self.run.read_evaluation(steps),
+            best=self.trainer.best,
+        )
