@@ -44,8 +44,8 @@ class Control:
     """A way to ask every question again with an image that cannot help."""
 
     name: str  # as --controls takes it and an answer's `control` says it
-    shown: str  # in tables, behind "image"
-    help: str  # what --help says behind the name
+    shown: str  # in tables, after "image"
+    help: str  # what --help says after the name
     finder: Callable[[Sequence[VQAExample], int, str], Find]  # of donors, seed, shuffle_within
     blanks: bool = False  # the images are blanked after they were encoded as they are
 

@@ -18,7 +18,7 @@ AnswerKey = tuple[str, str | None, tuple[int, ...], tuple[str, ...]]
 
 
 def is_measured(letter_mass: float | None) -> bool:
-    """Return whether letters' probabilities of this mass count; None: it was not told."""
+    """Return whether letters' probabilities of this mass count; None: it is not known."""
     return letter_mass is None or letter_mass >= LEAST_MASS
 
 
@@ -45,8 +45,8 @@ class Prediction:
     truncated: bool  # cut off by the limit
     letter_probabilities: dict[str, float] | None  # None: not asked for, or no <answer> tag
     control: str | None  # what was done to the image, None: nothing
-    # The probability that one of these letters is written behind <answer>; None as the above, and
-    # in files of a version that did not tell it.
+    # The probability that one of these letters is written after <answer>; None as above, and in
+    # files of a version that did not note it.
     letter_mass: float | None = None
     unanswered: str | None = None  # why the row could not be asked: then it counts as wrong
 

@@ -8,7 +8,7 @@ is held in memory: an answer is the place where its line begins. DIR itself come
 in the end, and this folder goes.
 
 The order of asking follows from the data alone, so line n answers question n. A line that was cut
-short is forgotten with all behind it; a whole one that answers another question stops the job.
+short is forgotten with all after it; a whole one that answers another question stops the job.
 """
 
 import json

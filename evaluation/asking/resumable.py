@@ -43,7 +43,7 @@ class ResumableEvaluation:
             how_to_go_on: what a broken-off evaluation says about going on.
 
         Raises:
-            ValueError: what lies at ``output`` with `.unfinished` behind it is of another
+            ValueError: what lies at ``output`` with `.unfinished` after it is of another
                 evaluation.
         """
         self.plan, self._output, self._how_to_go_on = plan, output, how_to_go_on
