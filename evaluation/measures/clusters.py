@@ -1,20 +1,22 @@
-"""Rows that share an image, as one cluster, and the interval by image that follows."""
+"""Rows that share an image, as one cluster: they are right or wrong together.
+
+Several questions about one image tell less than as many questions about images of their own. What
+follows for an interval stands in evaluation/measures/intervals.py.
+
+Shapes: n rows, U clusters (images), S strata.
+"""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.measures.bootstrap import RESAMPLES, cluster_bootstrap
-from evaluation.measures.robust import ClusteredRows, robust_interval, unseen_interval
-
-# Up to so many images a stratum the interval is Student's, beyond it the bootstrap's, which needs
-# no form of the distribution but falls short with few images: 0.92 of a "95 %" with 20.
-FEW_IMAGES = 50
+from data.grouping import components
 
 
 def image_clusters(images: Sequence[Sequence[str]]) -> list[int]:
-    """Return per row the number of its cluster: rows with an image in common, directly or through
-    other rows. A row without images is a cluster of its own.
+    """Return per row the number of its cluster, that of its first row: rows with an image in
+    common, directly or through other rows. A row without images is a cluster of its own.
 
     Args:
         images: the names of each row's images, such as `Prediction.images`.
@@ -22,68 +24,73 @@ def image_clusters(images: Sequence[Sequence[str]]) -> list[int]:
     >>> image_clusters([["a"], ["b"], ["a", "c"], [], ["c"], []])
     [0, 1, 0, 3, 0, 5]
     """
-    parents = list(range(len(images)))  # a row's parent stands before it or is itself
-
-    def root(row: int) -> int:
-        while parents[row] != row:
-            parents[row] = row = parents[parents[row]]  # shortens the path for the next time
-        return row
-
-    first_row: dict[str, int] = {}
-    for row, names in enumerate(images):
-        for name in names:
-            one, other = sorted((root(row), root(first_row.setdefault(name, row))))
-            parents[other] = one
-    return [root(row) for row in range(len(images))]
+    clusters = [0] * len(images)
+    for rows in components(images):
+        for row in rows:
+            clusters[row] = rows[0]
+    return clusters
 
 
-def image_interval(
-    values: Sequence[float],
-    clusters: Sequence[Hashable],
-    strata: Sequence[int] | None = None,
-    *,
-    share: bool | None = None,
-    confidence: float = 0.95,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> tuple[float, float] | tuple[None, None]:
-    """Return the interval (low, high) of a mean by image: of the strata's means, where given.
+@dataclass(frozen=True)
+class ClusteredRows:
+    """The rows of a mean, summed up by cluster and stratum."""
 
-    (None, None) where nothing can be said: a stratum, or all rows, share one image.
+    sums: np.ndarray  # (U, S) of the values
+    counts: np.ndarray  # (U, S) rows
+    squares: np.ndarray  # (S,) sums of squared distances from the stratum's mean
 
-    Args:
-        values: n finite numbers: shares (0 and 1 for wrong and right), or differences of such.
-        clusters: n names, such as `image_clusters` gives.
-        strata: n numbers from 0; the mean is that of their means. None: of all rows.
-        share: whether values can only lie between 0 and 1; False: between -1 and 1, as differences
-            do. It decides the interval's form and reach. None: shares, unless one is negative; so
-            whoever has differences says False.
-        confidence, resamples, seed: of the interval, and of the bootstrap where it is one.
+    @classmethod
+    def of(
+        cls,
+        values: Sequence[float],
+        clusters: Sequence[Hashable],
+        strata: Sequence[int] | None = None,
+    ) -> "ClusteredRows":
+        """Sum rows up; clusters stand in the order of their appearance.
 
-    Raises:
-        ValueError: no values, other lengths, a value that is not finite or out of range.
+        Args:
+            values: n finite numbers.
+            clusters: n names; rows of one name stand and fall together, such as the image's path.
+            strata: n numbers from 0, each of which occurs; None: one stratum.
 
-    >>> low, high = image_interval([0, 0, 0], "abc")  # all wrong: three images tell little
-    >>> round(low, 3), round(high, 3)
-    (0.0, 0.708)
-    """
-    numbers = np.asarray(values, dtype=np.float64)
-    if share is None:
-        share = not (numbers < 0).any()
-    least = 0 if share else -1
-    if len(numbers) and not least <= numbers.min() <= numbers.max() <= 1:
-        raise ValueError(
-            f"values from {numbers.min():g} to {numbers.max():g} are no"
-            f" {'shares' if share else 'differences of shares'}, {least} to 1"
-        )
-    rows = ClusteredRows.of(numbers, clusters, strata)
-    fewest = int(rows.clusters_each.min())
-    if fewest < 2:
-        return None, None
-    if not rows.squares.any():
-        return unseen_interval(rows, share=share, confidence=confidence)
-    if fewest <= FEW_IMAGES:
-        return robust_interval(rows, share=share, confidence=confidence)
-    return cluster_bootstrap(
-        numbers, clusters, strata, confidence=confidence, resamples=resamples, seed=seed
-    )
+        Raises:
+            ValueError: no values, other lengths, a value that is not finite.
+        """
+        if strata is None:
+            strata = [0] * len(values)
+        if not len(values) == len(clusters) == len(strata) or not len(values):
+            raise ValueError(
+                f"{len(values)} values, {len(clusters)} clusters and {len(strata)} strata: pass one"
+                " of each per row, at least one row"
+            )
+        numbers, stratum = np.asarray(values, np.float64), np.asarray(strata, np.intp)
+        if not np.isfinite(numbers).all():
+            raise ValueError(
+                f"value {numbers[~np.isfinite(numbers)][0]} is not finite: leave it out"
+            )
+        places: dict[Hashable, int] = {}
+        cluster = np.array([places.setdefault(name, len(places)) for name in clusters], np.intp)
+        shape = (len(places), int(stratum.max()) + 1)
+        sums, counts = np.zeros(shape), np.zeros(shape)
+        np.add.at(sums, (cluster, stratum), numbers)
+        np.add.at(counts, (cluster, stratum), 1.0)
+        distances = numbers - (sums.sum(axis=0) / counts.sum(axis=0))[stratum]
+        # a mean of equal numbers may miss them by 1e-17
+        distances[np.abs(distances) < 1e-12] = 0.0
+        squares = np.bincount(stratum, weights=distances**2, minlength=shape[1])
+        return cls(sums, counts, squares)
+
+    @property
+    def means(self) -> np.ndarray:
+        """(S,) of the strata."""
+        return self.sums.sum(axis=0) / self.counts.sum(axis=0)
+
+    @property
+    def mean(self) -> float:
+        """Of the strata's means: each stratum weighs the same."""
+        return float(self.means.mean())
+
+    @property
+    def clusters_each(self) -> np.ndarray:
+        """(S,) clusters that have rows in a stratum."""
+        return (self.counts > 0).sum(axis=0)

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.clusters import image_clusters
+from evaluation.measures.intervals import image_interval
 from evaluation.measures.summary import by_slices, summarize
 
 

@@ -7,7 +7,7 @@ means are told apart wherever several cells are summed up:
     row_weighted    every answered row weighs the same
 
 A difference of two methods is paired: both answered the same test rows. Its interval is one by
-image (evaluation/measures/clusters.py): rows that show one image, and the answers of several
+image (evaluation/measures/intervals.py): rows that show one image, and the answers of several
 checkpoints to one row, stand and fall together.
 """
 
@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from statistics import stdev
 from typing import Any
 
-from evaluation.measures.bootstrap import RESAMPLES
-from evaluation.measures.clusters import image_clusters, image_interval
-from evaluation.measures.robust import ClusteredRows
+from evaluation.measures.clusters import ClusteredRows, image_clusters
+from evaluation.measures.intervals import RESAMPLES, image_interval
 
 Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
 PARTS = ("diagonal", "off_diagonal")

@@ -22,7 +22,7 @@ def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
 
     With b and c such rows it is the exact two-sided binomial test of b in b + c at 1/2, at any
     size. Source: McNemar 1947. It takes the rows as independent; where they share images,
-    `evaluation.measures.clusters.image_interval` of the differences does not.
+    `evaluation.measures.intervals.image_interval` of the differences does not.
 
     Raises:
         ValueError: no rows, or two lengths.

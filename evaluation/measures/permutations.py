@@ -12,7 +12,8 @@ from data.examples import VQAExample
 from data.options import keeps_order, permute_options
 from data.seeded import seeded_permutation
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.clusters import image_clusters
+from evaluation.measures.intervals import image_interval
 
 Order = tuple[int, ...]  # shown option i is the row's option order[i]
 

@@ -1,6 +1,6 @@
 """How sure an accuracy is, and what guessing would reach.
 
-Rows that share images: evaluation/measures/clusters.py. Two models on the same rows:
+Rows that share images: evaluation/measures/intervals.py. Two models on the same rows:
 evaluation/measures/pairs.py. Confidences: evaluation/measures/calibration.py.
 """
 

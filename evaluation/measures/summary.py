@@ -7,7 +7,7 @@ An entry of a summary describes one slice:
     low, high               95 % Wilson interval of the accuracy
     chance                  accuracy of uniform guessing: mean of 1 / number of options
     images                  only where rows share images: groups of rows without a common image
-    image_low, image_high   only there: 95 % interval by image (`clusters.image_interval`); None
+    image_low, image_high   only there: 95 % interval by image (`intervals.image_interval`); None
                             where one image is behind all rows
     lenient_accuracy        share right as a forgiving reader would take the completions
     well_formed             share with exactly the mode's tags and one letter
@@ -24,7 +24,8 @@ from typing import Any
 
 from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.clusters import image_clusters
+from evaluation.measures.intervals import image_interval
 from evaluation.measures.statistics import chance_level, wilson_interval
 
 Entry = dict[str, float | None]

@@ -29,7 +29,8 @@ from typing import Any
 from data.options import same_option
 from data.seeded import seeded_key
 from evaluation.answers.prediction import Prediction, is_measured
-from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.clusters import image_clusters
+from evaluation.measures.intervals import image_interval
 from evaluation.measures.summary import accuracy_entry
 from rewards.modes import get_mode
 

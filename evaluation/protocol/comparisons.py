@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evaluation.measures.clusters import image_clusters, image_interval
+from evaluation.measures.clusters import image_clusters
+from evaluation.measures.intervals import image_interval
 from evaluation.measures.matrices import RESAMPLES, Answers, Row, differences, part_of
 from evaluation.measures.pairs import mcnemar
 

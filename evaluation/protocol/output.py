@@ -6,8 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from evaluation.measures.bootstrap import RESAMPLES
-from evaluation.measures.clusters import FEW_IMAGES
+from evaluation.measures.intervals import FEW_IMAGES, RESAMPLES
 from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.results import axis_json

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from evaluation.measures.bootstrap import cluster_bootstrap as bootstrap
+from evaluation.measures.intervals import cluster_bootstrap as bootstrap
 
 
 def test_rows_of_their_own_give_the_normal_interval():

@@ -11,7 +11,7 @@ import pytest
 
 from evaluation.answers.prediction import Prediction
 from evaluation.compare import Evaluation, compare
-from evaluation.measures.clusters import image_interval
+from evaluation.measures.intervals import image_interval
 from evaluation.measures.matrices import Row, differences
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import accuracy_entry

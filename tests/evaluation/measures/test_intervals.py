@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import t, ttest_1samp
 
-from evaluation.measures.clusters import FEW_IMAGES, image_interval
-from evaluation.measures.robust import ClusteredRows, robust_interval, unseen_interval
+from evaluation.measures.clusters import ClusteredRows
+from evaluation.measures.intervals import (
+    FEW_IMAGES,
+    image_interval,
+    robust_interval,
+    unseen_interval,
+)
 from evaluation.measures.statistics import student_t_quantile
 
 
