@@ -30,9 +30,11 @@ from common import ROOT, THREADS, arguments, interleaved, write_result
 from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
-from models.shared.attention import packed_attention
+from models.shared.attention import GroupReader
 from models.shared.groups import PackedGroups
-from models.shared.varlen import flash_for
+from models.shared.merged import MergingReader
+from models.shared.padded import CopyingReader
+from models.shared.varlen import VarlenReader, flash_for
 
 BARS = {torch.bfloat16: 2e-2, torch.float32: 1e-5}  # relative L2 of the read and each gradient
 Row = dict[str, Any]
@@ -57,12 +59,6 @@ SHAPES = [
     for N, G, P, C in ((4, 8, 275, 256), (8, 16, 275, 256), (4, 8, 1024, 256), (2, 8, 1024, 1024))
 ]
 TINY = Shape(N=2, G=3, P=64, C=8, H=4, Hkv=2, d=16)
-
-
-class CopyingGroups(PackedGroups):
-    """Groups that are never read apart, so that a CPU copies prompts too."""
-
-    reads_apart = False
 
 
 class Contest:
@@ -90,27 +86,31 @@ class Contest:
         self.weights = self.weights.to(device, dtype)
         for tensor in self.inputs:
             tensor.requires_grad_()
-        self.copying = self.groups(CopyingGroups, dtype)
-        self.apart = self.groups(PackedGroups, dtype, flash=flash_for(device, dtype, shape.d))
+        self.copying, groups = self.copying_reader(dtype), self.groups(dtype)
+        flash = flash_for(device, dtype, shape.d)
+        self.apart: GroupReader = MergingReader(groups, shape.H // shape.Hkv)
+        if flash is not None:
+            self.apart = VarlenReader(groups, flash)
         self.block_mask: BlockMask | None = None
 
-    def groups(self, kind: type[PackedGroups], dtype: torch.dtype, **given: Any) -> PackedGroups:
-        return kind(
+    def groups(self, dtype: torch.dtype) -> PackedGroups:
+        return PackedGroups(
             prompt_lengths=self.prompts,
             rows_per_prompt=[self.shape.G] * self.shape.N,
             completion_lengths=self.completions,
             device=self.device,
             dtype=dtype,
-            query_heads_per_key=self.shape.H // self.shape.Hkv,
-            **given,
         )
+
+    def copying_reader(self, dtype: torch.dtype) -> CopyingReader:
+        return CopyingReader(self.groups(dtype), self.shape.H // self.shape.Hkv)
 
     def copies(self, *packed: Tensor) -> Tensor:
         """Return (1, T, H, d), as the others do."""
-        return packed_attention(None, *packed, None, groups=self.copying)[0]
+        return read_by(self.copying, *packed)
 
     def merged(self, *packed: Tensor) -> Tensor:
-        return packed_attention(None, *packed, None, groups=self.apart)[0]
+        return read_by(self.apart, *packed)
 
     def flex(self, *packed: Tensor) -> Tensor:
         read = _compiled(flex_attention) if self.device.type == "cuda" else flex_attention
@@ -147,6 +147,12 @@ class Contest:
             torch.cuda.synchronize(self.device)
 
 
+def read_by(reader: GroupReader, *packed: Tensor) -> Tensor:
+    """Return (1, T, H, d) of (1, heads, T, d) each."""
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in packed)
+    return reader.read(query, key, value, query.shape[2] ** -0.5)[0][None]
+
+
 @cache
 def _compiled(function: Callable) -> Callable:
     """Return the function compiled for all lengths, the same one every time."""
@@ -156,8 +162,7 @@ def _compiled(function: Callable) -> Callable:
 def truth(contest: Contest) -> list[Tensor]:
     """Return the read and its gradients over copies in float32."""
     exact = [tensor.detach().float().requires_grad_() for tensor in contest.inputs]
-    groups = contest.groups(CopyingGroups, torch.float32)
-    read = packed_attention(None, *exact, None, groups=groups)[0]
+    read = read_by(contest.copying_reader(torch.float32), *exact)
     gradients = torch.autograd.grad(read, exact, contest.weights.float())
     return [read.detach(), *gradients]
 

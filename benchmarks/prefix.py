@@ -107,9 +107,11 @@ class Contest:
     def _hidden(self, prompts: list[EncodedPrompt], rows: list[int]) -> Tensor:
         self.policy.zero_grad()
         nothing_seen = [torch.zeros(0, TEXT["hidden_size"])] * len(prompts)
-        return self.policy.completion_hidden(
-            prompts, rows, self.completion_ids, image_features=nothing_seen
+        lengths = [self.shape.C] * len(self.completion_ids)
+        hidden = self.policy.scored_hidden(
+            prompts, rows, self.completion_ids, lengths, image_features=nothing_seen
         )
+        return hidden.unflatten(0, self.completion_ids.shape)
 
     def _backward(self, hidden: Tensor) -> None:  # (N * G, C, D)
         (hidden * self.weights).sum().backward()

@@ -1,12 +1,13 @@
 """The policy: transformers' Qwen2-VL, run so that a group shares its image and its prompt.
 
-Made by `models.load_policy`. Two ways to run it, with the same numbers but for rounding:
-    scored_hidden          whole completions at once, with gradient: reference pass and update
-    prefill, then decode   one token of every row at a time, without gradient: rollout
-Both can go on from one `run_prompts`, a pass over prompts and images alone.
+Made by `models.load_policy`. Three ways to run it, with the same numbers but for rounding:
 
-Shapes: N prompts, M completion rows (prompt-major), B rows of a rollout, C completion tokens, D
-hidden size, V vocabulary, T packed tokens (models/shared/groups.py).
+    scored_hidden          whole completions at once, with gradient: reference pass and update
+    run_prompts            prompts and images alone, for either of the others to go on from
+    prefill, then decode   one token of every row at a time, without gradient: rollout
+
+Shapes: N prompts, M completion rows (prompt-major), B rows of a rollout, C completion tokens, S
+scored tokens, D hidden size, V vocabulary, T packed tokens (models/shared/groups.py).
 """
 
 from collections.abc import Sequence
@@ -26,9 +27,11 @@ from models.decode.state import DecodeState
 from models.prompts.processor import Processor
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotary_tables
-from models.shared import attention, varlen
+from models.shared import attention
+from models.shared.attention import choose_reader, flash_of
 from models.shared.groups import PackedGroups, packed_positions
-from models.shared.layers import run_layers
+from models.shared.layers import run_completions, run_groups, run_prompts
+from models.shared.padded import KeysValues, PaddedReader
 from models.vision import tower as vision
 from models.vision.features import FeatureCache
 
@@ -38,8 +41,8 @@ class PromptPass:
     """N prompts that were run once, each with its image: what their completions go on from."""
 
     prompts: tuple[EncodedPrompt, ...]
-    last_hidden: Tensor  # (N, D) behind each prompt's last token, before the final norm
-    keys_values: list[tuple[Tensor, Tensor]]  # per layer, (N, Hkv, P, d) each
+    last_hidden: Tensor  # (N, D), the state of each prompt's last token before the final norm
+    keys_values: list[KeysValues]  # per layer
 
 
 class Policy(nn.Module):
@@ -146,47 +149,7 @@ class Policy(nn.Module):
         Gradient checkpointing throws away what it would need, and varlen flash
         (models/shared/varlen.py) reads prompts and completions of one forward together.
         """
-        return not self.gradient_checkpointing and self._flash is None
-
-    def run_prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptPass:
-        """Return a pass over the prompts and their images that completions can go on from.
-
-        A prefill can, and with gradient enabled one `scored_hidden` and its backward too, if this
-        policy `keeps_prompt_passes`.
-        """
-        groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
-        groups.recorded = []
-        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
-        ends, _ = self._run_layers(prompts, groups, no_tokens, None)
-        return PromptPass(tuple(prompts), ends, groups.recorded)
-
-    def completion_hidden(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        rows_per_prompt: Sequence[int],
-        completion_ids: Tensor,
-        *,
-        image_features: Sequence[Tensor] | None = None,
-    ) -> Tensor:
-        """Return the hidden states that predict each completion token, (M, C, D), after the norm.
-
-        [:, 0] comes from the prompt's last token, [:, t] from completion token t - 1. Each prompt
-        and image is run once for all its rows, with the gradient that as many copies would have
-        (Shared prefix; measured in tests/models/test_prefix.py against transformers' forward).
-
-        Args:
-            prompts: N of them, of any lengths.
-            rows_per_prompt: completions of each prompt; they sum to M.
-            completion_ids: (M, C) int64, rows in the prompts' order, padded on the right with any
-                valid id: attention is causal, so padding reaches no token before it.
-            image_features: as `image_features` returns them; computed here when None.
-        """
-        rows, length = completion_ids.shape
-        lengths = [length] * rows
-        hidden = self.scored_hidden(
-            prompts, rows_per_prompt, completion_ids, lengths, image_features=image_features
-        )
-        return hidden.unflatten(0, (rows, length))
+        return not self.gradient_checkpointing and flash_of(self.text) is None
 
     def scored_hidden(
         self,
@@ -198,39 +161,58 @@ class Policy(nn.Module):
         image_features: Sequence[Tensor] | None = None,
         prompt_pass: PromptPass | None = None,
     ) -> Tensor:
-        """Return the same for the first ``lengths`` tokens of each row alone, row after row.
+        """Return the hidden states that predict each completion token, (S, D), after the norm.
 
-        (S, D) with S the sum of the lengths, each at least 1. What lies behind is not computed, so
-        completions of very different length cost what their tokens cost. With a pass over these
-        prompts from before, made by the same weights, only completions are run.
+        Row after row, of each the first ``lengths`` tokens: token 0 is predicted from the prompt's
+        last one, token t from completion token t - 1. Each prompt and image is run once for all its
+        rows, with the gradient that as many copies would have (docs/prefix.md). What lies after a
+        row's length is not run, so completions of very different length cost what their tokens
+        cost. With a pass over these prompts from before, made by the same weights, only completions
+        are run.
+
+        Args:
+            prompts: N of them, of any lengths.
+            rows_per_prompt: completions of each prompt; they sum to M.
+            completion_ids: (M, C) int64, rows in the prompts' order.
+            lengths: M of them, from 1 to C.
+            image_features: as `image_features` returns them; computed here when None.
+            prompt_pass: what to go on from.
+
+        Raises:
+            ValueError: rows or lengths do not fit.
+            RuntimeError: a pass is given that this policy cannot go on from.
         """
         if prompt_pass is not None and not self.keeps_prompt_passes:
             raise RuntimeError("this policy keeps no pass over prompts to go on from")
-        rows, length = completion_ids.shape
-        fits = sum(rows_per_prompt) == rows == len(lengths)
-        if not fits or len(rows_per_prompt) != len(prompts) or length < 1:
-            raise ValueError(
-                f"completion_ids has shape {(rows, length)} for {len(prompts)} prompts with"
-                f" {list(rows_per_prompt)} rows: give one row per completion, at least one token"
-            )
-        if not 1 <= min(lengths) <= max(lengths) <= length:
-            raise ValueError(
-                f"lengths {list(lengths)} must lie between 1 and the {length} tokens of a row"
-            )
-        fed = [count - 1 for count in lengths]  # nothing is predicted from the last token
-        groups = self._groups(prompts, rows_per_prompt, fed, prompt_pass)
-        is_fed = torch.arange(length) < torch.tensor(fed)[:, None]  # (M, C)
-        fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)
-        ends, rest = self._run_layers(prompts, groups, fed_ids, image_features)
-        if prompt_pass is not None:
-            ends = prompt_pass.last_hidden
-        first = groups.repeat_prompts(ends)  # (M, D)
-        order = groups.first_then_rest()
-        if order is None:
-            scored = torch.cat([first[:, None], rest.unflatten(0, (rows, -1))], dim=1).flatten(0, 1)
+        _check_rows(prompts, rows_per_prompt, completion_ids, lengths)
+        fed = [length - 1 for length in lengths]  # nothing is predicted from the last token
+        groups = self._groups(prompts, rows_per_prompt, fed)
+        is_fed = torch.arange(completion_ids.shape[1]) < torch.tensor(fed)[:, None]  # (M, C)
+        fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)  # (T_c,)
+        if prompt_pass is None:
+            hidden = self._embed(prompts, fed_ids, image_features)  # (T, D)
+            reader = choose_reader(self.text, groups)
+            rotary = rotary_tables(self.text, packed_positions(prompts, groups))
+            # a layer that is offloaded is lent its weights for the time of its own call only
+            ends, rest = run_groups(self.text, hidden, rotary, reader, whole=self.offloaded)
         else:
-            scored = torch.cat([first, rest]).index_select(0, order)
-        return self.text.norm(scored)
+            ends = prompt_pass.last_hidden
+            rest = self._after(prompt_pass, groups, fed_ids)
+        return self.text.norm(groups.predicting(ends, rest))
+
+    def run_prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptPass:
+        """Return a pass over the prompts and their images that completions can go on from.
+
+        `prefill` can, and with gradient enabled one `scored_hidden` and its backward too, if this
+        policy `keeps_prompt_passes`.
+        """
+        groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
+        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
+        hidden = self._embed(prompts, no_tokens, None)  # (T, D)
+        reader = choose_reader(self.text, groups)
+        rotary = rotary_tables(self.text, packed_positions(prompts, groups))
+        ends, keys_values = run_prompts(self.text, hidden, rotary, reader, whole=self.offloaded)
+        return PromptPass(tuple(prompts), ends, keys_values)
 
     @torch.no_grad()
     def prefill(
@@ -283,48 +265,30 @@ class Policy(nn.Module):
             self._decoder = GraphedDecoder(device)
         return self._decoder
 
-    @property
-    def _flash(self) -> varlen.Flash | None:
-        config = self.text.config
-        head_size = config.hidden_size // config.num_attention_heads
-        return varlen.flash_for(self.device, self.dtype, head_size)
-
     def _groups(
         self,
         prompts: Sequence[EncodedPrompt],
         rows_per_prompt: Sequence[int],
         completion_lengths: Sequence[int],
-        prompt_pass: PromptPass | None = None,
     ) -> PackedGroups:
-        config = self.text.config
         return PackedGroups(
             prompt_lengths=[prompt.num_tokens for prompt in prompts],
             rows_per_prompt=list(rows_per_prompt),
             completion_lengths=list(completion_lengths),
             device=self.device,
             dtype=self.dtype,
-            query_heads_per_key=config.num_attention_heads // config.num_key_value_heads,
-            given=None if prompt_pass is None else prompt_pass.keys_values,
-            flash=self._flash,
         )
 
-    def _run_layers(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        groups: PackedGroups,
-        completion_ids: Tensor,  # packed
-        image_features: Sequence[Tensor] | None,
-    ) -> tuple[Tensor, Tensor]:
-        """Return what `run_layers` does, each prompt's end and each completion token."""
-        if groups.given is None:
-            hidden = self._embed(prompts, completion_ids, image_features)  # (T, D)
-        else:
-            hidden = self.text.embed_tokens(completion_ids)
+    def _after(self, prompt_pass: PromptPass, groups: PackedGroups, fed_ids: Tensor) -> Tensor:
+        """Return the states of the completions' tokens, (T_c, D), after prompts already run."""
+        hidden = self.text.embed_tokens(fed_ids)
         if len(hidden) == 0:  # each completion is one token, which its prompt predicts
-            return hidden, hidden
-        rotary = rotary_tables(self.text, packed_positions(prompts, groups))
-        # a layer that is offloaded is lent its weights for the time of its own call only
-        return run_layers(self.text, hidden, rotary, groups, whole=self.offloaded)
+            return hidden
+        reader = choose_reader(self.text, groups)
+        assert isinstance(reader, PaddedReader)  # or this policy `keeps_prompt_passes` not
+        positions = packed_positions(prompt_pass.prompts, groups)[..., groups.num_prompt_tokens :]
+        rotary = rotary_tables(self.text, positions)
+        return run_completions(self.text, hidden, rotary, reader, prompt_pass.keys_values)
 
     def _embed(
         self,
@@ -343,3 +307,23 @@ class Policy(nn.Module):
             return hidden
         features = torch.cat(list(image_features)).to(hidden.dtype)
         return hidden.index_copy(0, image_tokens.to(self.device), features)
+
+
+def _check_rows(
+    prompts: Sequence[EncodedPrompt],
+    rows_per_prompt: Sequence[int],
+    completion_ids: Tensor,
+    lengths: Sequence[int],
+) -> None:
+    """Raise a ValueError unless `scored_hidden` can take them."""
+    rows, length = completion_ids.shape
+    fits = sum(rows_per_prompt) == rows == len(lengths)
+    if not fits or len(rows_per_prompt) != len(prompts) or length < 1:
+        raise ValueError(
+            f"completion_ids has shape {(rows, length)} for {len(prompts)} prompts with"
+            f" {list(rows_per_prompt)} rows: give one row per completion, at least one token"
+        )
+    if not 1 <= min(lengths) <= max(lengths) <= length:
+        raise ValueError(
+            f"lengths {list(lengths)} must lie between 1 and the {length} tokens of a row"
+        )

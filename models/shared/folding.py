@@ -4,11 +4,12 @@ An attention kernel takes its keys once per batch entry and head, for as many qu
 The H / Hkv query heads that share a key head, and the G rows that share a prompt, are therefore
 folded into the query length: no key is copied.
 
-Shapes: N prompts, G rows each, M = N * G rows, L queries of a row, H query heads, Hkv key/value
-heads, r = H / Hkv, d head size.
+Shapes: N prompts, G rows each, M = N * G rows, L queries of a row, S keys, H query heads, Hkv
+key/value heads, r = H / Hkv, d head size.
 """
 
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 
 def fold_heads(query: Tensor, kv_heads: int) -> Tensor:
@@ -29,3 +30,21 @@ def fold_rows(rows: Tensor, prompts: int) -> Tensor:
 def unfold_rows(folded: Tensor, length: int) -> Tensor:
     """Return (M, Hkv, L, ...) of (N, Hkv, G * L, ...): the inverse of `fold_rows`."""
     return folded.unflatten(2, (-1, length)).transpose(1, 2).flatten(0, 1)
+
+
+def folded_attention(
+    query: Tensor, key: Tensor, value: Tensor, *, mask: Tensor | None, scale: float
+) -> Tensor:
+    """Return (M, H, L, d): grouped-query attention with the sharing heads as extra queries.
+
+    SDPA's own grouped mode leaves its fast kernels on CUDA as soon as there is a mask.
+
+    Args:
+        query: (M, H, L, d); key and value: (M, Hkv, S, d).
+        mask: additive, broadcasts to (M, Hkv, r * L, S), its rows in the order of `fold_heads`;
+            None reads everything.
+        scale: of the scores.
+    """
+    folded = fold_heads(query, key.shape[1])  # (M, Hkv, r * L, d)
+    read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
+    return unfold_heads(read, query.shape[2])

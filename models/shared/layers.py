@@ -1,92 +1,162 @@
-"""The decoder's layers over packed groups, the last one only where somebody reads it.
+"""The decoder's layers over packed groups: whole rows, prompts alone, completions alone.
 
-What the last layer makes of a prompt token is read for its last token alone: that predicts each
-row's first token. Of the others, completions need keys and values. So queries, attention, output
-projection and MLP of the last layer run for N + T_own tokens instead of T; forward and gradient are
-the same, since what is left out has no influence on anything.
+The last layer runs only where it is read. What it makes of a prompt's token is read for the last
+one alone: that predicts each row's first token. Of the others, completions need keys and values. So
+queries, attention, output projection and MLP of the last layer run for N + T_c tokens instead of T;
+forward and gradient are the same, since what is left out has no influence on anything.
 
-Shapes: N prompts, T packed tokens, T_own of them completions', K tokens that are read, D hidden
+Shapes: N prompts, T packed tokens (T_c of completions), K = N + T_c tokens that are read, D hidden
 size, H query heads, Hkv key/value heads, d head size.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
-from models.shared.attention import folded_attention, read_completions
-from models.shared.groups import PackedGroups
+from models.shared.attention import Attend, GroupReader
+from models.shared.padded import KeysValues, PaddedReader
 
 Rotary = tuple[Tensor, Tensor]  # cos and sin of the packed tokens, (1, T, d) each, float32
+Keep = Callable[[KeysValues | None], None]
 
 
-def run_layers(
-    text: nn.Module, hidden: Tensor, rotary: Rotary, groups: PackedGroups, *, whole: bool
+def run_groups(
+    text: nn.Module, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
 ) -> tuple[Tensor, Tensor]:
-    """Return what follows each prompt's last token, (N, D), and each completion token, (T_own, D).
+    """Return the states of each prompt's last token, (N, D), and of the completions', (T_c, D).
 
-    Before the final norm. The first is empty where the prompts were run before (`groups.given`).
+    Before the final norm.
 
     Args:
-        text: layers of it are called as they are, but for the last.
+        text: the decoder.
         hidden: (T, D), the layers' input.
-        whole: call the last one as it is too. So does varlen flash, which reads prompts and
-            completions together, and what has no prompts to leave out.
+        rotary: of all packed tokens.
+        reader: how they attend.
+        whole: run the last layer for every token too.
     """
-    hidden = hidden[None]
-    *layers, last = text.layers
-    for layer in layers:
-        hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, groups=groups)
-    if whole or groups.segments is not None or groups.given is not None:
-        hidden = last(hidden, attention_mask=None, position_embeddings=rotary, groups=groups)[0]
-        if groups.given is not None:
-            return hidden[:0], hidden
+    return _run(text, hidden, rotary, reader, lambda _: None, whole)
+
+
+def run_prompts(
+    text: nn.Module, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
+) -> tuple[Tensor, list[KeysValues]]:
+    """Return the states of each prompt's last token, (N, D), and its keys and values per layer.
+
+    Arguments are those of `run_groups`, of groups whose completions have no tokens.
+    """
+    keys_values: list[KeysValues] = []
+
+    def keep(of_layer: KeysValues | None) -> None:
+        assert of_layer is not None  # each reader gives them of prompts alone
+        keys_values.append(of_layer)
+
+    ends, _ = _run(text, hidden, rotary, reader, keep, whole)
+    return ends, keys_values
+
+
+def run_completions(
+    text: nn.Module,
+    hidden: Tensor,
+    rotary: Rotary,
+    reader: PaddedReader,
+    keys_values: Sequence[KeysValues],
+) -> Tensor:
+    """Return the completions' states, (T_c, D), after prompts that were run before.
+
+    Args:
+        text: the decoder.
+        hidden: (T_c, D), the layers' input.
+        rotary: of the completions' tokens.
+        reader: how they attend.
+        keys_values: what `run_prompts` returned.
+    """
+
+    def attend(layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        return reader.read_completions(query, key, value, keys_values[layer], scale)
+
+    return _call(text.layers, hidden, rotary, attend)
+
+
+def _run(
+    text: nn.Module,
+    hidden: Tensor,
+    rotary: Rotary,
+    reader: GroupReader,
+    keep: Keep,
+    whole: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return what `run_groups` does, and give `keep` the prompts' keys and values of each layer."""
+
+    def attend(_layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        read, prompts = reader.read(query, key, value, scale)
+        keep(prompts)
+        return read
+
+    groups = reader.groups
+    # varlen flash reads prompts and completions together, so it has nothing to leave out
+    if whole or not isinstance(reader, PaddedReader):
+        hidden = _call(text.layers, hidden, rotary, attend)
         return hidden[groups.last_tokens], hidden[groups.num_prompt_tokens :]
-    run = partial(_last_layer, last, rotary=rotary, groups=groups)
+    *layers, last = text.layers
+    hidden = _call(layers, hidden, rotary, attend)
+    run = partial(_last_layer, last, rotary=rotary, reader=reader, keep=keep)
     if last.gradient_checkpointing and last.training:  # as transformers' layers do by themselves
         run = partial(last._gradient_checkpointing_func, run)
-    return run(hidden[0]).split(
-        [len(groups.last_tokens), len(hidden[0]) - groups.num_prompt_tokens]
+    ends, completions = run(hidden).split(
+        [len(groups.prompt_lengths), groups.num_completion_tokens]
     )
+    return ends, completions
+
+
+def _call(layers: Sequence[nn.Module], hidden: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
+    """Return (T, D) after transformers' layers, called as they are."""
+    hidden = hidden[None]
+    for layer in layers:
+        hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, attend=attend)
+    return hidden[0]
 
 
 def _last_layer(
-    layer: nn.Module, hidden: Tensor, *, rotary: Rotary, groups: PackedGroups
+    layer: nn.Module, hidden: Tensor, *, rotary: Rotary, reader: PaddedReader, keep: Keep
 ) -> Tensor:
-    """Return (K, D): each prompt's last token, then all completion tokens."""
-    attention = layer.self_attn
+    """Return (K, D): each prompt's last token, then all completion tokens.
+
+    transformers' layer cannot be called for this: it wants as many queries as keys.
+    """
+    attention, groups = layer.self_attn, reader.groups
     cos, sin = (table[0][:, None] for table in rotary)  # (T, 1, d)
-    normed = layer.input_layernorm(hidden)
+
+    # Keys and values are needed of every token, queries only of those that are read.
+    normed = layer.input_layernorm(hidden)  # (T, D)
     key = _rotated(_heads(attention, attention.k_proj(normed)), cos, sin)  # (T, Hkv, d)
     value = _heads(attention, attention.v_proj(normed))
-    query = _heads(attention, attention.q_proj(groups.read_tokens(normed)))  # (K, H, d)
-    query = _rotated(query, groups.read_tokens(cos), groups.read_tokens(sin))
+    query = _heads(attention, attention.q_proj(groups.keep_read(normed)))  # (K, H, d)
+    query = _rotated(query, groups.keep_read(cos), groups.keep_read(sin))
 
-    tokens = [groups.num_prompt_tokens, len(hidden) - groups.num_prompt_tokens]
-    (key_prompt, key_own), (value_prompt, value_own) = (x.split(tokens) for x in (key, value))
-    key_prompt = groups.pad_prompts(key_prompt).transpose(1, 2)  # (N, Hkv, P, d)
-    value_prompt = groups.pad_prompts(value_prompt).transpose(1, 2)
-    if groups.recorded is not None:
-        groups.recorded.append((key_prompt, value_prompt))
-    query_end, query_own = query.split([len(groups.last_tokens), tokens[1]])
-    read = folded_attention(
-        query_end[:, :, None],  # one token per prompt, which may read all of it
-        *(key_prompt, value_prompt),
-        mask=groups.prompt_padding_mask,
-        scale=attention.scaling,
-    ).flatten(1)  # (N, H * d)
-    if tokens[1]:
-        own = (x.transpose(0, 1) for x in (query_own, key_own, value_own))  # (heads, T_own, d)
-        read_own = read_completions(groups, *own, key_prompt, value_prompt, attention.scaling)
-        read = torch.cat([read, read_own.flatten(1)])
-    hidden = groups.read_tokens(hidden) + attention.o_proj(read)
+    # The last token of a prompt reads all of it; completions read on as in every other layer.
+    (key_prompt, key_own), (value_prompt, value_own) = groups.split(key), groups.split(value)
+    prompts = reader.pad_prompts(key_prompt), reader.pad_prompts(value_prompt)  # (N, Hkv, P, d)
+    keep(prompts)
+    query_end, query_own = query.split([len(groups.prompt_lengths), len(key_own)])
+    read = reader.read_ends(query_end, prompts, attention.scaling)  # (N, H, d)
+    if len(query_own):
+        read_own = reader.read_completions(
+            query_own, key_own, value_own, prompts, attention.scaling
+        )
+        read = torch.cat([read, read_own])  # (K, H, d)
+
+    hidden = groups.keep_read(hidden) + attention.o_proj(read.flatten(1))
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
 
 def _heads(attention: nn.Module, projected: Tensor) -> Tensor:
+    """Return (T, heads, d) of (T, heads * d)."""
     return projected.unflatten(1, (-1, attention.head_dim))
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Return (T, heads, d) turned by its position as transformers does, rounded once."""
     return (x * cos + rotate_half(x) * sin).to(x.dtype)

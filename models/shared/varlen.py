@@ -1,4 +1,4 @@
-"""Attention of packed groups exactly as they lie: no prompt copied, nothing padded, no mask made.
+"""Packed groups read exactly as they lie: no prompt copied, nothing padded, no mask made.
 
 Three calls of FlashAttention for sequences of different length (varlen) read the packed tokens of
 models/shared/groups.py; each is told where its sequences begin:
@@ -26,14 +26,16 @@ import torch
 from torch import Tensor
 
 from models.products import HALF_DTYPES
+from models.shared.groups import PackedGroups
 from models.shared.lse import merge
+from models.shared.padded import KeysValues
 
 LARGEST_HEAD = 192  # beyond it some cards lack the backward
 
 
 @dataclass(frozen=True)
 class Segments:
-    """S sequences that lie behind one another in a packed tensor; some may be empty.
+    """S sequences that follow one another in a packed tensor; some may be empty.
 
     >>> Segments.of([2, 0, 3], torch.device("cpu"))
     Segments(bounds=tensor([0, 2, 2, 5], dtype=torch.int32), longest=3)
@@ -107,6 +109,32 @@ def flash_for(device: torch.device, dtype: torch.dtype, head_size: int) -> Flash
     return ATEN if torch.cuda.get_device_capability(device) >= (8, 0) else None
 
 
+class VarlenReader:
+    """Reads a whole packed row; prompts and completions of one forward belong together here."""
+
+    def __init__(self, groups: PackedGroups, flash: Flash) -> None:
+        self.groups, self.flash = groups, flash
+        self.segments = PackedSegments.of(
+            groups.prompt_lengths, groups.rows_per_prompt, groups.completion_lengths, groups.device
+        )
+
+    def read(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float
+    ) -> tuple[Tensor, KeysValues | None]:
+        """Return what each token reads, (T, H, d), and of prompts alone their keys and values.
+
+        Args:
+            query: (T, H, d) with rotary positions applied; key and value: (T, Hkv, d).
+            scale: of the scores.
+        """
+        read = varlen_attention(query, key, value, self.segments, self.flash, scale=scale)
+        if self.groups.num_completion_tokens:
+            return read, None
+        # decoding goes on from prompts, and wants rectangles
+        pad = self.groups.pad_prompts
+        return read, (pad(key).transpose(1, 2), pad(value).transpose(1, 2))  # (N, Hkv, P, d)
+
+
 def varlen_attention(
     query: Tensor,
     key: Tensor,
@@ -114,7 +142,7 @@ def varlen_attention(
     segments: PackedSegments,
     flash: Flash,
     *,
-    scale: float | None = None,
+    scale: float,
 ) -> Tensor:
     """Return what every packed token reads, (T, H, d), with gradient.
 
@@ -122,9 +150,8 @@ def varlen_attention(
         query: (T, H, d) with rotary positions applied; key and value: (T, Hkv, d).
         segments: where prompts and completions begin.
         flash: the calls to make.
-        scale: of the scores; None is d ** -0.5.
+        scale: of the scores.
     """
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
     return VarlenAttention.apply(query, key, value, segments, flash, scale)
 
 

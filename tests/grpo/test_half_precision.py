@@ -16,6 +16,7 @@ import models.decode.readers
 from models import load_policy
 from models.decode.readers import SharedPromptsByProducts
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, write_checkpoint
 
 OFFSET = 2000.0
@@ -46,7 +47,7 @@ def scored(policy, hidden, ids):
 @torch.no_grad()
 def updated(policy, prompts, rows, ids):
     """Return what the update computes, (B, C)."""
-    return scored(policy, policy.completion_hidden(prompts, rows, ids), ids)
+    return scored(policy, completion_hidden(policy, prompts, rows, ids), ids)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ from models.checkpoint.offload import offload_layers
 from models.checkpoint.saving import save_policy
 from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
 from models.rotary import rotary_tables, rotate, rotation_matrix, signed
-from models.shared.attention import folded_attention
+from models.shared.folding import folded_attention
 from models.shared.merged import MergedAttention
 from models.vision.tower import _attend_batch
 from tests.grpo.half_watch import HalfWatch

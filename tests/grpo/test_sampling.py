@@ -10,6 +10,7 @@ from grpo.likelihood import completion_logprobs
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy
 from grpo.settings.config import GRPOConfig
+from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
 CONFIG = GRPOConfig(group_size=6, max_completion_tokens=12, temperature=0.7, seed=3)
@@ -62,8 +63,8 @@ def test_its_logprobs_are_those_of_the_updates_forward(nano_policy, rollout):
 def test_the_entropy_is_that_of_the_scaled_distribution_after_bans(nano_policy, rollout):
     part = rollout.select(range(18))
     with torch.no_grad():
-        hidden = nano_policy.completion_hidden(
-            part.prompts, part.rows_per_prompt, part.completion_ids
+        hidden = completion_hidden(
+            nano_policy, part.prompts, part.rows_per_prompt, part.completion_ids
         )
         logits = hidden @ nano_policy.output_weight.T / CONFIG.temperature
         logits[..., list(nano_policy.processor.banned_ids)] = float("-inf")
@@ -141,7 +142,7 @@ def test_greedy_takes_the_likeliest_token_every_time(nano_policy, prompts):
     completions = generate_greedy(nano_policy, prompts, 8)
     rows = [1] * len(prompts)
     with torch.no_grad():
-        hidden = nano_policy.completion_hidden(prompts, rows, completions.ids)
+        hidden = completion_hidden(nano_policy, prompts, rows, completions.ids)
     logits = hidden @ nano_policy.output_weight.T
     logits[..., list(nano_policy.processor.banned_ids)] = float("-inf")
     assert torch.equal(logits.argmax(dim=-1)[completions.mask], completions.ids[completions.mask])

@@ -13,6 +13,7 @@ from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
+from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
 CONFIG = GRPOConfig(
@@ -90,7 +91,7 @@ def run(policy, reference, batch, config, moves=False):
 
 def slow_logprobs(policy, prompt, ids: list[int], temperature: float):
     """Log-probs of one completion, alone, from full logits."""
-    hidden = policy.completion_hidden([prompt], [1], torch.tensor([ids]))[0]  # (C, D)
+    hidden = completion_hidden(policy, [prompt], [1], torch.tensor([ids]))[0]  # (C, D)
     logits = hidden @ policy.output_weight.T / temperature
     banned = torch.zeros(logits.shape[1], dtype=torch.bool)
     banned[list(policy.processor.banned_ids)] = True

@@ -14,6 +14,7 @@ from transformers import AutoModelForImageTextToText
 
 from models import load_policy
 from models.shared import varlen
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 from tests.models.shared.varlen_standin import SLOW
 
@@ -59,7 +60,7 @@ def random_completions(rows, seed=0):
 
 def shared_logprobs(policy, prompts, rows_per_prompt, completion_ids, **options):
     """Log-probabilities (M, C) through the policy's shared prefix."""
-    hidden = policy.completion_hidden(prompts, rows_per_prompt, completion_ids, **options)
+    hidden = completion_hidden(policy, prompts, rows_per_prompt, completion_ids, **options)
     logprobs = torch.log_softmax(hidden @ policy.output_weight.t(), dim=-1)  # (M, C, V)
     return logprobs.gather(2, completion_ids[..., None]).squeeze(2)
 
@@ -268,7 +269,7 @@ def test_rows_that_do_not_fit_the_prompts_are_refused(setup, rows_per_prompt, sh
     prompts = [setup.prompts["one image"]]
     ids = torch.zeros(shape, dtype=torch.int64)
     with pytest.raises(ValueError, match="completion_ids has shape"):
-        setup.policy.completion_hidden(prompts, rows_per_prompt, ids)
+        completion_hidden(setup.policy, prompts, rows_per_prompt, ids)
 
 
 @pytest.mark.parametrize("lengths", [[1, 0], [1, 5], [1]])

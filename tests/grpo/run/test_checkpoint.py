@@ -18,6 +18,7 @@ from grpo.run.checkpoint import (
 )
 from grpo.settings.config import GRPOConfig
 from models import load_policy
+from tests.models.hidden import completion_hidden
 from tests.models.nano import write_checkpoint
 from tests.places import ROOT
 
@@ -43,8 +44,8 @@ def test_transformers_loads_it_with_the_same_logits(nano_policy, optimizer, tmp_
     ids = torch.tensor([[70, 71, 72]])
     with torch.no_grad():
         logits = loaded(input_ids=ids).logits
-        hidden = nano_policy.completion_hidden(
-            [nano_policy.processor.encode("x")], [1], torch.tensor([[70]])
+        hidden = completion_hidden(
+            nano_policy, [nano_policy.processor.encode("x")], [1], torch.tensor([[70]])
         )
     assert logits.shape[-1] == len(nano_policy.output_weight) and hidden.shape[-1] == 64
     for name, value in nano_policy.model.state_dict().items():

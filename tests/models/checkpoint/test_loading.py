@@ -14,6 +14,7 @@ from models import load_policy
 from models.checkpoint.memory import estimate_memory
 from models.checkpoint.saving import save_policy
 from models.files import TINY, find_checkpoint
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, VOCAB_SIZE, random_image, write_checkpoint
 
 LAYOUTS = {
@@ -40,7 +41,7 @@ def expected(tmp_path_factory):
 @torch.no_grad()
 def run(policy):
     prompts = [policy.processor.encode("Which plane?", [random_image(56, 84)])]
-    hidden = policy.completion_hidden(prompts, [1], torch.tensor([[1, 2, 3]]))
+    hidden = completion_hidden(policy, prompts, [1], torch.tensor([[1, 2, 3]]))
     return hidden @ policy.output_weight.t()
 
 

@@ -10,6 +10,7 @@ from models.checkpoint.memory import _weightless_model, estimate_memory, plain_c
 from models.decode.buffers import Bucket, DecodeBuffers
 from models.decode.layer import FusedWeights
 from models.vision.features import LIMIT_BYTES
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, flat_config, random_image, write_checkpoint
 
 GB = 1e9
@@ -146,7 +147,7 @@ def test_the_activation_formula_is_what_autograd_saves(family, tmp_path):
     features = [f.detach() for f in policy.image_features(prompts)]
 
     text = saved_bytes(
-        policy, lambda: policy.completion_hidden(prompts, [2], ids, image_features=features)
+        policy, lambda: completion_hidden(policy, prompts, [2], ids, image_features=features)
     )
     seen = saved_bytes(policy, lambda: policy.image_features(prompts))
 

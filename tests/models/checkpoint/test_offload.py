@@ -5,6 +5,7 @@ import torch
 
 from models import load_policy
 from models.checkpoint.offload import offload_layers
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
 
@@ -14,11 +15,11 @@ def test_offloading_changes_no_number_and_returns_the_weights(family, tmp_path):
     policy = load_policy(write_checkpoint(tmp_path / family, family))
     prompts = [policy.processor.encode("Which plane?", [random_image(84, 56)])]
     ids = torch.arange(12).view(3, 4)
-    before = policy.completion_hidden(prompts, [3], ids)
+    before = completion_hidden(policy, prompts, [3], ids)
 
     assert offload_layers(policy, "cpu") is policy
     stored = {name: p.data_ptr() for name, p in policy.named_parameters()}
-    after = policy.completion_hidden(prompts, [3], ids)
+    after = completion_hidden(policy, prompts, [3], ids)
 
     # lent layers are called whole, others only where they are read: the same but for rounding
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
@@ -67,6 +68,6 @@ def test_layers_are_on_the_gpu_only_while_they_run(tmp_path):
     layer, seen = offloaded.text.layers[0], []
     layer.mlp.register_forward_hook(lambda module, *_: seen.append(module.up_proj.weight.device))
     ids = torch.arange(12).view(3, 4)
-    ours = offloaded.completion_hidden(prompts, [3], ids)
-    torch.testing.assert_close(ours, whole.completion_hidden(prompts, [3], ids))
+    ours = completion_hidden(offloaded, prompts, [3], ids)
+    torch.testing.assert_close(ours, completion_hidden(whole, prompts, [3], ids))
     assert seen[0].type == "cuda" and layer.mlp.up_proj.weight.device.type == "cpu"

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
 
@@ -29,7 +30,7 @@ def random_ids(rows: int, length: int, seed: int = 0) -> Tensor:
 @torch.no_grad()
 def teacher_forced(policy, prompts, rows_per_prompt, ids: Tensor) -> Tensor:
     """Return the (B, C, V) log-probs of a forward that knows no cache."""
-    hidden = policy.completion_hidden(prompts, rows_per_prompt, ids)
+    hidden = completion_hidden(policy, prompts, rows_per_prompt, ids)
     return torch.log_softmax((hidden @ policy.output_weight.t()).float(), dim=-1)
 
 

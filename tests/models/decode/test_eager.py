@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models import load_policy
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
 LENGTH = 7
@@ -35,7 +36,7 @@ def random_ids(rows, seed=0):
 
 @torch.no_grad()
 def teacher_forced(policy, prompts, rows_per_prompt, ids):
-    hidden = policy.completion_hidden(prompts, rows_per_prompt, ids)
+    hidden = completion_hidden(policy, prompts, rows_per_prompt, ids)
     return torch.log_softmax(hidden @ policy.output_weight.t(), dim=-1)  # (B, C, V)
 
 

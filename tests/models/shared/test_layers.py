@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models import load_policy
+from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
 
@@ -41,7 +42,7 @@ def tokens(policy):
 def test_prompt_tokens_that_nobody_reads_skip_the_last_layer(policy, prompts, tokens):
     length = sum(prompt.num_tokens for prompt in prompts)
     ids = torch.arange(5 * 4).view(5, 4)
-    policy.completion_hidden(prompts, [3, 2], ids)
+    completion_hidden(policy, prompts, [3, 2], ids)
     own = 5 * 3  # nothing is predicted from a row's last token
     assert tokens == [length + own, 2 + own]
     tokens.clear()
@@ -60,7 +61,7 @@ def test_completions_alone_run_through_all_layers(policy, prompts, tokens):
 @torch.no_grad()
 def test_whole_layers_give_the_same(policy, prompts, monkeypatch):
     ids = torch.arange(5 * 4).view(5, 4)
-    ours = policy.completion_hidden(prompts, [3, 2], ids)
+    ours = completion_hidden(policy, prompts, [3, 2], ids)
     monkeypatch.setattr(policy, "offloaded", True)
-    whole = policy.completion_hidden(prompts, [3, 2], ids)
+    whole = completion_hidden(policy, prompts, [3, 2], ids)
     torch.testing.assert_close(ours, whole, atol=1e-5, rtol=1e-5)

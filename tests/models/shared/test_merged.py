@@ -1,4 +1,4 @@
-"""Attention read apart and merged equals attention over copies, its gradient included.
+"""Prompt and own tokens read apart and merged equal attention over copies, its gradient included.
 
 Shapes: N prompts, G completions each, M = N * G rows, C completion tokens, P prompt tokens, Hkv
 key/value heads, r query heads per key head, d head size.
@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from models.shared.groups import PackedGroups
-from models.shared.merged import MergedAttention
+from models.shared.merged import MergedAttention, MergingReader
 
 N, G, HKV, R, P, C, D, SCALE = 2, 3, 2, 2, 9, 4, 8, 0.3
 
@@ -26,14 +26,18 @@ def masks(lengths, dtype=torch.float64):
     groups = PackedGroups(
         prompt_lengths=list(lengths),
         rows_per_prompt=[G] * N,
-        completion_lengths=[2] * (N * G),  # short enough to be read apart; the mask below is of C
+        completion_lengths=[C] * (N * G),
         device=torch.device("cpu"),
         dtype=dtype,
-        query_heads_per_key=R,
     )
-    assert groups.reads_apart and groups.mask is None
-    own = torch.full((C, C), -torch.inf, dtype=dtype).triu(1).repeat(R, 1)
-    return groups.prompt_padding_mask, own
+    return groups.prompt_padding_mask, MergingReader(groups, heads_per_key=R).own_mask
+
+
+def test_the_own_part_is_causal_for_each_of_the_heads_that_share_a_key():
+    _, own_mask = masks((P, P))
+    seen = torch.ones(C, C).tril().repeat(R, 1)
+    assert torch.equal(own_mask == 0, seen.bool())
+    assert set(own_mask.flatten().tolist()) == {0.0, -torch.inf}
 
 
 def over_copies(query, key_prompt, value_prompt, key_own, value_own, prompt_mask, own_mask):
@@ -85,7 +89,7 @@ def test_bfloat16_stays_bfloat16_and_near_the_truth():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "rows", "completions", "apart"),
+    ("lengths", "rows", "completions", "faster"),
     [
         ([20, 20], [3, 3], [5] * 6, True),
         ([20, 4], [3, 3], [5, 1, 2, 3, 5, 5], True),
@@ -95,14 +99,12 @@ def test_bfloat16_stays_bfloat16_and_near_the_truth():
         ([20, 20], [3, 3], [0] * 6, False),  # a prefill
     ],
 )
-def test_which_batches_are_read_apart(lengths, rows, completions, apart):
+def test_which_groups_are_read_without_copies(lengths, rows, completions, faster):
     groups = PackedGroups(
         prompt_lengths=lengths,
         rows_per_prompt=rows,
         completion_lengths=completions,
         device=torch.device("cpu"),
         dtype=torch.float32,
-        query_heads_per_key=R,
     )
-    assert groups.reads_apart is apart
-    assert (groups.own_mask is not None) is apart
+    assert MergingReader.is_faster(groups) is faster

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from models.shared import varlen
 from models.shared.groups import PackedGroups
-from models.shared.varlen import ATEN, Flash, PackedSegments, varlen_attention
+from models.shared.varlen import ATEN, Flash, PackedSegments, VarlenReader, varlen_attention
 from tests.models.shared.varlen_cases import CASES, GRADIENTS, Case, relative, run, truth
 from tests.models.shared.varlen_standin import SLOW, slow_backward, slow_forward
 
@@ -121,25 +121,24 @@ def test_the_operators_get_what_their_schemas_name():
 def test_nothing_of_the_size_of_a_mask_or_of_copied_prompts_is_made():
     case = Case(prompts=[900, 1000], rows=[8, 8], completions=[100] * 16)
     with Recorded() as seen:
-        made = PackedGroups(
+        groups = PackedGroups(
             prompt_lengths=case.prompts,
             rows_per_prompt=case.rows,
             completion_lengths=case.completions,
             device=torch.device("meta"),
             dtype=torch.bfloat16,
-            query_heads_per_key=2,
-            flash=ATEN,
         )
         packed = [
             torch.empty(case.num_tokens, heads, case.size, device="meta", dtype=torch.bfloat16)
             for heads in (case.heads, case.key_heads, case.key_heads)
         ]
         packed = [tensor.requires_grad_() for tensor in packed]
-        varlen_attention(*packed, made.segments, ATEN).sum().backward()
-    assert len(seen.calls) == 6 and made.mask is made.own_mask is None
+        read, kept = VarlenReader(groups, ATEN).read(*packed, 0.3)
+        read.sum().backward()
+    assert len(seen.calls) == 6 and kept is None
     assert seen.elements == packed[0].numel()  # the mask has (16, 1, 2 * 100, 1100)
     unasked = {"padding", "own_padding", "prompt_padding_mask"}  # made when somebody asks
-    assert not unasked & vars(made).keys()
+    assert not unasked & vars(groups).keys()
 
 
 def test_segments_worked_by_hand():
@@ -173,7 +172,7 @@ def test_where_it_is_taken(monkeypatch, device, dtype, head_size, capability, fo
 
 
 @torch.no_grad()
-def test_a_prefill_records_the_same_keys_and_values(nano_policy, monkeypatch):
+def test_a_pass_over_prompts_gives_the_same_keys_and_values(nano_policy, monkeypatch):
     encode = nano_policy.processor.encode
     prompts = [encode("Which plane is this?"), encode("Hi")]
     ids = torch.tensor([5, 6, 7])

@@ -9,8 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models import load_policy
 from models.shared.varlen import ATEN, flash_for, varlen_attention
+from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
-from tests.models.shared.varlen_cases import CASES, GRADIENTS, Case, relative, run, truth
+from tests.models.shared.varlen_cases import CASES, GRADIENTS, SCALE, Case, relative, run, truth
 
 CUDA = torch.device("cuda")
 pytestmark = [
@@ -46,7 +47,7 @@ def test_memory_grows_with_tokens_not_with_a_mask():
     segments = case.segments("cuda")
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
-    varlen_attention(*packed, segments, ATEN).sum().backward()
+    varlen_attention(*packed, segments, ATEN, scale=SCALE).sum().backward()
     assert torch.cuda.max_memory_allocated() - before < mask_bytes / 4
 
 
@@ -61,7 +62,7 @@ def test_a_policy_in_bfloat16_is_as_near_to_float32_as_with_masks(nano_policy, c
         policy = load_policy(
             nano_policy.path, dtype=dtype, device="cuda", gradient_checkpointing=checkpointing
         )
-        hidden = policy.completion_hidden(prompts, [3, 2], ids)
+        hidden = completion_hidden(policy, prompts, [3, 2], ids)
         (hidden.float() * weights).sum().backward()
         gradients = [parameter.grad for parameter in policy.parameters()]
         return [hidden.detach(), *(g for g in gradients if g is not None)]

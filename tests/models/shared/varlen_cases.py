@@ -74,7 +74,7 @@ def run(flash: Flash, case: Case, inputs: list[Tensor]) -> list[Tensor]:
     packed = [tensor.clone().requires_grad_() for tensor in inputs]
     segments = case.segments(inputs[0].device)
     read = varlen_attention(*packed, segments, flash, scale=SCALE)
-    return [read.detach(), *_gradients(read, packed)]
+    return [read.detach(), *gradients(read, packed)]
 
 
 def truth(case: Case, inputs: list[Tensor]) -> list[Tensor]:
@@ -86,10 +86,11 @@ def truth(case: Case, inputs: list[Tensor]) -> list[Tensor]:
     scores = torch.einsum("qhd,khd->hqk", query, key) * SCALE
     weights = scores.masked_fill(~case.visible().to(scores.device), -torch.inf).softmax(dim=2)
     read = torch.einsum("hqk,khd->qhd", weights, value)
-    return [read.detach(), *_gradients(read, packed)]
+    return [read.detach(), *gradients(read, packed)]
 
 
-def _gradients(read: Tensor, packed: list[Tensor]) -> tuple[Tensor, ...]:
+def gradients(read: Tensor, packed: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return those of a fixed weighting of what is read."""
     weights = torch.randn(read.shape, generator=torch.Generator().manual_seed(1))
     return torch.autograd.grad((read * weights.to(read)).sum(), packed)
 

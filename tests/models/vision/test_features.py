@@ -5,6 +5,7 @@ import torch
 
 from models import load_policy
 from models.vision.features import FeatureCache
+from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
 
@@ -104,9 +105,9 @@ def test_a_reference_with_the_same_frozen_tower_shares_it(nano_policy, frozen, p
     assert reference.share_vision(frozen)
     assert reference.visual is frozen.visual
     ids = torch.randint(0, 256, (2, 5))
-    expected = nano_policy.completion_hidden(prompts[:1], [2], ids)
+    expected = completion_hidden(nano_policy, prompts[:1], [2], ids)
     for policy in (frozen, reference):
-        hidden = policy.completion_hidden(prompts[:1], [2], ids)
+        hidden = completion_hidden(policy, prompts[:1], [2], ids)
         torch.testing.assert_close(hidden, expected, atol=1e-5, rtol=0)
     assert passes == [1]
 
