@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grpo.sampling import Completions, generate, inverse_cdf
+from grpo.inverse_cdf import inverse_cdf
+from grpo.sampling import Completions, generate
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Sampling
 from grpo.uniforms import token_uniforms

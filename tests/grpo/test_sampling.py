@@ -8,7 +8,7 @@ import torch
 import grpo.sampling
 from grpo.likelihood import completion_logprobs
 from grpo.rollout import PromptBatch, sample_rollout
-from grpo.sampling import generate_greedy
+from grpo.sampling import generate_greedy, output_logits
 from grpo.settings.config import GRPOConfig
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
@@ -157,3 +157,12 @@ def test_top_k_of_one_is_greedy_and_leaves_the_reported_logprobs_alone(nano_poli
     scored = completion_logprobs(nano_policy, rollout.select(range(18)), CONFIG.temperature)
     torch.testing.assert_close(rollout.completions.logprobs, scored.detach(), atol=1e-4, rtol=0)
     assert rollout.completions.logprobs.min() < -0.1  # those of the full distribution
+
+
+def test_logits_are_float32_products_of_what_the_model_computed():
+    hidden, weight = torch.randn(3, 8), torch.randn(5, 8)
+    torch.testing.assert_close(output_logits(hidden, weight), hidden @ weight.T)
+    rounded = output_logits(hidden.bfloat16(), weight.bfloat16())
+    assert rounded.dtype == torch.float32
+    exact = hidden.bfloat16().double() @ weight.bfloat16().double().T
+    torch.testing.assert_close(rounded.double(), exact, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,65 @@
+"""Which token a random number stands for: inverse-CDF sampling, and top-k and top-p before it.
+
+One number per token (grpo/uniforms.py) decides, so what is sampled does not depend on which other
+rows are in the batch.
+
+Shapes: B rows (completions), R of them still being written, C completion tokens, V vocabulary.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+# (weights (R, V), rows (R,), token position) -> ids (R,). A row of weights is in proportion to the
+# probabilities, which is all that choosing needs: its largest is 1, that of a banned id 0.
+Choose = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
+    """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
+
+    def choose(weights: Tensor, rows: Tensor, position: int) -> Tensor:
+        weights = keep_likeliest(weights, top_k=top_k, top_p=top_p)
+        return sample_ids(weights, uniforms[rows, position])
+
+    return choose
+
+
+def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """Return (R,): the first id whose cumulative probability exceeds u times the total.
+
+    The total is the sum's own last value, since in float32 the sum over 151,936 ids ends near
+    0.999999 and an id taken past it would be a banned one. An id of probability 0 is never taken,
+    but for a row that is not finite, which gets id 0.
+
+    Args:
+        probabilities: (R, V), each row of any positive total.
+        uniforms: (R,) in [0, 1).
+    """
+    cumulative = probabilities.cumsum(dim=1)  # (R, V)
+    threshold = uniforms[:, None] * cumulative[:, -1:]  # (R, 1)
+    if cumulative.device.type == "cpu":  # summed from left to right, so it never falls
+        found = torch.searchsorted(cumulative, threshold, right=True)[:, 0]  # (R,)
+        # Past the end only where a row is NaN: its log-prob says so, and the update is left out.
+        # The id must be one that may stand in a completion, which the last one may not.
+        return found.where(found < probabilities.shape[1], 0)
+    # A GPU sums in blocks: a later sum may be smaller by a rounding, and a search would go astray.
+    exceeds = (cumulative > threshold) & (probabilities > 0)  # (R, V)
+    return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals
+
+
+def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor:
+    """Return the probabilities with all others set to 0, not rescaled: (R, V).
+
+    Top-p keeps the smallest set of likeliest ids whose total reaches it, so at least one.
+    """
+    if top_k and top_k < probabilities.shape[1]:
+        smallest = probabilities.topk(top_k, dim=1).values[:, -1:]  # (R, 1) of those kept
+        probabilities = probabilities.where(probabilities >= smallest, 0.0)
+    if top_p < 1:
+        ordered, order = probabilities.sort(dim=1, descending=True)  # (R, V) each
+        before = ordered.cumsum(dim=1) - ordered  # what the likelier ones already hold
+        ordered = ordered.where(before < top_p * ordered.sum(dim=1, keepdim=True), 0.0)
+        probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)
+    return probabilities
