@@ -1,6 +1,12 @@
 """Log-probabilities of sampled completions under a model: the one forward of every pass.
 
-Shapes: M rows of a micro-batch, C completion tokens, S of them scored, D hidden size, V vocabulary.
+Policy and reference, old log-probabilities and those with gradient, supervised targets too: all go
+through `completion_logprobs`. A group is one stretch of tokens there, [prompt | row | row | ..], in
+which each row sees its prompt and itself (models/shared/groups.py has the picture), so prompt and
+image are computed once for the group, forward and backward.
+
+Shapes: M rows of a part (micro-batch), C completion tokens, S of them scored, D hidden size, V
+vocabulary; B rows of the whole step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,22 +25,27 @@ def completion_logprobs(
     part: Part,
     temperature: float,
     prompt_pass: PromptPass | None = None,
-    *,
     backend: str = "auto",
+    *,
     image_features: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Return (M, C) float32 log-probabilities on the policy's device, with gradient.
+    """Return (M, C) float32 log-probabilities of the part's tokens, with gradient.
 
-    Each prompt runs once for all its rows, each image once. Same temperature and same banned
-    tokens as when sampling. Zeros where the mask is false, so that nothing there can become NaN.
-    The backend is `token_logprobs`'s. Image features computed before, one (T, D) per prompt, take
-    the place of the images; a pass over these very prompts takes the place of both, one over others
-    is left alone.
+    They are those of the distribution that was sampled from: same temperature, same banned tokens.
+    On the policy's device; zeros where the mask is false, so that nothing there can become NaN.
+
+    Args:
+        policy: the model that scores: the step's policy, or its reference.
+        part: M completions and their prompts, each of which is run once for all its rows.
+        temperature: of the sampler.
+        prompt_pass: a run of these very prompts from before, under the same weights: only the
+            completions are run, and the gradient goes on through it. One of others is left alone.
+        backend: of `token_logprobs`.
+        image_features: (T, D) per prompt, in place of running the vision tower on the images.
     """
     if prompt_pass is not None and prompt_pass.prompts != part.prompts:  # by identity
         prompt_pass = None
-    ids = part.completion_ids.to(policy.device)  # (M, C)
-    # Only real tokens are run, and meet the vocabulary, the widest matrix product of the step.
+    # Only real tokens are run and meet the vocabulary, the widest matrix product of the step.
     hidden = policy.scored_hidden(
         part.prompts,
         part.rows_per_prompt,
@@ -42,8 +53,9 @@ def completion_logprobs(
         part.completion_mask.sum(dim=1).tolist(),
         image_features=image_features,
         prompt_pass=prompt_pass,
-    )  # (S, D)
-    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
+    )  # (S, D), each the state that predicts one token
+    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,) of M * C
+    ids = part.completion_ids.to(policy.device)  # (M, C)
     logprobs, _ = token_logprobs(
         hidden,
         policy.output_weight,
@@ -51,14 +63,15 @@ def completion_logprobs(
         temperature=temperature,
         banned_ids=policy.processor.banned_ids,
         backend=backend,
-    )
-    padded = torch.zeros(ids.numel(), dtype=logprobs.dtype, device=ids.device)
+    )  # (S,)
+    # Back into the rectangle that loss and metrics are written in.
+    padded = torch.zeros(ids.numel(), dtype=logprobs.dtype, device=ids.device)  # (M * C,)
     return padded.index_put((scored,), logprobs).view(ids.shape)
 
 
 @torch.no_grad()
 def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Tensor:
-    """Return (B, C) without gradient, on the policy's device.
+    """Return (B, C) log-probabilities of all rows under a model as it is now, without gradient.
 
     Cut into micro-batches exactly like the update, so that the first ratio is exactly 1.
     """
@@ -70,6 +83,6 @@ def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Ten
 
 
 def stack_rows(parts: Iterable[Tensor], num_tokens: int) -> Tensor:
-    """Return micro-batches of different length as one (B, C), zeros behind the shorter ones."""
+    """Return micro-batches of different length as one (B, C), zeros after the shorter ones."""
     padded = [torch.nn.functional.pad(part, (0, num_tokens - part.shape[1])) for part in parts]
     return torch.cat(padded)

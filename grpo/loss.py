@@ -84,8 +84,8 @@ def policy_loss(
             so pass ``logprobs.detach()`` where no reference is kept.
         advantages: (M,) one per completion.
         loss_weights: (M, C) rows of `token_weights`, 0 where a token does not count.
-        metric_weights: (M, C) the same for the metrics, usually normalization "token". Where both
-            weights are 0 (the padding) the log-probs are not looked at: they may hold anything.
+        metric_weights: (M, C) rows of `token_weights` for the metrics, usually of "token". Where
+            both weights are 0 (the padding) the log-probs may hold anything.
         epsilon_low, epsilon_high: how far a ratio may leave 1 downwards and upwards.
         beta: weight of the KL, not negative.
 
@@ -105,18 +105,21 @@ def policy_loss(
         loss_weights=loss_weights,
         metric_weights=metric_weights,
     )
-    # Replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
+    # Padding is replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
     counts = (loss_weights != 0) | (metric_weights != 0)  # (M, C)
-    log_ratio = (logprobs - old_logprobs).where(counts, 0.0)
-    ref_log_ratio = (ref_logprobs - logprobs).where(counts, 0.0)
+    log_ratio = (logprobs - old_logprobs).where(counts, 0.0)  # (M, C)
+    ref_log_ratio = (ref_logprobs - logprobs).where(counts, 0.0)  # (M, C)
 
+    # The smaller of the two: a token gains nothing by leaving the range on the side that its
+    # advantage points to, so there its gradient is 0; on the other side it is pulled back.
     ratio = torch.exp(log_ratio)  # (M, C)
-    unclipped = ratio * advantages[:, None]
-    clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high) * advantages[:, None]
-    surrogate = torch.minimum(unclipped, clipped)
+    unclipped = ratio * advantages[:, None]  # (M, C)
+    clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high) * advantages[:, None]  # (M, C)
+    surrogate = torch.minimum(unclipped, clipped)  # (M, C)
     # expm1: near the reference exp(d) - 1 would lose d in float32's rounding of 1
-    kl = torch.expm1(ref_log_ratio) - ref_log_ratio
+    kl = torch.expm1(ref_log_ratio) - ref_log_ratio  # (M, C)
 
+    # The weights are the whole batch's, so the sums of its micro-batches add up to its means.
     loss = ((beta * kl - surrogate) * loss_weights).sum()
     metrics = {
         "loss": loss.detach(),

@@ -67,7 +67,7 @@ class UpdateSums:
         """Add a micro-batch: its log-probabilities (M, C) and its weighted sums."""
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._passes > 1:
+        if self._passes > 1:  # weights have moved since the completions were sampled
             return
         mask = part.completion_mask.to(logprobs.device)  # (M, C)
         gap = (logprobs.detach() - part.cut(self._sampled)).abs() * mask  # (M, C)
@@ -82,7 +82,7 @@ class UpdateSums:
         The gap and the padding are those of the rows that were run; None where none was.
         """
         none: dict[str, float | None] = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
-        metrics = none | {k: float(v) for k, v in self._sums.items()}
+        metrics = none | {name: float(value) for name, value in self._sums.items()}
         if not with_kl:
             metrics["kl"] = None
         ran = self._tokens > 0

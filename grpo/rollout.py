@@ -104,11 +104,11 @@ class Rollout:
 
 
 def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:
-    """Return a pass over the prompts, with gradient, that rollout and update both go on from.
+    """Return a forward of the prompts, with gradient, that rollout and update both go on from.
 
-    The policy that samples is the one whose gradient is wanted, so the prompts' pass is the same in
-    both. None where the update could not use it: where the policy keeps none, or completions of
-    full length would not fit one micro-batch with all prompts.
+    The policy that samples is the one whose gradient is wanted, so the prompts' keys and values are
+    the same in both. None where the update could not use it: where the policy keeps none, or
+    completions of full length would not fit one micro-batch with all prompts.
     """
     rows = len(batch.prompts) * config.group_size
     tokens = sum(prompt.num_tokens for prompt in batch.prompts)
@@ -123,7 +123,6 @@ def sample_rollout(
     batch: PromptBatch,
     sampling: Sampling,
     prompt_pass: PromptPass | None = None,
-    *,
     backend: str = "auto",
 ) -> Rollout:
     """Return G completions of each prompt, sampled from the policy as it is; no gradients.
@@ -174,15 +173,12 @@ def micro_batches(
     for group in range(len(prompt_tokens)) if groups is None else groups:
         rows = list(range(group * size, (group + 1) * size))
         tokens = prompt_tokens[group] + sum(row_tokens[row] for row in rows)
-        if open_tokens + tokens <= token_budget:
+        if open_rows and open_tokens + tokens > token_budget:
+            yield open_rows
+            open_rows, open_tokens = [], 0
+        if tokens <= token_budget:
             open_rows += rows
             open_tokens += tokens
-            continue
-        if open_rows:
-            yield open_rows
-        open_rows, open_tokens = [], 0
-        if tokens <= token_budget:
-            open_rows, open_tokens = rows, tokens
         else:
             yield from _split_group(rows, prompt_tokens[group], row_tokens, token_budget)
     if open_rows:
@@ -190,14 +186,15 @@ def micro_batches(
 
 
 def _split_group(
-    rows: list[int], prompt: int, row_tokens: list[int], token_budget: int
+    rows: list[int], prompt_tokens: int, row_tokens: list[int], token_budget: int
 ) -> Iterator[list[int]]:
-    part: list[int] = []
-    tokens = prompt
+    """Yield the rows of a group that does not fit whole; its prompt is run again for each piece."""
+    open_rows: list[int] = []
+    tokens = prompt_tokens
     for row in rows:
-        if part and tokens + row_tokens[row] > token_budget:
-            yield part
-            part, tokens = [], prompt
-        part.append(row)
+        if open_rows and tokens + row_tokens[row] > token_budget:
+            yield open_rows
+            open_rows, tokens = [], prompt_tokens
+        open_rows.append(row)
         tokens += row_tokens[row]
-    yield part
+    yield open_rows

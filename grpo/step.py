@@ -3,7 +3,7 @@
     sample -> score -> advantages -> log-probabilities -> loss -> update
 
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
-prompt 0), M rows per micro-batch, C completion tokens, R reward functions.
+prompt 0), M rows of a part (micro-batch), C completion tokens, R reward functions.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ Reward = Callable[[str, Any], float]  # (completion, its example) -> reward; the
 
 @dataclass(frozen=True)
 class StepResult:
-    """What one step did: scalars for the log, and all that was sampled for the rollout file."""
+    """What one step did: numbers for the log, and all that was sampled for the rollout file."""
 
     metrics: dict[str, float | None]
     rollout: Rollout
@@ -48,45 +48,43 @@ def train_step(
     clock: StepClock,
     grounding: Grounding | None = None,
 ) -> StepResult:
-    """Return what was sampled, scored and measured, the policy having learned from N prompts.
+    """Return what was sampled, scored and measured; the policy has learned from N prompts.
 
-    Source: DeepSeekMath, arXiv:2402.03300, Algorithm 1 (its inner loop, run once). The reference is
+    Source: DeepSeekMath, arXiv:2402.03300, Algorithm 1, its inner loop run once. The reference is
     None when beta is 0. The metrics of the loss are those of the last pass over the completions.
     """
-    # 1. Sample G completions per prompt from the policy as it is now. A group shares its image and
-    #    prompt: both are run once, here and in every pass below. Where memory allows, the update's
-    #    first pass goes on from the same run of the prompts, since no weight moves in between.
-    backend = config.logprob_backend
+    # 1. Sample G completions per prompt from the policy as it is now. A group shares its prompt and
+    #    image: they are run once for it, here and in every forward below. Where memory allows, the
+    #    first forward of the update goes on from this same run: no weight moves in between.
     prompt_pass = run_prompts_once(policy, batch, config)
-    rollout = sample_rollout(policy, batch, config.sampling, prompt_pass, backend=backend)
+    rollout = sample_rollout(policy, batch, config.sampling, prompt_pass, config.logprob_backend)
     clock.lap("rollout")
 
-    # 2. Score each completion's text against its example: rewards never see tensors.
+    # 2. Score the text of each completion against its example; rewards never see tensors.
     rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
-    rewards = rewards_per_fn @ torch.tensor(
-        config.weights_of_rewards, dtype=torch.float64
-    )  # (N, G)
+    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
 
-    # 3. Compare siblings: a completion teaches by how far it lies above its group's mean, and a
+    # 3. Compare siblings: a completion counts by how far it lies above its group's mean, and a
     #    group whose rewards agree teaches nothing. Under a grounding term, right letters that need
     #    no image earn less, or teach less; without one it takes off 0 and multiplies by 1.
     term = (grounding or no_grounding)(policy, rollout)
-    advantages = group_advantages(rewards - term.penalties, scale=config.advantage_scale)  # (N, G)
-    advantages = (advantages * term.scales).float()
+    advantages = group_advantages(rewards - term.penalties, scale=config.advantage_scale)
+    advantages = (advantages * term.scales).float()  # (N, G)
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
-    # 4. The log-probabilities the update is measured against, taken before any weight moves. With
-    #    one pass over the completions the policy's own are the old ones: no extra forward.
+    # 4. Fix the log-probabilities, (B, C), that the update is measured against, before any weight
+    #    moves. With one pass over the completions the policy's own are the old: no forward for it.
     ref_logprobs = None if reference is None else frozen_logprobs(reference, rollout, config)
     clock.lap("reference")
     old_logprobs = frozen_logprobs(policy, rollout, config) if config.num_iterations > 1 else None
 
-    # 5. Weigh every token, (B, C), once for the whole batch: the losses of micro-batches then add
-    #    up to its mean loss, so the token budget changes the memory used, never the gradient. A
+    # 5. Weigh every token once for all B rows: the losses of micro-batches then add up to the mean
+    #    loss of the batch, so the token budget changes the memory used, never the gradient. A
     #    truncated row that is masked weighs 0, but still counts in every denominator of rows.
-    counted, limit = rollout.loss_mask(config.mask_truncated), config.max_completion_tokens
-    loss_weights = token_weights(counted, config.loss_normalization, limit).to(policy.device)
+    limit = config.max_completion_tokens
+    loss_mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
+    loss_weights = token_weights(loss_mask, config.loss_normalization, limit).to(policy.device)
     metric_weights = token_weights(rollout.completion_mask, "token", limit).to(policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
@@ -99,7 +97,7 @@ def train_step(
         optimizer.zero_grad()
         for part in rollout.parts(config.micro_batch_tokens, taught):
             logprobs = completion_logprobs(
-                policy, part, config.temperature, prompt_pass, backend=backend
+                policy, part, config.temperature, prompt_pass, config.logprob_backend
             )  # (M, C)
             prompt_pass = None  # one backward spends it
             loss, loss_metrics = policy_loss(
