@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.answers.identity import Identity
-from evaluation.measures.matrices import Row
+from evaluation.measures.matrices import AnsweredRow
 from evaluation.measures.slices import folder_name
 
 _ENTRY = ("accuracy", "n", "low", "high", "chance")
@@ -59,7 +59,7 @@ class Cell:
             ) from error
         return summary
 
-    def read_rows(self, control: str | None = None) -> list[Row]:
+    def read_rows(self, control: str | None = None) -> list[AnsweredRow]:
         """Return the answered rows, whose share of right ones is the summary's accuracy.
 
         Args:
@@ -96,6 +96,6 @@ def cell_path(matrix: Path, model: str, test: str) -> Path:
     return matrix / "cells" / folder_name(model) / folder_name(test)
 
 
-def _row(line: Mapping[str, Any]) -> Row:
+def _row(line: Mapping[str, Any]) -> AnsweredRow:
     # a question without an image stands for itself
-    return Row(line["id"], tuple(line["images"]) or (line["id"],), bool(line["correct"]))
+    return AnsweredRow(line["id"], tuple(line["images"]) or (line["id"],), bool(line["correct"]))

@@ -15,7 +15,7 @@ from evaluation.answers.prediction import Prediction
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
-from evaluation.report.summary_text import NAME
+from evaluation.report.summary_text import LABEL
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
@@ -23,7 +23,7 @@ from process.tables.text import table_lines
 Pair = tuple[Prediction, Prediction]
 
 _COLUMNS = (
-    *(NAME, Column("n", 7), Column("first", 8), Column("second", 8), Column("change", 8)),
+    *(LABEL, Column("n", 7), Column("first", 8), Column("second", 8), Column("change", 8)),
     *(Column("95 % range", 16), Column("only first", 7), Column("only second", 7)),
     Column("McNemar p", 9),
 )

@@ -28,7 +28,7 @@ from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import AskingSettings, describe
 from evaluation.measures.priors import Prior, fit_priors, summarize_priors
 from evaluation.measures.thought_changes import ThoughtRow
-from evaluation.measures.thoughts import summarize_thoughts
+from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
 from evaluation.report.summary_text import summary_table
 from evaluation.report.thought_text import thought_table

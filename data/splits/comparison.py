@@ -9,7 +9,7 @@ from data.priors.table import chance
 from process.tables.numbers import percent
 from process.tables.table import Table, columns_of
 
-PRIORS = {"lookup": OptionLookup, "linear ranker": LinearRanker}
+COMPARED_PRIORS = {"lookup": OptionLookup, "linear ranker": LinearRanker}
 AS_GIVEN, ORIGINAL, NEW = "as given", "original", "written"
 Parts = tuple[Sequence[VQAExample], Sequence[VQAExample]]  # train, test
 
@@ -29,7 +29,7 @@ def compare_priors(versions: Mapping[str, Mapping[str, Parts]]) -> dict[str, dic
                     "chance": chance(test),
                     **{
                         p: accuracy(kind().fit(train), test)["accuracy"]
-                        for p, kind in PRIORS.items()
+                        for p, kind in COMPARED_PRIORS.items()
                     },
                 }
     return found
@@ -45,7 +45,7 @@ def mean_priors(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, f
         version: {"slices": len(whole)}
         | {
             key: sum(slices[version][key] for slices in whole) / len(whole)
-            for key in ("chance", *PRIORS)
+            for key in ("chance", *COMPARED_PRIORS)
         }
         for version in versions
     }
@@ -56,7 +56,7 @@ def priors_comparison(found: Mapping[str, Mapping[str, Any]]) -> Table:
     versions = list({version: None for slices in found.values() for version in slices})
     headings = ["slice"]
     for version in versions:
-        headings += [f"{version}: n", "chance", *PRIORS]
+        headings += [f"{version}: n", "chance", *COMPARED_PRIORS]
     rows = [[name, *_cells(slices, versions)] for name, slices in found.items()]
     if mean := mean_priors(found):
         rows.append([f"mean of {mean[versions[0]]['slices']}", *_cells(mean, versions)])
@@ -75,8 +75,8 @@ def _cells(slices: Mapping[str, Any], versions: Sequence[str]) -> list[str]:
     for version in versions:
         one = slices.get(version)
         if one is None:
-            cells += ["-"] * (2 + len(PRIORS))
+            cells += ["-"] * (2 + len(COMPARED_PRIORS))
             continue
         cells.append(f"{one['n']:,}" if "n" in one else "")
-        cells += [percent(one[key]) for key in ("chance", *PRIORS)]
+        cells += [percent(one[key]) for key in ("chance", *COMPARED_PRIORS)]
     return cells

@@ -7,18 +7,24 @@ from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, Verdict, zero_spread
 from evaluation.measures.statistics import chance_level
-from evaluation.report.summary_text import NAME
+from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent
 from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
 
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 _SLICE_COLUMNS = (
-    *(NAME, Column("rows", 8), Column("kept", 8), Column("share before", 8)),
+    *(LABEL, Column("rows", 8), Column("kept", 8), Column("share before", 8)),
     *(Column("share after", 8), *(Column(name.replace("_", " "), 8) for name in REASONS)),
 )
 _SET_COLUMNS = (
-    *(NAME, Column("rows", 8), Column("chance", 8), Column("passes", 8), Column("blank passes", 8)),
+    *(
+        LABEL,
+        Column("rows", 8),
+        Column("chance", 8),
+        Column("passes", 8),
+        Column("blank passes", 8),
+    ),
     *(Column("prior right", 8), Column("groups without spread", 11)),
 )
 

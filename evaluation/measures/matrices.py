@@ -20,11 +20,11 @@ from evaluation.measures.clusters import ClusteredRows, image_clusters
 from evaluation.measures.intervals import RESAMPLES, image_interval
 
 Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
-PARTS = ("diagonal", "off_diagonal")
+MATRIX_PARTS = ("diagonal", "off_diagonal")
 
 
 @dataclass(frozen=True)
-class Row:
+class AnsweredRow:
     """One answered test row, as a difference needs it."""
 
     id: str
@@ -32,7 +32,7 @@ class Row:
     correct: bool
 
 
-Answers = Mapping[tuple[str, str], Sequence[Row]]  # (model, test) -> the rows of a cell
+Answers = Mapping[tuple[str, str], Sequence[AnsweredRow]]  # (model, test) -> the rows of a cell
 
 
 def part_of(model: str, test: str, tests: Iterable[str]) -> str | None:
@@ -52,7 +52,7 @@ def means(cells: Cells) -> dict[str, dict[str, Any] | None]:
     cells; None where the matrix has no such cell.
     """
     tests = {test for _, test in cells}
-    parts = {name: {} for name in PARTS} | {"all": dict(cells)}
+    parts = {name: {} for name in MATRIX_PARTS} | {"all": dict(cells)}
     for (model, test), entry in cells.items():
         part = part_of(model, test, tests)
         if part is not None:
@@ -85,7 +85,7 @@ def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     }
 
 
-def differences(
+def part_differences(
     first: Answers, second: Answers, *, seed: int = 0, resamples: int = RESAMPLES
 ) -> dict[str, dict[str, Any] | None]:
     """Return first minus second, on and off the diagonal, with 95 % intervals over test rows.
@@ -103,7 +103,7 @@ def differences(
     _check_paired(first, second)
     tests = {test for _, test in first}
     results: dict[str, dict[str, Any] | None] = {}
-    for part in PARTS:
+    for part in MATRIX_PARTS:
         cells = [cell for cell in first if part_of(*cell, tests) == part]
         results[part] = None
         if cells:

@@ -11,16 +11,15 @@ from typing import Any
 
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.matrices import RESAMPLES, Answers, Row, differences, part_of
+from evaluation.measures.matrices import RESAMPLES, AnsweredRow, Answers, part_differences, part_of
 from evaluation.measures.pairs import mcnemar
 
 
 def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Return first minus second.
 
-        diagonal, off_diagonal   as `evaluation.measures.matrices.differences`; the diagonal with
-        ``mcnemar`` by_train                 train slice -> own, others: see `compare_rows`, None
-        without cells
+        diagonal, off_diagonal   as `matrices.part_differences`; the diagonal with ``mcnemar``
+        by_train                 train slice -> own, others: see `compare_rows`, None without cells
 
     Args:
         first, second: answers of the cells; those that only one of them has are left out.
@@ -34,7 +33,7 @@ def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> d
     if not common:
         return {"diagonal": None, "off_diagonal": None, "by_train": {}}
     tests = {test for _, test in common}
-    parts = differences(first, second, resamples=resamples)
+    parts = part_differences(first, second, resamples=resamples)
     if parts["diagonal"] is not None:
         own = [cell for cell in common if part_of(*cell, tests) == "diagonal"]
         pairs = [_joined(answers, own) for answers in (first, second)]
@@ -51,7 +50,7 @@ def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> d
 
 
 def compare_rows(
-    first: Sequence[Row], second: Sequence[Row], *, resamples: int = RESAMPLES
+    first: Sequence[AnsweredRow], second: Sequence[AnsweredRow], *, resamples: int = RESAMPLES
 ) -> dict[str, Any] | None:
     """Return {difference, low, high, n, images, mcnemar} of rows that occur once each.
 
@@ -73,9 +72,9 @@ def compare_rows(
     }
 
 
-def _mcnemar(first: Sequence[Row], second: Sequence[Row]) -> dict[str, Any]:
+def _mcnemar(first: Sequence[AnsweredRow], second: Sequence[AnsweredRow]) -> dict[str, Any]:
     return asdict(mcnemar(*([row.correct for row in rows] for rows in (first, second))))
 
 
-def _joined(answers: Answers, cells: Sequence[tuple[str, str]]) -> list[Row]:
+def _joined(answers: Answers, cells: Sequence[tuple[str, str]]) -> list[AnsweredRow]:
     return [row for cell in cells for row in answers[cell]]

@@ -11,7 +11,7 @@ from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
-from evaluation.report.protocol_page import protocol_page
+from evaluation.report.protocol_tables import protocol_markdown
 from grpo.run.provenance import machine
 from process.storage import check_own_directory, write_json, write_text
 
@@ -51,7 +51,7 @@ def write_results(schedule: Schedule) -> dict[str, Any]:
     """Write both files from the cells that are there; return protocol.json."""
     result = protocol_json(schedule)
     write_json(schedule.output / RESULT, result)
-    write_text(schedule.output / PAGE, protocol_page(result))
+    write_text(schedule.output / PAGE, protocol_markdown(result))
     return result
 
 

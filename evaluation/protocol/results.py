@@ -20,7 +20,15 @@ from typing import Any
 
 from evaluation.cells import Cell
 from evaluation.matrix import Matrix, matrix_json
-from evaluation.measures.matrices import PARTS, RESAMPLES, Answers, Row, differences, means, spread
+from evaluation.measures.matrices import (
+    MATRIX_PARTS,
+    RESAMPLES,
+    AnsweredRow,
+    Answers,
+    means,
+    part_differences,
+    spread,
+)
 from evaluation.protocol.comparisons import compare, compare_rows
 from evaluation.protocol.config import AxisPlan, ProtocolConfig, mode_of
 
@@ -32,8 +40,8 @@ class CellResult:
     """What one cell says."""
 
     summary: Mapping[str, Any]
-    rows: Sequence[Row]
-    blank: Sequence[Row]  # the same rows with blank images
+    rows: Sequence[AnsweredRow]
+    blank: Sequence[AnsweredRow]  # the same rows with blank images
 
 
 Grid = Mapping[tuple[str, str], CellResult]  # (train slice or BASE, test slice) -> cell
@@ -94,8 +102,8 @@ def axis_json(
 def grid_json(grid: Grid, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Return a matrix: its cells, their means, those of the blank control, the visual gain.
 
-    ``visual_gain`` has the parts of `differences`, and ``all``, over every row of the matrix where
-    each is answered once (the start model's), else None.
+    ``visual_gain`` has the parts of `part_differences`, and ``all``, over every row of the matrix
+    where each is answered once (the start model's), else None.
     """
     if not grid:
         return {"cells": [], "means": {}, "by_model": {}, "blank_means": {}, "visual_gain": {}}
@@ -103,7 +111,7 @@ def grid_json(grid: Grid, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     for entry in matrix["cells"]:
         entry |= _cell_extras(grid[entry["model"], entry["test"]].summary)
     seen, blind = answers(grid), answers(grid, blank=True)
-    gain = differences(seen, blind, resamples=resamples)
+    gain = part_differences(seen, blind, resamples=resamples)
     once = {model for model, _ in grid} == {BASE}
     joined = [[row for rows in one.values() for row in rows] for one in (seen, blind)]
     gain["all"] = compare_rows(*joined, resamples=resamples) if once else None
@@ -165,7 +173,7 @@ def seeds_json(methods: Mapping[str, Mapping[int, Grid]]) -> dict[str, Any]:
             "slices": list(dict.fromkeys(train for train, _ in kept)),
             "cells": [list(cell) for cell in kept],
         }
-        for part in PARTS:
+        for part in MATRIX_PARTS:
             if seen[next(iter(seeds))][part] is None:
                 table[method][part] = None
                 continue
@@ -189,7 +197,7 @@ def seed_differences(seeds: Mapping[str, Any]) -> list[dict[str, Any]]:
         if any(first[key] != second[key] for key in ("seeds", "cells")):
             continue
         entry: dict[str, Any] = {"first": one, "second": other}
-        for part in PARTS:
+        for part in MATRIX_PARTS:
             entry[part] = None
             if first[part] and second[part]:
                 pairs = zip(first[part]["accuracies"], second[part]["accuracies"], strict=True)

@@ -5,13 +5,13 @@ from typing import Any
 
 from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import LEAST_MASS
-from evaluation.report.summary_text import NAME
+from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
 
 _COLUMNS = (
-    *(NAME, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
+    *(LABEL, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
     *(Column("well-formed", 8), Column("gain", 8), Column("95 % range by image", 16)),
 )
 

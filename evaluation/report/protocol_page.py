@@ -1,291 +1,116 @@
-"""A protocol's page, made from protocol.json alone: protocol.md, and the blocks of its report.
+"""The sections of a protocol's report: the page's tables, and heatmaps before them.
 
-Numbers are per cent, differences are points; an interval stands in brackets, and a difference whose
-interval leaves out 0 is in bold.
+All heatmaps of one kind have one colour scale, so they can be compared by eye.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-from process.tables.markdown import markdown_line, markdown_table
-from process.tables.numbers import p_text, percent, points, points_range
-from process.tables.table import Cell, Code, Emphasis, Line, Strong, Table, columns_of
+from evaluation.report.album import Album
+from evaluation.report.document import folded, heading, paragraph, section
+from evaluation.report.matrix_page import HeatmapCells, cells_heatmap, cells_of, gain_bound
+from evaluation.report.protocol_tables import TITLES, Block, Heading, about_blocks, axis_blocks
+from evaluation.report.run_files import read_json_object
+from process.tables.html import html_table
+from process.tables.table import Table
 
-TITLES = {"modality": "Modalities", "question_type": "Question types"}
-PARTS = {"diagonal": "own slice", "off_diagonal": "other slices"}
-_SHOWN = 10  # missing runs or cells that are named
-
-CAUTION: Line = (
-    Strong("Caution."),
-    " The embedded base model was made on phantoms of all eight modalities and all five"
-    " question types, so no slice is new to it: here, generalising means that what is learned on"
-    " one slice carries over to slices that the base has seen, not to unseen ones. Its ",
-    Code("no_think"),
-    " and ",
-    Code("think_after"),
-    " answers do not look at the image to begin with (docs/embedded.md).",
+_ACCURACY = (
+    "{what}: strict greedy accuracy in per cent, below it the 95 % interval over test rows; colours"
+    " from 0 to 100.{outlined}"
+)
+_GAIN = (
+    "{what}: visual gain, accuracy minus that of the same rows with images blank, in points, below"
+    " it the 95 % interval by image; white at 0, colours to {bound:.0f} points each way.{outlined}"
 )
 
 
-class Heading(NamedTuple):
-    """The heading of what follows."""
+def protocol_sections(directory: Path, album: Album) -> list[str]:
+    """Return the HTML sections of a protocol's directory, one that is not complete too.
 
-    text: str
-    level: int
-
-
-Block = Heading | Table | Line
-
-
-def protocol_page(result: Mapping[str, Any]) -> str:
-    """Return the page of a protocol.json as Markdown."""
-    blocks: list[Block] = [Heading("Protocol", 1), *about_blocks(result)]
-    for name, axis in result["axes"].items():
-        blocks += [Heading(TITLES.get(name, name), 2), *axis_blocks(axis)]
-    return "\n\n".join(map(_markdown, blocks)) + "\n"
-
-
-def _markdown(block: Block) -> str:
-    if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
-    return markdown_table(block) if isinstance(block, Table) else markdown_line(block)
-
-
-def about_blocks(result: Mapping[str, Any]) -> list[Block]:
-    """Return what was run, what is missing, and how to read the numbers."""
-    blocks: list[Block] = [_about(result)]
-    if not result["complete"]:
-        blocks.append(_missing(result["missing"]))
-    if result["protocol"]["model"] == "tiny":
-        blocks.append(CAUTION)
-    how = (
-        "Accuracies are greedy and strict, in per cent; macro means: every cell weighs the same. ",
-        Emphasis("blank"),
-        ": the same rows with nothing to see on their images; ",
-        Emphasis("gain"),
-        ": what the image adds, accuracy minus blank. Brackets: 95 % intervals over test rows,"
-        f" {_by_image(result)}; they say nothing about another seed of training, which stands"
-        " apart below. ",
-        Strong("Bold"),
-        ": the interval leaves out 0. No interval or p value is corrected for"
-        " the number of comparisons.",
-    )
-    return [*blocks, how]
-
-
-def _by_image(result: Mapping[str, Any]) -> str:
-    drawn = f"{result['resamples']:,} resamples drawn by image"
-    few = result.get("few_images")  # absent: of a version that resampled any number
-    return drawn if few is None else f"{drawn} (up to {few} images a slice: Student's t by image)"
-
-
-def _about(result: Mapping[str, Any]) -> Line:
-    protocol, machine = result["protocol"], result["machine"]
-    length = f"{protocol['steps']} steps" if protocol["steps"] else f"{protocol['epochs']:g} epochs"
-    limit = f"{protocol['test_limit']:,} rows" if protocol["test_limit"] else "all rows"
-    gpus = ", ".join(machine["gpus"]) or f"CPU, {machine['threads']} threads"
-    versions = result["versions"]
-    settings = ", ".join(
-        f"{name} {value}" for name, value in protocol["settings"].items() if name not in _KINDS
-    )
-    own = [
-        f"{kind}: {', '.join(f'{k} {v}' for k, v in protocol['settings'][kind].items())}"
-        for kind in _KINDS
-        if protocol["settings"][kind]
-    ]
-    return (
-        Code(f"train.py --protocol {protocol['file']}"),
-        f": model {protocol['model']}, methods"
-        f" {', '.join(protocol['methods'])}, {length} each, seeds"
-        f" {', '.join(map(str, protocol['seeds']))}, {limit} of each test file"
-        f" ({len(result['runs'])} runs). Settings: {'; '.join([settings, *own])}."
-        f" torch {versions['torch']}, transformers {versions['transformers']}, {gpus}.",
-    )
-
-
-_KINDS = ("sft", "grpo")
-
-
-def _missing(missing: Mapping[str, Sequence[str]]) -> Line:
-    parts = []
-    for kind, names in missing.items():
-        if names:
-            shown = ", ".join(names[:_SHOWN]) + (", .." if len(names) > _SHOWN else "")
-            parts.append(f"{len(names)} {kind} are missing ({shown})")
-    return Strong("Not complete"), f": {'; '.join(parts)}. Means are over the cells that are there."
-
-
-def axis_blocks(axis: Mapping[str, Any]) -> list[Block]:
-    """Return the tables of one axis under their headings."""
-    firsts = {name: next(iter(seeds.items())) for name, seeds in axis["methods"].items() if seeds}
-    parts = [
-        ("Start model, zero-shot", _zero_shot(axis)),
-        ("Methods, first seed", _summary(firsts)),
-        ("Differences of methods, in points", _differences(axis["differences"])),
-        ("Over the start model in the same mode, in points", _differences(axis["over_zero_shot"])),
-        ("By train slice, other slices together, in points", _by_train(axis["differences"])),
-        ("Over seeds", _seeds(axis["seeds"], axis["seed_differences"])),
-        ("What the text alone reaches", _priors(axis["text_priors"])),
+    Raises:
+        ValueError: protocol.json cannot be read; it is named.
+    """
+    result = read_json_object(directory / "protocol.json")
+    bound = gain_bound(_gains(result))
+    return [
+        section("About", *map(_html, about_blocks(result))),
         *(
-            (f"Every cell: {name}, seed {seed}", _matrix(matrix))
-            for name, (seed, matrix) in firsts.items()
-            if matrix["cells"]
+            section(
+                TITLES.get(name, name),
+                *_pictures(name, axis, bound, album),
+                *map(_html, axis_blocks(axis)),
+            )
+            for name, axis in result["axes"].items()
         ),
     ]
-    return [block for title, found in parts for block in (Heading(title, 3), *found)]
 
 
-def _zero_shot(axis: Mapping[str, Any]) -> list[Block]:
-    if not axis["zero_shot"]:
-        return ["Not asked, or not done yet."]
-    rows: list[list[Cell]] = []
-    for mode, matrix in axis["zero_shot"].items():
-        cells = {cell["test"]: cell for cell in matrix["cells"]}
-        own = [percent(cells[name]["accuracy"]) if name in cells else "" for name in axis["slices"]]
-        mean, blank = matrix["means"]["all"], matrix["blank_means"]["all"]
-        gain = _difference(matrix["visual_gain"]["all"])
-        rows.append([mode, *own, percent(mean["macro"]), percent(blank["macro"]), gain])
-    chance = percent(mean["chance_macro"])
-    headings = ["mode", *axis["slices"], "macro", "blank", "gain"]
-    return [_table(headings, rows), f"Chance: {chance}."]
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return heading(block.text)
+    return html_table(block) if isinstance(block, Table) else paragraph(block)
 
 
-def _summary(firsts: Mapping[str, Any]) -> list[Block]:
-    rows: list[list[Cell]] = []
-    for name, (_, matrix) in firsts.items():
-        for part, title in PARTS.items():
-            mean = matrix["means"].get(part)
-            if mean is None:
-                continue
-            blank, gain = matrix["blank_means"][part], matrix["visual_gain"][part]
-            shares = [mean[key] for key in ("macro", "row_weighted", "chance_macro")]
-            numbers = map(percent, [*shares, blank["macro"]])
-            counts = [mean["cells"], f"{mean['n']:,}"]
-            rows.append([name, title, *numbers, _difference(gain["macro"]), *counts])
-    if not rows:
-        return ["Nothing is done yet."]
-    headings = ["method", "on", "macro", "by row", "chance", "blank", "gain", "cells", "answers"]
-    return [_table(headings, rows)]
+def _gains(result: Mapping[str, Any]) -> Iterator[float]:
+    for axis in result["axes"].values():
+        for matrix in _matrices(axis):
+            yield from (cell["visual_gain"]["gain"] for cell in matrix["cells"])
 
 
-def _differences(pairs: Sequence[Mapping[str, Any]]) -> list[Block]:
-    rows: list[list[Cell]] = []
-    for pair in pairs:
-        for part, title in PARTS.items():
-            found = pair[part]
-            if found is None:
-                continue
-            test = found.get("mcnemar")
-            p_value = p_text(test["p_value"]) if test else "-"
-            counts = [f"{found['n']:,}", f"{found['images']:,}"]
-            shown = [_difference(found[name]) for name in ("macro", "row_weighted")]
-            rows.append([f"{pair['first']} - {pair['second']}", title, *shown, p_value, *counts])
-    if not rows:
-        return ["Nothing to compare."]
-    headings = ["first - second", "on", "macro", "by row", "McNemar p", "answers", "images"]
-    note = "McNemar's test stands where every test row occurs once (the diagonal)."
-    return [_table(headings, rows), note]
+def zero_shot_cells(axis: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """Return the start model's cells by (mode, test)."""
+    return {
+        (mode, cell["test"]): cell
+        for mode, matrix in axis["zero_shot"].items()
+        for cell in matrix["cells"]
+    }
 
 
-def _by_train(pairs: Sequence[Mapping[str, Any]]) -> list[Block]:
-    trains = list(dict.fromkeys(train for pair in pairs for train in pair["by_train"]))
-    rows: list[list[Cell]] = []
-    for pair in pairs:
-        found = [pair["by_train"].get(train, {}).get("others") for train in trains]
-        if any(found):
-            shown = map(_difference, found)
-            rows.append([f"{pair['first']} - {pair['second']}", *shown])
-    return [_table(["first - second", *trains], rows) if rows else "Nothing to compare."]
+def _matrices(axis: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield from axis["zero_shot"].values()
+    for seeds in axis["methods"].values():
+        yield from seeds.values()
 
 
-def _seeds(spreads: Mapping[str, Any], pairs: Sequence[Mapping[str, Any]]) -> list[Block]:
-    rows: list[list[Cell]] = []
-    for name, entry in spreads.items():
-        for part, title in PARTS.items():
-            if entry[part] is not None:
-                accuracy, gain = entry[part]["accuracy"], entry[part]["visual_gain"]
-                each = ", ".join(percent(value) for value in entry[part]["accuracies"])
-                rows.append([name, title, _spread(accuracy), each, _spread(gain)])
-    if not rows:
-        return ["One seed only."]
-    entry = next(iter(spreads.values()))
-    head = _table(["method", "on", "macro, mean ± sd", "by seed", "gain, mean ± sd"], rows)
-    slices = ", ".join(entry["slices"])
-    seeds = ", ".join(map(str, entry["seeds"]))
-    pair_rows = [
-        [f"{pair['first']} - {pair['second']}", title, _spread(found), *_ends(found)]
-        for pair in pairs
-        for part, title in PARTS.items()
-        if (found := pair[part]) is not None
-    ]
-    below = _table(["first - second", "on", "macro, mean ± sd", "least", "greatest"], pair_rows)
-    note = f"Runs on {slices} only, seeds {seeds}; sd with n - 1."
-    return [head, note, *([below] if pair_rows else [])]
+def _pictures(name: str, axis: Mapping[str, Any], bound: float, album: Album) -> Iterator[str]:
+    """Yield an axis's heatmaps; those of further seeds are folded away."""
+    base = zero_shot_cells(axis)
+    yield from _pair(f"{name}-zero-shot", "start model, zero-shot", base, bound, album, rows="mode")
+    more: list[str] = []
+    for method, seeds in axis["methods"].items():
+        for place, (seed, matrix) in enumerate(seeds.items()):
+            file, what = f"{name}-{method}-seed{seed}", f"{method}, seed {seed}"
+            drawn = list(_pair(file, what, cells_of(matrix), bound, album))
+            if place:
+                more += drawn
+            else:
+                yield from drawn
+    if more:
+        yield folded("Heatmaps of the other seeds", *more)
 
 
-def _ends(found: Mapping[str, Any]) -> list[str]:
-    return [points(found[name]) for name in ("min", "max")]
-
-
-def _priors(rows: Sequence[Mapping[str, Any]]) -> list[Block]:
-    names = [name for name in (rows[0] if rows else ()) if name not in ("train", "test")]
-    lines = []
-    for name in names:
-        shown = []
-        for on_diagonal in (True, False):
-            some = [row[name] for row in rows if (row["train"] == row["test"]) == on_diagonal]
-            shown.append(percent(sum(some) / len(some)) if some else "-")
-        lines.append([name, *shown])
-    if not lines:
-        return ["No prior was fitted yet."]
-    note = "Fitted on the train slice's rows, no image seen; macro over the cells of a matrix."
-    return [_table(["prior", *PARTS.values()], lines), note]
-
-
-def _matrix(matrix: Mapping[str, Any]) -> list[Block]:
-    cells = {(cell["model"], cell["test"]): cell for cell in matrix["cells"]}
-    tests = list(dict.fromkeys(test for _, test in cells))
-    rows: list[list[Cell]] = []
-    for model in dict.fromkeys(model for model, _ in cells):
-        shown = [_cell(cells.get((model, test))) for test in tests]
-        others = matrix["by_model"][model]["others"]
-        rows.append([model, *shown, percent(others["macro"]) if others else "-"])
-    note = (
-        "Accuracy, and in parentheses the blank image's. ",
-        Strong("Bold"),
-        ": trained on that slice.",
+def _pair(
+    file: str,
+    what: str,
+    cells: HeatmapCells,
+    bound: float,
+    album: Album,
+    *,
+    rows: str = "trained on",
+) -> Iterator[str]:
+    if not cells:
+        return
+    gains = {place: cell["visual_gain"] | {"part": cell["part"]} for place, cell in cells.items()}
+    own = any(cell["part"] == "diagonal" for cell in cells.values())
+    facts = {"what": what, "outlined": " Outlined: its own slice." if own else ""}
+    yield album.add(
+        f"{file}-accuracy",
+        lambda: cells_heatmap(cells, "accuracy", title=f"{what}: accuracy", rows=rows),
+        _ACCURACY.format(**facts),
     )
-    return [_table(["trained on", *tests, "mean of others"], rows), note]
-
-
-def _cell(cell: Mapping[str, Any] | None) -> Line:
-    if cell is None:
-        return ""
-    accuracy, blank = percent(cell["accuracy"]), percent(cell["blank"]["accuracy"])
-    shown = Strong(accuracy) if cell["part"] == "diagonal" else accuracy
-    return shown, f" ({blank})"
-
-
-def _spread(found: Mapping[str, Any]) -> str:
-    deviation = "" if found["std"] is None else f" ± {percent(found['std'])}"
-    return f"{percent(found['mean'])}{deviation}"
-
-
-def _difference(found: Mapping[str, Any] | None) -> Line:
-    """Return a difference with its interval, in points; bold where the interval leaves out 0.
-
-    >>> _difference({"difference": 0.125, "low": 0.05, "high": 0.2})
-    ('+12.5', ' [+5.0, +20.0]')
-    """
-    if not found:
-        return ""
-    text = points(found["difference"])
-    if found["low"] is None:
-        return text
-    low, high = found["low"], found["high"]
-    shown = Strong(text) if low > 0 or high < 0 else text
-    return shown, f" [{points_range(low, high, between=', ')}]"
-
-
-def _table(headings: Sequence[str], rows: Sequence[Sequence[Cell]]) -> Table:
-    return Table(columns_of(headings, text=()), rows)
+    yield album.add(
+        f"{file}-gain",
+        lambda: cells_heatmap(gains, "gain", title=f"{what}: visual gain", bound=bound, rows=rows),
+        _GAIN.format(**facts, bound=100 * bound),
+    )

@@ -17,14 +17,14 @@ from process.tables.text import table_lines
 _GOLDEN = (5**0.5 - 1) / 2
 _TEXT_WIDTH = 96
 
-NAME = Column("", 28)  # "Other Biological Attributes" and its indent of one
+LABEL = Column("", 28)  # "Other Biological Attributes" and its indent of one
 _SUMMARY_COLUMNS = (
-    *(NAME, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
+    *(LABEL, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
     *(Column("lenient", 8), Column("well-formed", 8), Column("parse failures", 9)),
     Column("truncated", 10),
 )
 _CHANGE_COLUMNS = (
-    *(NAME, Column("n", 7), Column("before", 9), Column("after", 9), Column("change", 9)),
+    *(LABEL, Column("n", 7), Column("before", 9), Column("after", 9), Column("change", 9)),
     *(Column("95 % range after", 18), Column("chance", 8)),
 )
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report.summary_text import NAME
+from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
 
 _COLUMNS = (
-    *(NAME, Column("n", 7), Column("share", 8), Column("accuracy", 9), Column("95 % range", 12)),
+    *(LABEL, Column("n", 7), Column("share", 8), Column("accuracy", 9), Column("95 % range", 12)),
 )
 _CHANGE_COLUMNS = (
-    *(NAME, Column("n", 7), Column("own", 8), Column("accuracy", 9), Column("own minus this", 11)),
+    *(LABEL, Column("n", 7), Column("own", 8), Column("accuracy", 9), Column("own minus this", 11)),
     *(Column("95 % range by image", 16), Column("letter changes", 9), Column("followed", 9)),
 )
 _LITTLE = "hardly any letter is written there"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from evaluation.report.album import Album
 from evaluation.report.document import document
-from evaluation.report.matrix import matrix_sections
-from evaluation.report.protocol import protocol_sections
-from evaluation.report.run import run_sections
-from evaluation.report.scores import evaluation_sections
+from evaluation.report.evaluation_page import evaluation_sections
+from evaluation.report.matrix_page import matrix_sections
+from evaluation.report.protocol_page import protocol_sections
+from evaluation.report.run_page import run_sections
 from process.called import install_line, module_line
 from process.signals import held
 from process.storage import write_text

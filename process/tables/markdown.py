@@ -1,6 +1,6 @@
 """A table as Markdown."""
 
-from process.tables.table import Cell, Code, Emphasis, Line, Strong, Table, plain
+from process.tables.table import Cell, Code, Emphasis, Line, Strong, Table, plain_text
 
 _MARKS = {Strong: "**", Emphasis: "*", Code: "`"}
 
@@ -35,4 +35,4 @@ def _part(words: str) -> str:
 
 
 def _shown(cell: Cell) -> str:
-    return markdown_line(cell) if isinstance(cell, str | tuple) else plain(cell)
+    return markdown_line(cell) if isinstance(cell, str | tuple) else plain_text(cell)

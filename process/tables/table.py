@@ -61,10 +61,10 @@ def columns_of(
     ]
 
 
-def plain(cell: Cell) -> str:
+def plain_text(cell: Cell) -> str:
     """Return a cell's words without marks, nothing for None.
 
-    >>> plain((Strong("+1.0"), " [0.5, 1.5]")), plain(3), plain(None)
+    >>> plain_text((Strong("+1.0"), " [0.5, 1.5]")), plain_text(3), plain_text(None)
     ('+1.0 [0.5, 1.5]', '3', '')
     """
     if cell is None:

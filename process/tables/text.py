@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from process.page import column_blocks, page_width
-from process.tables.table import Column, Table, plain
+from process.tables.table import Column, Table, plain_text
 
 _LONGEST_HEADING = 11  # of a column as wide as its cells: longer ones are broken over lines
 _LONGEST_NOTE = 98
@@ -37,7 +37,7 @@ def table_lines(table: Table) -> list[str]:
     height = max(map(len, headings))
     full = [[""] * (height - len(lines)) + lines for lines in headings]  # on the last line
     head = [[lines[line] for lines in full] for line in range(height)]
-    body = [[plain(cell) for cell in row] + [""] * (count - len(row)) for row in table.rows]
+    body = [[plain_text(cell) for cell in row] + [""] * (count - len(row)) for row in table.rows]
     widths = [
         _width(place, column, [row[place] for row in [*head, *body]])
         for place, column in enumerate(table.columns)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from data.reading.readers import load_examples
-from evaluation.measures.thoughts import named_letters
+from evaluation.measures.thought_classes import named_letters
 from rewards.naming import forgiving_letter, letters_meant
 from rewards.parsing import parse_completion
 

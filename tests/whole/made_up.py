@@ -17,7 +17,7 @@ from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import accuracy_entry, summarize
 from evaluation.measures.thought_changes import ThoughtRow, summarize_changes
-from evaluation.measures.thoughts import summarize_thoughts
+from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.protocol.results import axis_json
 from process.tables.text import titled_text
 from tests.data.audit.test_hashes import picture

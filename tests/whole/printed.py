@@ -20,13 +20,13 @@ from evaluation.compare import Evaluation, compare, comparison_table
 from evaluation.measures.summary import summarize
 from evaluation.report.album import Album
 from evaluation.report.document import document
+from evaluation.report.evaluation_page import evaluation_sections
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
-from evaluation.report.matrix import matrix_sections
+from evaluation.report.matrix_page import matrix_sections
 from evaluation.report.matrix_text import matrix_table
-from evaluation.report.protocol import protocol_sections
-from evaluation.report.protocol_page import protocol_page
-from evaluation.report.run import run_sections
-from evaluation.report.scores import evaluation_sections
+from evaluation.report.protocol_page import protocol_sections
+from evaluation.report.protocol_tables import protocol_markdown
+from evaluation.report.run_page import run_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table
 from process.tables.text import titled_text
@@ -91,7 +91,7 @@ def texts(found: dict[str, Any]) -> Iterator[tuple[str, Callable[[], str]]]:
 
 def pages(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield (name, text) of what is written: pages without figures."""
-    yield "protocol.md", protocol_page(found["protocol.json"])
+    yield "protocol.md", protocol_markdown(found["protocol.json"])
     kinds = {
         "evaluation": ("summary.json", found["evaluation.json"], evaluation_sections),
         "matrix": ("matrix.json", found["matrix.json"], matrix_sections),

@@ -14,7 +14,7 @@ import evaluate
 import evaluation.curate.__main__
 import train
 from data.sources import is_phantoms, load_split
-from evaluation.report.rollouts import thumbnail
+from evaluation.report.rollout_groups import thumbnail
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import _is_phantoms, with_absolute_paths
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.measures.calibration import risk_coverage
 from evaluation.measures.statistics import wilson_interval
-from evaluation.report.figures.base import COLOURS, GREY, new_figure, plain
+from evaluation.report.figures.canvas import COLOURS, GREY, new_figure, plain_axes
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, Any]], *, error: float) -> Any:
@@ -52,7 +52,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, Any]], *, error: float) -> A
     lower.margins(y=0.3)
     lower.set(xlabel="confidence: probability of the chosen letter", ylabel="answers")
     for axes in (upper, lower):
-        plain(axes)
+        plain_axes(axes)
     return figure
 
 
@@ -88,5 +88,5 @@ def risk_coverage_curve(confidences: Sequence[float], correct: Sequence[bool]) -
     title = f"mean over all coverages {100 * area:.1f} %, n = {len(risks):,}"
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper left", fontsize=9, edgecolor="none", framealpha=0.8)
-    plain(axes)
+    plain_axes(axes)
     return figure

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report.figures.base import COLOURS, GREY, new_figure, plain
+from evaluation.report.figures.canvas import COLOURS, GREY, new_figure, plain_axes
 
 Draw = Callable[[Any], None]  # draws one panel into its axes
 
@@ -187,7 +187,7 @@ def _finish(axes: Any, title: str, unit: str) -> None:
     axes.set_xlabel("step")
     axes.tick_params(labelbottom=True)  # also where another panel of the column stands below
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    plain(axes)
+    plain_axes(axes)
 
 
 def _legend(axes: Any, columns: int = 3) -> None:

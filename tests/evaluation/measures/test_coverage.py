@@ -12,7 +12,7 @@ import pytest
 from evaluation.answers.prediction import Prediction
 from evaluation.compare import Evaluation, compare
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.matrices import Row, differences
+from evaluation.measures.matrices import AnsweredRow, part_differences
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import accuracy_entry
 
@@ -95,7 +95,7 @@ def test_a_macro_difference_of_slices_is_held(images):
 
 
 def rows(kind):
-    return [Row(str(i), (f"{i // ROWS}.png",), bool(one)) for i, one in enumerate(kind)]
+    return [AnsweredRow(str(i), (f"{i // ROWS}.png",), bool(one)) for i, one in enumerate(kind)]
 
 
 @pytest.mark.parametrize("images", [5, 10])
@@ -121,7 +121,7 @@ def test_summaries_comparisons_and_matrices_hold_it_too(images):
 
     def matrix():
         first, second = ({("CT", "CT"): rows(side)} for side in sides())
-        found = differences(first, second)["diagonal"]["macro"]
+        found = part_differences(first, second)["diagonal"]["macro"]
         return found["low"], found["high"]
 
     def orders():

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from evaluation.measures.matrices import (
-    Row,
-    differences,
+    AnsweredRow,
     means,
     means_by_model,
     paired_interval,
+    part_differences,
     part_of,
     spread,
 )
@@ -64,7 +64,7 @@ SLICES = [("a",), ("a", "b"), ("b", "c"), ("d",)]
 def rows(right, images=None):
     images = images or [f"{number}.png" for number in range(len(right))]
     return [
-        Row(str(i), (image,), bool(one))
+        AnsweredRow(str(i), (image,), bool(one))
         for i, (one, image) in enumerate(zip(right, images, strict=True))
     ]
 
@@ -74,7 +74,7 @@ def test_differences_by_hand():
     second = {("CT", "CT"): rows([1, 0, 0, 0]), ("CT", "MRI"): rows([0, 1])}
     first |= {("MRI", "CT"): rows([1, 1, 1, 1])}
     second |= {("MRI", "CT"): rows([1, 1, 1, 0])}
-    found = differences(first, second)
+    found = part_differences(first, second)
     assert found["diagonal"]["macro"]["difference"] == 0.5
     # off the diagonal: CT on MRI 1/2 - 1/2, MRI on CT 4/4 - 3/4; by row 5/6 - 4/6
     assert found["off_diagonal"]["macro"]["difference"] == pytest.approx(0.125)
@@ -88,8 +88,11 @@ def test_differences_by_hand():
 
 
 def test_rows_of_several_images_hang_together_by_any_of_them():
-    sides = [[Row(str(i), images, bool(one)) for i, images in enumerate(SLICES)] for one in (1, 0)]
-    found = differences(*({("CT", "CT"): side} for side in sides))
+    sides = [
+        [AnsweredRow(str(i), images, bool(one)) for i, images in enumerate(SLICES)]
+        for one in (1, 0)
+    ]
+    found = part_differences(*({("CT", "CT"): side} for side in sides))
     assert found["diagonal"]["images"] == 2
 
 
@@ -97,14 +100,14 @@ def test_swapping_the_methods_swaps_the_sign():
     generator = np.random.default_rng(3)
     one, two = (generator.integers(0, 2, 40).tolist() for _ in range(2))
     cells = [{("CT", "CT"): rows(side)} for side in (one, two)]
-    forth, back = differences(*cells)["diagonal"], differences(*cells[::-1])["diagonal"]
+    forth, back = part_differences(*cells)["diagonal"], part_differences(*cells[::-1])["diagonal"]
     assert forth["macro"]["difference"] == -back["macro"]["difference"]
     assert forth["macro"]["low"] == pytest.approx(-back["macro"]["high"])
 
 
 def test_three_images_without_a_difference_do_not_show_that_there_is_none():
     same = {("CT", "CT"): rows([1, 0, 1]), ("MRI", "CT"): rows([0, 0, 1])}
-    macro = differences(same, same)["diagonal"]["macro"]
+    macro = part_differences(same, same)["diagonal"]["macro"]
     unseen = 1 - 0.025 ** (1 / 3)
     assert macro == {
         "difference": 0,
@@ -127,7 +130,7 @@ def test_rows_of_one_image_are_no_news():
 def test_the_answers_of_several_checkpoints_to_one_row_are_no_news_either():
     one, none = rows([1, 0, 1, 1, 0, 1]), rows([0] * 6)
     single = {("CT", "MRI"): one, ("MRI", "CT"): one}, {("CT", "MRI"): none, ("MRI", "CT"): none}
-    found = differences(*single)["off_diagonal"]["macro"]
+    found = part_differences(*single)["off_diagonal"]["macro"]
     alone = paired_interval([1, 0, 1, 1, 0, 1], [r.images[0] for r in one], [0] * 6)
     assert found["low"] == pytest.approx(alone["low"])
 
@@ -135,9 +138,9 @@ def test_the_answers_of_several_checkpoints_to_one_row_are_no_news_either():
 def test_matrices_of_other_cells_or_rows_are_refused():
     left, right = {("CT", "CT"): rows([1])}, {("CT", "MRI"): rows([1])}
     with pytest.raises(ValueError, match="CT on CT is in one of them only"):
-        differences(left, right)
+        part_differences(left, right)
     with pytest.raises(ValueError, match="CT on CT was not asked the same questions"):
-        differences(left, {("CT", "CT"): rows([1, 0])})
+        part_differences(left, {("CT", "CT"): rows([1, 0])})
 
 
 def test_one_seed_has_no_standard_deviation():

@@ -6,7 +6,7 @@ from statistics import stdev
 
 import pytest
 
-from evaluation.measures.matrices import Row
+from evaluation.measures.matrices import AnsweredRow
 from evaluation.protocol.comparisons import compare, compare_rows
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.protocol.results import (
@@ -17,7 +17,7 @@ from evaluation.protocol.results import (
     seed_differences,
     seeds_json,
 )
-from evaluation.report.protocol_page import protocol_page
+from evaluation.report.protocol_tables import protocol_markdown
 from tests.places import ROOT
 
 SLICES = ("CT", "MRI", "OCT")
@@ -53,7 +53,7 @@ def entry(rows):
 def cell(test, rng):
     def rows(share):  # two rows of a file share an image
         return [
-            Row(f"{test}-{i}", (f"{test}-image-{i // 2}",), rng.random() < share)
+            AnsweredRow(f"{test}-{i}", (f"{test}-image-{i // 2}",), rng.random() < share)
             for i in range(SIZES[test])
         ]
 
@@ -192,7 +192,7 @@ def test_cells_that_one_method_lacks_are_left_out_of_a_difference():
 
 
 def test_rows_of_one_image_have_no_interval():
-    rows = [Row("a", ("x",), True), Row("b", ("x",), False)]
+    rows = [AnsweredRow("a", ("x",), True), AnsweredRow("b", ("x",), False)]
     found = compare_rows(rows, rows)
     assert (found["difference"], found["low"], found["high"]) == (0, None, None)
 
@@ -224,7 +224,7 @@ def result_of(axis, **changes):
 
 
 def test_the_page_shows_what_the_json_holds(axis):
-    page = protocol_page(result_of(axis))
+    page = protocol_markdown(result_of(axis))
     mean = axis["methods"]["sft"]["0"]["means"]["off_diagonal"]
     row = next(line for line in page.splitlines() if line.startswith("| sft | other slices |"))
     assert f"| {100 * mean['macro']:.1f} | {100 * mean['row_weighted']:.1f} | 25.0 |" in row
@@ -241,13 +241,13 @@ def test_the_page_shows_what_the_json_holds(axis):
 def test_the_caution_is_about_the_embedded_model_only(axis):
     result = result_of(axis)
     result["protocol"]["model"] = "some/other"
-    assert "Caution" not in protocol_page(result)
+    assert "Caution" not in protocol_markdown(result)
 
 
 def test_a_partial_protocol_says_what_is_missing():
     empty = axis_json(CONFIG, AXIS, AxisResults({}, {}))
     missing = {"runs": [f"modality/CT/think-seed{i}" for i in range(12)], "cells": ["one cell"]}
-    page = protocol_page(result_of(empty, complete=False, missing=missing))
+    page = protocol_markdown(result_of(empty, complete=False, missing=missing))
     assert "**Not complete**: 12 runs are missing (modality/CT/think-seed0, " in page
     assert "think-seed9, ..); 1 cells are missing (one cell)" in page
 
@@ -255,7 +255,7 @@ def test_a_partial_protocol_says_what_is_missing():
 def test_an_axis_with_a_part_of_its_cells_has_a_page(found):
     some = {cell: one for cell, one in found.methods["sft"][0].items() if cell[1] != cell[0]}
     part = axis_json(CONFIG, AXIS, AxisResults({}, {"sft": {0: some}, "think": {0: {}}}))
-    assert "| sft | other slices |" in protocol_page(result_of(part))
+    assert "| sft | other slices |" in protocol_markdown(result_of(part))
 
 
 def test_seeds_of_other_cells_are_not_subtracted():
@@ -269,7 +269,7 @@ def test_seeds_of_other_cells_are_not_subtracted():
 def test_the_docs_numbers_are_those_of_the_committed_run():
     root = ROOT / "docs"
     result = json.loads((root / "results/protocol_phantoms/protocol.json").read_text())
-    assert result["complete"] and protocol_page(result) == (
+    assert result["complete"] and protocol_markdown(result) == (
         root / "results/protocol_phantoms/protocol.md"
     ).read_text(encoding="utf-8")
     text = (root / "protocol.md").read_text(encoding="utf-8")
@@ -301,8 +301,8 @@ def points(value):
 def test_the_page_says_how_its_intervals_were_made():
     root = ROOT / "docs"
     result = json.loads((root / "results/protocol_phantoms/protocol.json").read_text())
-    assert "2,000 resamples drawn by image; they say" in protocol_page(result)
+    assert "2,000 resamples drawn by image; they say" in protocol_markdown(result)
     said = (
         "2,000 resamples drawn by image (up to 50 images a slice: Student's t by image); they say"
     )
-    assert said in protocol_page({**result, "few_images": 50})
+    assert said in protocol_markdown({**result, "few_images": 50})

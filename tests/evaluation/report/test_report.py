@@ -15,14 +15,14 @@ from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import summarize
-from evaluation.measures.thoughts import summarize_thoughts
-from evaluation.report import document, rollouts
+from evaluation.measures.thought_classes import summarize_thoughts
+from evaluation.report import document, rollout_groups
 from evaluation.report.__main__ import main
 from evaluation.report.album import Album
-from evaluation.report.figures.base import to_png
+from evaluation.report.figures.canvas import to_png
 from evaluation.report.figures.confidence import risk_coverage_curve
-from evaluation.report.matrix import gain_bound
-from evaluation.report.protocol import protocol_sections
+from evaluation.report.matrix_page import gain_bound
+from evaluation.report.protocol_page import protocol_sections
 from evaluation.report.write import report_finished, write_report
 
 EVIL = "<script>alert('x')</script></td></pre>\n\"&amp; and *more*"
@@ -175,7 +175,7 @@ def test_a_run_s_page_shows_its_numbers_and_its_groups(run):
 
 
 def test_groups_that_taught_something_come_first(run):
-    chosen = rollouts.telling_groups(rollouts.edge_steps(run)[1])
+    chosen = rollout_groups.telling_groups(rollout_groups.edge_steps(run)[1])
     assert [group[0]["id"] for group in chosen] == ["question-0", "question-1", "question-2"]
     assert "all of one reward" in checked(write_report(run)).text  # question-2
 
@@ -326,9 +326,9 @@ def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):
 
 def test_a_thumbnail_is_small_whatever_the_image(tmp_path):
     Image.effect_noise((1500, 900), 90).save(tmp_path / "large.png")
-    data = rollouts.thumbnail(str(tmp_path / "large.png"))
+    data = rollout_groups.thumbnail(str(tmp_path / "large.png"))
     assert data.startswith(b"\xff\xd8") and len(data) < 100_000
-    assert rollouts.thumbnail("phantoms/heldout/Dermoscopy-00023.png")[:2] == b"\xff\xd8"
+    assert rollout_groups.thumbnail("phantoms/heldout/Dermoscopy-00023.png")[:2] == b"\xff\xd8"
 
 
 def test_an_image_that_is_gone_leaves_its_reason(run):
@@ -342,7 +342,7 @@ def test_long_texts_and_large_groups_are_cut_and_counted(run):
     rows = [rollout_row(1, 0, index, completion="x" * 5000) for index in range(40)]
     write_lines(run / "rollouts.jsonl", rows)
     text = checked(write_report(run)).text
-    assert text.count("… (3,000 more characters)") == rollouts.COMPLETIONS == 16
+    assert text.count("… (3,000 more characters)") == rollout_groups.COMPLETIONS == 16
     assert "24 more in rollouts.jsonl." in text
 
 

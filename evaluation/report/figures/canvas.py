@@ -47,7 +47,7 @@ def to_png(figure: Any) -> bytes:
     return buffer.getvalue()
 
 
-def plain(axes: Any) -> None:
+def plain_axes(axes: Any) -> None:
     """Leave away what carries no number: two of the four borders; and draw a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e4e4e4", linewidth=0.7)

@@ -8,13 +8,13 @@ from typing import Any
 from evaluation.report.album import Album
 from evaluation.report.document import aligned, paragraph, section
 from evaluation.report.figures.heatmap import heatmap
-from evaluation.report.files import read_json
 from evaluation.report.matrix_text import matrix_table
+from evaluation.report.run_files import read_json_object
 from process.tables.html import html_table
 from process.tables.numbers import percent
 from process.tables.table import Table, columns_of
 
-Cells = Mapping[tuple[str, str], Mapping[str, Any]]
+HeatmapCells = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
 def matrix_sections(directory: Path, album: Album) -> list[str]:
@@ -23,7 +23,7 @@ def matrix_sections(directory: Path, album: Album) -> list[str]:
     Raises:
         ValueError: matrix.json cannot be read; it is named.
     """
-    matrix = read_json(directory / "matrix.json")
+    matrix = read_json_object(directory / "matrix.json")
     return [
         section(
             "Every model on every test",
@@ -75,7 +75,7 @@ def accuracy_heatmap(matrix: Mapping[str, Any], *, title: str = "") -> Any:
 
 
 def cells_heatmap(
-    cells: Cells,
+    cells: HeatmapCells,
     name: str,
     *,
     title: str = "",

@@ -12,7 +12,7 @@ from typing import Any
 
 from data.images import load_image
 from evaluation.report.document import heading, image, paragraph, preformatted
-from evaluation.report.files import read_lines
+from evaluation.report.run_files import read_lines
 from process.tables.html import html_table
 from process.tables.table import Table, columns_of
 
@@ -22,7 +22,7 @@ CHARACTERS = 2000
 IMAGES = 4
 PIXELS = 320
 
-Row = Mapping[str, Any]
+RolloutRow = Mapping[str, Any]
 
 
 def rollout_parts(directory: Path) -> list[str]:
@@ -30,13 +30,13 @@ def rollout_parts(directory: Path) -> list[str]:
     return [_group(rows) for step in edge_steps(directory) for rows in telling_groups(step)]
 
 
-def edge_steps(directory: Path) -> list[list[Row]]:
+def edge_steps(directory: Path) -> list[list[RolloutRow]]:
     """Return the rows of the first and of the last step in rollouts.jsonl.
 
     Memory holds two steps at a time.
     """
-    first: list[Row] = []
-    newest: list[Row] = []
+    first: list[RolloutRow] = []
+    newest: list[RolloutRow] = []
     for row in read_lines(directory / "rollouts.jsonl"):
         if newest and row["step"] != newest[0]["step"]:
             first, newest = first or newest, []
@@ -44,9 +44,9 @@ def edge_steps(directory: Path) -> list[list[Row]]:
     return [rows for rows in (first, newest) if rows]
 
 
-def telling_groups(rows: Sequence[Row]) -> list[list[Row]]:
+def telling_groups(rows: Sequence[RolloutRow]) -> list[list[RolloutRow]]:
     """Return GROUPS groups of a step, those first whose rewards differ: they taught something."""
-    groups: list[list[Row]] = []
+    groups: list[list[RolloutRow]] = []
     for row in rows:  # prompt-major: a group begins with index 0
         if row["index"] == 0 or not groups:
             groups.append([])
@@ -54,11 +54,11 @@ def telling_groups(rows: Sequence[Row]) -> list[list[Row]]:
     return sorted(groups, key=_agrees)[:GROUPS]  # stable: in the step's order otherwise
 
 
-def _agrees(rows: Sequence[Row]) -> bool:
+def _agrees(rows: Sequence[RolloutRow]) -> bool:
     return len({row["reward"] for row in rows}) == 1
 
 
-def _group(rows: Sequence[Row]) -> str:
+def _group(rows: Sequence[RolloutRow]) -> str:
     """Return a group: its images, its question, its completions with rewards and advantages."""
     first = rows[0]
     names = list(first["rewards"])
@@ -87,7 +87,7 @@ def _group(rows: Sequence[Row]) -> str:
     )
 
 
-def question_part(row: Row) -> str:
+def question_part(row: RolloutRow) -> str:
     """Return a question with its options and the right letter."""
     options = zip(ascii_uppercase, row["options"], strict=False)
     lines = [row["question"], *(f"{letter}) {text}" for letter, text in options)]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 
-def read_json(file: Path) -> dict[str, Any]:
+def read_json_object(file: Path) -> dict[str, Any]:
     """Return the object of a JSON file.
 
     Raises:
@@ -59,5 +59,5 @@ def read_evaluations(directory: Path) -> dict[int, dict[str, Any]]:
                 f"{file}: its name has no step, like step-000100.json: rename it, or move it out of"
                 f" {file.parent}"
             )
-        found[int(match[1])] = read_json(file)
+        found[int(match[1])] = read_json_object(file)
     return dict(sorted(found.items()))

@@ -7,7 +7,12 @@ import pytest
 
 from data.examples import VQAExample
 from evaluation.answers.prediction import judge
-from evaluation.measures.thoughts import CLASSES, named_letters, summarize_thoughts, thought_class
+from evaluation.measures.thought_classes import (
+    CLASSES,
+    named_letters,
+    summarize_thoughts,
+    thought_class,
+)
 from evaluation.report.thought_text import thought_table
 
 ORGANS = ("lung", "left lung", "heart", "liver")

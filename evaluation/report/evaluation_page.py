@@ -9,8 +9,8 @@ from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
 from evaluation.report.document import aligned, heading, paragraph, section
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
-from evaluation.report.files import read_json, read_lines
-from evaluation.report.rollouts import image_parts, question_part, shortened
+from evaluation.report.rollout_groups import image_parts, question_part, shortened
+from evaluation.report.run_files import read_json_object, read_lines
 from evaluation.report.summaries import (
     controls_table,
     permutations_table,
@@ -37,7 +37,7 @@ def evaluation_sections(directory: Path, album: Album) -> list[str]:
     Raises:
         ValueError: a file that cannot be read; it is named.
     """
-    summary = read_json(directory / "summary.json")
+    summary = read_json_object(directory / "summary.json")
     rows = map(Prediction.from_json, read_lines(directory / "predictions.jsonl"))
     plain = [item for item in rows if item.is_plain]
     return [

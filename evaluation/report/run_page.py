@@ -7,15 +7,15 @@ from typing import Any
 from evaluation.report.album import Album
 from evaluation.report.document import folded, heading, paragraph, preformatted, section
 from evaluation.report.figures.curves import training_curves
-from evaluation.report.files import read_evaluations, read_json, read_lines
-from evaluation.report.rollouts import rollout_parts
+from evaluation.report.rollout_groups import rollout_parts
+from evaluation.report.run_files import read_evaluations, read_json_object, read_lines
 from evaluation.report.summaries import DASH, before_after_table, slices_table
 from grpo.watch.alarms import MetricAlarms
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.table import Cell, Table, columns_of
 
-Metrics = Sequence[Mapping[str, Any]]
+MetricRows = Sequence[Mapping[str, Any]]
 Evaluations = Mapping[int, Mapping[str, Any]]
 
 _FACTS = ("method", "mode", "model", "train_json", "eval_json", "group_size", "learning_rate")
@@ -32,7 +32,7 @@ def run_sections(directory: Path, album: Album) -> list[str]:
     Raises:
         ValueError: a file that cannot be read; it is named.
     """
-    run = read_json(directory / "run.json")
+    run = read_json_object(directory / "run.json")
     metrics = list(read_lines(directory / "metrics.jsonl"))
     evaluations = read_evaluations(directory)
     best = directory / "checkpoints" / "best.json"
@@ -42,7 +42,7 @@ def run_sections(directory: Path, album: Album) -> list[str]:
         section(
             "Held-out questions, greedy",
             _change(evaluations),
-            _best(read_json(best)) if best.is_file() else "",
+            _best(read_json_object(best)) if best.is_file() else "",
         ),
         section("Curves", _curves(metrics, evaluations, album)),
         section("First and last step", _edge_metrics(metrics)),
@@ -53,7 +53,7 @@ def run_sections(directory: Path, album: Album) -> list[str]:
     ]
 
 
-def _facts(run: Mapping[str, Any], metrics: Metrics) -> str:
+def _facts(run: Mapping[str, Any], metrics: MetricRows) -> str:
     config = run["config"]
     done = f"{metrics[-1]['step'] if metrics else 0:,}"
     rows = [[name.replace("_", " "), _plain(config[name])] for name in _FACTS if name in config]
@@ -72,7 +72,7 @@ def _changes(changed: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {_plain(value)}" for name, value in changed.items()) or "as it was"
 
 
-def _alarms(metrics: Metrics) -> str:
+def _alarms(metrics: MetricRows) -> str:
     """Return the alarms of a run: its metrics go through the rules of training once more."""
     alarms = MetricAlarms()
     return "\n".join(
@@ -107,7 +107,7 @@ def _best(best: Mapping[str, Any]) -> str:
     )
 
 
-def _curves(metrics: Metrics, evaluations: Evaluations, album: Album) -> str:
+def _curves(metrics: MetricRows, evaluations: Evaluations, album: Album) -> str:
     if not metrics and not evaluations:
         return paragraph("No step is done yet.", "note")
     text = (
@@ -117,7 +117,7 @@ def _curves(metrics: Metrics, evaluations: Evaluations, album: Album) -> str:
     return album.add("curves", lambda: training_curves(metrics, evaluations), text)
 
 
-def _edge_metrics(metrics: Metrics) -> str:
+def _edge_metrics(metrics: MetricRows) -> str:
     if not metrics:
         return ""
     first, last = metrics[0], metrics[-1]
