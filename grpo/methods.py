@@ -64,11 +64,10 @@ def grpo_method(
         result = train_step(
             policy, reference, optimizer, batch, reward_fns, config, clock, grounding
         )
-        parsed = [
-            parse(text, config.mode, example.options)
-            for texts, example in zip(result.rollout.texts, batch.examples, strict=True)
-            for text in texts
-        ]
+        groups = result.rollout.for_each(
+            lambda text, example: parse(text, config.mode, example.options)
+        )
+        parsed = [item for group in groups for item in group]  # prompt-major
         choices = tuple(item.choice for item in parsed)
         well_formed = sum(item.well_formed for item in parsed) / len(parsed)
         metrics = {**result.metrics, "well_formed": well_formed}

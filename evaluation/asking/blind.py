@@ -59,10 +59,9 @@ def _term(
     examples = rollout.batch.examples
     if config.grounding == "scale":
         return scale_term(blank, [example.answer for example in examples], rollout.group_size)
-    choices = [
-        [parse(text, config.mode, example.options).choice for text in texts]
-        for texts, example in zip(rollout.texts, examples, strict=True)
-    ]
+    choices = rollout.for_each(
+        lambda text, example: parse(text, config.mode, example.options).choice
+    )
     return penalty_term(blank, choices, config.grounding_weight)
 
 

@@ -1,0 +1,66 @@
+"""What the trainer is handed of a step: with the parser that rewards and log share."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from data.examples import VQAExample
+from evaluation.asking.blind import make_grounding
+from grpo.clock import StepClock
+from grpo.methods import grpo_method
+from grpo.optimizer import PolicyOptimizer
+from grpo.rollout import PromptBatch
+from grpo.settings.config import GRPOConfig
+from rewards import ParseOnce, load_rewards, parse_completion, parse_once
+from tests.models.nano import random_image
+
+CONFIG = GRPOConfig(
+    mode="no_think",
+    group_size=4,
+    prompts_per_step=2,
+    max_completion_tokens=8,
+    beta=0.0,
+    grounding="penalty",
+)
+
+
+@pytest.fixture
+def batch(nano_policy) -> PromptBatch:
+    prompts = tuple(
+        nano_policy.processor.encode(text, [random_image(56, 84, seed=i)])
+        for i, text in enumerate(["Which plane?", "Name it."])
+    )
+    examples = tuple(VQAExample(f"e{i}", (), "Q?", ("x", "y", f"{i}"), "A") for i in range(2))
+    return PromptBatch(prompts, examples, (0, 1), 0)
+
+
+@pytest.mark.parametrize("grounding", ["none", "penalty"])
+def test_a_completion_is_parsed_once_in_a_step(nano_policy, batch, monkeypatch, grounding):
+    calls: Counter = Counter()
+
+    def counted(text, mode, options):
+        calls[text, options] += 1
+        return parse_completion(text, mode, options)
+
+    monkeypatch.setattr(parse_once, "parse_completion", counted)
+    config, parse = replace(CONFIG, grounding=grounding), ParseOnce()
+    take_step = grpo_method(
+        config,
+        nano_policy,
+        None,
+        PolicyOptimizer(nano_policy, config, total_steps=10),
+        load_rewards(config.rewards, config.mode, parse),
+        parse,
+        make_grounding(config, parse),
+    )
+    before = {name: value.clone() for name, value in nano_policy.state_dict().items()}
+    try:
+        taken = take_step(batch, StepClock(nano_policy.device))
+    finally:
+        nano_policy.load_state_dict(before)
+    rollout = taken.sampled.result.rollout
+    pairs = {pair for group in rollout.for_each(lambda t, e: (t, e.options)) for pair in group}
+    assert calls == dict.fromkeys(pairs, 1)
+    assert taken.samples == len(taken.sampled.choices) == 8
+    assert taken.metrics["well_formed"] == taken.sampled.well_formed
