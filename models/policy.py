@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models.architecture import Decoder
+from models.architecture import Decoder, QwenVL, VisionTower
 from models.decode import eager
 from models.decode.graphed import GraphedDecoder
 from models.decode.state import DecodeState
@@ -52,7 +52,7 @@ class Policy(nn.Module):
     models/shared/attention.py) and transformers checkpoints activations in that mode only.
     """
 
-    def __init__(self, model: nn.Module, processor: Processor, path: str | Path) -> None:
+    def __init__(self, model: QwenVL, processor: Processor, path: str | Path) -> None:
         super().__init__()
         self.model = model  # transformers' Qwen2VLForConditionalGeneration, or 2.5's
         self.processor = processor
@@ -73,7 +73,7 @@ class Policy(nn.Module):
         return self.model.model.language_model
 
     @property
-    def visual(self) -> nn.Module:
+    def visual(self) -> VisionTower:
         """The vision tower."""
         return self.model.model.visual
 

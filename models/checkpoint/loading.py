@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from models.architecture import QwenVL
 from models.devices import check_device, default_dtype
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
 from models.policy import Policy
@@ -65,7 +66,7 @@ def load_policy(
 
 def load_plain_model(
     path: str | Path, *, dtype: torch.dtype, device: torch.device
-) -> torch.nn.Module:
+) -> QwenVL:
     """Return transformers' own model of a checkpoint, with nothing of ours: to compare with."""
     return _load_model(find_checkpoint(path), dtype).to(device)
 
@@ -103,13 +104,13 @@ def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.
     return dtype
 
 
-def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
+def _load_model(directory: Path, dtype: torch.dtype) -> QwenVL:
     """Return transformers' model in `dtype`, or raise when a tensor is missing or misshapen."""
     from transformers import AutoModelForImageTextToText
 
     with quiet():
         try:
-            model, report = AutoModelForImageTextToText.from_pretrained(
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 directory,
                 config=transformers_config(directory),
                 dtype=dtype,
@@ -125,6 +126,7 @@ def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
                 f"{directory} cannot be loaded ({type(error).__name__}: {error}): config.json and"
                 " the weights do not fit together"
             ) from error
+    model, report = loaded  # as output_loading_info asks
     _check_report(directory, report)
     if getattr(model.config.text_config, "use_sliding_window", False):
         raise ValueError(
@@ -134,14 +136,14 @@ def _load_model(directory: Path, dtype: torch.dtype) -> torch.nn.Module:
     return model
 
 
-def _own_memory(model: torch.nn.Module) -> None:
+def _own_memory(model: QwenVL) -> None:
     """Copy what is still a view of the file: replacing that file would end the process (SIGBUS)."""
     for parameter in model.parameters():
         if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
 
 
-def _check_finite(directory: Path, model: torch.nn.Module) -> None:
+def _check_finite(directory: Path, model: QwenVL) -> None:
     """Raise for weights that are NaN or inf: whatever they touch would be so, gradients too."""
     broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
     if broken:
@@ -152,7 +154,7 @@ def _check_finite(directory: Path, model: torch.nn.Module) -> None:
         )
 
 
-def _say_whether_tied(model: torch.nn.Module) -> None:
+def _say_whether_tied(model: QwenVL) -> None:
     """Make the config say whether output and input embedding are one tensor.
 
     A config may say tied while the file holds a head of its own: transformers then loads two

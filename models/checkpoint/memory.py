@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
+from models.architecture import QwenVL
 from models.decode.buffers import Bucket
 from models.files import find_checkpoint, transformers_config
 from models.vision.features import LIMIT_BYTES
@@ -110,7 +110,7 @@ def estimate_memory(
     )
 
 
-def _embedding_bytes(model: nn.Module, dtype: torch.dtype) -> int:
+def _embedding_bytes(model: QwenVL, dtype: torch.dtype) -> int:
     """Return what the (V, D) gradients of input and output embedding take beside their sum.
 
     Autograd makes each of them whole. Tied, both wait for each other before they are added; in half
@@ -122,7 +122,7 @@ def _embedding_bytes(model: nn.Module, dtype: torch.dtype) -> int:
     return head.numel() * ((2 if tied else 1) * dtype.itemsize + 4 * in_half)
 
 
-def plain_copy_bytes(model: nn.Module, *, text_tokens: int, logits: int, patches: int) -> int:
+def plain_copy_bytes(model: QwenVL, *, text_tokens: int, logits: int, patches: int) -> int:
     """Return what one row with gradient through transformers' own model needs, beside that of ours.
 
     The model in float32, all its gradients at once, what autograd keeps of the row without
@@ -142,7 +142,7 @@ def plain_copy_bytes(model: nn.Module, *, text_tokens: int, logits: int, patches
     return 4 * (2 * count + elements)
 
 
-def _decode_elements(model: nn.Module, bucket: Bucket) -> int:
+def _decode_elements(model: QwenVL, bucket: Bucket) -> int:
     """Return 2 L Hkv d (R S + N P) of caches and L (H + 2 Hkv) d D of fused projections."""
     config = model.config.text_config
     head_size = config.hidden_size // config.num_attention_heads
@@ -152,14 +152,14 @@ def _decode_elements(model: nn.Module, bucket: Bucket) -> int:
     return config.num_hidden_layers * (caches + heads * head_size * config.hidden_size)
 
 
-def _weightless_model(directory: Path) -> nn.Module:
+def _weightless_model(directory: Path) -> QwenVL:
     from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(transformers_config(directory))
 
 
-def _text_elements(model: nn.Module, checkpointing: bool) -> int:
+def _text_elements(model: QwenVL, checkpointing: bool) -> int:
     """Return the elements autograd keeps per token of the decoder.
 
     One layer keeps: of each RMSNorm its input in fp32 (2 D in bf16 elements) and two products
@@ -173,7 +173,7 @@ def _text_elements(model: nn.Module, checkpointing: bool) -> int:
     return _stack(layer, config.hidden_size, config.num_hidden_layers, checkpointing)
 
 
-def _vision_elements(model: nn.Module, checkpointing: bool) -> int:
+def _vision_elements(model: QwenVL, checkpointing: bool) -> int:
     """Return the elements autograd keeps per image patch of the vision tower.
 
     One block keeps two norms (2 D each, Qwen2.5-VL's RMSNorm 4 D), query, key, value, output and

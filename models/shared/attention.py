@@ -19,11 +19,12 @@ Shapes: T packed tokens, H query heads, Hkv key/value heads, d head size.
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from models.architecture import Decoder, SelfAttention
 from models.shared import varlen
 from models.shared.groups import PackedGroups
 from models.shared.merged import MergingReader
@@ -36,7 +37,7 @@ GroupReader = PaddedReader | varlen.VarlenReader
 Attend = Callable[[int, Tensor, Tensor, Tensor, float], Tensor]
 
 
-def choose_reader(text: nn.Module, groups: PackedGroups) -> GroupReader:
+def choose_reader(text: Decoder, groups: PackedGroups) -> GroupReader:
     """Return the way in which these groups attend in this decoder: the one place of the choice."""
     flash = flash_of(text)
     if flash is not None:
@@ -48,7 +49,7 @@ def choose_reader(text: nn.Module, groups: PackedGroups) -> GroupReader:
     return CopyingReader(groups, heads_per_key)
 
 
-def flash_of(text: nn.Module) -> varlen.Flash | None:
+def flash_of(text: Decoder) -> varlen.Flash | None:
     """Return the varlen flash calls that this decoder attends by; None reads padded rectangles."""
     config, weight = text.config, text.norm.weight
     head_size = config.hidden_size // config.num_attention_heads
@@ -56,7 +57,7 @@ def flash_of(text: nn.Module) -> varlen.Flash | None:
 
 
 def packed_attention(
-    module: nn.Module,
+    module: SelfAttention,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -76,8 +77,7 @@ def packed_attention(
         key: (1, Hkv, T, d); value: the same.
         attention_mask: of a plain call.
         attend: how this pass reads (models/shared/layers.py).
-        scaling: of the scores.
-        kwargs: what else a plain call gives.
+        scaling, kwargs: what else a plain call gives.
     """
     if attend is None:
         return sdpa_attention_forward(
@@ -86,7 +86,7 @@ def packed_attention(
     # turned in float32 by tables of that dtype: rounded here, once (models/rotary.py)
     query, key = query.to(value.dtype), key.to(value.dtype)
     query, key, value = (heads_first[0].transpose(0, 1) for heads_first in (query, key, value))
-    return attend(module.layer_idx, query, key, value, scaling)[None], None
+    return attend(module.layer_idx, query, key, value, module.scaling)[None], None
 
 
 AttentionInterface.register(NAME, packed_attention)

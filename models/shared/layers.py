@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
+from models.architecture import Decoder, DecoderLayer, SelfAttention
 from models.shared.attention import Attend, GroupReader
 from models.shared.padded import KeysValues, PaddedReader
 
@@ -24,7 +25,7 @@ Keep = Callable[[KeysValues | None], None]
 
 
 def run_groups(
-    text: nn.Module, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
+    text: Decoder, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the states of each prompt's last token, (N, D), and of the completions', (T_c, D).
 
@@ -41,7 +42,7 @@ def run_groups(
 
 
 def run_prompts(
-    text: nn.Module, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
+    text: Decoder, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
 ) -> tuple[Tensor, list[KeysValues]]:
     """Return the states of each prompt's last token, (N, D), and its keys and values per layer.
 
@@ -58,7 +59,7 @@ def run_prompts(
 
 
 def run_completions(
-    text: nn.Module,
+    text: Decoder,
     hidden: Tensor,
     rotary: Rotary,
     reader: PaddedReader,
@@ -81,7 +82,7 @@ def run_completions(
 
 
 def _run(
-    text: nn.Module,
+    text: Decoder,
     hidden: Tensor,
     rotary: Rotary,
     reader: GroupReader,
@@ -111,7 +112,7 @@ def _run(
     return ends, completions
 
 
-def _call(layers: Sequence[nn.Module], hidden: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
+def _call(layers: Sequence[DecoderLayer], hidden: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
     """Return (T, D) after transformers' layers, called as they are."""
     hidden = hidden[None]
     for layer in layers:
@@ -120,7 +121,7 @@ def _call(layers: Sequence[nn.Module], hidden: Tensor, rotary: Rotary, attend: A
 
 
 def _last_layer(
-    layer: nn.Module, hidden: Tensor, *, rotary: Rotary, reader: PaddedReader, keep: Keep
+    layer: DecoderLayer, hidden: Tensor, *, rotary: Rotary, reader: PaddedReader, keep: Keep
 ) -> Tensor:
     """Return (K, D): each prompt's last token, then all completion tokens.
 
@@ -152,7 +153,7 @@ def _last_layer(
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
 
-def _heads(attention: nn.Module, projected: Tensor) -> Tensor:
+def _heads(attention: SelfAttention, projected: Tensor) -> Tensor:
     """Return (T, heads, d) of (T, heads * d)."""
     return projected.unflatten(1, (-1, attention.head_dim))
 

@@ -11,8 +11,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from models.architecture import VisionTower
 from models.prompts.prompt import EncodedPrompt
 
 LIMIT_BYTES = 2**30
@@ -27,7 +28,7 @@ class FeatureCache:
 
     def features(
         self,
-        visual: nn.Module,
+        visual: VisionTower,
         prompts: Sequence[EncodedPrompt],
         compute: Callable[[Sequence[EncodedPrompt]], list[Tensor]],
     ) -> list[Tensor]:

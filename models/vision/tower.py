@@ -6,16 +6,17 @@ Shapes: N prompts, K image patches, T visual tokens of one prompt, D hidden size
 from collections.abc import Sequence
 from itertools import groupby
 from types import MethodType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
+from models.architecture import PatchEmbed, VisionAttention, VisionTower
 from models.prompts.prompt import EncodedPrompt
 
 
-def image_features(visual: nn.Module, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
+def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
     """Return the features of each prompt's images, in order: (T, D) each, T = 0 without images.
 
     The vision tower runs once over all images of the batch. The patches of one image do not see
@@ -25,15 +26,15 @@ def image_features(visual: nn.Module, prompts: Sequence[EncodedPrompt]) -> list[
     counts = [len(prompt.pixel_values) // merged for prompt in prompts]
     weight = visual.patch_embed.proj.weight
     if sum(counts) == 0:
-        hidden_size = visual.merger.mlp[-1].out_features
-        return [weight.new_zeros(0, hidden_size) for _ in prompts]
+        last = cast(nn.Linear, visual.merger.mlp[-1])
+        return [weight.new_zeros(0, last.out_features) for _ in prompts]
     pixels = torch.cat([prompt.pixel_values for prompt in prompts])  # (K, patch_dim)
     grid = torch.cat([prompt.image_grid_thw for prompt in prompts])  # (images, 3)
     output = visual(pixels.to(weight.device, weight.dtype), grid_thw=grid.to(weight.device))
     return list(output.pooler_output.split(counts))
 
 
-def embed_patches_by_matmul(visual: nn.Module) -> None:
+def embed_patches_by_matmul(visual: VisionTower) -> None:
     """Make the vision tower embed its patches with a matrix product instead of a convolution.
 
     The kernel covers a patch exactly and never moves, so both are the same sum; as a Conv3d it is
@@ -43,13 +44,13 @@ def embed_patches_by_matmul(visual: nn.Module) -> None:
     patch_embed.forward = MethodType(_embed_patches, patch_embed)
 
 
-def _embed_patches(patch_embed: Any, pixels: Tensor) -> Tensor:
+def _embed_patches(patch_embed: PatchEmbed, pixels: Tensor) -> Tensor:
     """Return (K, E) embeddings of (K, patch_dim) pixels."""
     weight = patch_embed.proj.weight  # (E, channels, time, height, width)
     return nn.functional.linear(pixels.to(weight.dtype), weight.flatten(1))
 
 
-def attend_in_runs(visual: nn.Module) -> None:
+def attend_in_runs(visual: VisionTower) -> None:
     """Make the vision tower attend to neighbours of equal size in one call, not one by one.
 
     An image, or in Qwen2.5-VL a window of one, attends to itself alone. transformers takes them one
@@ -62,10 +63,10 @@ def attend_in_runs(visual: nn.Module) -> None:
 
 
 def _attend(
-    attention: Any,
+    attention: VisionAttention,
     hidden_states: Tensor,
     cu_seqlens: Tensor,
-    position_embeddings: tuple[Tensor, Tensor] | None = None,
+    position_embeddings: tuple[Tensor, Tensor],
     **_: Any,
 ) -> Tensor:
     """Return (K, E); the names are those that transformers' blocks call it by."""
@@ -84,8 +85,8 @@ def _attend(
 
 def _attend_batch(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
     """Return (count * length, H, d) of (count, length, H, d) each."""
-    heads_first = (tensor.transpose(1, 2) for tensor in (query, key, value))
-    read = nn.functional.scaled_dot_product_attention(*heads_first, scale=scale)
+    query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
+    read = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale)
     return read.transpose(1, 2).flatten(0, 1)
 
 
@@ -97,7 +98,8 @@ def _runs(cu_seqlens: Tensor) -> list[tuple[int, int]]:
     >>> _runs(torch.tensor([0, 4, 8, 10, 12, 14]))
     [(2, 4), (3, 2)]
     """
-    if not hasattr(cu_seqlens, "runs_of_equals"):
+    holder: Any = cu_seqlens
+    if not hasattr(holder, "runs_of_equals"):
         lengths = cu_seqlens.diff().tolist()
-        cu_seqlens.runs_of_equals = [(len(list(run)), length) for length, run in groupby(lengths)]
-    return cu_seqlens.runs_of_equals
+        holder.runs_of_equals = [(len(list(run)), length) for length, run in groupby(lengths)]
+    return holder.runs_of_equals

@@ -67,23 +67,6 @@ def test_the_weights_carry_the_hubs_names_and_a_tied_head_is_not_written(policy,
     assert ("lm_head.weight" in written) != policy.model.config.tie_word_embeddings
 
 
-def test_a_master_copy_is_written_in_the_asked_dtype(policy, tmp_path):
-    """The trainer's case: an fp32 state dict whose tied weights are separate copies."""
-    master = {n: t.double() + 0.125 for n, t in policy.model.state_dict().items()}
-    save_policy(policy, tmp_path / "saved", state_dict=master, dtype=torch.bfloat16)
-
-    written = load_file(tmp_path / "saved" / "model.safetensors")
-    assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
-    assert ("lm_head.weight" in written) != policy.model.config.tie_word_embeddings
-    config = json.loads((tmp_path / "saved" / "config.json").read_text())
-    assert config["dtype"] == config["text_config"]["dtype"] == "bfloat16"
-    model = AutoModelForImageTextToText.from_pretrained(tmp_path / "saved")
-    assert model.dtype == torch.bfloat16
-    name = "model.language_model.layers.0.mlp.up_proj.weight"
-    assert torch.equal(model.state_dict()[name], master[name].bfloat16())
-    assert policy.dtype == torch.float32  # the policy itself is untouched
-
-
 def test_a_policy_whose_directory_is_gone_is_saved_whole(policy, tmp_path):
     shutil.rmtree(tmp_path / "start")
     save_policy(policy, tmp_path / "saved")
