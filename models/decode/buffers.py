@@ -8,6 +8,8 @@ prompts, P prompt slots, G cells per prompt (rows of the largest group), Hkv key
 size, D hidden size.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -52,6 +54,26 @@ def slot_bucket(count: int) -> int:
     return max(1, -(-count // SLOTS)) * SLOTS
 
 
+@dataclass
+class LiveRows:
+    """Which rows are left, known to the host: sizes and indices are worked out from it."""
+
+    owners: list[int]  # B, the prompt of each row
+    prompt_lengths: list[int]  # N
+    cos: Tensor  # (N, max_new_tokens, d), of each prompt's tokens to come
+    sin: Tensor  # (N, max_new_tokens, d), signed
+
+    @property
+    def max_new_tokens(self) -> int:
+        return self.cos.shape[1]
+
+    def keep_prompts(self, used: list[int], index: Tensor) -> None:
+        """Keep only the used prompts; the index says the same on the device."""
+        self.cos, self.sin = self.cos[index], self.sin[index]
+        self.prompt_lengths = [self.prompt_lengths[prompt] for prompt in used]
+        self.owners = [used.index(owner) for owner in self.owners]
+
+
 class DecodeBuffers:
     """The tensors of the largest bucket. All begin as zeros: no memory may hold a stray NaN."""
 
@@ -85,6 +107,56 @@ class DecodeBuffers:
         self.diagonal = torch.eye(head_size, dtype=weight.dtype, device=weight.device)
         # x @ off_diagonal swaps the halves of x; the sign is in the sine
         self.off_diagonal = self.diagonal.roll(head_size // 2, 0)
+
+    def fill(self, bucket: Bucket, keys_values: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Write the prompts' keys and values, (N, Hkv, P, d) per layer, and zeros into the rest.
+
+        A mask does not hide what an earlier rollout may have left there: 0 * NaN is NaN.
+        """
+        self.own[:, :, : bucket.rows, :, : bucket.slots].zero_()
+        count, _, longest, _ = keys_values[0][0].shape
+        self.prompts[:, :, :count, :, longest : bucket.prompt_slots].zero_()
+        for layer, entry in zip(self.prompts, keys_values, strict=True):
+            for cache, computed in zip(layer, entry, strict=True):
+                cache[:count, :, :longest].copy_(computed)
+
+    def lay_out(self, bucket: Bucket, rows: LiveRows) -> None:
+        """Write what depends on which row has which prompt; padding rows repeat row 0."""
+        device, padding = self.own.device, bucket.rows - len(rows.owners)
+        owners = torch.tensor(rows.owners + rows.owners[:1] * padding, device=device)  # (R,)
+        self.cos[: bucket.rows, : rows.max_new_tokens] = rows.cos[owners]
+        self.sin[: bucket.rows, : rows.max_new_tokens] = rows.sin[owners]
+
+        lengths = torch.tensor(rows.prompt_lengths, device=device)[owners]  # (R,)
+        beyond = torch.arange(bucket.prompt_slots, device=device) >= lengths[:, None]  # (R, P)
+        mask = self.prompt_mask[: bucket.rows, : bucket.prompt_slots]
+        mask.zero_().masked_fill_(beyond, -torch.inf)
+
+        # Worked out on the host, where they are a few numbers, and copied.
+        cell_rows, row_cells = grid_indices(rows.owners, bucket, self.own.shape[3])
+        self.cell_rows[: cell_rows.numel()] = cell_rows.to(device)
+        self.row_cells[: row_cells.numel()] = row_cells.to(device)
+
+
+def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[Tensor, Tensor]:
+    """Return which (row, head) each (prompt, head, cell) shows, and where each (row, head) is.
+
+    (N * Hkv * G,) and (R * Hkv,) int64. A cell without a row shows row 0, and nobody reads it; a
+    padding row reads where row 0 does.
+    """
+    cell_rows = torch.zeros(bucket.prompts, bucket.cells, dtype=torch.int64)
+    places = torch.zeros(bucket.rows, 2, dtype=torch.int64)  # prompt, cell
+    seen = [0] * bucket.prompts
+    for row, owner in enumerate(owners):
+        cell_rows[owner, seen[owner]] = row
+        places[row] = torch.tensor([owner, seen[owner]])
+        seen[owner] += 1
+    places[len(owners) :] = places[0]
+    heads = torch.arange(kv_heads)
+    shown = cell_rows[:, None] * kv_heads + heads[:, None]  # (N, Hkv, G)
+    prompt, cell = places[:, :1], places[:, 1:]
+    found = (prompt * kv_heads + heads) * bucket.cells + cell  # (R, Hkv)
+    return shown.flatten(), found.flatten()
 
 
 class Views:

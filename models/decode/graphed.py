@@ -17,13 +17,19 @@ prompt, L layers, H query heads, Hkv key/value heads, d head size, D hidden size
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from models.architecture import Decoder
-from models.decode.buffers import Bucket, DecodeBuffers, Views, count_bucket, slot_bucket
+from models.decode.buffers import (
+    Bucket,
+    DecodeBuffers,
+    LiveRows,
+    Views,
+    count_bucket,
+    slot_bucket,
+)
 from models.decode.graphed_step import run_step
 from models.decode.graphs import Function, Graphs
 from models.decode.layer import FusedWeights
@@ -65,10 +71,10 @@ class GraphedDecoder:
         )
         weights, buffers = self._make_room(text, bucket)
         weights.refresh(text)
-        _fill_caches(buffers, bucket, keys_values)
+        buffers.fill(bucket, keys_values)
 
         cos, sin = tables_to_come(text, prompts, max_new_tokens)
-        rows = _Rows(groups.row_to_prompt.tolist(), list(groups.prompt_lengths), cos, sin)
+        rows = LiveRows(groups.row_to_prompt.tolist(), list(groups.prompt_lengths), cos, sin)
         self.state = GraphedState(self, text, weights, buffers, rows, bucket)
         return self.state
 
@@ -94,26 +100,6 @@ class GraphedDecoder:
         return weights, buffers
 
 
-@dataclass
-class _Rows:
-    """Which rows are left, known to the host: sizes and indices are worked out from it."""
-
-    owners: list[int]  # B, the prompt of each row
-    prompt_lengths: list[int]  # N
-    cos: Tensor  # (N, max_new_tokens, d), of each prompt's tokens to come
-    sin: Tensor  # (N, max_new_tokens, d), signed
-
-    @property
-    def max_new_tokens(self) -> int:
-        return self.cos.shape[1]
-
-    def keep_prompts(self, used: list[int], index: Tensor) -> None:
-        """Keep only the used prompts; the index says the same on the device."""
-        self.cos, self.sin = self.cos[index], self.sin[index]
-        self.prompt_lengths = [self.prompt_lengths[prompt] for prompt in used]
-        self.owners = [used.index(owner) for owner in self.owners]
-
-
 class GraphedState:
     """B rows in a decoder's buffers; what changes with the rows is worked out on the host."""
 
@@ -123,13 +109,13 @@ class GraphedState:
         text: Decoder,
         weights: FusedWeights,
         buffers: DecodeBuffers,
-        rows: _Rows,
+        rows: LiveRows,
         bucket: Bucket,
     ) -> None:
         self._decoder, self._text, self._weights = decoder, text, weights
         self._buffers, self._rows, self._bucket = buffers, rows, bucket
         self.filled = 0  # own slots in use
-        _lay_out(buffers, bucket, rows)
+        buffers.lay_out(bucket, rows)
 
     @property
     def num_rows(self) -> int:
@@ -157,7 +143,7 @@ class GraphedState:
                 layer[:, : len(used)] = layer.index_select(1, kept)
             left.keep_prompts(used, kept)
             self._bucket = self._bucket._replace(prompts=fewer)
-        _lay_out(self._buffers, self._bucket, left)
+        self._buffers.lay_out(self._bucket, left)
 
     def decode(self, token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
@@ -183,58 +169,3 @@ class GraphedState:
             raise RuntimeError(
                 "a later prefill took this state's caches: finish one rollout before the next"
             )
-
-
-def _fill_caches(
-    buffers: DecodeBuffers, bucket: Bucket, keys_values: Sequence[tuple[Tensor, Tensor]]
-) -> None:
-    """Write the prompts' keys and values, (N, Hkv, P, d) per layer, and zeros into the rest.
-
-    A mask does not hide what an earlier rollout may have left there: 0 * NaN is NaN.
-    """
-    buffers.own[:, :, : bucket.rows, :, : bucket.slots].zero_()
-    count, _, longest, _ = keys_values[0][0].shape
-    buffers.prompts[:, :, :count, :, longest : bucket.prompt_slots].zero_()
-    for layer, entry in zip(buffers.prompts, keys_values, strict=True):
-        for cache, computed in zip(layer, entry, strict=True):
-            cache[:count, :, :longest].copy_(computed)
-
-
-def _lay_out(buffers: DecodeBuffers, bucket: Bucket, rows: _Rows) -> None:
-    """Write what depends on which row has which prompt; padding rows repeat row 0."""
-    device, padding = buffers.own.device, bucket.rows - len(rows.owners)
-    owners = torch.tensor(rows.owners + rows.owners[:1] * padding, device=device)  # (R,)
-    buffers.cos[: bucket.rows, : rows.max_new_tokens] = rows.cos[owners]
-    buffers.sin[: bucket.rows, : rows.max_new_tokens] = rows.sin[owners]
-
-    lengths = torch.tensor(rows.prompt_lengths, device=device)[owners]  # (R,)
-    beyond = torch.arange(bucket.prompt_slots, device=device) >= lengths[:, None]  # (R, P)
-    mask = buffers.prompt_mask[: bucket.rows, : bucket.prompt_slots]
-    mask.zero_().masked_fill_(beyond, -torch.inf)
-
-    # Worked out on the host, where they are a few numbers, and copied.
-    kv_heads = buffers.own.shape[3]
-    cell_rows, row_cells = grid_indices(rows.owners, bucket, kv_heads)
-    buffers.cell_rows[: cell_rows.numel()] = cell_rows.to(device)
-    buffers.row_cells[: row_cells.numel()] = row_cells.to(device)
-
-
-def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[Tensor, Tensor]:
-    """Return which (row, head) each (prompt, head, cell) shows, and where each (row, head) is.
-
-    (N * Hkv * G,) and (R * Hkv,) int64. A cell without a row shows row 0, and nobody reads it; a
-    padding row reads where row 0 does.
-    """
-    cell_rows = torch.zeros(bucket.prompts, bucket.cells, dtype=torch.int64)
-    places = torch.zeros(bucket.rows, 2, dtype=torch.int64)  # prompt, cell
-    seen = [0] * bucket.prompts
-    for row, owner in enumerate(owners):
-        cell_rows[owner, seen[owner]] = row
-        places[row] = torch.tensor([owner, seen[owner]])
-        seen[owner] += 1
-    places[len(owners) :] = places[0]
-    heads = torch.arange(kv_heads)
-    shown = cell_rows[:, None] * kv_heads + heads[:, None]  # (N, Hkv, G)
-    prompt, cell = places[:, :1], places[:, 1:]
-    found = (prompt * kv_heads + heads) * bucket.cells + cell  # (R, Hkv)
-    return shown.flatten(), found.flatten()

@@ -40,14 +40,10 @@ class Graphs:
     def __init__(self, device: torch.device | None, *, limit: int = 64) -> None:
         """Capture on this CUDA device; None makes stand-ins, on any device."""
         self.device, self.limit = device, limit
-        self.made = 0  # graphs made so far, those dropped since included
         self._graphs: OrderedDict[Hashable, StandIn | torch.cuda.CUDAGraph] = OrderedDict()
         # Made with the first graph, so that a process without graphs makes neither.
         self._stream: torch.cuda.Stream | None = None
         self._pool: PoolHandle | None = None
-
-    def __len__(self) -> int:
-        return len(self._graphs)
 
     def clear(self) -> None:
         """Drop all graphs and their memory, as when an address they hold changes."""
@@ -58,7 +54,6 @@ class Graphs:
         """Return the graph of this key; a new one is made from the function ``make()``."""
         if key not in self._graphs:
             self._graphs[key] = self._graph_of(make())
-            self.made += 1
             if len(self._graphs) > self.limit:  # after adding, so that the pool is never empty
                 self._graphs.popitem(last=False)
         self._graphs.move_to_end(key)

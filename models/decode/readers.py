@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from models.decode.shared_prompts import SharedPrompts
 from models.products import float_product
-from models.shared.folding import fold_rows, unfold_rows
 from models.shared.groups import PackedGroups
 from models.shared.lse import merged_read
 
@@ -104,60 +104,6 @@ class UnsharedPrompts:
     def select(self, rows: Tensor) -> None:
         """Keep only these rows, (B',), in this order."""
         self.mask = None if self.mask is None else self.mask[rows]
-
-
-@dataclass
-class SharedPrompts:
-    """Keys and values of N prompts, and which rows read which; the two below know how."""
-
-    keys: list[Tensor]  # per layer, (N, Hkv, P, d)
-    values: list[Tensor]
-    mask: Tensor | None  # (N, 1, 1, P), additive; None when prompts are equally long
-    row_to_prompt: Tensor  # (B,) int64
-    # Where groups differ in size, the smaller ones are filled up with copies of one of their rows:
-    slots: Tensor | None = None  # (N * G,) the row of each slot; None when row = slot
-    places: Tensor | None = None  # (B,) the slot of each row
-    in_caches = False
-
-    def __post_init__(self) -> None:
-        self._lay_out()
-
-    def select(self, rows: Tensor) -> None:
-        """Keep only these rows, (B',), in this order; a prompt without rows goes too."""
-        used, self.row_to_prompt = self.row_to_prompt[rows].unique(return_inverse=True)
-        if len(used) < len(self.keys[0]):
-            for kept in (self.keys, self.values):
-                for layer, tensor in enumerate(kept):
-                    kept[layer] = tensor.index_select(0, used)
-            self.mask = None if self.mask is None else self.mask[used]
-        self._lay_out()
-
-    def _lay_out(self) -> None:
-        """Work out slots and places."""
-        counts = self.row_to_prompt.bincount()  # (N,)
-        size = int(counts.max())  # G
-        owners, order = self.row_to_prompt.sort(stable=True)  # (B,) each, rows by prompt
-        rows = torch.arange(len(order), device=order.device)
-        if int(counts.min()) == size and torch.equal(order, rows):
-            self.slots = self.places = None  # a reshape does it, without a copy
-            return
-        first = counts.cumsum(0) - counts  # (N,) where each prompt's rows begin in that order
-        within = torch.arange(size, device=counts.device)
-        # A group's last row stands in for those it lacks; nobody unfolds these.
-        self.slots = order[first[:, None] + torch.minimum(within, counts[:, None] - 1)].flatten()
-        self.places = torch.empty_like(order)
-        self.places[order] = owners * size + rows - first[owners]
-
-    def fold(self, query: Tensor) -> Tensor:
-        """Return (N, Hkv, G * r, d) of (B, Hkv, r, d)."""
-        if self.slots is not None:
-            query = query.index_select(0, self.slots)
-        return fold_rows(query, len(self.keys[0]))
-
-    def unfold(self, folded: Tensor, per_row: int) -> Tensor:
-        """Return (B, Hkv, r, ...) of (N, Hkv, G * r, ...), r = ``per_row``."""
-        rows = unfold_rows(folded, per_row)
-        return rows if self.places is None else rows.index_select(0, self.places)
 
 
 class SharedPromptsByFlash(SharedPrompts):

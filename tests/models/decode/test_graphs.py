@@ -9,32 +9,41 @@ import models.decode.graphs
 from models.decode.graphs import Graphs
 
 
-def counting(calls: list, name: str):
-    return lambda: lambda: calls.append(name)
+def recording(made: list, calls: list, name: str):
+    """Return what makes a function; both say in a list that they were called."""
+
+    def make():
+        made.append(name)
+        return lambda: calls.append(name)
+
+    return make
 
 
 def test_one_graph_per_key_is_made_and_replayed():
-    graphs, calls = Graphs(None), []
-    first = graphs.get("a", counting(calls, "a"))
+    graphs, made, calls = Graphs(None), [], []
+    first = graphs.get("a", recording(made, calls, "a"))
     assert calls == []  # made, not run
     for key in ("a", "b", "a"):
-        graphs.get(key, counting(calls, key)).replay()
-    assert graphs.get("a", counting(calls, "other")) is first
-    assert calls == ["a", "b", "a"] and graphs.made == 2
+        graphs.get(key, recording(made, calls, key)).replay()
+    assert graphs.get("a", recording(made, calls, "other")) is first
+    assert calls == ["a", "b", "a"] and made == ["a", "b"]
 
 
 def test_the_one_that_was_not_used_longest_leaves():
-    graphs, calls = Graphs(None, limit=2), []
-    kept = graphs.get("a", counting(calls, "a"))
-    graphs.get("b", counting(calls, "b"))
-    graphs.get("a", counting(calls, "a"))
-    graphs.get("c", counting(calls, "c"))
-    assert len(graphs) == 2
-    assert graphs.get("a", counting(calls, "a")) is kept and graphs.made == 3
-    graphs.get("b", counting(calls, "b"))
-    assert graphs.made == 4
+    graphs, made = Graphs(None, limit=2), []
+
+    def get(key):
+        return graphs.get(key, recording(made, [], key))
+
+    kept = get("a")
+    get("b")
+    get("a")
+    get("c")
+    assert get("a") is kept and made == ["a", "b", "c"]
+    get("b")
+    assert made == ["a", "b", "c", "b"]
     graphs.clear()
-    assert len(graphs) == 0
+    assert get("a") is not kept
 
 
 def failing_capture(error):
@@ -58,10 +67,10 @@ def test_a_capture_that_fails_warns_once_and_goes_on_without(monkeypatch):
     monkeypatch.setattr(models.decode.graphs, "capture", failing_capture(error))
     graphs, calls = Graphs(torch.device("cuda")), []
     with pytest.warns(RuntimeWarning, match=r"not permitted.*Nothing has to be done"):
-        graphs.get("a", counting(calls, "a")).replay()
+        graphs.get("a", recording([], calls, "a")).replay()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        graphs.get("b", counting(calls, "b")).replay()
+        graphs.get("b", recording([], calls, "b")).replay()
     assert calls == ["a", "a", "b"]  # the warm-up, then each replay
 
 
