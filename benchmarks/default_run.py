@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from data.prompts import prompt_template  # noqa: E402
 from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder  # noqa: E402
-from evaluation.asking.asker import score  # noqa: E402
+from evaluation.asking.answerer import answer_all  # noqa: E402
 from evaluation.measures.summary import summarize  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
 from models import load_policy  # noqa: E402
@@ -129,7 +129,7 @@ def blank_accuracy(checkpoint: Path, run: Path) -> float:
     examples = load_split(config["eval_json"], part="eval", image_root=None).examples
     turns = TurnBuilder(prompt_template(card["mode"]), card["image_size"])
     limit = card["max_completion_tokens"]
-    predictions = score(
+    predictions = answer_all(
         policy, examples, turns, mode=card["mode"], max_completion_tokens=limit, progress=False
     )
     return summarize(predictions)["overall"]["accuracy"]

@@ -1,5 +1,6 @@
 """One question about one image, answered and shown: what the model writes and how sure it is."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from string import ascii_uppercase
@@ -7,9 +8,14 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from data.examples import VQAExample
+from data.images import load_image
 from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction, is_measured
+from evaluation.asking.built_in import say_same_names
+from evaluation.asking.checkpoint import asked_model, chosen_device, chosen_policy
+from evaluation.asking.settings import describe
+from evaluation.command_lines import AskConfig
 from evaluation.report.summary_text import wrapped
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
@@ -17,6 +23,34 @@ if TYPE_CHECKING:  # imports torch, for which no mistake on the command line sho
 
 _BAR_WIDTH = 30
 _OPTION_WIDTH = 44
+
+
+def ask_command(config: AskConfig) -> None:
+    """Do what `evaluate.py ask` is asked to do: print the answer to one question.
+
+    Raises:
+        ValueError, OSError: what the user can mend, in one sentence.
+    """
+    say_same_names([config.model], ())
+    images = [Path(image) for image in config.image]
+    asked_example(images, config.question, config.options)
+    model = asked_model(config.model, config.model, config)
+    model.tell_warnings()
+    settings = model.settings
+    for image in images:
+        load_image(image, settings.image_size)  # one that is broken does not wait for the weights
+    policy = chosen_policy(config.model, chosen_device(config.device), config.dtype)
+    prediction = ask(
+        policy,
+        settings.turn_builder,
+        images=images,
+        question=config.question,
+        options=config.options,
+        mode=settings.mode,
+        max_completion_tokens=settings.max_completion_tokens,
+    )
+    asked = describe(config.model, settings, model.directory)
+    print(f"{asked}\n\n{answer_text(prediction, bar=_bar())}")
 
 
 def ask(
@@ -38,12 +72,14 @@ def ask(
         ValueError: whatever `asked_example` raises, a special token in the text, an image that
             cannot be read.
     """
-    from evaluation.asking.asker import score
+    from evaluation.asking.answerer import answer_all
     from evaluation.asking.encoding import encode_checked
 
     example = asked_example(images, question, options)
-    encode_checked(policy, example, turn_builder, max_completion_tokens)  # raises, as `score` not
-    (prediction,) = score(
+    encode_checked(
+        policy, example, turn_builder, max_completion_tokens
+    )  # raises, as `answer_all` not
+    (prediction,) = answer_all(
         policy,
         [example],
         turn_builder,
@@ -125,3 +161,12 @@ def _choice(prediction: Prediction) -> str:
     if prediction.choice is None:
         return f"{text} (as a forgiving reader would take it; it commits to no letter)"
     return text if prediction.well_formed else f"{text} (not well-formed: scored as wrong)"
+
+
+def _bar() -> str:
+    """Return what bars are made of, where it can be written."""
+    try:
+        "█".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return "#"
+    return "█"

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
+from evaluation.command_lines import CompareConfig
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
+from process.page import fitted
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
@@ -39,6 +41,27 @@ class Evaluation:
     path: Path
     about: Mapping[str, Any]  # summary.json's `evaluation`: model, mode, data
     rows: tuple[Prediction, ...]  # asked as they stand in the data; controls and orders left out
+
+
+def compare_command(config: CompareConfig) -> None:
+    """Do what `evaluate.py compare` is asked to do: print how two evaluations differ.
+
+    Raises:
+        ValueError, OSError: what the user can mend, in one sentence.
+    """
+    output = None if config.output is None else Path(config.output)
+    if output is not None and output.exists():
+        raise ValueError(f"--output {output} exists already: name a new file")
+    first, second = read_evaluation(config.first), read_evaluation(config.second)
+    result = compare(first, second)
+    for name, evaluation in (("first", first), ("second", second)):
+        print(f"{name:<8}{evaluation.path}: {evaluation.about.get('model')}")
+    print(f"\n{comparison_table(result)}")
+    print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
+          " independent"))  # fmt: skip
+    if output is not None:
+        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"written: {output}")
 
 
 def read_evaluation(path: str | Path) -> Evaluation:

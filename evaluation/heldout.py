@@ -9,8 +9,9 @@ from data.examples import VQAExample
 from data.sample import spread_sample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
-from evaluation.asking.asker import score_under
+from evaluation.asking.answerer import answer_under
 from evaluation.asking.batching import questions_at_once
+from evaluation.asking.passes import BATCH_SIZE
 from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.summary import summarize
@@ -30,12 +31,12 @@ class HeldOut:
         mode: str,
         max_completion_tokens: int,
         *,
-        batch_size: int = 32,
+        batch_size: int = BATCH_SIZE,
         with_blank: bool = True,
     ) -> None:
         """Keep what every evaluation has in common.
 
-        The arguments are those of `score_under`; ``with_blank`` asks every question once more with
+        The arguments are those of `answer_under`; ``with_blank`` asks every question once more with
         nothing to see on its image, which is encoded once for both.
         """
         self._examples, self._turn_builder = examples, turn_builder
@@ -49,7 +50,7 @@ class HeldOut:
         With the blank control, ``blank`` holds the summary of the same questions asked blind and
         ``visual_gain`` what the images contribute, as `paired_gain` returns it.
         """
-        self.predictions, *controls = score_under(
+        self.predictions, *controls = answer_under(
             policy,
             self._examples,
             self._turn_builder,

@@ -10,110 +10,75 @@ at once; what is done is skipped, so a broken-off matrix goes on with the same c
 cell that was at work.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data.examples import VQAExample
-from data.sample import spread_sample
-from data.sources import load_split
-from data.turns import TurnBuilder
 from evaluation.answers.identity import CellIdentity
 from evaluation.answers.unfinished import unfinished_folder
-from evaluation.asking.answered_by import answered_by
-from evaluation.asking.passes import plan_passes, summarize_passes
-from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
+from evaluation.asked_rows import AskedRows, load_tests
+from evaluation.asking.built_in import say_same_names
+from evaluation.asking.checkpoint import AskedModel, asked_model, chosen_device, chosen_policy
+from evaluation.asking.passes import plan_passes
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
-from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.cells import Cell, cell_path
+from evaluation.command_lines import MatrixConfig
 from evaluation.measures.matrices import means, means_by_model, part_of
 from evaluation.measures.priors import Prior, summarize_priors
-from grpo.run.provenance import model_checksum
+from evaluation.measures.slices import named_models, named_tests
+from evaluation.report.matrix_text import matrix_table
+from evaluation.report.write import report_finished
+from evaluation.scoring import Scoring
 from grpo.settings.card import read_card
-from models.files import find_checkpoint, read_config
+from models.prompts.image_processor import seen_as
 from process.storage import check_own_directory, write_json
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
     from models.policy import Policy
 
-
-@dataclass(frozen=True)
-class TestSet:
-    """The questions of one column, and what identifies them."""
-
-    __test__ = False  # not one of pytest's
-
-    name: str  # the slice
-    source: str
-    examples: Sequence[VQAExample]
-    checksums: Mapping[str, str]
-    skipped_rows: int
-    limit: int | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class AskedModel:
-    """One row: a checkpoint and how it is asked."""
-
-    name: str
-    checkpoint: str
-    directory: Path
-    checksum: str
-    settings: AskingSettings
-
-
 PriorsOf = Callable[[str], Mapping[str, Prior]]  # a model's slice -> what its train rows' text says
 
 
-def prompt_check(checkpoint: str, asking: Mapping[str, Any]) -> PromptCheck:
-    """Return what finds the rows that a model cannot be asked; arguments as `asked_model`'s."""
-    directory = find_checkpoint(checkpoint)
-    read_config(directory)
-    settings = resolve_settings(directory, asking)
-    turns = TurnBuilder(settings.prompt_template, settings.image_size)
-    return PromptCheck(directory, turns, settings.max_completion_tokens)
-
-
-def load_tests(
-    tests: Mapping[str, str],
-    *,
-    image_root: str | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    skip_bad_rows: bool = False,
-    checks: Sequence[PromptCheck] = (),
-) -> list[TestSet]:
-    """Return the test sets of slice name -> source, every row fit to be asked.
-
-    Without ``skip_bad_rows`` only rows of the sample are looked at; with it, rows that one of the
-    models cannot be asked are left out for all, before the sample is drawn.
-
-    Args:
-        checks: how the models are going to be asked.
+def matrix_command(config: MatrixConfig) -> None:
+    """Do what `evaluate.py matrix` is asked to do: fill the matrix, write and print it.
 
     Raises:
-        ValueError: whatever `load_split` and `spread_sample` raise.
+        ValueError, OSError: what the user can mend, in one sentence.
     """
-    preflight = Preflight(checks)
-    sample = partial(spread_sample, limit=limit, seed=seed)
-    loaded = []
-    for name, source in tests.items():
-        split = load_split(
-            [source],
-            part="eval",
-            image_root=image_root,
-            skip_bad_rows=skip_bad_rows,
-            find_faults=preflight if skip_bad_rows else preflight.of_sample(sample),
-        )
-        tell_skipped(split)
-        examples = sample(split.examples)
-        bad = len(split.bad_rows)
-        loaded.append(TestSet(name, source, examples, split.checksums, bad, limit, seed))
-    return loaded
+    checkpoints, sources = named_models(config.models), named_tests(config.json)
+    output = Path(config.output_dir)
+    check_matrix_directory(output)
+    say_same_names(list(checkpoints.values()), config.json)
+    models = [asked_model(name, checkpoint, config) for name, checkpoint in checkpoints.items()]
+    tests = load_tests(
+        sources,
+        image_root=config.image_root,
+        limit=config.limit,
+        seed=config.seed,
+        skip_bad_rows=config.skip_bad_rows,
+        checks=[model.prompt_check for model in models],
+    )
+    matrix = Matrix(output, models, tests, controls=config.controls)
+    for model in models:
+        model.tell_warnings(f"{model.name}: ")
+        if size := model.settings.image_size:
+            print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
+    pending, count = len(matrix.pending()), len(models) * len(tests)
+    device = chosen_device(config.device)
+    print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
+    matrix.fill(
+        lambda checkpoint: chosen_policy(checkpoint, device, config.dtype),
+        batch_size=config.batch_size,
+    )
+    written = matrix.write()
+    print(matrix_table(written))
+    for name, control in written.get("controls", {}).items():
+        print(f"\nthe same under {name}\n{matrix_table(control)}")
+    print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
+    print(f"written: {output / 'matrix.json'}")
+    report_finished(output)
 
 
 class Matrix:
@@ -123,7 +88,7 @@ class Matrix:
         self,
         output: Path,
         models: Sequence[AskedModel],
-        tests: Sequence[TestSet],
+        tests: Sequence[AskedRows],
         *,
         controls: Sequence[str] = (),
         priors_of: PriorsOf | None = None,
@@ -147,7 +112,7 @@ class Matrix:
         self.controls, self.priors_of = tuple(controls), priors_of
         self.with_letters = with_letters
 
-    def cell(self, model: AskedModel, test: TestSet) -> Cell:
+    def cell(self, model: AskedModel, test: AskedRows) -> Cell:
         """Return the place of one cell."""
         identity = CellIdentity.of(
             model.settings,
@@ -159,7 +124,7 @@ class Matrix:
         path = cell_path(self.output, model.name, test.name)
         return Cell(model.name, test.name, path, identity)
 
-    def pending(self) -> list[tuple[AskedModel, TestSet]]:
+    def pending(self) -> list[tuple[AskedModel, AskedRows]]:
         """Return what is still to be evaluated.
 
         Raises:
@@ -174,7 +139,7 @@ class Matrix:
         ]
         for model, test in pending:
             if unfinished_folder(self.cell(model, test).path).exists():
-                self._evaluation(model, test)
+                self._scoring(model, test)
         return pending
 
     def fill(
@@ -197,53 +162,31 @@ class Matrix:
         progress = progress or TimeLeft({kind: len(pending)})
         for model in self.models:
             tests = [test for one, test in pending if one is model]
-            policy = load(model.checkpoint) if tests else None
+            if not tests:
+                continue
+            policy = load(model.checkpoint)
             for test in tests:
                 with progress.unit(kind, f"{model.name} on {test.name}"):
                     self._evaluate(policy, model, test, batch_size)
             del policy  # before the next is loaded: two may not fit
 
     def _evaluate(
-        self, policy: "Policy", model: AskedModel, test: TestSet, batch_size: int | None
+        self, policy: "Policy", model: AskedModel, test: AskedRows, batch_size: int | None
     ) -> None:
-        from evaluation.asking.asker import Asker
-        from evaluation.asking.batching import batch_size_of
-
-        settings, evaluation = model.settings, self._evaluation(model, test)
-        batch_size = batch_size_of(batch_size, policy, settings, with_letters=self.with_letters)
-        asker = Asker(
-            policy,
-            TurnBuilder(settings.prompt_template, settings.image_size),
-            mode=settings.mode,
-            max_completion_tokens=settings.max_completion_tokens,
-            with_letters=self.with_letters,
-        )
-        evaluation.run(asker, batch_size)
-        predictions = evaluation.predictions()
-        summary = summarize_passes(evaluation.plan, predictions)
+        scoring = self._scoring(model, test)
+        batch_size = scoring.batch_size(policy, batch_size)
+        plain, summary = scoring.ask(policy, batch_size)
         if self.priors_of is not None and (priors := self.priors_of(model.name)):
-            plain = predictions[: len(test.examples)]
             summary["text_priors"] = summarize_priors(priors, test.examples, plain)
-        summary["evaluation"] = {
-            "model": model.checkpoint,
-            **answered_by(model.directory, model.checksum, policy),
-            **settings.to_json(),
-            "data": {
-                "checksums": dict(test.checksums),
-                "skipped_rows": test.skipped_rows,
-                "limit": test.limit,
-                "seed": test.seed,
-            },
-            "batch_size": batch_size,
-            "controls": list(self.controls),
-        }
-        evaluation.write(summary)
+        summary["evaluation"] = scoring.about(policy, batch_size)
+        scoring.evaluation.write(summary)
 
-    def _evaluation(self, model: AskedModel, test: TestSet) -> ResumableEvaluation:
+    def _scoring(self, model: AskedModel, test: AskedRows) -> Scoring:
         cell = self.cell(model, test)
         plan = plan_passes(test.examples, test.examples, controls=self.controls, seed=test.seed)
         template = model.settings.prompt_template
-        return ResumableEvaluation(plan, cell.path, cell.identity, template=template)
+        evaluation = ResumableEvaluation(plan, cell.path, cell.identity, template=template)
+        return Scoring(model, test, evaluation, self.controls, self.with_letters)
 
     def write(self) -> dict[str, Any]:
         """Write matrix.json from the cells, all of which must be there, and return it.
@@ -263,7 +206,7 @@ class Matrix:
             cell["path"] = path.relative_to(self.output).as_posix()
         matrix |= {
             "models": {model.name: _described(model) for model in self.models},
-            "tests": {test.name: {"source": test.source} for test in self.tests},
+            "tests": {test.name: {"source": test.sources[0]} for test in self.tests},
         }
         write_json(self.output / "matrix.json", matrix)
         return matrix
@@ -303,24 +246,6 @@ def control_json(
 def check_matrix_directory(path: Path) -> None:
     """Raise for an output folder that is a file, or holds something that is no matrix."""
     check_own_directory(path, "cells", "matrix")
-
-
-def asked_model(name: str, checkpoint: str, asking: Mapping[str, Any]) -> AskedModel:
-    """Return a row of a matrix: find the checkpoint and say how it is asked.
-
-    Args:
-        name: the slice's.
-        checkpoint: a directory, a hub id or `tiny`.
-        asking: flags that replace the checkpoint's own: mode, image_size, prompt_template,
-            max_completion_tokens.
-
-    Raises:
-        ValueError: a checkpoint or a flag that cannot be used.
-    """
-    directory = find_checkpoint(checkpoint)
-    read_config(directory)
-    settings = resolve_settings(directory, asking)
-    return AskedModel(name, checkpoint, directory, model_checksum(directory), settings)
 
 
 def _described(model: AskedModel) -> dict[str, Any]:

@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 from data.prompts import prompt_template  # noqa: E402
 from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder  # noqa: E402
-from evaluation.asking.asker import score  # noqa: E402
+from evaluation.asking.answerer import answer_all  # noqa: E402
 from grpo.run.best import find_best  # noqa: E402
 from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
@@ -141,7 +141,7 @@ def follows_mark(checkpoint: Path, test: Path, image_root: Path, mark: Mark) -> 
     policy = load_policy(checkpoint)
     shares = {}
     for name, control in (("follows_mark", None), ("follows_mark_blank", "blank")):
-        answers = score(
+        answers = answer_all(
             policy,
             split.examples,
             turns,

@@ -1,6 +1,9 @@
 """How many questions are answered at once, where nobody says: as many as help and fit."""
 
+from typing import Any
+
 import torch
+from torch import Tensor
 
 from evaluation.asking.settings import AskingSettings
 from grpo.settings.hardware import free_memory
@@ -79,14 +82,15 @@ def bytes_per_question(
     layers, Hkv key/value heads of size d, D and D' hidden sizes, F width of the decoder's MLP, V
     vocabulary.
     """
-    config = policy.text.config
+    config: Any = policy.text.config  # transformers': its numbers have no types
     side = 2 * max(1, round((image_size or 384) / 28))  # patches: 28 pixels are two
     patches, tokens = side**2, side**2 // 4 + 128
     head_size = config.hidden_size // config.num_attention_heads
     layer_cache = 2 * config.num_key_value_heads * head_size
     caches = config.num_hidden_layers * layer_cache * (2 * tokens + max_completion_tokens)
     decoder = (tokens + read_again) * (8 * config.hidden_size + 4 * config.intermediate_size)
-    patch_weight = policy.visual.patch_embed.proj.weight
+    visual: Any = policy.visual
+    patch_weight: Tensor = visual.patch_embed.proj.weight
     vision = patches * (20 * len(patch_weight) + patch_weight[0].numel())
     logits = 3 * len(policy.output_weight) * torch.float32.itemsize
     return (caches + decoder + vision) * policy.dtype.itemsize + logits

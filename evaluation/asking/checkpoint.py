@@ -1,45 +1,68 @@
 """The checkpoint that flags name: how it is asked, where it runs, the policy itself."""
 
 import sys
-from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from evaluation.asking.preflight import PromptCheck
+from evaluation.asking.settings import AskingSettings, resolve_settings
+from evaluation.asking.shared_flags import AskingFlags
+from grpo.run.provenance import model_checksum
+from models.files import find_checkpoint, read_config
 from process.page import fitted_on
 
+if TYPE_CHECKING:  # for which no mistake in flags or data should wait
+    import torch
 
-def asking(model: str, given: Mapping[str, Any]) -> tuple[Path, Any, Any]:
-    """Return the checkpoint's directory, how it is asked, and what builds its prompts.
+    from models.policy import Policy
 
-    Warnings about flags that differ from what it was trained with go to standard error.
+
+@dataclass(frozen=True)
+class AskedModel:
+    """A checkpoint and how it is asked; its weights are not looked at before they are needed."""
+
+    name: str  # of its row, where it is one of several
+    checkpoint: str  # as it was named
+    directory: Path
+    settings: AskingSettings
+    known_checksum: str | None = None  # of weights that may be gone
+
+    @cached_property
+    def checksum(self) -> str:
+        """As `grpo.run.provenance.model_checksum` returns it, which reads all weights."""
+        return self.known_checksum or model_checksum(self.directory)
+
+    @property
+    def prompt_check(self) -> PromptCheck:
+        """What finds the rows that it cannot be asked."""
+        settings = self.settings
+        return PromptCheck(self.directory, settings.turn_builder, settings.max_completion_tokens)
+
+    def tell_warnings(self, prefix: str = "") -> None:
+        """Say on standard error which flags differ from what it was trained with."""
+        for warning in self.settings.warnings:
+            print(fitted_on(sys.stderr, f"warning: {prefix}{warning}"), file=sys.stderr)
+
+
+def asked_model(name: str, checkpoint: str, flags: AskingFlags) -> AskedModel:
+    """Return a checkpoint that is there, and how it is asked.
+
+    Args:
+        name: of its row, where it is one of several.
+        checkpoint: a directory, a hub id or `tiny`.
+        flags: what takes the place of the checkpoint's own.
 
     Raises:
         ValueError: no such checkpoint, or one of another family; what `resolve_settings` raises.
     """
-    from data.turns import TurnBuilder
-    from evaluation.asking.settings import resolve_settings
-    from models.files import find_checkpoint, read_config
-
-    directory = find_checkpoint(model)
+    directory = find_checkpoint(checkpoint)
     read_config(directory)
-    settings = resolve_settings(directory, given)
-    for warning in settings.warnings:
-        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
-    return directory, settings, TurnBuilder(settings.prompt_template, settings.image_size)
+    return AskedModel(name, checkpoint, directory, resolve_settings(directory, flags))
 
 
-def check_machine(given: Mapping[str, Any]) -> None:
-    """Raise a ValueError for a --device or --dtype that is none anywhere: torch need not tell."""
-    from grpo.settings.config import CHOICES, unknown_device
-
-    if problem := unknown_device("device", given.get("device", "auto")):
-        raise ValueError(problem)
-    if given.get("dtype", "auto") not in CHOICES["dtype"]:
-        known = ", ".join(CHOICES["dtype"])
-        raise ValueError(f"dtype {given['dtype']!r} is unknown: use one of {known}")
-
-
-def chosen_device(given: Mapping[str, Any]) -> Any:
+def chosen_device(device: str) -> "torch.device":
     """Return the torch device of --device, from now on the current one.
 
     Raises:
@@ -47,17 +70,16 @@ def chosen_device(given: Mapping[str, Any]) -> Any:
     """
     from models.devices import choose_device, make_current
 
-    return make_current(choose_device(given.get("device", "auto")))
+    return make_current(choose_device(device))
 
 
-def chosen_policy(model: str, device: Any, given: Mapping[str, Any]) -> Any:
+def chosen_policy(model: str, device: "torch.device", dtype: str) -> "Policy":
     """Return the policy, loaded in --dtype."""
     from models import load_policy
 
-    return load_policy(model, device=device, dtype=chosen_dtype(given))
+    return load_policy(model, device=device, dtype=chosen_dtype(dtype))
 
 
-def chosen_dtype(given: Mapping[str, Any]) -> str | None:
+def chosen_dtype(dtype: str) -> str | None:
     """Return --dtype, None where the device decides."""
-    dtype = given.get("dtype", "auto")
     return None if dtype == "auto" else dtype

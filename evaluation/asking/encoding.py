@@ -1,7 +1,7 @@
 """From an example to its prompt, with room for the answer: one way for training and scoring."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ def encode_checked(
 
 def encoded_ahead(
     batches: Sequence[Sequence[VQAExample]], encode: Callable[[VQAExample], T]
-) -> Iterator[list[T]]:
+) -> Generator[list[T]]:
     """Yield what ``encode`` makes of each batch; threads encode the next while one is answered.
 
     Two batches of prompts are in memory, no more. What ``encode`` raises comes out where its batch

@@ -121,7 +121,8 @@ def _tree(processor: Processor, last: int) -> _Tree:
     spelled = spellings(texts, last)
     begun = {path[:end] for path in spelled.branches for end in range(len(path))}
     rows = [path for path in spelled.branches if path not in begun]
-    places, start = {}, 0
+    places: dict[Path, int] = {}
+    start = 0
     for row in rows:
         for end in range(len(row) + 1):
             places.setdefault(row[:end], start + end)

@@ -19,6 +19,8 @@ from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import Order, permuted_rows, summarize_permutations
 from evaluation.measures.summary import summarize
 
+BATCH_SIZE = 32  # questions of one forward, where nobody says how many and none are counted
+
 
 @dataclass(frozen=True)
 class Pass:

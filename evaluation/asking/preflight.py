@@ -159,7 +159,9 @@ class Preflight:
 
     def _size(self, source: ImageSource) -> Size:
         if isinstance(source, Path):
-            return self._verdicts[source].size
+            size = self._verdicts[source].size
+            assert size is not None, f"{source} cannot be read: its row has a fault"
+            return size
         if self._all_resize:
             return (1, 1)  # it becomes another one: nothing is drawn to see it
         return getattr(source, "size", None) or decode(source).size
@@ -170,7 +172,7 @@ def run_splits(
     template: str,
     stored: Mapping[str, Any] | None,
     first_look: Callable[[Sequence[VQAExample]], None] = lambda _examples: None,
-) -> dict[str, Split]:
+) -> dict[Part, Split]:
     """Return the rows of a training run, "train" and where it is evaluated "eval".
 
     Without --skip-bad-rows a held-out row is looked at only if --eval-limit's sample holds it.

@@ -13,7 +13,7 @@ from data.examples import VQAExample
 from data.options import kept_order_note
 from data.order import ExampleOrder
 from data.prompts import supervised_target
-from data.sources import Split
+from data.sources import Part, Split
 from data.turns import TurnBuilder
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import run_splits
@@ -33,7 +33,7 @@ if TYPE_CHECKING:  # these import torch
 class Questions:
     """What a run trains on and is evaluated on, put as its prompt says."""
 
-    splits: Mapping[str, Split]  # "train", and "eval" where something is held out
+    splits: Mapping[Part, Split]  # "train", and "eval" where something is held out
     turns: TurnBuilder  # has the prompt's text
     order: ExampleOrder  # of the training questions
 

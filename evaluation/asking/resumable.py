@@ -66,7 +66,7 @@ class ResumableEvaluation:
         """Ask what is left.
 
         Args:
-            answer: an `evaluation.asking.asker.Asker`.
+            answer: an `evaluation.asking.answerer.Answerer`.
             batch_size: questions of one forward. A number other than before goes on as well, with
                 batches of which some are not those of an uninterrupted evaluation.
             progress: show a bar of the questions of all passes, with the time left.

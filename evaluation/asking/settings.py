@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from data.prompts import TEMPLATES, check_template, prompt_template
+from data.turns import TurnBuilder
+from evaluation.asking.shared_flags import AskingFlags, check_asking
 from grpo.settings.card import CARD, KINDS, differences, read_card
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import embedded_default, read_toml
 from models.files import TINY
 from models.prompts.image_processor import seen_as
-from rewards.modes import get_mode
+
+AS_TRAINED = AskingFlags()  # nothing is given
 
 
 @dataclass(frozen=True)
@@ -31,31 +34,35 @@ class AskingSettings:
     origins: Mapping[str, str]  # field -> "flag", "groupwise.json", ..
     warnings: tuple[str, ...]  # flags that differ from what the checkpoint was trained with
 
+    @property
+    def turn_builder(self) -> TurnBuilder:
+        """What makes the user's turn of a question."""
+        return TurnBuilder(self.prompt_template, self.image_size)
+
     def to_json(self) -> dict[str, Any]:
         """What summary.json says of them."""
         return {name: getattr(self, name) for name in KINDS} | {"origins": dict(self.origins)}
 
 
-def resolve_settings(directory: Path, given: Mapping[str, Any]) -> AskingSettings:
+def resolve_settings(directory: Path, asked: AskingFlags = AS_TRAINED) -> AskingSettings:
     """Return the settings for a checkpoint's directory.
 
     Args:
         directory: as `models.files.find_checkpoint` returns it.
-        given: only the flags that stand on the command line: mode, image_size,
-            prompt_template (a file's name), max_completion_tokens.
+        asked: what the command line says; the template is a file's name there.
 
     Raises:
         ValueError: an unknown mode, a value out of range, a template or a groupwise.json that
             cannot be used.
     """
     card = read_card(directory)
-    flags = {name: given[name] for name in KINDS if name in given}
+    flags = asked.given()
     layers = [("flag", flags), (CARD, card), *_defaults(directory)]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for name in ("mode", "image_size", "max_completion_tokens"):
         origins[name], values[name] = _first(layers, name)
-    _check(values)
+    check_asking(values)
     template, origins["prompt_template"] = asked_template(values["mode"], flags, card)
     values["prompt_template"] = template
     warnings = differences({name: values[name] for name in flags}, card)
@@ -87,7 +94,9 @@ def describe(model: str, settings: AskingSettings, directory: Path | None = None
 def _defaults(directory: Path) -> list[tuple[str, Mapping[str, Any]]]:
     """Return the layers under groupwise.json: the shipped file for `tiny`, then train.py's."""
     config = GRPOConfig()
-    layers = [("train.py's default", {name: getattr(config, name) for name in KINDS})]
+    layers: list[tuple[str, Mapping[str, Any]]] = [
+        ("train.py's default", {name: getattr(config, name) for name in KINDS})
+    ]
     if directory == TINY:
         file = embedded_default()
         shipped, _ = read_toml(file)
@@ -110,11 +119,3 @@ def asked_template(mode: str, flags: Mapping[str, Any], card: Mapping[str, Any])
     if "prompt_template" in card and card.get("mode", mode) == mode:
         return check_template(card["prompt_template"], f"in {CARD}"), CARD
     return TEMPLATES[mode], f"{mode}'s own"
-
-
-def _check(values: Mapping[str, Any]) -> None:
-    get_mode(values["mode"])
-    for name, least in (("image_size", 0), ("max_completion_tokens", 1)):
-        if values[name] < least:
-            flag = name.replace("_", "-")
-            raise ValueError(f"--{flag} {values[name]} must be at least {least}")

@@ -5,7 +5,7 @@ Images are decoded batch by batch and forgotten.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,8 @@ from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction, judge
 from evaluation.asking.encoding import encode_checked
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.letters import Letters, letter_probabilities
+from evaluation.asking.passes import BATCH_SIZE
 from evaluation.asking.samples import sample_groups
 from evaluation.measures.thought_changes import (
     Donor,
@@ -32,6 +33,8 @@ from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
+
+SAMPLES = 4  # completions per question for swapped thoughts, where nobody says how many
 
 
 def measure_changes(
@@ -52,7 +55,9 @@ def measure_changes(
     reason = not_applicable(mode)
     if reason is not None:
         return {"applicable": False, "reason": reason}, []
-    rows = read_thoughts(policy, examples, predictions, turn_builder, changes=changes, **how)
+    rows = read_thoughts(
+        policy, examples, predictions, turn_builder, changes=changes, mode=mode, **how
+    )
     left_out = len(predictions) - len(rows)
     return {"applicable": True, **summarize_changes(rows, changes, left_out)}, rows
 
@@ -66,20 +71,22 @@ def read_thoughts(
     *,
     changes: Sequence[str],
     max_completion_tokens: int,
-    samples: int = 4,
+    mode: str = "think",
+    samples: int = SAMPLES,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     progress: bool = True,
 ) -> list[ThoughtRow]:
     """Return the well-formed answers under their own thought and under each change.
 
     Args:
         policy: the model that answered.
-        examples: the questions, in the think mode.
+        examples: the questions.
         predictions: its answers, one per example in the same order.
         turn_builder: the one that they were asked with.
         changes: names of THOUGHT_CHANGES; a row without a donor lacks that change.
         max_completion_tokens: of the sampled completions.
+        mode: of the answers, one whose letter follows a thought.
         samples: completions sampled per question for "swapped".
         seed: of those, and of who borrows from whom.
         batch_size: rows that are run at once; the completions of a group are rows.
@@ -98,35 +105,35 @@ def read_thoughts(
     progress_bar = bar(
         total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
     )
+
+    def encode(place: int) -> EncodedPrompt:
+        return encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
+
+    def sampled(some: Sequence[int], prompts: Sequence[EncodedPrompt]) -> list[list[str]]:
+        return sample_groups(
+            policy,
+            prompts,
+            some,
+            group_size=samples,
+            max_completion_tokens=max_completion_tokens,
+            seed=seed,
+        )
+
     with progress_bar:
         for start in range(0, len(places), size):
-            some = places[start : start + size]
-            some, prompts = _readable(
-                some,
-                lambda place: encode_checked(
-                    policy, examples[place], turn_builder, max_completion_tokens
-                ),
-                unreadable,
-            )
+            some, prompts = _readable(places[start : start + size], encode, unreadable)
             if not some:
                 continue
             batch = [predictions[place] for place in some]
-            donors: list[dict[str, Donor]] = [{} for _ in batch]
+            found: dict[str, Sequence[Donor | None]] = {}
             if "removed" in changes:
-                _add(donors, "removed", [Donor("", None)] * len(batch))
+                found["removed"] = [Donor("", None)] * len(batch)
             if "swapped" in changes:
-                groups = sample_groups(
-                    policy,
-                    prompts,
-                    some,
-                    group_size=samples,
-                    max_completion_tokens=max_completion_tokens,
-                    seed=seed,
-                )
-                _add(donors, "swapped", _group_donors([examples[p] for p in some], batch, groups))
+                groups = sampled(some, prompts)
+                found["swapped"] = _group_donors([examples[p] for p in some], batch, groups, mode)
             if "borrowed" in changes:
-                _add(donors, "borrowed", [lenders.donor(item) for item in batch])
-            rows += _read(policy, prompts, batch, donors)
+                found["borrowed"] = [lenders.donor(item) for item in batch]
+            rows += _read(policy, prompts, batch, _by_row(found, len(batch)))
             progress_bar.update(len(batch))
     return rows
 
@@ -146,22 +153,24 @@ def _readable(
     return list(found), list(found.values())
 
 
-def _add(donors: list[dict[str, Donor]], name: str, found: Sequence[Donor | None]) -> None:
-    for row, donor in zip(donors, found, strict=True):
-        if donor is not None:
-            row[name] = donor
+def _by_row(found: Mapping[str, Sequence[Donor | None]], num_rows: int) -> list[dict[str, Donor]]:
+    """Return each row's donors by the change; a change that has none for a row is left out."""
+    return [
+        {name: donor for name, some in found.items() if (donor := some[row]) is not None}
+        for row in range(num_rows)
+    ]
 
 
 def _group_donors(
     examples: Sequence[VQAExample],
     predictions: Sequence[Prediction],
     groups: Sequence[Sequence[str]],
+    mode: str,
 ) -> list[Donor | None]:
     donors = []
     for example, item, texts in zip(examples, predictions, groups, strict=True):
         group = [
-            judge(example, text, mode="think", completion_tokens=0, truncated=False)
-            for text in texts
+            judge(example, text, mode=mode, completion_tokens=0, truncated=False) for text in texts
         ]
         donors.append(group_donor(item, group))
     return donors
@@ -195,7 +204,8 @@ def _read(
     )
     rows = []
     for item, row in zip(predictions, donors, strict=True):
-        read = {name: next(letters) for name in ("own", *row)}
+        read = {name: _letters(next(letters)) for name in ("own", *row)}
+        assert item.choice is not None, "a well-formed answer chooses"
         lent = {name: donor for name, donor in row.items() if name != "removed"}
         rows.append(
             ThoughtRow(
@@ -210,3 +220,8 @@ def _read(
             )
         )
     return rows
+
+
+def _letters(found: Letters | None) -> Letters:
+    assert found is not None, "every text ends with <answer>"
+    return found

@@ -10,12 +10,12 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking.flags import curate_parser
+from evaluation.curate.command_line import CurateConfig, curate_parser
 from process.command import command
+from process.flags import config_from
 from process.page import fitted
 from process.signals import exit_status, reason
 from process.storage import write_json
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(curate_parser().parse_args(argv))
     try:
-        curate(given)
+        curate(config_from(CurateConfig, given))
     except KeyboardInterrupt as error:
         print(f"\n{reason(error)}: the same command goes on where it was", file=sys.stderr)
         return exit_status(error)
@@ -41,97 +41,80 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def curate(given: dict[str, Any]) -> None:
+def curate(config: CurateConfig) -> None:
     """Sample, judge, write and print.
 
     Raises:
         ValueError: what the user can mend, in one sentence.
     """
-    from data.sample import spread_sample
-    from data.sources import Wanted, load_splits
     from evaluation.answers.identity import CurationIdentity
+    from evaluation.asked_rows import load_asked_rows
     from evaluation.asking.built_in import say_same_names
     from evaluation.asking.checkpoint import (
-        asking,
-        check_machine,
+        asked_model,
         chosen_device,
         chosen_dtype,
         chosen_policy,
     )
-    from evaluation.asking.preflight import (
-        Preflight,
-        PromptCheck,
-        left_out_before,
-        tell_gone_bad,
-    )
+    from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
     from evaluation.asking.settings import describe
-    from evaluation.curate.crossfit import check_prior, crossfit
+    from evaluation.curate.crossfit import crossfit
     from evaluation.curate.place import SETTINGS, check_place
-    from evaluation.curate.reasons import DEFAULT_DROP, check_choosing, judge_row
+    from evaluation.curate.reasons import judge_row
     from evaluation.curate.report import curation_table, summarize_curation
-    from evaluation.curate.split import check_sources, split_files
-    from grpo.run.provenance import model_checksum
+    from evaluation.curate.split import split_files
 
-    drop, blind_share = given.get("drop", DEFAULT_DROP), given.get("blind_share", 0.75)
-    prior, samples, seed = (
-        given.get("prior", "lookup"),
-        given.get("samples", 8),
-        given.get("seed", 0),
-    )
-    check_choosing(drop, blind_share)
-    check_prior(prior)
-    check_sources(given["json"])
-    _check_numbers(given)
-    check_machine(given)
-    say_same_names([given["model"]], given["json"])
-    checkpoint, settings, turn_builder = asking(given["model"], given)
-    output = Path(given["output_dir"])
+    say_same_names([config.model], config.json)
+    model = asked_model(config.model, config.model, config)
+    model.tell_warnings()
+    output = Path(config.output_dir)
     check_place(output)
-    skips = given.get("skip_bad_rows", False)
-    check = PromptCheck(checkpoint, turn_builder, settings.max_completion_tokens)
-    preflight = Preflight([check])
-    sample = partial(spread_sample, limit=given.get("limit"), seed=seed)
-    left_out = left_out_before(output / SETTINGS)
-    find_faults = preflight if skips else preflight.of_sample(sample)
-    wanted = Wanted(given["json"], find_faults, left_out)
-    root = given.get("image_root")
-    data = load_splits({"train": wanted}, image_root=root, skip_bad_rows=skips)["train"]
-    tell_gone_bad(data)
-    examples = sample(data.examples)
-    letters = crossfit(examples, prior, seed)
+    data = load_asked_rows(
+        "",
+        config.json,
+        Preflight([model.prompt_check]),
+        image_root=config.image_root,
+        limit=config.limit,
+        seed=config.seed,
+        skip_bad_rows=config.skip_bad_rows,
+        left_out=left_out_before(output / SETTINGS),
+        part="train",
+    )
+    tell_gone_bad(data.split)
+    examples = data.examples
+    letters = crossfit(examples, config.prior, config.seed)
     if letters is None:
         raise ValueError("all rows show one image: there are no others to fit a text prior on")
-    device = chosen_device(given)
+    device = chosen_device(config.device)
     from evaluation.curate.passes import count_passes, open_passes
     from models.checkpoint.loading import check_dtype
 
+    settings, bad_rows = model.settings, data.split.bad_rows
     identity = CurationIdentity.of(
         settings,
-        model_checksum=model_checksum(checkpoint),
-        checksums=data.checksums,
-        limit=given.get("limit"),
-        seed=seed,
-        skipped_rows=len(data.bad_rows),
+        data,
+        model_checksum=model.checksum,
         controls=(),
-        left_out=data.left_out,
-        samples=samples,
-        image_root=root,
-        dtype=str(check_dtype(chosen_dtype(given), device)).removeprefix("torch."),
+        left_out=data.split.left_out,
+        samples=config.samples,
+        image_root=config.image_root,
+        dtype=str(check_dtype(chosen_dtype(config.dtype), device)).removeprefix("torch."),
     )
     done = open_passes(output, identity, [example.id for example in examples])
-    print(describe(given["model"], settings, checkpoint))
-    print(f"{'rows':<16}{len(examples):,} of {len(data.examples):,}, {len(done):,} sampled before")
-    if data.bad_rows:
-        print(f"{'skipped rows':<16}{len(data.bad_rows):,}, the first: {data.bad_rows[0]}")
+    print(describe(config.model, settings, model.directory))
+    total = len(data.split.examples)
+    print(f"{'rows':<16}{len(examples):,} of {total:,}, {len(done):,} sampled before")
+    if bad_rows:
+        print(f"{'skipped rows':<16}{len(bad_rows):,}, the first: {bad_rows[0]}")
     passes = count_passes(
-        chosen_policy(given["model"], device, given) if len(done) < len(examples) else None,
+        chosen_policy(config.model, device, config.dtype) if len(done) < len(examples) else None,
         examples,
-        turn_builder,
+        settings.turn_builder,
         mode=settings.mode,
         max_completion_tokens=settings.max_completion_tokens,
-        samples=samples,
-        seed=seed,
-        batch_size=given.get("batch_size", 64),
+        samples=config.samples,
+        seed=config.seed,
+        batch_size=config.batch_size,
         directory=output,
         done=done,
     )
@@ -143,23 +126,24 @@ def curate(given: dict[str, Any]) -> None:
     ]
     examples = [row[0] for row in rows]
     verdicts = [
-        judge_row(*row, samples=samples, drop=drop, blind_share=blind_share) for row in rows
+        judge_row(*row, samples=config.samples, drop=config.drop, blind_share=config.blind_share)
+        for row in rows
     ]
-    files = split_files(given["json"], examples, [item.kept for item in verdicts], data.checksums)
+    files = split_files(config.json, examples, [item.kept for item in verdicts], data.checksums)
     summary = summarize_curation(
         examples,
         verdicts,
-        drop=drop,
-        prior=prior,
-        group_size=given.get("group_size", 4),
-        seed=seed,
+        drop=config.drop,
+        prior=config.prior,
+        group_size=config.group_size,
+        seed=config.seed,
     )
     summary["unreadable"] = unreadable
     summary["files"] = {name: len(rows) for name, rows in files.items()}
     summary["settings"] = {
         **identity.to_json(),
-        "model": given["model"],
-        "--blind-share": blind_share,
+        "model": config.model,
+        "--blind-share": config.blind_share,
     }
     _write(output, [item.to_json() for item in verdicts], files, summary)
     if unreadable:
@@ -182,13 +166,6 @@ def _write(
     with (output / "curate.jsonl").open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_json(output / "summary.json", summary)
-
-
-def _check_numbers(given: dict[str, Any]) -> None:
-    least = {"samples": 2, "group_size": 2, "batch_size": 1, "limit": 1, "seed": 0}
-    for name, bound in least.items():
-        if given.get(name, bound) < bound:
-            raise ValueError(f"--{name.replace('_', '-')} {given[name]} must be at least {bound}")
 
 
 if __name__ == "__main__":

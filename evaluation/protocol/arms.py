@@ -15,8 +15,8 @@ from typing import Any
 from data.order import ExampleOrder
 from data.sources import Split
 from evaluation.answers.identity import first_difference
+from evaluation.asking.checkpoint import AskedModel
 from evaluation.asking.settings import resolve_settings
-from evaluation.matrix import AskedModel
 from evaluation.measures.slices import folder_name
 from evaluation.protocol.config import ProtocolConfig, mode_of
 from grpo.run.directory import RunDirectory
@@ -202,8 +202,8 @@ def asked_arm(arm: Arm, run: Path) -> AskedModel:
     facts = read_trained(run)
     checkpoint = checkpoint_of(run, facts["step"])
     directory = checkpoint if checkpoint.is_dir() else run
-    settings = resolve_settings(run, {})
-    return AskedModel(arm.slice, str(checkpoint), directory, facts["model_checksum"], settings)
+    settings = resolve_settings(run)
+    return AskedModel(arm.slice, str(checkpoint), directory, settings, facts["model_checksum"])
 
 
 def read_trained(run: Path) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import check_machine, chosen_device, chosen_dtype
+from evaluation.asking.checkpoint import chosen_device, chosen_policy
+from evaluation.asking.shared_flags import check_machine
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
 from evaluation.protocol.running import Load, Runner, Train
@@ -57,10 +58,11 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     config = replace(config, settings={**config.settings, **machine})
     output = Path(config.output_dir)
     check_output(output)
-    check_machine(config.settings)
+    where = [config.settings.get(name, "auto") for name in ("device", "dtype")]
+    check_machine(*where)
     say_same_names([config.model], ("phantoms",) if config.data.phantoms else ())
     schedule = Schedule(config)
-    device, dtype = chosen_device(config.settings), chosen_dtype(config.settings)
+    device, dtype = chosen_device(where[0]), where[1]
     runs, cells = schedule.count()
     missing = schedule.missing_cells()
     print(
@@ -72,13 +74,14 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     if missing:
         write_results(schedule)  # marks the folder as a protocol's
 
-    def load(checkpoint: str) -> Any:
-        from models import load_policy
-
-        return load_policy(checkpoint, device=device, dtype=dtype)
-
     with alone(output):
-        _fill(schedule, train, load, given.get("device"), missing=bool(missing))
+        _fill(
+            schedule,
+            train,
+            lambda checkpoint: chosen_policy(checkpoint, device, dtype),
+            given.get("device"),
+            missing=bool(missing),
+        )
     print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
     report_finished(output)
 

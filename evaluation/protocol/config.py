@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.asking.passes import BATCH_SIZE
 from evaluation.measures.slices import AXES
 from evaluation.protocol.toml_table import Table
 from grpo.settings.sources import GRPO_ONLY, SFT_DEFAULTS, shipped_or_own, typed
@@ -143,7 +144,7 @@ def _top_values(top: Table, output_dir: str | None) -> dict[str, Any]:
         "steps": top.take("steps", int, 0),
         "epochs": top.take("epochs", float, 0.0),
         "test_limit": top.take("test_limit", int, 0) or None,
-        "batch_size": top.take("batch_size", int, 32),
+        "batch_size": top.take("batch_size", int, BATCH_SIZE),
         "delete_checkpoints": top.take("delete_checkpoints", bool, False),
     }
     values["output_dir"] = output_dir or values["output_dir"]

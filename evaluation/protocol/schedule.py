@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from data.priors import fit_all
-from evaluation.matrix import AskedModel, Matrix, asked_model
+from evaluation.asking.checkpoint import AskedModel, asked_model
+from evaluation.asking.shared_flags import AskingFlags
+from evaluation.matrix import Matrix
 from evaluation.measures.priors import Prior
 from evaluation.protocol import arms as arms_of
 from evaluation.protocol.arms import NEW, TRAINED, Arm
@@ -102,15 +104,16 @@ class Schedule:
         """(axis, mode) -> the start model's row."""
         # as the arms ask, whose defaults are train.py's; a checkpoint's own may be others
         one = next(iter(self._configs.values()))
-        asking = {
-            "image_size": one.image_size,
-            "max_completion_tokens": one.max_completion_tokens,
-        }
+
+        def asking(mode: str) -> AskingFlags:
+            size, most = one.image_size, one.max_completion_tokens
+            return AskingFlags(mode=mode, image_size=size, max_completion_tokens=most)
+
         return {
             (axis, mode): self._matrix(
                 axis,
                 f"zero-shot-{mode}",
-                [asked_model(BASE, self.config.model, {**asking, "mode": mode})],
+                [asked_model(BASE, self.config.model, asking(mode))],
             )
             for axis in self.axes
             for mode in self.config.zero_shot

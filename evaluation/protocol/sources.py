@@ -8,8 +8,8 @@ from data.examples import VQAExample
 from data.prompts import prompt_template
 from data.sources import Fault, Split, load_split
 from data.turns import TurnBuilder
+from evaluation.asked_rows import AskedRows, load_tests
 from evaluation.asking.preflight import Preflight, PromptCheck
-from evaluation.matrix import TestSet, load_tests
 from evaluation.measures.slices import slice_of_source
 from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
@@ -22,7 +22,7 @@ SAMPLE_SEED = 0  # of --limit's sample: every checkpoint answers the same rows
 class AxisData:
     """One axis: its test files, and the train file of each slice that is trained on."""
 
-    tests: list[TestSet]
+    tests: list[AskedRows]
     train_sources: Mapping[str, str]  # slice -> what --train-json names
     train: Mapping[str, Split]
 

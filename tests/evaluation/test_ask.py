@@ -126,7 +126,9 @@ def test_a_full_gpu_is_told_with_flags_that_the_command_has(name, way_out, monke
         raise OutOfMemoryError("CUDA")
 
     words = ["--model", "tiny", "--image", "x.png", "--question", "?", "--options", "CT", "MRI"]
-    monkeypatch.setattr(evaluate, f"_{name}_command", full)
+    score, ask = evaluate.SCORE, evaluate.SUBCOMMANDS["ask"]
+    monkeypatch.setattr(evaluate, "SCORE", score._replace(run=full))
+    monkeypatch.setitem(evaluate.SUBCOMMANDS, "ask", ask._replace(run=full))
     assert evaluate.main(["ask", *words] if name == "ask" else []) == 2
     assert capsys.readouterr().err == f"error: the GPU's memory is full (CUDA): {way_out}\n"
 

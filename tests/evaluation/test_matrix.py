@@ -6,9 +6,12 @@ import shutil
 import pytest
 
 import evaluate
-from evaluation.asking.asker import Asker
+from evaluation.asked_rows import load_tests
+from evaluation.asking.answerer import Answerer
+from evaluation.asking.checkpoint import asked_model
 from evaluation.asking.progress import TimeLeft
-from evaluation.matrix import Matrix, asked_model, load_tests, matrix_json
+from evaluation.asking.shared_flags import AskingFlags
+from evaluation.matrix import Matrix, matrix_json
 from evaluation.measures.slices import named_models, named_tests
 from evaluation.report.matrix_text import matrix_table
 
@@ -36,7 +39,7 @@ def finished(tmp_path_factory):
 
 
 def asking():
-    return {"max_completion_tokens": 3}
+    return AskingFlags(max_completion_tokens=3)
 
 
 def load(checkpoint):
@@ -101,15 +104,15 @@ def test_every_cell_has_its_control_beside_it(tmp_path, capsys):
 
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
-    answer = Asker.__call__
+    answer = Answerer.__call__
 
-    def breaks(asker, examples, **options):
+    def breaks(answerer, examples, **options):
         asked.append(examples[0].id)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return answer(asker, examples, **options)
+        return answer(answerer, examples, **options)
 
-    monkeypatch.setattr(Asker, "__call__", breaks)
+    monkeypatch.setattr(Answerer, "__call__", breaks)
     status, _, err = run(capsys, output=output)
     assert status == 130
     assert "finished cells stay, the same command goes on" in err
@@ -128,7 +131,7 @@ def test_a_cell_that_was_begun_otherwise_stops_the_matrix_at_once(tmp_path, caps
     other = output / "cells" / "base" / "Lesion-Grading.unfinished"  # of the last cell
     other.mkdir(parents=True)
     (other / "evaluation.json").write_text('{"mode": "no_think"}')
-    monkeypatch.setattr(Asker, "__call__", lambda *_, **__: pytest.fail("a question was asked"))
+    monkeypatch.setattr(Answerer, "__call__", lambda *_, **__: pytest.fail("a question was asked"))
     status, _, err = run(capsys, output=output)
     assert status == 2
     assert "was begun with another mode ('no_think' there, 'think' now)" in err

@@ -14,13 +14,8 @@ from pathlib import Path
 import pytest
 
 from evaluate import main as evaluate
-from evaluation.asking.flags import (
-    ask_parser,
-    compare_parser,
-    curate_parser,
-    matrix_parser,
-    score_parser,
-)
+from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
+from evaluation.curate.command_line import curate_parser
 from grpo.settings.flags import train_parser
 from tests.places import ROOT
 from train import main as train

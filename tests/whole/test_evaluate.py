@@ -207,7 +207,7 @@ def test_help_explains_every_flag(capsys, command):
 
 
 def test_the_policy_stays_in_the_mode_it_is_made_for():
-    assert chosen_policy("tiny", "cpu", {}).training
+    assert chosen_policy("tiny", "cpu", "auto").training
 
 
 def test_the_summary_is_that_of_its_predictions(tmp_path, capsys):

@@ -13,7 +13,7 @@ from PIL import Image
 import evaluate
 import train
 from data.prompts import TEMPLATES
-from evaluation.asking.asker import Asker
+from evaluation.asking.answerer import Answerer
 from evaluation.protocol.command import protocol_command
 from models.devices import choose_device, default_dtype
 from tests.whole.gpu_defaults import ASKED_FOR
@@ -26,8 +26,8 @@ class Interrupt:
     """Presses Ctrl-C instead of answering a batch, counted from 0; later ones are answered."""
 
     def __init__(self, monkeypatch, at):
-        self.count, self.at, self.answer = 0, at, Asker.__call__
-        monkeypatch.setattr(Asker, "__call__", lambda *args, **options: self(*args, **options))
+        self.count, self.at, self.answer = 0, at, Answerer.__call__
+        monkeypatch.setattr(Answerer, "__call__", lambda *args, **options: self(*args, **options))
 
     def __call__(self, *args, **options):
         self.count += 1
@@ -145,14 +145,14 @@ def test_a_killed_command_goes_on_and_writes_the_same_bytes(tmp_path, whole, cap
     output = tmp_path / "out"
     program = f"""
 import os, sys, evaluate
-from evaluation.asking.asker import Asker
-answer, asked = Asker.__call__, []
-def dies(asker, examples, **options):
+from evaluation.asking.answerer import Answerer
+answer, asked = Answerer.__call__, []
+def dies(answerer, examples, **options):
     asked.append(1)
     if len(asked) == 5:
         os.kill(os.getpid(), {int(signal.SIGKILL)})
-    return answer(asker, examples, **options)
-Asker.__call__ = dies
+    return answer(answerer, examples, **options)
+Answerer.__call__ = dies
 evaluate.main(sys.argv[1:])
 """
     command = [sys.executable, "-c", program, *QUICK, *PASSES, "--output-dir", str(output)]

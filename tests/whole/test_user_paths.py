@@ -10,7 +10,8 @@ from data.audit.__main__ import _parser as audit_parser
 from data.phantoms import __main__ as phantoms_command
 from data.reading.readers import read_examples
 from data.splits.__main__ import _parser as splits_parser
-from evaluation.asking import flags
+from evaluation import command_lines
+from evaluation.curate.command_line import curate_parser
 from evaluation.measures.slices import named_models
 from evaluation.protocol.config import read_protocol
 from evaluation.report import __main__ as report_command
@@ -42,8 +43,9 @@ def parser_of(command, monkeypatch, argv):
 
 def parsers(monkeypatch):
     yield "train.py", train.train_parser()
-    for name in ("score", "ask", "matrix", "compare", "curate"):
-        yield f"evaluate.py {name}", getattr(flags, f"{name}_parser")()
+    for name in ("score", "ask", "matrix", "compare"):
+        yield f"evaluate.py {name}", getattr(command_lines, f"{name}_parser")()
+    yield "evaluation.curate", curate_parser()
     yield "data.audit", audit_parser()
     yield "data.splits", splits_parser()
     for name, module in (("data.phantoms", phantoms_command), ("report", report_command)):

@@ -9,6 +9,7 @@ from data.examples import VQAExample
 from evaluate import main
 from evaluation.answers.controls import CONTROLS, Control, control_rows
 from evaluation.answers.prediction import judge
+from evaluation.command_lines import ScoreConfig
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.intervals import image_interval
@@ -222,14 +223,20 @@ def test_an_entry_has_an_interval_by_image_only_where_rows_share_images():
     assert (shared["low"], shared["high"]) == (alone["low"], alone["high"])  # Wilson's stay
 
 
-def test_a_new_control_is_one_entry(monkeypatch, capsys):
+def test_a_new_control_is_one_entry(monkeypatch):
     def turned(_donors, _seed, _within):
         return lambda example: replace(example, images=example.images[::-1])
 
     new = Control("turned", shown="turned", help="its images in turned order", finder=turned)
     monkeypatch.setitem(CONTROLS, "turned", new)
-    rows = [row(0, "a.png"), row(1, "b.png")]
-    assert control_rows("turned", rows, rows, seed=0).examples == rows
+    rows = [row(0, "a.png b.png"), row(1, "c.png")]
+    asked = control_rows("turned", rows, rows, seed=0).examples
+    assert [item.image_names for item in asked] == [("b.png", "a.png"), ("c.png",)]
+    assert ScoreConfig(controls=("turned",)).controls == ("turned",)
+
+
+def test_every_control_is_explained(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert "turned (its images in turned order)" in " ".join(capsys.readouterr().out.split())
+    text = " ".join(capsys.readouterr().out.split())
+    assert all(f"{name} ({control.help})" in text for name, control in CONTROLS.items())

@@ -12,7 +12,7 @@ from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import judge
-from evaluation.asking.asker import score
+from evaluation.asking.answerer import answer_all
 from evaluation.asking.passes import plan_passes, summarize_passes
 from evaluation.measures.summary import summarize
 from evaluation.report.extra_text import extra_table, images_note
@@ -48,7 +48,7 @@ def answers(plan):
 
 
 def stand_in(rows, *, control, orders):
-    """Answer "x" where it sees the row's own image, else A; written as an `Asker` would."""
+    """Answer "x" where it sees the row's own image, else A; written as an `Answerer` would."""
     found = []
     for place, example in enumerate(rows):
         sees = control is None
@@ -157,7 +157,7 @@ def policy():
 def run(policy, rows, **options):
     turns = TurnBuilder(TEMPLATES["think"], 84)
     options = {"mode": "think", "max_completion_tokens": 12, "progress": False, **options}
-    return score(policy, rows, turns, with_letters=True, **options)
+    return answer_all(policy, rows, turns, with_letters=True, **options)
 
 
 def test_a_blank_image_tells_nothing_of_what_was_on_it(policy):

@@ -49,7 +49,7 @@ def rows(count=7):
 
 
 class Answers:
-    """Stands for an `Asker`: its answers depend on the whole batch, as rounding on a GPU does."""
+    """Stands for an `Answerer`: answers depend on the whole batch, as by rounding on a GPU."""
 
     def __init__(self, stop_after=None, stop=KeyboardInterrupt):
         self.batches, self.stop_after, self.stop = [], stop_after, stop

@@ -8,6 +8,7 @@ import pytest
 
 from data.prompts import TEMPLATES
 from evaluation.asking.settings import describe, resolve_settings
+from evaluation.asking.shared_flags import AskingFlags
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import embedded_default
 from models.files import TINY
@@ -30,7 +31,7 @@ def checkpoint(tmp_path):
 
 
 def test_a_checkpoint_is_asked_as_it_was_trained(checkpoint):
-    settings = resolve_settings(checkpoint, {})
+    settings = resolve_settings(checkpoint)
     assert settings.to_json() == {
         **{name: CARD[name] for name in CARD if name not in ("method", "step")},
         "origins": dict.fromkeys(settings.origins, "groupwise.json"),
@@ -39,7 +40,7 @@ def test_a_checkpoint_is_asked_as_it_was_trained(checkpoint):
 
 
 def test_a_flag_wins_and_is_warned_about_only_where_it_differs(checkpoint):
-    given = {"image_size": 384, "max_completion_tokens": 77}
+    given = AskingFlags(image_size=384, max_completion_tokens=77)
     settings = resolve_settings(checkpoint, given)
     assert (settings.image_size, settings.max_completion_tokens) == (384, 77)
     assert settings.origins["image_size"] == settings.origins["max_completion_tokens"] == "flag"
@@ -51,7 +52,7 @@ def test_a_flag_wins_and_is_warned_about_only_where_it_differs(checkpoint):
 
 def test_another_mode_is_asked_for_in_its_own_words(checkpoint):
     # the checkpoint's template asks for think_after's tags, and think's would be scored
-    settings = resolve_settings(checkpoint, {"mode": "think"})
+    settings = resolve_settings(checkpoint, AskingFlags(mode="think"))
     assert settings.prompt_template == TEMPLATES["think"]
     assert settings.origins["prompt_template"] == "think's own"
     assert settings.warnings[0].startswith("--mode think differs from the think_after")
@@ -61,15 +62,15 @@ def test_a_template_file_wins_and_is_warned_about_when_its_text_differs(checkpoi
     same, other = tmp_path / "same.txt", tmp_path / "other.txt"
     same.write_text(OWN_TEMPLATE)
     other.write_text("{question}\n{options}")
-    settings = resolve_settings(checkpoint, {"prompt_template": str(same)})
+    settings = resolve_settings(checkpoint, AskingFlags(prompt_template=str(same)))
     assert (settings.prompt_template, settings.warnings) == (OWN_TEMPLATE, ())
-    settings = resolve_settings(checkpoint, {"prompt_template": str(other)})
+    settings = resolve_settings(checkpoint, AskingFlags(prompt_template=str(other)))
     assert settings.prompt_template == "{question}\n{options}"
     assert "--prompt-template differs from the template the checkpoint" in settings.warnings[0]
 
 
 def test_a_model_that_is_not_ours_gets_train_pys_defaults(tmp_path):
-    settings, config = resolve_settings(tmp_path, {}), GRPOConfig()
+    settings, config = resolve_settings(tmp_path), GRPOConfig()
     assert settings.mode == config.mode
     assert settings.image_size == config.image_size == 384
     assert settings.max_completion_tokens == config.max_completion_tokens == 256
@@ -79,7 +80,7 @@ def test_a_model_that_is_not_ours_gets_train_pys_defaults(tmp_path):
 
 def test_the_embedded_model_gets_the_shipped_settings():
     shipped = tomllib.loads(embedded_default().read_text())
-    settings = resolve_settings(TINY, {})
+    settings = resolve_settings(TINY)
     assert settings.image_size == shipped["image_size"] != GRPOConfig().image_size
     assert settings.mode == shipped.get("mode", GRPOConfig().mode)
     assert settings.max_completion_tokens == shipped["max_completion_tokens"]
@@ -88,13 +89,13 @@ def test_the_embedded_model_gets_the_shipped_settings():
 
 def test_what_groupwise_json_does_not_say_comes_from_the_defaults(tmp_path):
     (tmp_path / "groupwise.json").write_text('{"mode": "no_think"}')
-    settings = resolve_settings(tmp_path, {})
+    settings = resolve_settings(tmp_path)
     assert (settings.mode, settings.image_size) == ("no_think", 384)
     assert settings.prompt_template == TEMPLATES["no_think"]
 
 
 def test_every_value_is_printed_with_its_origin(checkpoint):
-    text = describe("runs/x", resolve_settings(checkpoint, {"image_size": 0}))
+    text = describe("runs/x", resolve_settings(checkpoint, AskingFlags(image_size=0)))
     lines = [re.split(r"\s{2,}", line) for line in text.splitlines()]
     assert lines == [
         ["model", "runs/x"],
@@ -119,7 +120,7 @@ def test_every_value_is_printed_with_its_origin(checkpoint):
 def test_a_damaged_groupwise_json_is_named(tmp_path, text, message):
     (tmp_path / "groupwise.json").write_text(text)
     with pytest.raises(ValueError, match=message):
-        resolve_settings(tmp_path, {})
+        resolve_settings(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -133,4 +134,4 @@ def test_a_damaged_groupwise_json_is_named(tmp_path, text, message):
 )
 def test_a_wrong_flag_is_named(tmp_path, given, message):
     with pytest.raises(ValueError, match=message):
-        resolve_settings(tmp_path, given)
+        resolve_settings(tmp_path, AskingFlags(**given))

@@ -207,7 +207,7 @@ def allow(bf16: bool, fp16: bool, attention: bool, float32: str) -> None:
     [
         lambda _model: resolve_hardware(GRPOConfig(device="cpu")),  # a training run
         load_policy,  # everything else: a protocol's cells, a user's script
-        lambda model: chosen_policy(model, torch.device("cpu"), {}),  # evaluate.py, curate
+        lambda model: chosen_policy(model, torch.device("cpu"), "auto"),  # evaluate.py, curate
     ],
     ids=["run", "load", "evaluation"],
 )

@@ -1,9 +1,9 @@
 """Greedy answers to a list of questions: what train.py measures and evaluate.py reports.
 
 Questions are answered in batches of similar length, each image is decoded shortly before its batch
-comes and forgotten after it, so that memory does not grow with the number of questions. `score` is
-for as many as fit into memory with their answers; evaluation/asking/resumable.py keeps answers on
-the disk.
+comes and forgotten after it, so that memory does not grow with the number of questions.
+`answer_all` is for as many as fit into memory with their answers; evaluation/asking/resumable.py
+keeps answers on the disk.
 """
 
 import sys
@@ -20,7 +20,7 @@ from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import Prediction, judge
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.letters import Letters, letter_probabilities
-from evaluation.asking.passes import asking_order
+from evaluation.asking.passes import BATCH_SIZE, asking_order
 from grpo.sampling import generate_greedy
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
@@ -29,7 +29,7 @@ from process.bars import bar
 
 
 @dataclass(frozen=True)
-class Asker:
+class Answerer:
     """How questions are put to a policy; called with those of one batch, it answers them.
 
     A row whose image cannot be read any more, or whose prompt does not fit, stays unanswered: it is
@@ -51,7 +51,7 @@ class Asker:
         orders: Sequence[Sequence[int]] | None = None,
     ) -> list[Prediction]:
         """Return the predictions of one batch, encoded here and now; see `answer`."""
-        prompts = self.told([self.encode(example) for example in examples])
+        prompts = self.readable([self.encode(example) for example in examples])
         return self.answer(examples, prompts, control=control, orders=orders)
 
     def encode(self, example: VQAExample) -> EncodedPrompt | Exception:
@@ -63,7 +63,7 @@ class Asker:
         except ROW_ERRORS as error:
             return error
 
-    def told(self, encoded: Sequence[EncodedPrompt | Exception]) -> list[EncodedPrompt | str]:
+    def readable(self, encoded: Sequence[EncodedPrompt | Exception]) -> list[EncodedPrompt | str]:
         """Return the prompts of a batch; those that are none are said, counted, and a reason."""
         prompts: list[EncodedPrompt | str] = []
         for one in encoded:
@@ -89,7 +89,7 @@ class Asker:
 
         Args:
             examples: the questions.
-            prompts: as `told` returns them, with their images also where these are left blank.
+            prompts: as `readable` returns them, with their images also where these are left blank.
             control: one that ``blanks`` answers them with nothing to see on their images; the
                 others say what was done to the examples, and are only noted.
             orders: which order each example's options were brought into; None: their own.
@@ -115,7 +115,8 @@ class Asker:
         """Return what the policy wrote to each prompt, as arguments of `judge`."""
         if not pairs:
             return []
-        examples, prompts = zip(*pairs, strict=True)
+        examples = [example for example, _ in pairs]
+        prompts = [prompt for _, prompt in pairs]
         if control is not None and CONTROLS[control].blanks:
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
@@ -130,10 +131,10 @@ class Asker:
                 "completion": completions.texts[row],
                 "completion_tokens": lengths[row],
                 "truncated": truncated[row],
-                "letter_probabilities": letters[row],
-                "letter_mass": letters[row] and letters[row].mass,
+                "letter_probabilities": found,
+                "letter_mass": None if found is None else found.mass,
             }
-            for row in range(len(prompts))
+            for row, found in enumerate(letters)
         ]
 
 
@@ -141,7 +142,7 @@ class Asker:
 _NOTHING = {"completion": "", "completion_tokens": 0, "truncated": False}
 
 
-def score(
+def answer_all(
     policy: Policy,
     examples: Sequence[VQAExample],
     turn_builder: TurnBuilder,
@@ -151,13 +152,13 @@ def score(
 ) -> list[Prediction]:
     """Return the policy's greedy answer to every question, in the order of ``examples``.
 
-    Under one control, or None; all else is as in `score_under`.
+    Under one control, or None; all else is as in `answer_under`.
     """
-    (predictions,) = score_under(policy, examples, turn_builder, controls=[control], **how)
+    (predictions,) = answer_under(policy, examples, turn_builder, controls=[control], **how)
     return predictions
 
 
-def score_under(
+def answer_under(
     policy: Policy,
     examples: Sequence[VQAExample],
     turn_builder: TurnBuilder,
@@ -165,7 +166,7 @@ def score_under(
     controls: Sequence[str | None],
     mode: str,
     max_completion_tokens: int,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     progress: bool = True,
     with_letters: bool = False,
 ) -> list[list[Prediction]]:
@@ -176,20 +177,16 @@ def score_under(
     Args:
         policy: the model that answers.
         examples: the questions; ids, slices and right answers go into the predictions as they are.
-        controls: see `Asker.answer`; None asks the questions as they are.
+        controls: see `Answerer.answer`; None asks the questions as they are.
         batch_size: questions of one forward. Changes speed and memory, answers only by rounding.
         progress: show a bar, with the accuracy under the first control.
-        turn_builder, mode, max_completion_tokens, with_letters: see `Asker`.
+        turn_builder, mode, max_completion_tokens, with_letters: see `Answerer`.
 
     Raises:
-        ValueError: an unknown control, a batch of less than one, and what an `Asker` raises.
+        ValueError: an unknown control, a batch of less than one, and what an `Answerer` raises.
     """
-    if batch_size < 1:
-        raise ValueError(f"batch size {batch_size} must be at least 1")
-    for name in controls:
-        if name not in (None, *CONTROLS):
-            raise ValueError(f"unknown control {name!r}: use None or one of {', '.join(CONTROLS)}")
-    asker = Asker(policy, turn_builder, mode, max_completion_tokens, with_letters)
+    _check_batches(controls, batch_size)
+    answerer = Answerer(policy, turn_builder, mode, max_completion_tokens, with_letters)
     order = asking_order(examples, turn_builder.template)
     starts = range(0, len(order), batch_size)
     batches = [[examples[i] for i in order[start : start + batch_size]] for start in starts]
@@ -201,13 +198,21 @@ def score_under(
         disable=not progress,
         leave=False,
     )
-    with progress_bar, closing(encoded_ahead(batches, asker.encode)) as encoded:
+    with progress_bar, closing(encoded_ahead(batches, answerer.encode)) as encoded:
         for batch, read in zip(batches, encoded, strict=True):
-            prompts = asker.told(read)
+            prompts = answerer.readable(read)
             for answered, control in zip(answers, controls, strict=True):
-                answered += asker.answer(batch, prompts, control=control)
+                answered += answerer.answer(batch, prompts, control=control)
                 progress_bar.update(len(batch))
             num_correct = sum(item.correct for item in answers[0])
             progress_bar.set_postfix(accuracy=f"{num_correct / len(answers[0]):.1%}")
     places = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation
     return [[answered[place] for place in places] for answered in answers]
+
+
+def _check_batches(controls: Sequence[str | None], batch_size: int) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch size {batch_size} must be at least 1")
+    for name in controls:
+        if name not in (None, *CONTROLS):
+            raise ValueError(f"unknown control {name!r}: use None or one of {', '.join(CONTROLS)}")

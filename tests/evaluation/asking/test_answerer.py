@@ -12,7 +12,7 @@ from data.examples import VQAExample
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
-from evaluation.asking.asker import score
+from evaluation.asking.answerer import answer_all
 from evaluation.asking.encoding import encoded_ahead
 from evaluation.heldout import HeldOut
 from evaluation.measures.summary import summarize
@@ -59,7 +59,7 @@ def policy():
 
 def run(policy, rows, **options):
     options = {"max_completion_tokens": LIMIT, "progress": False, "mode": "think", **options}
-    return score(policy, rows, TurnBuilder(TEMPLATES["think"], 84), **options)
+    return answer_all(policy, rows, TurnBuilder(TEMPLATES["think"], 84), **options)
 
 
 def test_results_are_in_the_order_of_the_questions_whatever_the_batches(policy):
@@ -150,7 +150,7 @@ def test_a_mistake_of_ours_is_no_unreadable_row(policy):
 
     with pytest.raises(TypeError, match="ours"):
         options = {"max_completion_tokens": LIMIT, "progress": False, "mode": "think"}
-        score(policy, examples(1), Broken(TEMPLATES["think"], 84), **options)
+        answer_all(policy, examples(1), Broken(TEMPLATES["think"], 84), **options)
 
 
 def test_held_out_rows_that_could_not_be_asked_are_said(policy, tmp_path, capsys):
