@@ -1,12 +1,14 @@
 """`train.run` and `train.resume`: a run from a notebook, with reward functions of its own."""
 
 import json
+import re
 
 import pytest
 
 import train
 from grpo.run import FinishedRun
 from grpo.settings import GRPOConfig, resolve_config
+from tests.places import ROOT
 
 SHORT = {
     **{"model": "tiny", "train_json": ["phantoms:CT"], "eval_json": ["phantoms:CT"]},
@@ -124,3 +126,17 @@ def test_who_breaks_a_run_off_learns_how_to_go_on(tmp_path):
         train.run(config(tmp_path, eval_json=[]), {"breaks_off": breaks_off})
     (note,) = caught.value.__notes__
     assert note.startswith("1 of 2 steps are saved, go on with: python ")
+
+
+def test_the_page_on_runs_shows_a_session_that_works(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "run.md").read_text("utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    small = '"prompts_per_step": 1, "group_size": 2, "max_completion_tokens": 8, "max_steps": 2'
+    assert '"max_steps": 2' in block
+    monkeypatch.chdir(tmp_path)
+    session = {"__name__": "notebook"}
+    exec(block.replace('"max_steps": 2', small), session)
+    finished = session["finished"]
+    assert finished.steps == 3
+    for row in rows(finished):
+        assert row["reward/brief"] == 1.0
