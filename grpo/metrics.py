@@ -29,6 +29,7 @@ def rollout_metrics(
         advantages: (N, G).
     """
     completions = rollout.completions
+    # Per group: equal texts of two groups answer different questions.
     unique = [len(set(texts)) / len(texts) for texts in rollout.texts]
     metrics = {"reward": rewards.mean().item()}
     for name, scores in zip(names, rewards_per_fn.unbind(dim=2), strict=True):
@@ -65,6 +66,7 @@ class UpdateSums:
 
     def add(self, part: Part, logprobs: Tensor, loss_metrics: Mapping[str, Tensor]) -> None:
         """Add a micro-batch: its log-probabilities (M, C) and its weighted sums."""
+        # Tensors are added, not numbers: float() would wait for the device at every micro-batch.
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self._passes > 1:  # weights have moved since the completions were sampled
@@ -81,6 +83,7 @@ class UpdateSums:
 
         The gap and the padding are those of the rows that were run; None where none was.
         """
+        # What an update without any taught row leaves: a loss of 0, and nothing to compare.
         none: dict[str, float | None] = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
         metrics = none | {name: float(value) for name, value in self._sums.items()}
         if not with_kl:

@@ -26,6 +26,7 @@ class PolicyOptimizer:
         self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
         self.masters = {n: _master(p) for n, p in self.weights.items()}
+        # Decay draws weights to 0, where a matrix may go and a norm's scale may not.
         matrices = [m for m in self.masters.values() if m.dim() >= 2]
         vectors = [m for m in self.masters.values() if m.dim() < 2]  # biases and norms
         self.adamw = torch.optim.AdamW(
@@ -38,6 +39,7 @@ class PolicyOptimizer:
             eps=EPS,
             fused=True,  # one kernel over all weights of a kind
         )
+        # As each gradient is ready, so that those of lower precision never exist all at once.
         for name, weight in self.weights.items():
             if self.masters[name] is not weight:
                 weight.register_post_accumulate_grad_hook(_move_gradient_to(self.masters[name]))

@@ -89,6 +89,7 @@ class BatchLoader:
         """Return an example and its prompt; one that took another's place is noted."""
         attempt, first_error = 0, ""
         while True:
+            # What failed on a background thread is raised here, on the caller's.
             try:
                 prompt = future.result() if attempt == 0 else self._encode(example)
             except ROW_ERRORS as error:

@@ -86,9 +86,12 @@ class Rollout:
 
     def select(self, rows: Sequence[int]) -> Part:
         """Return the given rows (ascending), each group's prompt once, trimmed to their longest."""
+        # Rows are prompt-major: a row's number over G is its group's, and those of a group are
+        # neighbours, so its prompt stands once for all of them.
         groups, counts = np.unique(np.asarray(rows) // self.group_size, return_counts=True)
-        index = torch.as_tensor(rows)
-        mask = self.completions.mask[index]  # (M, C of the whole rollout)
+        index = torch.as_tensor(rows)  # (M,)
+        mask = self.completions.mask[index]  # (M, C) with the step's C
+        # After the longest of these rows there is padding in all of them.
         length = int(mask.sum(dim=1).max())
         return Part(
             rows=tuple(rows),
@@ -132,6 +135,8 @@ def sample_rollout(
     The backend is that of `logits_logprobs`.
     """
     num_prompts, size = len(batch.prompts), sampling.group_size
+    # All numbers beforehand, each from where its token stands in the run: no generator has a state
+    # that the order of work could change.
     uniforms = token_uniforms(
         sampling.seed,
         batch.step,
@@ -173,6 +178,7 @@ def micro_batches(
     for group in range(len(prompt_tokens)) if groups is None else groups:
         rows = list(range(group * size, (group + 1) * size))
         tokens = prompt_tokens[group] + sum(row_tokens[row] for row in rows)
+        # Closed rather than filled with a piece of the group: a piece runs the prompt once more.
         if open_rows and open_tokens + tokens > token_budget:
             yield open_rows
             open_rows, open_tokens = [], 0

@@ -29,6 +29,7 @@ def sft_step(
     The loss is -mean log p over all target tokens of the batch, the end token included; the prompt
     has none.
     """
+    # A target is a completion whose text was given, so cut and forward are those of GRPO.
     rollout = target_rollout(policy, batch, targets)
     num_tokens = int(rollout.completion_mask.sum())
     optimizer.zero_grad()
@@ -60,8 +61,11 @@ def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -
     longest = max(len(row) for row in ids)
     pad = policy.processor.pad_id
     padded = torch.tensor([row + [pad] * (longest - len(row)) for row in ids])  # (N, C)
-    mask = torch.tensor([[True] * len(row) + [False] * (longest - len(row)) for row in ids])
-    nothing = torch.zeros(mask.shape)
-    truncated = torch.zeros(len(ids), dtype=torch.bool)
+    mask = torch.tensor(
+        [[True] * len(row) + [False] * (longest - len(row)) for row in ids]
+    )  # (N, C)
+    # Nothing was sampled: no log-probabilities, no entropies, no row cut off.
+    nothing = torch.zeros(mask.shape)  # (N, C)
+    truncated = torch.zeros(len(ids), dtype=torch.bool)  # (N,)
     completions = Completions(padded, mask, nothing, nothing, truncated, list(targets))
     return Rollout(batch, completions, group_size=1)

@@ -1,6 +1,13 @@
 """One GRPO step. Read this file first: the whole algorithm is here or one call away.
 
-    sample -> score -> advantages -> log-probabilities -> loss -> update
+    1. sample    G completions of each prompt                       rollout.py, sampling.py
+    2. score     each completion's text -> rewards                  rewards/, handed in
+    3. compare   siblings' rewards -> advantages                    advantages.py, grounding.py
+    4. measure   log-probabilities of reference and old policy      likelihood.py, logprobs/
+    5. weigh     each token, so that sums are the batch's means     loss.py
+    6. update    loss, backward, AdamW                              loss.py, optimizer.py
+
+docs/grpo.md has the formulas and one worked example, docs/prefix.md how a group shares its prompt.
 
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
 prompt 0), M rows of a part (micro-batch), C completion tokens, R reward functions.
@@ -73,8 +80,9 @@ def train_step(
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
-    # 4. Fix the log-probabilities, (B, C), that the update is measured against, before any weight
-    #    moves. With one pass over the completions the policy's own are the old: no forward for it.
+    # 4. Measure what the update is held against, before any weight moves: log-probabilities, (B, C),
+    #    of the reference and of the policy as it was. With one pass over the completions the latter
+    #    are the update's own, detached, and cost nothing.
     ref_logprobs = None if reference is None else frozen_logprobs(reference, rollout, config)
     clock.lap("reference")
     old_logprobs = frozen_logprobs(policy, rollout, config) if config.num_iterations > 1 else None

@@ -87,6 +87,7 @@ def token_logprobs(
     _check_temperature(temperature)
     if tile_bytes is None:
         tile_bytes = TILE_BYTES["cuda" if hidden.is_cuda else "cpu"]
+    # An operator takes tensors, numbers and lists of them: what torch.compile keeps whole.
     logprobs, entropy, _ = token_logprobs_op(
         hidden.reshape(-1, hidden.shape[-1]),
         weight,

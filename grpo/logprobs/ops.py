@@ -125,6 +125,7 @@ def _(
 
 def _save_for_backward(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
     """Keep references to the inputs, and two floats per token."""
+    # The log-sum-exp is enough to have every probability again from its logit.
     hidden, weight, targets, temperature, with_entropy, *rest = inputs
     _logprobs, entropy, lse = output
     ctx.save_for_backward(hidden, weight, targets, entropy, lse)
@@ -163,6 +164,7 @@ def score_logits(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probs (N,) and entropies (N,) or (0,) of existing logits (N, V)."""
     num_tokens, vocab_size = logits.shape
+    # The logits are there, so one tile is all of them; bans are at -inf in it already.
     plan = TilePlan(
         num_tokens=num_tokens,
         vocab_size=vocab_size,

@@ -59,6 +59,7 @@ class KernelRows:
         They are only read.
         """
         assert logits.stride(1) == 1, "a row's logits lie one after the other"
+        # One block per token: a row's maximum and sums are reduced inside the block.
         launch = Launch(
             kernel=f"forward_{TILES[logits.dtype]}" + "_entropy" * self._plan.with_entropy,
             grid=logits.shape[0],
