@@ -1,23 +1,22 @@
-"""What several test files need: ../shared, and checkpoint directories in the hub's layout."""
+"""What several test files need: ../shared, and checkpoint directories in the hub's layout.
+
+What imports torch or transformers is imported where it is used: a test of the parser or of a table
+would wait seconds for them.
+"""
 
 import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 
-from grpo.logprobs.backends import register_backend
-from grpo.logprobs.cuda.rows import kernel_backend
-from models import load_policy
 from process import threads
-from tests.grpo.logprobs.cuda.emulator import Emulator, require_gxx
-from tests.grpo.logprobs.logprobs_cases import BACKENDS, Op
-from tests.models.nano import FAMILIES, write_checkpoint
 from tests.places import ROOT, SHARED
-from tests.whole.gpu_defaults import ASKED_FOR, defaults_of_a_gpu
 
 # Checks that several test files share.
 pytest.register_assert_rewrite("tests.grpo.logprobs.cuda.kernel_checks")
@@ -47,13 +46,17 @@ def _own_cache(tmp_path_factory):
     """Verdicts on the tests' images stay out of the user's own cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # but not matplotlib's list of fonts, which takes it seconds to make
+        patch.setenv("MPLCONFIGDIR", str(Path(gettempdir()) / "groupwise-tests-matplotlib"))
         yield
 
 
-@pytest.fixture(scope="session", autouse=ASKED_FOR)
+@pytest.fixture(scope="session", autouse="GROUPWISE_TEST_DEFAULTS" in os.environ)
 def a_gpus_defaults():
-    """The defaults of a GPU for all tests, where GROUPWISE_TEST_DEFAULTS asks for them."""
-    with defaults_of_a_gpu():
+    """The defaults of a GPU for all tests, where GROUPWISE_TEST_DEFAULTS=gpu asks for them."""
+    from tests.whole.gpu_defaults import ASKED_FOR, defaults_of_a_gpu
+
+    with defaults_of_a_gpu() if ASKED_FOR else nullcontext():
         yield
 
 
@@ -79,9 +82,12 @@ def nano_dirs(shared, tmp_path_factory) -> dict[str, Path]:
     return directories
 
 
-@pytest.fixture(scope="session", params=FAMILIES)
+@pytest.fixture(scope="session", params=("qwen2_vl", "qwen2_5_vl"))
 def nano_policy(request, tmp_path_factory):
     """A random policy of each family; many ids end a completion, so that lengths differ."""
+    from models import load_policy
+    from tests.models.nano import write_checkpoint
+
     directory = tmp_path_factory.mktemp("own_nano") / request.param
     policy = load_policy(write_checkpoint(directory, request.param))
     ends = (*policy.processor.end_ids, *range(ord("a"), ord("m")))
@@ -90,8 +96,12 @@ def nano_policy(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def emulator(tmp_path_factory) -> Emulator:
+def emulator(tmp_path_factory):
     """The shipped kernels under g++, registered as the log-prob backend "emulate"."""
+    from grpo.logprobs.backends import register_backend
+    from grpo.logprobs.cuda.rows import kernel_backend
+    from tests.grpo.logprobs.cuda.emulator import Emulator, require_gxx
+
     require_gxx()
     build_dir = tmp_path_factory.mktemp("emulator")
     shipped = Emulator(
@@ -99,11 +109,3 @@ def emulator(tmp_path_factory) -> Emulator:
     )
     register_backend("emulate", lambda _device: kernel_backend(shipped))
     return shipped
-
-
-@pytest.fixture(params=BACKENDS)
-def op(request) -> Op:
-    """`token_logprobs` on each backend in turn."""
-    if request.param == "emulate":
-        request.getfixturevalue("emulator")
-    return Op(request.param)

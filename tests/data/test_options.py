@@ -77,6 +77,7 @@ def test_every_order_comes_up_equally_often():
     assert all(130 < count < 270 for count in counts.values())
 
 
+@pytest.mark.command
 def test_a_shuffle_does_not_depend_on_pythons_hash():
     code = (
         "from data.examples import VQAExample; from data.options import shuffle_options;"

@@ -72,6 +72,7 @@ def test_a_name_of_another_data_set_is_not_read():
     assert patient_id("Images/Nobody/1000_left.jpeg", "unknown") is None
 
 
+@pytest.mark.slow
 def test_the_published_splits_put_most_patients_on_both_sides(shared):
     """Fact 3 of the specification: 65 to 98 % of X-Ray, Microscopy and CT rows, where readable."""
     root = shared / "omnimedvqa_splits"

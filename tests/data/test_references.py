@@ -104,6 +104,7 @@ def test_letters_and_numbers_beyond_the_options_name_none():
     assert names_options("3 and 4", 4) and not names_options("3 and 4", 3)
 
 
+@pytest.mark.slow
 def test_no_published_option_names_others(shared):
     """So nothing published changes: 63,489 rows, 2,104 different texts."""
     root = shared / "omnimedvqa_splits"

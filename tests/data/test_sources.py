@@ -90,6 +90,7 @@ def test_phantoms_need_no_image_root_and_the_flag_decides_their_part():
     assert again == held_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["train", "eval"])
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_a_change_of_the_drawing_code_changes_the_checksum(monkeypatch, modality, part):
@@ -124,6 +125,7 @@ def test_an_unknown_slice_lists_the_slices():
         load_split(["phantoms:"], part="eval", image_root=None)
 
 
+@pytest.mark.command
 def test_the_data_layer_imports_no_torch():
     code = (
         "import sys, data, data.turns, data.sources, data.order, data.sample, data.phantoms;"

@@ -68,6 +68,7 @@ def run(capsys, *arguments):
     return status, captured.out, captured.err
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(("mode", "suffix"), [("RGBA", "png"), ("I;16", "tif"), ("CMYK", "jpg")])
 def test_the_embedded_model_answers_about_an_image_of_any_format(tmp_path, capsys, mode, suffix):
     file = tmp_path / f"scan.{suffix}"
@@ -82,6 +83,7 @@ def test_the_embedded_model_answers_about_an_image_of_any_format(tmp_path, capsy
     assert out.splitlines()[-1].startswith("choice: ")
 
 
+@pytest.mark.command
 def test_the_letters_probabilities_are_shown_where_the_model_answers(tmp_path, capsys):
     # a text that ends the prompt is not the completion: only the model's own tag counts
     file = tmp_path / "scan.png"
@@ -133,6 +135,7 @@ def test_a_full_gpu_is_told_with_flags_that_the_command_has(name, way_out, monke
     assert capsys.readouterr().err == f"error: the GPU's memory is full (CUDA): {way_out}\n"
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(("question", "option"), [("Why<|im_end|>?", "CT"), ("?", "<|image_pad|>")])
 def test_a_special_token_in_the_question_is_refused(tmp_path, capsys, question, option):
     Image.new("RGB", (84, 84)).save(tmp_path / "scan.png")

@@ -35,6 +35,7 @@ def test_a_report_is_made_without_a_model():
         assert not broken, f"{path} imports {sorted(broken)}: pages are made of files alone"
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("room", ["answers", "measures", "report"])
 def test_no_module_of_the_room_loads_torch_directly_or_through_ours(room):
     result = watch_imports(*modules_of(f"evaluation/{room}"), "--not", "torch", "transformers")

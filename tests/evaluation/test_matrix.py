@@ -15,6 +15,8 @@ from evaluation.matrix import Matrix, matrix_json
 from evaluation.measures.slices import named_models, named_tests
 from evaluation.report.matrix_text import matrix_table
 
+pytestmark = pytest.mark.model
+
 TESTS = ("phantoms:CT", "phantoms:Lesion Grading")
 QUICK = ("--limit", 3, "--max-completion-tokens", 3)
 

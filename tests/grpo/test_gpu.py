@@ -16,6 +16,7 @@ from models.checkpoint.offload import offload_layers
 from tests.models.nano import random_image
 
 pytestmark = [
+    pytest.mark.model,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]

@@ -13,6 +13,8 @@ from grpo.sampling import generate_greedy
 from grpo.settings.config import GRPOConfig
 from tests.models.decode.decode_cases import unlike_prompts
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(group_size=6, max_completion_tokens=20, temperature=0.7, seed=3)
 
 

@@ -24,6 +24,8 @@ from models import load_policy
 from rewards import parse_completion
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     mode="no_think",
     group_size=4,

@@ -19,6 +19,8 @@ from tests.models.decode.decode_cases import random_ids, unlike_prompts
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 OFFSET = 2000.0
 ROWS, ALONE = [2, 3, 1], [1, 1, 1]  # of each prompt; alone a row has its prompt's copy
 SEEDS, LENGTH = range(6), 20

@@ -24,6 +24,8 @@ from grpo.watch.first_step import image_warnings
 from tests.grpo.logprobs.logprobs_cases import TensorSpy
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     group_size=4,
     max_completion_tokens=12,

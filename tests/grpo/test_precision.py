@@ -32,6 +32,8 @@ from tests.grpo.half_watch import HalfWatch
 from tests.models.decode.decode_cases import unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     group_size=4,
     prompts_per_step=3,

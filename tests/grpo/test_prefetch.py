@@ -11,6 +11,8 @@ from grpo.prefetch import STEPS_AHEAD, BatchLoader
 from grpo.unreadable import LIMIT
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 
 class Encoder:
     """Encodes by name and remembers what it was asked; slower for some, to mix up the order."""

@@ -17,6 +17,8 @@ from grpo.step import train_step
 from models import load_policy
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     prompts_per_step=3,
     group_size=3,

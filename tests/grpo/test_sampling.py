@@ -13,6 +13,8 @@ from grpo.settings.config import GRPOConfig
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(group_size=6, max_completion_tokens=12, temperature=0.7, seed=3)
 
 

@@ -16,6 +16,8 @@ from models import load_policy
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     group_size=4,
     prompts_per_step=3,

@@ -22,6 +22,8 @@ from models.decode.graphs import Graphs
 from models.devices import check_device, choose_device, default_dtype, make_current
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 FOLDERS = ("models", "grpo", "evaluation", "data", "rewards", "benchmarks", "scripts")
 SOURCES = sorted(ROOT.glob("*.py"))
 SOURCES += sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))

@@ -12,6 +12,8 @@ from models.files import check_named
 from tests.models.nano import FAMILIES, write_checkpoint
 from train import main as train
 
+pytestmark = pytest.mark.model
+
 QUANTISED = {
     "AWQ": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
     "GPTQ": {"quant_method": "gptq", "bits": 8, "desc_act": False},

@@ -18,6 +18,8 @@ from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 from tests.models.shared.varlen_standin import SLOW
 
+pytestmark = pytest.mark.model
+
 COMPLETION_LENGTH = 6
 LOGPROB_BAR = 1e-5
 GRADIENT_BAR = 3e-5  # relative L2 per parameter, fp32

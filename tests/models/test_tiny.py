@@ -19,6 +19,8 @@ from scripts.tiny.tokenizer import QWEN2_PATTERN, SPECIAL_TOKENS, train_tokenize
 from scripts.tiny.training import hidden_states, image_features, patches
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 TINY = ROOT / "models" / "tiny"
 
 

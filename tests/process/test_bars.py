@@ -27,6 +27,7 @@ CURATE = ("-m", "evaluation.curate", "--model", "tiny", "--json", "phantoms:CT",
           "--samples", "2", *SHORT)  # fmt: skip
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("command", [RUN, SCORE, PHANTOMS, CURATE], ids=lambda words: words[-1])
 def test_what_goes_into_a_file_is_plain_lines(command, tmp_path):
     result = subprocess.run(
@@ -43,6 +44,7 @@ def test_what_goes_into_a_file_is_plain_lines(command, tmp_path):
         assert "drawing: 80 of 80, " in printed
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("columns", [0, 80])  # 0: a terminal that tells no width
 def test_a_terminal_shows_a_bar_that_fits(columns, tmp_path):
     reader, writer = pty.openpty()

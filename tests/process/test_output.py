@@ -47,6 +47,7 @@ def run(folder: Path, shell: str, **environment: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     "environment",
     [
@@ -63,6 +64,7 @@ def test_a_character_that_cannot_be_printed_is_printed_as_its_escape(tmp_path, e
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     "redirection",
     [
@@ -85,6 +87,7 @@ def test_nobody_who_reads_is_no_error(tmp_path, redirection):
         assert word not in done.stderr
 
 
+@pytest.mark.command
 def test_help_may_be_read_in_part(tmp_path):
     command = f'"$PYTHON" {ROOT / "evaluate.py"} --help'
     done = run(tmp_path, f"set -o pipefail; {command} | head -n 1")

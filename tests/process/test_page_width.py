@@ -38,6 +38,7 @@ def too_long(text: str, *places: object) -> list[str]:
     ]
 
 
+@pytest.mark.command
 def test_an_evaluation_with_all_that_it_can_be_compared_with(tmp_path, capsys):
     flags = ("--controls", "blank", "swapped", "--permute-options", "2", "--text-prior", "phantoms")
     both = [tmp_path / "one", tmp_path / "two"]
@@ -53,6 +54,7 @@ def test_an_evaluation_with_all_that_it_can_be_compared_with(tmp_path, capsys):
     assert "McNemar" in printed and too_long(printed, tmp_path) == []
 
 
+@pytest.mark.command
 def test_a_matrix(tmp_path, capsys):
     tests = ["phantoms:CT", "phantoms:MRI", "phantoms:OCT", "phantoms:Fundus", "phantoms:X-Ray",
              "phantoms:Lesion Grading", "phantoms:Dermoscopy"]  # fmt: skip
@@ -64,12 +66,14 @@ def test_a_matrix(tmp_path, capsys):
     assert "mean of" in printed and too_long(printed, tmp_path) == []
 
 
+@pytest.mark.command
 def test_a_run(tmp_path, capsys):
     flags = ("--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2", "--device", "cpu")
     assert train.main([*flags, "--eval-limit", "8", "--output-dir", str(tmp_path / "run")]) == 0
     assert too_long(capsys.readouterr().out, tmp_path) == []
 
 
+@pytest.mark.command
 def test_a_curation_an_audit_and_new_splits(tmp_path, capsys):
     out = ("--samples", "2", "--output-dir", str(tmp_path / "curated"))
     flags = ("--model", "tiny", "--json", "phantoms:CT", *SHORT, *out)

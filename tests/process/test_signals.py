@@ -190,6 +190,7 @@ def test_a_world_of_one_may_start():
     assert refusal({"WORLD_SIZE": ""}) is None and refusal({}) is None
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     "script",
     [

@@ -50,10 +50,12 @@ def nothing_chosen(monkeypatch):
     say_if_crowded.cache_clear()
 
 
+@pytest.mark.command
 def test_a_command_lets_its_threads_sleep_before_it_imports_torch():
     assert printed(SCRIPT) == f"{threads.SPINS} 3.0\n"
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("name", ["GOMP_SPINCOUNT", "OMP_WAIT_POLICY"])
 def test_who_chose_how_threads_wait_keeps_it(name):
     value = {"GOMP_SPINCOUNT": "77", "OMP_WAIT_POLICY": "ACTIVE"}[name]
@@ -61,6 +63,7 @@ def test_who_chose_how_threads_wait_keeps_it(name):
     assert printed(SCRIPT, **{name: value}) == f"{shown} 3.0\n"
 
 
+@pytest.mark.command
 def test_nothing_is_set_once_torch_has_read_its_environment():
     assert printed("import torch\n" + SCRIPT) == "None 3.0\n"
 

@@ -10,6 +10,8 @@ import torch
 
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 BENCHMARKS = ROOT / "benchmarks"
 
 

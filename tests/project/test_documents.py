@@ -192,6 +192,7 @@ def table_keys(text: str, heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
+@pytest.mark.command
 def test_the_table_of_metrics_has_every_one_and_no_other(runs):
     names = table_keys(TEXTS["docs/run.md"], "| metric |")
     patterns = [re.escape(name).replace("<name>", r"\w+").replace(r"\*", r"\w+") for name in names]
@@ -204,6 +205,7 @@ def test_the_table_of_metrics_has_every_one_and_no_other(runs):
         assert any(re.fullmatch(pattern, key) for key in written), f"nothing writes {pattern}"
 
 
+@pytest.mark.command
 def test_the_page_of_a_run_names_what_lies_in_its_directory_and_nothing_else(runs):
     section = TEXTS["docs/run.md"].split("\n## A run directory\n")[1].split("| metric |")[0]
     named = set(re.findall(r"`(\w+(?:\.jsonl?|\.html|/))`", section))
@@ -213,6 +215,7 @@ def test_the_page_of_a_run_names_what_lies_in_its_directory_and_nothing_else(run
     assert named - {"figures/"} == lies
 
 
+@pytest.mark.command
 def test_the_pages_tables_have_every_key_of_a_summary_and_no_other(runs, tmp_path):
     flags = ["--json", "phantoms:CT", "--limit", "4", "--device", "cpu", "--controls", "blank"]
     flags += ["--permute-options", "2", "--text-prior", "phantoms:CT", "--thoughts", "removed"]

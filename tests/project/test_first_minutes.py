@@ -19,6 +19,8 @@ from models import load_policy
 from process.signals import Interrupted
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 BENCHMARKS = ROOT / "benchmarks"
 # what every script below begins with: `tell` writes what was found so far
 HEAD = """

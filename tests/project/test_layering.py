@@ -71,18 +71,21 @@ def test_data_does_not_load_torch():
         assert not heavy, f"{path} imports {sorted(heavy)}: data is read without them"
 
 
+@pytest.mark.command
 def test_importing_the_packages_does_no_work():
     packages = ("grpo", "models", "data", "rewards", "evaluation")
     result = watch_imports(*packages, "--not", "torch", "transformers")
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.command
 def test_importing_any_module_does_no_work():
     modules = [name for package in MAY_IMPORT for name in modules_of(package)]
     result = watch_imports(*modules, *COMMANDS)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     ("body", "work"),
     [

@@ -239,6 +239,7 @@ def test_only_what_runs_inside_the_step_is_noted(tmp_path):
     assert functions_in(tmp_path, seen) == expected
 
 
+@pytest.mark.slow
 def test_this_checkout_is_measured(tmp_path, capsys):
     file = tmp_path / "structure.json"
     assert measure_structure.main(["--json", str(file)]) == 0

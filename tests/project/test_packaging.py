@@ -154,6 +154,7 @@ FOREIGN = {
 }
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("what", FOREIGN)
 def test_no_tracked_file_names(what):
     pattern = re.compile(FOREIGN[what], re.MULTILINE)

@@ -3,10 +3,14 @@
 import re
 import shlex
 
+import pytest
+
 import data.phantoms.__main__
 import evaluate
 import train
 from tests.places import ROOT
+
+pytestmark = pytest.mark.command
 
 SHORT = ["--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2", "--eval-limit", "4"]
 

@@ -164,6 +164,7 @@ FORMS = (
 )
 
 
+@pytest.mark.slow
 def test_every_published_right_option_is_read_right(shared):
     """17,662 test rows; before, 42 were read right and 98 as another letter (first form)."""
     root = shared / "omnimedvqa_splits"

@@ -269,6 +269,7 @@ ADVERSARIAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ADVERSARIAL.values(), ids=ADVERSARIAL)
 @pytest.mark.parametrize("around", ["{}", "<answer {}", "<think>{}</think><answer>A</answer>"])
 def test_a_megabyte_of_adversarial_text_is_read_in_linear_time(unit, around):

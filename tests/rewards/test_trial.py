@@ -15,6 +15,8 @@ from rewards.trial import FIRST_ROWS, trial_texts
 from tests.models.nano import random_image
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## Your own reward\n")[2].partition("\n## ")[0]
 CODE = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)[1]

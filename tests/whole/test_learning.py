@@ -6,6 +6,8 @@ import pytest
 
 import train
 
+pytestmark = pytest.mark.command
+
 STEPS = 12
 
 

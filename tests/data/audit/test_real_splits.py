@@ -7,6 +7,8 @@ from data.audit.report import audit
 from data.audit.sections import tables_of
 from process.tables.text import titled_text
 
+pytestmark = pytest.mark.slow
+
 LOOKUP = {  # per cent
     **{"CT": 99.0, "Dermoscopy": 97.8, "Fundus": 95.7, "Microscopy": 99.7},
     **{"OCT": 100.0, "X-Ray": 96.7, "Ultrasound": 100.0},

@@ -60,6 +60,7 @@ def test_names_and_ids_are_stable():
     assert hash(row.images[0]) == hash(dataclasses.replace(row.images[0]))
 
 
+@pytest.mark.command
 def test_an_image_is_the_same_at_every_call_and_in_every_process():
     sources = [row.images[0] for row in phantom_examples("heldout")[:40:5]]
     here = [digest(source()) for source in sources]
@@ -75,6 +76,7 @@ def test_an_image_is_the_same_at_every_call_and_in_every_process():
     assert run.stdout.decode().split() == here
 
 
+@pytest.mark.slow
 def test_no_image_of_one_part_is_in_another():
     seen: dict[str, str] = {}
     for part, rows_per_cell in (("pretrain", 20), ("train", 20), ("heldout", 20)):
@@ -155,6 +157,7 @@ def test_what_is_written_reads_back(tmp_path):
         assert (row.modality, row.dataset) == ("X-Ray", "phantoms")
 
 
+@pytest.mark.command
 def test_the_command_refuses_a_folder_in_use(tmp_path):
     (tmp_path / "mine.txt").write_text("keep")
     command = [sys.executable, "-m", "data.phantoms", "--output-dir", str(tmp_path)]

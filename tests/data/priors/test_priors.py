@@ -129,6 +129,7 @@ def test_many_rows_are_answered_as_one_by_one():
         assert prior.choose_all([]) == []
 
 
+@pytest.mark.command
 def test_features_are_the_same_in_every_process():
     code = (
         "import zlib; from audit_rows import example; from data.priors.features import *;"

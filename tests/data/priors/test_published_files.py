@@ -10,6 +10,8 @@ import pytest
 from data import load_examples
 from data.priors import OptionLookup, accuracy
 
+pytestmark = pytest.mark.slow
+
 SPLITS = {
     "CT": "CT(Computed Tomography)",
     "Dermoscopy": "Dermoscopy",

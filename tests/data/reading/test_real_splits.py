@@ -10,6 +10,8 @@ from data.reading.readers import read_examples
 from data.sources import load_split
 from evaluation.asking.preflight import Preflight
 
+pytestmark = pytest.mark.slow
+
 ROWS = 63_489
 MODALITY_ROWS = {
     "CT": 3_241 + 12_567,

@@ -298,6 +298,7 @@ def test_the_proof_fails_where_the_parts_share_an_image(tmp_path):
         prove(tmp_path, meant, Pictures(), Path("images"), patient=False)
 
 
+@pytest.mark.slow
 def test_the_published_files(shared, tmp_path):
     """A slice of the real files: the lookup falls from all of them to little more than chance."""
     folder = shared / "omnimedvqa_splits"

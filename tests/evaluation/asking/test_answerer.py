@@ -19,6 +19,8 @@ from evaluation.measures.summary import summarize
 from models import load_policy
 from rewards import parse_completion
 
+pytestmark = pytest.mark.model
+
 LIMIT = 12
 
 

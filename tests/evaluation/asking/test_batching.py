@@ -20,6 +20,8 @@ from grpo.settings import hardware
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 
+pytestmark = pytest.mark.model
+
 
 def shaped(device="cuda"):
     """Qwen2-VL-2B's sizes, without weights."""

@@ -12,6 +12,8 @@ from evaluation.asking.spellings import spellings
 from models import load_policy
 from rewards import parse_completion
 
+pytestmark = pytest.mark.model
+
 COMPLETIONS = [
     "<think>a bright ring</think><answer>B</answer>",
     "I am not sure",  # no tag

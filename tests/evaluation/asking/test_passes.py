@@ -18,6 +18,8 @@ from evaluation.measures.summary import summarize
 from evaluation.report.extra_text import extra_table, images_note
 from models import load_policy
 
+pytestmark = pytest.mark.model
+
 
 class Drawing:
     """An image in one colour."""

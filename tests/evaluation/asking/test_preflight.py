@@ -26,6 +26,8 @@ from models.prompts.processor import Processor
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 CONTEXT = 512  # of the nano checkpoints, whose tokens are bytes
 
 

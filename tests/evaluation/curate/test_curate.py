@@ -24,6 +24,8 @@ from evaluation.curate.split import split_files
 from models import load_policy
 from rewards import parse_completion
 
+pytestmark = pytest.mark.model
+
 
 def row(number, answer="A", options=("x", "y", "z"), image=None, modality="CT"):
     images = (Path(image or f"{number}.png"),)

@@ -25,6 +25,8 @@ from evaluation.measures.thought_changes import (
 from evaluation.report.thought_text import thought_table
 from models import load_policy
 
+pytestmark = pytest.mark.model
+
 TURNS = TurnBuilder(TEMPLATES["think"], 84)
 
 

@@ -17,6 +17,8 @@ from evaluation.protocol.output import alone
 from evaluation.protocol.schedule import Schedule
 from grpo.settings.sources import typed
 
+pytestmark = pytest.mark.model
+
 ARMS = ("sft", "think")
 TEXT = """
 model = "tiny"

@@ -26,7 +26,7 @@ PATHS = {
 
 BACKENDS = (
     "torch",
-    "emulate",
+    pytest.param("emulate", marks=pytest.mark.command),  # g++ compiles it
     pytest.param(
         "cuda",
         marks=[

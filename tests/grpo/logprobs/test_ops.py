@@ -47,6 +47,7 @@ def test_compiles_into_one_graph(dynamic):
     compare_compiled(compiled)
 
 
+@pytest.mark.command
 def test_compiles_with_inductor():
     torch._dynamo.reset()
     compare_compiled(torch.compile(loss_of, fullgraph=True, dynamic=True))
@@ -64,6 +65,7 @@ def compare_compiled(compiled):
             torch.testing.assert_close(one, other)
 
 
+@pytest.mark.command
 def test_the_emulated_kernels_go_through_the_same_operator(emulator):
     hidden, weight, targets, weightings = make_inputs()
     before = emulator.launched.total()

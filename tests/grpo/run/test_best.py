@@ -11,6 +11,8 @@ from grpo.run.best import Best, find_best, write_best
 from grpo.trainer import Trainer
 from tests.models.nano import random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 # by step; 1 and 3 are equal and the earlier one counts
 ACCURACIES = {0: 0.2, 1: 0.6, 2: 0.4, 3: 0.6, 4: 0.2}
 

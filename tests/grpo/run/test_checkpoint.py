@@ -22,6 +22,8 @@ from tests.models.hidden import completion_hidden
 from tests.models.nano import write_checkpoint
 from tests.places import ROOT
 
+pytestmark = pytest.mark.model
+
 CARD = {"mode": "think", "image_size": 56}
 
 

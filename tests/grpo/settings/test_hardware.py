@@ -23,6 +23,8 @@ from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG
 from tests.models.checkpoint.test_memory import TWO_B_VISION
 from tests.models.nano import flat_config, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 GB = 10**9
 TWO_B = MemoryEstimate(
     weights=int(4.4 * GB),

@@ -13,6 +13,8 @@ from grpo.trainer import Trainer
 from grpo.watch.bad_steps import BadSteps
 from models.policy import Policy
 
+pytestmark = pytest.mark.command
+
 # Two rewards whose sum is beyond the floats: the group's mean, its advantages and then the gradient
 # are not finite. A file beside the reward says in which steps.
 REWARD = """

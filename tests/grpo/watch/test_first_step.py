@@ -16,6 +16,8 @@ from grpo.watch.first_step import (
 )
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(group_size=4, max_completion_tokens=5)
 HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
 HALF_AND_FULL = (torch.bfloat16, torch.float32)

@@ -20,6 +20,8 @@ from grpo.watch.verify import FLOAT32_BAR, _place_for_a_copy, verify_prefix
 from models import load_policy
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(group_size=3, max_completion_tokens=8, temperature=0.8)
 
 

@@ -17,6 +17,8 @@ from models.files import TINY, find_checkpoint
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, VOCAB_SIZE, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 LAYOUTS = {
     "flat": {},
     "nested": {"nested": True},

@@ -13,6 +13,8 @@ from models.vision.features import LIMIT_BYTES
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, flat_config, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 GB = 1e9
 TWO_B = {  # Qwen/Qwen2-VL-2B-Instruct
     "hidden_size": 1536,

@@ -8,6 +8,8 @@ from models.checkpoint.offload import offload_layers
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()

@@ -15,6 +15,8 @@ from models import load_policy
 from models.checkpoint.saving import save_policy
 from tests.models.nano import FAMILIES, IDS, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 CHECKPOINTS = [(family, tied) for family in FAMILIES for tied in (True, False)]
 
 

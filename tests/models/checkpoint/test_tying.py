@@ -21,6 +21,8 @@ from models import load_policy
 from models.checkpoint.saving import save_policy
 from tests.models.nano import FAMILIES, IDS, VOCAB_SIZE, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 FLAGS = ("absent", False, True)
 TENSORS = ("head of its own", "equal head", "no head", "no embedding")

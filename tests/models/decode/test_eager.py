@@ -12,6 +12,8 @@ from models import load_policy
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 LENGTH = 7
 BAR = 1e-4  # the issue's, for log-probs of the sampler against teacher forcing; we are far below
 

@@ -19,6 +19,8 @@ from tests.models.decode.decode_cases import (
 )
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 LENGTH = 11  # in slots of 4: three buckets of own slots
 
 

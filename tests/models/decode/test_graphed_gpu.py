@@ -12,6 +12,7 @@ from tests.models.decode.decode_cases import decoded, random_ids, unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
 
 pytestmark = [
+    pytest.mark.model,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
     pytest.mark.filterwarnings("error::RuntimeWarning"),  # a capture that failed

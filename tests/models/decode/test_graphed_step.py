@@ -13,6 +13,8 @@ from models.decode.layer import FusedWeights
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 # reading a value of the device, or a size that depends on one
 HOST_READS = (
     "aten::_local_scalar_dense",

@@ -11,6 +11,8 @@ import models.decode.readers
 from models.decode.layer import fold_norm, norm_floor, normed
 from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
 
+pytestmark = pytest.mark.model
+
 N, P, T, HKV, R, D = 3, 7, 4, 2, 3, 8
 ways = pytest.mark.parametrize("reader", [SharedPromptsByFlash, SharedPromptsByProducts])
 

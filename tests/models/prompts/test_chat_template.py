@@ -11,6 +11,8 @@ from models.checkpoint.saving import save_policy
 from models.prompts.processor import Processor
 from tests.models.nano import CHAT_TEMPLATE, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 PLACES = ("processor_config.json", "chat_template.json", "chat_template.jinja")
 TOKENIZER = "tokenizer_config.json"
 

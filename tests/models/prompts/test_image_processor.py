@@ -18,6 +18,8 @@ from models.prompts.image_processor import seen_as
 from models.prompts.processor import Processor
 from tests.models.nano import IDS, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 PLAIN, NESTED = "preprocessor_config.json", "processor_config.json"
 IMAGES = [random_image(130, 77), random_image(9, 14, seed=1), random_image(400, 300, seed=2)]
 

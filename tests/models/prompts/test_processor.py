@@ -30,6 +30,8 @@ from tests.models.nano import (
     write_checkpoint,
 )
 
+pytestmark = pytest.mark.model
+
 
 class ProcessorWithoutVideo(Qwen2VLProcessor):
     """transformers' processor less its video half, the part that needs torchvision."""

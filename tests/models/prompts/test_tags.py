@@ -18,6 +18,8 @@ from rewards.modes import MODES
 from rewards.parsing import parse_completion
 from tests.models.nano import IDS, VOCAB_SIZE, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 NAMES = {name for mode in MODES.values() for name in mode.tags}
 TAGS = sorted(tag for name in NAMES for tag in (f"<{name}>", f"</{name}>"))
 COMPLETIONS = {

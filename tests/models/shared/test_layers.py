@@ -13,6 +13,8 @@ from models import load_policy
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def policy(request, tmp_path_factory):

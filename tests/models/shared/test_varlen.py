@@ -17,6 +17,8 @@ from models.shared.varlen import ATEN, Flash, PackedSegments, VarlenReader, varl
 from tests.models.shared.varlen_cases import CASES, GRADIENTS, Case, relative, run, truth
 from tests.models.shared.varlen_standin import SLOW, slow_backward, slow_forward
 
+pytestmark = pytest.mark.model
+
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 

@@ -15,6 +15,7 @@ from tests.models.shared.varlen_cases import CASES, GRADIENTS, SCALE, Case, rela
 
 CUDA = torch.device("cuda")
 pytestmark = [
+    pytest.mark.model,
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
 ]

@@ -8,6 +8,8 @@ from models.vision.features import FeatureCache
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 
 @pytest.fixture
 def frozen(nano_policy):

@@ -11,6 +11,8 @@ import models.vision.tower
 from models import load_policy
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
+pytestmark = pytest.mark.model
+
 SIZES = {
     "one size": [(56, 84)] * 3,
     "runs": [(56, 84), (56, 84), (112, 56), (56, 84), (56, 56)],

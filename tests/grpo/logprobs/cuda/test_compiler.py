@@ -170,6 +170,7 @@ def launched_kernels():
 # ---- the source ---------------------------------------------------------------------------------
 
 
+@pytest.mark.command
 @each_architecture
 def test_the_kernels_compile_without_warning_spill_or_array(
     compiler_log, architecture, record_property
@@ -182,6 +183,7 @@ def test_the_kernels_compile_without_warning_spill_or_array(
     assert max(registers.values()) <= MOST_REGISTERS, registers
 
 
+@pytest.mark.command
 def test_what_is_looked_for_would_be_found(compiler_log):
     assert check_log(compiler_log(TINY, "sm_90")).keys() == {"tiny"}
     with pytest.raises((AssertionError, RuntimeError), match=r"(warning|error) #177-D"):

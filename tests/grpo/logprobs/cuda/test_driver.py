@@ -20,6 +20,8 @@ from tests.grpo.logprobs.cuda.emulator import require_gxx, require_nvrtc
 from tests.grpo.logprobs.cuda.emulator.fake_driver import FakeDriver, FakeDriverProcess, pretend
 from tests.grpo.logprobs.logprobs_cases import BF16, FP32, make_inputs, relative_error
 
+pytestmark = pytest.mark.command
+
 GPU = torch.device("cuda", 0)
 OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
 

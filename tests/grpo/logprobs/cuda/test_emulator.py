@@ -21,6 +21,8 @@ from tests.grpo.logprobs.cuda import emulator as emulation
 from tests.grpo.logprobs.cuda.emulator import ORDERS, Emulator, guarded_tensor, require_gxx
 from tests.places import ROOT
 
+pytestmark = pytest.mark.command
+
 CPU = torch.device("cpu")
 any_order = pytest.mark.parametrize("order", ORDERS)
 

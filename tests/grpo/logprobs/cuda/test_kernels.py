@@ -17,6 +17,8 @@ from tests.grpo.logprobs.cuda.kernel_checks import (
     run_check,
 )
 
+pytestmark = pytest.mark.command
+
 SHIPPED = Path(str(resources.files("grpo.logprobs.cuda").joinpath(SOURCE)))
 
 

@@ -15,6 +15,8 @@ from grpo.logprobs.cuda.compiler import source_code
 from tests.grpo.logprobs.cuda.emulator import require_gxx
 from tests.grpo.logprobs.cuda.kernel_checks import CHECKS, run_check
 
+pytestmark = pytest.mark.command
+
 
 @dataclass(frozen=True)
 class Mutation:

@@ -17,6 +17,8 @@ from grpo.sft import sft_step
 from grpo.step import train_step
 from tests.models.nano import random_image
 
+pytestmark = pytest.mark.model
+
 CONFIG = GRPOConfig(
     group_size=3,
     max_completion_tokens=6,

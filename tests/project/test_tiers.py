@@ -1,0 +1,100 @@
+"""Every test has one tier, and a unit test that is none says so (tests/tiers.py)."""
+
+import pytest
+
+from tests.places import ROOT
+from tests.tiers import TIERS, has_no_units
+
+pytest_plugins = "pytester"
+
+MODEL_FILE = """
+    import pytest
+
+    pytestmark = pytest.mark.model
+
+    def test_of_a_file(): pass
+
+    @pytest.mark.slow
+    def test_of_its_own(): pass
+
+    @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.command)])
+    def test_of_a_parameter(n): pass
+"""
+OTHER_FILE = """
+    def test_without(): pass
+"""
+CAUGHT = {
+    "starts": "import subprocess\ndef test(): subprocess.run(['true'])",
+    "forks": "import os\ndef test(): os.fork()",
+    "makes a policy": "from models.policy import Policy\ndef test(): Policy()",
+    "asks for nano_policy": (
+        "import pytest\n@pytest.fixture\ndef nano_policy(): pass\ndef test(nano_policy): pass"
+    ),
+}
+
+
+def test_every_test_has_one_tier(request):
+    for item in request.session.items:
+        own = [mark.name for mark in item.iter_markers() if mark.name in TIERS]
+        assert len(own) == 1, f"{item.nodeid}: {own}"
+
+
+@pytest.fixture
+def beside(pytester):
+    """A folder of tests with the project's own conftest.py."""
+    pytester.makeconftest((ROOT / "conftest.py").read_text(encoding="utf-8"))
+    return pytester
+
+
+def test_the_nearest_mark_counts(beside):
+    beside.makepyfile(test_of_models=MODEL_FILE, test_others=OTHER_FILE)
+    items, _ = beside.inline_genitems()
+    tiers = {item.name: [m.name for m in item.iter_markers() if m.name in TIERS] for item in items}
+    assert tiers == {
+        "test_of_a_file": ["model"],
+        "test_of_its_own": ["slow"],
+        "test_of_a_parameter[1]": ["model"],
+        "test_of_a_parameter[2]": ["command"],
+        "test_without": ["unit"],
+    }
+
+
+def test_units_alone_leave_other_files_unread(beside):
+    beside.makepyfile(test_of_models=MODEL_FILE + "\n    raise ImportError", test_others=OTHER_FILE)
+    items, _ = beside.inline_genitems("-m", "unit")
+    assert [item.name for item in items] == ["test_without"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=pytest.mark.model) if "policy" in what else what for what in CAUGHT],
+)
+def test_a_unit_test_that_is_none_fails_with_what_it_did(beside, what):
+    beside.makepyfile(CAUGHT[what])
+    result = beside.runpytest_inprocess()
+    assert what in result.stdout.str() and "mark it (@pytest.mark.model" in result.stdout.str()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.mark.parametrize("tier", sorted(set(TIERS) - {"unit"}))
+def test_other_tiers_may(beside, tier):
+    beside.makepyfile(
+        f"import pytest, subprocess\n@pytest.mark.{tier}\ndef test(): subprocess.Popen.__init__"
+    )
+    beside.runpytest_inprocess().assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "none"),
+    [
+        ("pytestmark = pytest.mark.model\n", True),
+        ("pytestmark = pytest.mark.unit\n", False),
+        ("pytestmark = pytest.mark.model\n@pytest.mark.unit\ndef test(): pass\n", False),
+        ("def test(): pass\n", False),
+        ("pytestmark = pytest.mark.gpu\n", False),
+    ],
+)
+def test_a_files_text_says_whether_it_has_units(tmp_path, text, none):
+    file = tmp_path / "test_it.py"
+    file.write_text(text, encoding="utf-8")
+    assert has_no_units(file) is none
