@@ -7,8 +7,9 @@ model     with a policy, tiny or embedded, in this process
 command   a command as its user runs it: its `main`, or a process of its own (g++ is one too)
 slow      any of these that takes more than about three seconds on an idle core
 
-A file says its tier by `pytestmark = pytest.mark.model`, a test by its own mark, which counts more;
-what says nothing is a unit test. `gpu` stands beside: such a test is skipped where there is none.
+A file says its tier by `pytestmark = pytest.mark.model`, a test by its own mark, which counts more.
+What says nothing has the tier of the fixtures it asks for, in tests/whole it is a command, and all
+else is a unit test. `gpu` stands beside: such a test is skipped where there is none.
 """
 
 import os
@@ -22,30 +23,43 @@ from typing import Any, NoReturn
 
 import pytest
 
+from tests.places import ROOT
+
 TIERS = ("unit", "model", "command", "slow")
-# Made once for many tests, so that who asks second would be seen by no patch.
-NOT_FOR_UNITS = {"nano_dirs", "nano_policy", "emulator"}
+# Made once for many tests, so that no patch would see who asks second.
+BY_FIXTURE = {"nano_dirs": "model", "nano_policy": "model", "emulator": "command"}
+BY_FOLDER = {"tests/whole": "command"}
 # What libraries ask the system at their first use: matplotlib for fonts, ctypes for a library.
 OF_LIBRARIES = {"fc-list", "/sbin/ldconfig"}
 _START = subprocess.Popen.__init__
 
 
 def assign(items: list[pytest.Item]) -> None:
-    """Leave each test with one tier: the mark nearest to it, else unit."""
-    tiers = {item: nearest(item) for item in items}
+    """Leave each test with one tier."""
+    tiers = {item: tier_of(item) for item in items}
     for node in {node for item in items for node in item.listchain()}:
         node.own_markers[:] = [mark for mark in node.own_markers if mark.name not in TIERS]
     for item, tier in tiers.items():
         item.add_marker(tier)
 
 
-def nearest(item: pytest.Item) -> str:
-    """Return the tier of the mark that stands nearest to a test."""
+def tier_of(item: pytest.Item) -> str:
+    """Return the tier of the mark that stands nearest to a test, else of its fixtures or folder."""
     for node in reversed(item.listchain()):
         own = [mark.name for mark in node.own_markers if mark.name in TIERS]
         if own:
             return own[-1]  # a parameter's mark stands behind its test's
-    return "unit"
+    asked = [tier for name, tier in BY_FIXTURE.items() if name in _fixtures(item)]
+    return next(iter(asked), None) or _of_folder(item.path) or "unit"
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+def _of_folder(path: Path) -> str | None:
+    folders = {path.is_relative_to(ROOT / folder): tier for folder, tier in BY_FOLDER.items()}
+    return folders.get(True)
 
 
 def has_no_units(path: Path) -> bool:
@@ -57,7 +71,8 @@ def has_no_units(path: Path) -> bool:
         return False
     text = path.read_text(encoding="utf-8")
     says = re.search(r"^pytestmark = pytest\.mark\.(\w+)$", text, re.MULTILINE)
-    return says is not None and says[1] in set(TIERS) - {"unit"} and "mark.unit" not in text
+    tier = says[1] if says else _of_folder(path)
+    return tier in set(TIERS) - {"unit"} and "mark.unit" not in text
 
 
 class NotAUnit(AssertionError):
@@ -70,7 +85,7 @@ def held_to_its_tier(item: pytest.Item) -> Iterator[None]:
     if item.get_closest_marker("unit") is None:
         yield
         return
-    asked = NOT_FOR_UNITS & set(getattr(item, "fixturenames", ()))
+    asked = BY_FIXTURE.keys() & set(_fixtures(item))
     if asked:
         refuse(f"asks for {', '.join(sorted(asked))}")
     with pytest.MonkeyPatch.context() as patch:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests import tiers
 from tests.places import ROOT
 from tests.tiers import TIERS, has_no_units
 
@@ -21,14 +22,22 @@ MODEL_FILE = """
     def test_of_a_parameter(n): pass
 """
 OTHER_FILE = """
+    import pytest
+
     def test_without(): pass
+
+    @pytest.fixture
+    def nano_policy(): pass
+
+    def test_with_a_policy(nano_policy): pass
 """
 CAUGHT = {
     "starts": "import subprocess\ndef test(): subprocess.run(['true'])",
     "forks": "import os\ndef test(): os.fork()",
     "makes a policy": "from models.policy import Policy\ndef test(): Policy()",
     "asks for nano_policy": (
-        "import pytest\n@pytest.fixture\ndef nano_policy(): pass\ndef test(nano_policy): pass"
+        "import pytest\n@pytest.fixture\ndef nano_policy(): pass"
+        "\n@pytest.mark.unit\ndef test(nano_policy): pass"
     ),
 }
 
@@ -56,13 +65,14 @@ def test_the_nearest_mark_counts(beside):
         "test_of_a_parameter[1]": ["model"],
         "test_of_a_parameter[2]": ["command"],
         "test_without": ["unit"],
+        "test_with_a_policy": ["model"],
     }
 
 
 def test_units_alone_leave_other_files_unread(beside):
     beside.makepyfile(test_of_models=MODEL_FILE + "\n    raise ImportError", test_others=OTHER_FILE)
     items, _ = beside.inline_genitems("-m", "unit")
-    assert [item.name for item in items] == ["test_without"]
+    assert {item.name for item in items} == {"test_without", "test_with_a_policy"}
 
 
 @pytest.mark.parametrize(
@@ -98,3 +108,12 @@ def test_a_files_text_says_whether_it_has_units(tmp_path, text, none):
     file = tmp_path / "test_it.py"
     file.write_text(text, encoding="utf-8")
     assert has_no_units(file) is none
+
+
+def test_the_whole_commands_are_commands_unless_they_say_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr(tiers, "ROOT", tmp_path)
+    folder = tmp_path / "tests" / "whole"
+    folder.mkdir(parents=True)
+    for name, text in (("test_a.py", ""), ("test_b.py", "pytestmark = pytest.mark.unit\n")):
+        (folder / name).write_text(text, encoding="utf-8")
+    assert has_no_units(folder / "test_a.py") and not has_no_units(folder / "test_b.py")

@@ -18,8 +18,6 @@ from evaluation.report.rollout_groups import thumbnail
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import _is_phantoms, with_absolute_paths
 
-pytestmark = pytest.mark.command
-
 NAMES = ("phantoms", "phantoms:CT", "tiny")
 RUN = (
     *("--max-steps", "1", "--prompts-per-step", "1", "--group-size", "2", "--eval-limit", "2"),

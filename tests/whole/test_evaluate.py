@@ -8,8 +8,6 @@ import evaluate
 from evaluation.asking.checkpoint import chosen_policy
 from evaluation.measures.summary import summarize
 
-pytestmark = pytest.mark.command
-
 ENTRY_KEYS = {"accuracy", "n", "low", "high", "chance"}
 
 

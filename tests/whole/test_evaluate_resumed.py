@@ -18,8 +18,6 @@ from evaluation.protocol.command import protocol_command
 from models.devices import choose_device, default_dtype
 from tests.whole.gpu_defaults import ASKED_FOR
 
-pytestmark = pytest.mark.command
-
 QUICK = ("--limit", "5", "--batch-size", "2", "--max-completion-tokens", "4")
 PASSES = ("--controls", "blank", "--permute-options", "2")  # 3 passes of 5 questions, 3 batches
 

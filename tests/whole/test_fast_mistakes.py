@@ -18,8 +18,6 @@ import grpo.loss
 import grpo.settings.config
 from tests.places import ROOT
 
-pytestmark = pytest.mark.command
-
 HEAVY = ("torch", "transformers")
 
 # Runs a script or a module as `python` does; the last line of stderr names what was imported.

@@ -7,8 +7,6 @@ import pytest
 from scripts.make_run_golden import golden_run
 from tests.places import ROOT
 
-pytestmark = pytest.mark.command
-
 GOLDEN = json.loads((ROOT / "tests" / "golden" / "run.json").read_text())
 
 

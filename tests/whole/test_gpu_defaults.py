@@ -13,8 +13,6 @@ from models import load_policy
 from models.devices import default_dtype
 from tests.whole.gpu_defaults import defaults_of_a_gpu
 
-pytestmark = pytest.mark.command
-
 
 @pytest.fixture(autouse=True)
 def a_gpus_defaults():

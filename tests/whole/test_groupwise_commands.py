@@ -17,8 +17,6 @@ import pytest
 import groupwise_commands
 from tests.places import ROOT
 
-pytestmark = pytest.mark.command
-
 PACKAGES = ("grpo", "models", "data", "rewards", "evaluation", "process", "configs")
 
 

@@ -20,8 +20,6 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.run.directory import RunDirectory
 from tests.places import ROOT
 
-pytestmark = pytest.mark.command
-
 SMALL = ["--image-size", "56", "--max-completion-tokens", "4", "--device", "cpu"]
 
 # A reward that sends a signal to its own process once so many steps are written down.

@@ -14,8 +14,6 @@ from scripts.inventory.flags import all_flags
 from scripts.inventory.storage import dump, load
 from scripts.inventory.written import all_written
 
-pytestmark = pytest.mark.command
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = (ROOT / "tests" / "golden" / "inventory.json").read_text(encoding="utf-8")
 GOLDEN = load(TEXT)

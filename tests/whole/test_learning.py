@@ -6,8 +6,6 @@ import pytest
 
 import train
 
-pytestmark = pytest.mark.command
-
 STEPS = 12
 
 

@@ -16,8 +16,6 @@ from grpo.settings.sources import read_toml, shipped_or_own
 from process.called import command_line, install_line, module_line
 from tests.places import ROOT
 
-pytestmark = pytest.mark.command
-
 RUN = (
     *("--max-steps", "1", "--eval-limit", "2", "--prompts-per-step", "1", "--group-size", "2"),
     *("--no-eval-blank", "--device", "cpu"),

@@ -9,6 +9,8 @@ import pytest
 
 from tests.whole.printed import GOLDEN, everything
 
+pytestmark = pytest.mark.unit
+
 FILES = sorted(file.name for file in GOLDEN.iterdir())
 
 

@@ -9,8 +9,6 @@ import pytest
 import train
 from tests.models.nano import random_image, write_checkpoint
 
-pytestmark = pytest.mark.command
-
 TIMES = ("time/", "_per_second")
 REWARD = "def length(completion, example, mode):\n    return len(completion) % 5\n"
 TEMPLATE = "Look.\n{question}\n{options}\nThink in <think> </think>, answer in <answer> </answer>."

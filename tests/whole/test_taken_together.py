@@ -21,8 +21,6 @@ from grpo.settings.sources import (
     untrained_settings,
 )
 
-pytestmark = pytest.mark.command
-
 SHIPPED, SFT = read_toml(embedded_default())
 NAMES = ("model", "train_json", "eval_json")
 PHANTOMS = {"model": "tiny", "train_json": ("phantoms:CT",)}

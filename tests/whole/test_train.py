@@ -21,8 +21,6 @@ from models.devices import default_dtype
 from rewards.parsing import parse_completion
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
-pytestmark = pytest.mark.command
-
 STEPS = 4
 TIMES = ("time/", "_per_second")
 

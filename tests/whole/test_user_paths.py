@@ -20,8 +20,6 @@ from grpo.settings.sources import read_toml, resolve_config
 from models.files import find_checkpoint
 from process.paths import expanded, user_path
 
-pytestmark = pytest.mark.command
-
 # Words of metavars that name a file or a folder, and fields of the config that do.
 PATH_WORDS = ("FILE", "DIR", "AUDIT", "FILE.toml", "RUN_DIR", "FIRST_DIR", "SECOND_DIR")
 
