@@ -80,7 +80,7 @@ def train_step(
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
-    # 4. Measure what the update is held against, before any weight moves: log-probabilities, (B, C),
+    # 4. Measure what the update is held against before any weight moves: log-probabilities, (B, C),
     #    of the reference and of the policy as it was. With one pass over the completions the latter
     #    are the update's own, detached, and cost nothing.
     ref_logprobs = None if reference is None else frozen_logprobs(reference, rollout, config)
