@@ -28,6 +28,7 @@ from evaluation.command_lines import MatrixConfig
 from evaluation.measures.matrices import means, means_by_model, part_of
 from evaluation.measures.priors import Prior, summarize_priors
 from evaluation.measures.slices import named_models, named_tests
+from evaluation.measures.summary import Accuracy
 from evaluation.report.matrix_text import matrix_table
 from evaluation.report.write import report_finished
 from evaluation.scoring import Scoring
@@ -212,17 +213,24 @@ class Matrix:
         return matrix
 
 
-def matrix_json(entries: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, Any]:
+def matrix_json(entries: Mapping[tuple[str, str], Accuracy]) -> dict[str, Any]:
     """Return cells, means and means by model as matrix.json holds them.
 
     A cell holds model, test, part (`diagonal`, `off_diagonal`, None), accuracy, n, low, high,
     chance.
     """
     tests = {test for _, test in entries}
-    numbers = ("accuracy", "n", "low", "high", "chance")
     cells = [
-        {"model": model, "test": test, "part": part_of(model, test, tests)}
-        | {name: entry[name] for name in numbers}
+        {
+            "model": model,
+            "test": test,
+            "part": part_of(model, test, tests),
+            "accuracy": entry["accuracy"],
+            "n": entry["n"],
+            "low": entry["low"],
+            "high": entry["high"],
+            "chance": entry["chance"],
+        }
         for (model, test), entry in entries.items()
     ]
     return {"cells": cells, "means": means(entries), "by_model": means_by_model(entries)}

@@ -68,7 +68,11 @@ def expected_calibration_error(
     0.4
     """
     bins = reliability_bins(confidences, correct, num_bins=num_bins)
-    gaps = (item.n * abs(item.accuracy - item.confidence) for item in bins if item.n)
+    gaps = (
+        item.n * abs(item.accuracy - item.confidence)
+        for item in bins
+        if item.accuracy is not None and item.confidence is not None
+    )
     return sum(gaps) / len(confidences)
 
 

@@ -1,12 +1,24 @@
 """What the image contributes: accuracy minus that of a control, on the same rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
 from evaluation.measures.summary import by_slices, summarize
+
+
+class Gain(TypedDict):
+    """What some rows gain over the same rows under a control."""
+
+    gain: float  # accuracy minus the control's
+    low: float | None  # its 95 % interval by image; None where all rows share one image
+    high: float | None
+    n: int
+    images: int  # groups of rows without a common image: they stand and fall together
+    accuracy: float
+    control_accuracy: float
 
 
 def summarize_control(
@@ -27,7 +39,7 @@ def summarize_control(
     of_control = {item.id: item for item in control}
     paired = [item for item in predictions if item.id in of_control]
 
-    def gain(rows: Sequence[Prediction]) -> dict[str, Any]:
+    def gain(rows: Sequence[Prediction]) -> Gain:
         return paired_gain(rows, [of_control[item.id] for item in rows])
 
     return {
@@ -37,14 +49,8 @@ def summarize_control(
     }
 
 
-def paired_gain(
-    predictions: Sequence[Prediction], control: Sequence[Prediction]
-) -> dict[str, float | None]:
+def paired_gain(predictions: Sequence[Prediction], control: Sequence[Prediction]) -> Gain:
     """Return the difference of two accuracies on the same rows, with its 95 % interval by image.
-
-    ``gain`` is accuracy minus the control's; ``accuracy`` is that of the paired rows; ``images``
-    counts groups of rows without a common image, which stand and fall together in the interval.
-    ``low`` and ``high`` are None where all rows share one image: nothing can be said.
 
     Raises:
         ValueError: the two are not about the same rows in the same order, or there are none.

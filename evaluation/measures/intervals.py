@@ -76,7 +76,7 @@ def image_interval(
             f"values from {numbers.min():g} to {numbers.max():g} are no"
             f" {'shares' if share else 'differences of shares'}, {least} to 1"
         )
-    rows = ClusteredRows.of(numbers, clusters, strata)
+    rows = ClusteredRows.of(values, clusters, strata)
     fewest = int(rows.clusters_each.min())
     if fewest < 2:
         return None, None
@@ -85,7 +85,7 @@ def image_interval(
     if fewest <= FEW_IMAGES:
         return robust_interval(rows, share=share, confidence=confidence)
     return cluster_bootstrap(
-        numbers, clusters, strata, confidence=confidence, resamples=resamples, seed=seed
+        values, clusters, strata, confidence=confidence, resamples=resamples, seed=seed
     )
 
 

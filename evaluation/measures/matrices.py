@@ -14,12 +14,11 @@ checkpoints to one row, stand and fall together.
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
-from typing import Any
+from typing import TypedDict
 
 from evaluation.measures.clusters import ClusteredRows, image_clusters
 from evaluation.measures.intervals import RESAMPLES, image_interval
 
-Cells = Mapping[tuple[str, str], Mapping[str, float]]  # (model, test) -> an entry of a summary
 MATRIX_PARTS = ("diagonal", "off_diagonal")
 
 
@@ -32,6 +31,60 @@ class AnsweredRow:
     correct: bool
 
 
+class CellNumbers(TypedDict):
+    """What a mean takes from a cell's entry; an entry may hold more."""
+
+    accuracy: float
+    n: int
+    chance: float
+
+
+class Means(TypedDict):
+    """The means over some cells of a matrix."""
+
+    macro: float
+    row_weighted: float
+    chance_macro: float  # of the cells' chance, every cell the same
+    n: int
+    cells: int
+
+
+class ModelMeans(TypedDict):
+    """What one model reaches on its own slice and on the tests of the others."""
+
+    own: float | None  # accuracy; None where there is no such test
+    others: Means | None
+
+
+class Difference(TypedDict):
+    """A mean difference with its 95 % interval, None where nothing can be said."""
+
+    difference: float
+    low: float | None
+    high: float | None
+
+
+class PartDifference(TypedDict):
+    """First minus second over the cells of one part of a matrix."""
+
+    macro: Difference
+    row_weighted: Difference
+    n: int  # answered rows of one method
+    images: int
+    cells: int
+
+
+class Spread(TypedDict):
+    """How far one number lies apart over seeds."""
+
+    mean: float
+    std: float | None  # ddof 1; None of one value
+    min: float
+    max: float
+    seeds: int
+
+
+Cells = Mapping[tuple[str, str], CellNumbers]  # (model, test) -> an entry of a summary
 Answers = Mapping[tuple[str, str], Sequence[AnsweredRow]]  # (model, test) -> the rows of a cell
 
 
@@ -45,25 +98,22 @@ def part_of(model: str, test: str, tests: Iterable[str]) -> str | None:
     return "off_diagonal" if model in set(tests) else None
 
 
-def means(cells: Cells) -> dict[str, dict[str, Any] | None]:
-    """Return the means of a matrix: diagonal, off_diagonal and all.
-
-    Each holds macro, row_weighted, chance_macro (the cells' chance, every cell the same), n and
-    cells; None where the matrix has no such cell.
-    """
+def means(cells: Cells) -> dict[str, Means | None]:
+    """Return the means of a matrix: diagonal, off_diagonal and all; None without such a cell."""
     tests = {test for _, test in cells}
-    parts = {name: {} for name in MATRIX_PARTS} | {"all": dict(cells)}
+    parts: dict[str, list[CellNumbers]] = {name: [] for name in MATRIX_PARTS}
     for (model, test), entry in cells.items():
         part = part_of(model, test, tests)
         if part is not None:
-            parts[part][model, test] = entry
-    return {name: _mean(list(some.values())) if some else None for name, some in parts.items()}
+            parts[part].append(entry)
+    parts["all"] = list(cells.values())
+    return {name: _mean(entries) if entries else None for name, entries in parts.items()}
 
 
-def means_by_model(cells: Cells) -> dict[str, dict[str, Any]]:
+def means_by_model(cells: Cells) -> dict[str, ModelMeans]:
     """Return per model the accuracy on its own slice and the means over the other tests."""
     tests = list(dict.fromkeys(test for _, test in cells))
-    table = {}
+    table: dict[str, ModelMeans] = {}
     for model in dict.fromkeys(model for model, _ in cells):
         others = [cells[model, test] for test in tests if test != model and (model, test) in cells]
         own = cells.get((model, model))
@@ -74,7 +124,7 @@ def means_by_model(cells: Cells) -> dict[str, dict[str, Any]]:
     return table
 
 
-def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _mean(entries: Sequence[CellNumbers]) -> Means:
     n = sum(entry["n"] for entry in entries)
     return {
         "macro": sum(entry["accuracy"] for entry in entries) / len(entries),
@@ -87,11 +137,10 @@ def _mean(entries: Sequence[Mapping[str, float]]) -> dict[str, Any]:
 
 def part_differences(
     first: Answers, second: Answers, *, seed: int = 0, resamples: int = RESAMPLES
-) -> dict[str, dict[str, Any] | None]:
+) -> dict[str, PartDifference | None]:
     """Return first minus second, on and off the diagonal, with 95 % intervals over test rows.
 
-    Each part holds macro and row_weighted, both {difference, low, high}, with n (answered rows of
-    one method), images and cells; None where the matrices have no such cell.
+    A part is None where the matrices have no such cell.
 
     Args:
         first, second: the same cells with the same rows in the same order.
@@ -102,7 +151,7 @@ def part_differences(
     """
     _check_paired(first, second)
     tests = {test for _, test in first}
-    results: dict[str, dict[str, Any] | None] = {}
+    results: dict[str, PartDifference | None] = {}
     for part in MATRIX_PARTS:
         cells = [cell for cell in first if part_of(*cell, tests) == part]
         results[part] = None
@@ -111,7 +160,14 @@ def part_differences(
     return results
 
 
-def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples: int):
+def _difference(
+    cells: Sequence[tuple[str, str]],
+    first: Answers,
+    second: Answers,
+    *,
+    seed: int,
+    resamples: int,
+) -> PartDifference:
     rows = [row for cell in cells for row in first[cell]]
     deltas = [
         int(a.correct) - int(b.correct)
@@ -120,26 +176,36 @@ def _difference(cells, first: Answers, second: Answers, *, seed: int, resamples:
     ]
     images = image_clusters([row.images for row in rows])
     cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
-    found = {
-        name: paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
-        for name, strata in (("macro", cell_of_row), ("row_weighted", [0] * len(rows)))
+
+    def over(strata: Sequence[int]) -> Difference:
+        return paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
+
+    return {
+        "macro": over(cell_of_row),
+        "row_weighted": over([0] * len(rows)),
+        "n": len(rows),
+        "images": len(set(images)),
+        "cells": len(cells),
     }
-    return {**found, "n": len(rows), "images": len(set(images)), "cells": len(cells)}
 
 
 def paired_interval(
     deltas: Sequence[float],
     clusters: Sequence[Hashable],
     strata: Sequence[int],
-    **how: Any,
-) -> dict[str, float | None]:
-    """Return {difference, low, high} of the mean over strata of the strata's mean delta.
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> Difference:
+    """Return the mean over strata of the strata's mean delta, with its interval.
 
         difference = 1/S sum_s ( sum of deltas in s / rows in s )
 
     The arguments, and when low and high are None, are those of `image_interval`.
     """
-    low, high = image_interval(deltas, clusters, strata, share=False, **how)
+    low, high = image_interval(
+        deltas, clusters, strata, share=False, seed=seed, resamples=resamples
+    )
     return {
         "difference": ClusteredRows.of(deltas, clusters, strata).mean,
         "low": low,
@@ -147,8 +213,8 @@ def paired_interval(
     }
 
 
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard deviation (ddof 1; None of one value), least and greatest over seeds.
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean, standard deviation, least and greatest of one value per seed.
 
     >>> spread([0.5, 0.6, 0.7])["mean"], round(spread([0.5, 0.6, 0.7])["std"], 6)
     (0.6, 0.1)

@@ -6,7 +6,7 @@ A model that prefers a letter, or a place, keeps the letter and changes the text
 from collections.abc import Sequence
 from math import factorial
 from string import ascii_uppercase
-from typing import Any
+from typing import TypedDict
 
 from data.examples import VQAExample
 from data.options import keeps_order, permute_options
@@ -64,21 +64,28 @@ def permuted_rows(
     return [rows for rows in passes if rows]
 
 
+class OrderSummary(TypedDict):
+    """What other orders of the options change."""
+
+    count: int  # orders asked for; a row of few options has fewer
+    kept_order: int  # rows whose options name each other: they have one order and are left out
+    n: int  # the other rows
+    answers: int  # over all of their orders
+    accuracy: float  # mean over rows of the share of orders under which the row is right
+    low: float | None  # its 95 % interval by image, None with one image
+    high: float | None
+    all_right: float  # share of rows right under every order
+    any_right: float  # share of rows right under at least one
+    # Share of rows that choose two or more different texts; an order under which the strict parser
+    # finds no letter chooses none.
+    text_changes: float
+    no_choice: float  # share of answers in which it finds none
+
+
 def summarize_permutations(
     predictions: Sequence[Prediction], permuted: Sequence[Prediction], count: int
-) -> dict[str, Any]:
+) -> OrderSummary:
     """Return what the orders of the options change.
-
-        count           orders asked for; a row of few options has fewer
-        kept_order      rows whose options name each other: they have one order and are left out
-        n, answers      the other rows, and answers over all of their orders
-        accuracy        mean over rows of the share of orders under which the row is right
-        low, high       its 95 % interval by image, None with one image
-        all_right       share of rows right under every order
-        any_right       share of rows right under at least one
-        text_changes    share of rows that choose two or more different texts; an order under which
-                        the strict parser finds no letter chooses none
-        no_choice       share of answers in which it finds none
 
     Args:
         predictions: of the rows' own order.

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypedDict
 
 from data.examples import VQAExample
 from data.reading.readers import read_examples
 from data.sources import is_phantoms, load_split
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.summary import accuracy_entry
+from evaluation.measures.summary import Accuracy, accuracy_of
 
 
 class Prior(Protocol):
@@ -16,6 +16,13 @@ class Prior(Protocol):
 
     def choose(self, example: VQAExample) -> str:
         """Return a letter."""
+
+
+class PriorSummary(TypedDict):
+    """What one prior reaches on the rows of an evaluation."""
+
+    prior: Accuracy
+    model_where_wrong: Accuracy | None  # the model's; None for a prior that is never wrong
 
 
 def fit_priors(
@@ -49,11 +56,8 @@ def summarize_priors(
     priors: Mapping[str, Prior],
     examples: Sequence[VQAExample],
     predictions: Sequence[Prediction],
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, PriorSummary]:
     """Return per prior its own accuracy and the model's where the prior is wrong.
-
-    ``prior`` and ``model_where_wrong`` hold accuracy, n, low, high, chance as in `summarize`;
-    ``model_where_wrong`` is None for a prior that is never wrong.
 
     Args:
         priors: by name.
@@ -68,7 +72,7 @@ def summarize_priors(
 
 def _compare(
     letters: Sequence[str], examples: Sequence[VQAExample], predictions: Sequence[Prediction]
-) -> dict[str, Any]:
+) -> PriorSummary:
     correct = [letter == example.answer for letter, example in zip(letters, examples, strict=True)]
     wrong = [item for item, right in zip(predictions, correct, strict=True) if not right]
     return {
@@ -77,6 +81,6 @@ def _compare(
     }
 
 
-def _entry(correct: Sequence[bool], rows: Sequence[Prediction]) -> dict[str, float | None]:
+def _entry(correct: Sequence[bool], rows: Sequence[Prediction]) -> Accuracy:
     counts = [len(item.options) for item in rows]
-    return accuracy_entry(correct, counts, [item.images for item in rows])
+    return accuracy_of(correct, counts, [item.images for item in rows])

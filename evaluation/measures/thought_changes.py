@@ -24,14 +24,14 @@ is no thought: not applicable, and said so.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from data.options import same_option
 from data.seeded import seeded_key
 from evaluation.answers.prediction import Prediction, is_measured
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.summary import accuracy_entry
+from evaluation.measures.summary import accuracy_of
 from rewards.modes import get_mode
 
 THOUGHT_CHANGES = ("removed", "swapped", "borrowed")
@@ -150,6 +150,23 @@ class Lenders:
         return None
 
 
+class ThoughtChange(TypedDict):
+    """What one change of the thought does to the letters; the rest is there where n is not 0."""
+
+    n: int  # rows that are measured
+    without_donor: int  # rows that have no thought to take
+    little_mass: int  # rows with hardly any letter behind the changed thought
+    accuracy: NotRequired[float]
+    own_accuracy: NotRequired[float]
+    gain: NotRequired[float]  # own minus changed
+    low: NotRequired[float | None]  # its 95 % interval by image
+    high: NotRequired[float | None]
+    images: NotRequired[int]
+    changed: NotRequired[float]  # share whose letter is another than under the own thought
+    # Share whose letter is what the donor chose, over the rows that offer it; None without such.
+    followed: NotRequired[float | None]
+
+
 def summarize_changes(
     rows: Sequence[ThoughtRow], changes: Sequence[str], left_out: int
 ) -> dict[str, Any]:
@@ -159,14 +176,9 @@ def summarize_changes(
         left_out    rows that are not
         little_mass of the n, left out of all below: behind their own thought hardly any letter is
                     written (evaluation.answers.prediction.LEAST_MASS)
-        own         `accuracy_entry` of the own thought's letters, and ``agrees``: share in which
+        own         `accuracy_of` of the own thought's letters, and ``agrees``: share in which
                     the likeliest letter is the one that was written
-        changes     name -> ``without_donor`` and ``little_mass`` (rows: hardly any letter behind
-                    the changed thought), and over the others, n of them: ``accuracy``,
-                    ``own_accuracy``, ``gain`` (own minus changed) with ``low`` and ``high`` by
-                    image (as in `paired_gain`), ``changed`` (share whose letter is another than
-                    under the own thought), ``followed`` (share whose letter is what the donor
-                    chose, over the rows that offer it; None where there are none)
+        changes     name -> `ThoughtChange`
 
     Args:
         rows: as `evaluation.asking.thoughts.read_thoughts` returns them.
@@ -178,7 +190,7 @@ def summarize_changes(
     result["little_mass"] = result["n"] - len(rows)
     if rows:
         result["own"] = {
-            **accuracy_entry(
+            **accuracy_of(
                 [row.letter("own") == row.answer for row in rows],
                 [len(row.letters["own"]) for row in rows],
                 [row.images for row in rows],
@@ -189,10 +201,10 @@ def summarize_changes(
     return result
 
 
-def _change(all_rows: Sequence[ThoughtRow], name: str) -> dict[str, Any]:
+def _change(all_rows: Sequence[ThoughtRow], name: str) -> ThoughtChange:
     lent = [row for row in all_rows if name in row.letters]
     rows = [row for row in lent if row.measured(name)]
-    counts = {
+    counts: ThoughtChange = {
         "n": len(rows),
         "without_donor": len(all_rows) - len(lent),
         "little_mass": len(lent) - len(rows),
@@ -230,4 +242,5 @@ def _contradicts(other: Prediction, row: Prediction) -> bool:
 
 
 def _chosen_text(item: Prediction) -> str:
+    assert item.choice is not None  # lenders and their receivers are well-formed
     return item.options[ascii_uppercase.index(item.choice)]

@@ -12,12 +12,12 @@ by evaluation/measures/thought_changes.py.
     no_choice   there is a thought, but the completion commits to no letter
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.summary import accuracy_entry
+from evaluation.measures.summary import accuracy_of
 from rewards import parse_completion
 from rewards.letters import option_letters
 from rewards.modes import get_mode
@@ -35,7 +35,7 @@ def summarize_thoughts(
         applicable   False where the mode writes no thought; then ``reason``, and nothing else
         n            predictions
         tokens       mean length of the thoughts that are there, None where none is
-        classes      class -> ``share`` of the predictions, and `accuracy_entry` of those in it
+        classes      class -> ``share`` of the predictions, and `accuracy_of` of those in it
                      (n alone where there are none)
 
     Args:
@@ -63,7 +63,7 @@ def summarize_thoughts(
         "n": len(predictions),
         "tokens": sum(lengths) / len(lengths) if lengths else None,
         "classes": {
-            name: {"share": len(rows) / len(predictions), **_entry(rows)}
+            name: {"share": len(rows) / len(predictions), **_numbers(rows)}
             for name, rows in members.items()
         },
     }
@@ -122,10 +122,10 @@ def named_letters(thought: str, options: Sequence[str]) -> set[str]:
     return {item.letter for item in (*texts, *letters)} & set(option_letters(options))
 
 
-def _entry(rows: Sequence[Prediction]) -> dict[str, Any]:
+def _numbers(rows: Sequence[Prediction]) -> Mapping[str, Any]:
     if not rows:
         return {"n": 0}
-    return accuracy_entry(
+    return accuracy_of(
         [item.correct for item in rows],
         [len(item.options) for item in rows],
         [item.images for item in rows],

@@ -11,7 +11,7 @@ from evaluation.protocol.arms import read_trained
 from evaluation.protocol.config import ProtocolConfig
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
-from evaluation.report.protocol_tables import protocol_markdown
+from evaluation.report.protocol_markdown import protocol_markdown
 from grpo.run.provenance import machine
 from process.storage import check_own_directory, write_json, write_text
 

@@ -94,19 +94,22 @@ def cells_heatmap(
     models = list(dict.fromkeys(model for model, _ in cells))
     tests = list(dict.fromkeys(test for _, test in cells))
     found = [[cells.get((model, test)) for test in tests] for model in models]
-    signed = bound is not None
     return heatmap(
         models,
         tests,
-        [[entry and entry[name] for entry in row] for row in found],
-        intervals=[[entry and (entry["low"], entry["high"]) for entry in row] for row in found],
+        [[None if entry is None else entry[name] for entry in row] for row in found],
+        intervals=[[_ends(entry) for entry in row] for row in found],
         framed=[place for place, entry in cells.items() if entry.get("part") == "diagonal"],
-        scale=(-bound, bound) if signed else (0.0, 1.0),
-        signed=signed,
-        label="points" if signed else "accuracy, %",
+        scale=(0.0, 1.0) if bound is None else (-bound, bound),
+        signed=bound is not None,
+        label="accuracy, %" if bound is None else "points",
         title=title,
         row_title=rows,
     )
+
+
+def _ends(entry: Mapping[str, Any] | None) -> tuple[float | None, float | None] | None:
+    return None if entry is None else (entry["low"], entry["high"])
 
 
 def cells_of(matrix: Mapping[str, Any]) -> dict[tuple[str, str], Mapping[str, Any]]:

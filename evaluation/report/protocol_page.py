@@ -10,7 +10,8 @@ from typing import Any
 from evaluation.report.album import Album
 from evaluation.report.document import folded, heading, paragraph, section
 from evaluation.report.matrix_page import HeatmapCells, cells_heatmap, cells_of, gain_bound
-from evaluation.report.protocol_tables import TITLES, Block, Heading, about_blocks, axis_blocks
+from evaluation.report.protocol_markdown import about_blocks
+from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
 from evaluation.report.run_files import read_json_object
 from process.tables.html import html_table
 from process.tables.table import Table

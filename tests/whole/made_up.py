@@ -15,7 +15,7 @@ from evaluation.matrix import control_json, matrix_json
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
-from evaluation.measures.summary import accuracy_entry, summarize
+from evaluation.measures.summary import accuracy_of, summarize
 from evaluation.measures.thought_changes import ThoughtRow, summarize_changes
 from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.protocol.results import axis_json
@@ -119,7 +119,7 @@ def _turned(item: Prediction) -> Prediction:
 
 
 def _numbers(rows: list[Prediction]) -> dict[str, Any]:
-    return accuracy_entry(
+    return accuracy_of(
         [item.correct for item in rows],
         [len(item.options) for item in rows],
         [item.images for item in rows],

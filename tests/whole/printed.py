@@ -24,8 +24,8 @@ from evaluation.report.evaluation_page import evaluation_sections
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
 from evaluation.report.matrix_page import matrix_sections
 from evaluation.report.matrix_text import matrix_table
+from evaluation.report.protocol_markdown import protocol_markdown
 from evaluation.report.protocol_page import protocol_sections
-from evaluation.report.protocol_tables import protocol_markdown
 from evaluation.report.run_page import run_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table

@@ -6,6 +6,7 @@ from typing import Any
 from evaluation.measures.calibration import risk_coverage
 from evaluation.measures.statistics import wilson_interval
 from evaluation.report.figures.canvas import COLOURS, GREY, new_figure, plain_axes
+from process.tables.numbers import percent
 
 
 def reliability_diagram(bins: Sequence[Mapping[str, Any]], *, error: float) -> Any:
@@ -42,7 +43,7 @@ def reliability_diagram(bins: Sequence[Mapping[str, Any]], *, error: float) -> A
     # points at 0 and 1 are common, and would be cut in half by limits of 0 and 1
     upper.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="share right")
     count = sum(one["n"] for one in filled)
-    title = f"expected calibration error {100 * error:.1f} points, n = {count:,}"
+    title = f"expected calibration error {percent(error)} points, n = {count:,}"
     upper.set_title(title, fontsize=10)
     upper.legend(loc="best", fontsize=9, edgecolor="none", framealpha=0.8)
     middles = [(one["low"] + one["high"]) / 2 for one in filled]
@@ -81,11 +82,11 @@ def risk_coverage_curve(confidences: Sequence[float], correct: Sequence[bool]) -
         100 * all_wrong,
         linestyle="--",
         color=GREY,
-        label=f"all answers: {100 * all_wrong:.1f} % wrong",
+        label=f"all answers: {percent(all_wrong)} % wrong",
     )
     axes.set(xlim=(0, 101), ylim=(0, max(10, 130 * max(risks))))  # room for the legend
     axes.set(xlabel="answers kept, the surest first, %", ylabel="wrong among them, %")
-    title = f"mean over all coverages {100 * area:.1f} %, n = {len(risks):,}"
+    title = f"mean over all coverages {percent(area)} %, n = {len(risks):,}"
     axes.set_title(title, fontsize=10)
     axes.legend(loc="upper left", fontsize=9, edgecolor="none", framealpha=0.8)
     plain_axes(axes)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from evaluation.report.figures.canvas import COLOURS, new_figure
+from process.tables.numbers import percent, points
 
 Shares = Sequence[Sequence[float | None]]
 Interval = tuple[float | None, float | None]
@@ -125,16 +126,18 @@ def _write_cell(
         axes.text(column, row, "–", **style)
         return
     sign = "+" if signed else ""
-    known = interval is not None and None not in interval
-    axes.text(column, row - 0.12 * known, f"{100 * value:{sign}.1f}", fontsize=10, **style)
+    # whole numbers: the cell is small
+    ends = [f"{100 * end:{sign}.0f}" for end in interval or () if end is not None]
+    known = len(ends) == 2
+    shown = points(value) if signed else percent(value)
+    axes.text(column, row - 0.12 * known, shown, fontsize=10, **style)
     if known:
-        low, high = (f"{100 * end:{sign}.0f}" for end in interval)
-        text = f"{low} to {high}" if signed else f"{low}–{high}"
+        text = (" to " if signed else "–").join(ends)
         axes.text(column, row + 0.25, text, fontsize=7, **style)
 
 
 def _frame_cell(axes: Any, row: int, column: int) -> None:
     from matplotlib.patches import Rectangle
 
-    style = {"fill": False, "edgecolor": COLOURS[1], "linewidth": 2.5}
-    axes.add_patch(Rectangle((column - 0.47, row - 0.46), 0.94, 0.92, **style))
+    corner = (column - 0.47, row - 0.46)
+    axes.add_patch(Rectangle(corner, 0.94, 0.92, fill=False, edgecolor=COLOURS[1], linewidth=2.5))

@@ -13,7 +13,7 @@ from evaluation.command_lines import ScoreConfig
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.summary import entry
+from evaluation.measures.summary import slice_summary
 
 
 def row(number, image, answer="lung", *, modality="CT", question_type="Anatomy", dataset="one"):
@@ -215,9 +215,9 @@ def test_rows_that_share_images_are_one_cluster_through_other_rows_too():
 
 
 def test_an_entry_has_an_interval_by_image_only_where_rows_share_images():
-    alone = entry([predict(row(i, f"{i}"), i % 2) for i in range(8)])
+    alone = slice_summary([predict(row(i, f"{i}"), i % 2) for i in range(8)])
     assert "images" not in alone
-    shared = entry([predict(row(i, f"{i // 4}"), i < 4) for i in range(8)])
+    shared = slice_summary([predict(row(i, f"{i // 4}"), i < 4) for i in range(8)])
     assert shared["images"] == 2  # one right, one wrong: that says next to nothing
     assert shared["image_low"] < 0.01 and shared["image_high"] > 0.99
     assert (shared["low"], shared["high"]) == (alone["low"], alone["high"])  # Wilson's stay

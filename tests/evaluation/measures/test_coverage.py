@@ -14,7 +14,7 @@ from evaluation.compare import Evaluation, compare
 from evaluation.measures.intervals import image_interval
 from evaluation.measures.matrices import AnsweredRow, part_differences
 from evaluation.measures.permutations import summarize_permutations
-from evaluation.measures.summary import accuracy_entry
+from evaluation.measures.summary import accuracy_of
 
 ROWS, TRIALS = 5, 400
 CORRELATIONS = (0.0, 0.3, 0.6)
@@ -108,7 +108,7 @@ def test_summaries_comparisons_and_matrices_hold_it_too(images):
         return kind % 2 == 0, (kind == 1) | (kind == 2)  # accuracies 0.6 and 0.4
 
     def accuracy():
-        found = accuracy_entry(sides()[0], [4] * len(names), names)
+        found = accuracy_of(sides()[0], [4] * len(names), names)
         return found["image_low"], found["image_high"]
 
     def change():

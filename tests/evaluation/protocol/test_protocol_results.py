@@ -17,7 +17,7 @@ from evaluation.protocol.results import (
     seed_differences,
     seeds_json,
 )
-from evaluation.report.protocol_tables import protocol_markdown
+from evaluation.report.protocol_markdown import protocol_markdown
 from tests.places import ROOT
 
 SLICES = ("CT", "MRI", "OCT")
