@@ -31,17 +31,15 @@ from grpo.run import (
 from grpo.settings import (
     GRPOConfig,
     card_for,
-    check_own_rewards,
-    check_places,
     config_of,
-    resumed_config,
+    config_to_resume,
     say_shipped,
     train_parser,
     with_absolute_paths,
 )
 from process.command import command, notes
-from rewards import ParseOnce, try_rewards
-from rewards.registry import REWARDS, BoundReward, RewardFn, load_rewards
+from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
+from rewards.registry import BoundReward, RewardFn
 
 
 @command
@@ -103,21 +101,18 @@ def resume(
     """Go on with a run from its newest checkpoint; return what it has left in the end.
 
     Args:
-        directory: of the run.
-        changes: settings by name that differ from run.json's: those that cannot change what is
-            learned, such as ``max_steps`` or ``device``, and the new places of files.
-        reward_fns: the run's own reward functions, those that `run` was handed.
+        directory: the run's.
+        changes: settings by name, of those that cannot change what is learned (``max_steps``,
+            ``device``, ..), and new places of files.
+        reward_fns: those that `run` was handed.
 
     Raises:
-        As `run` does; ValueError also for another setting, or where a source of the run is not what
-        it was when the run began.
+        ValueError: a setting that may not change, a source that is not what it was. All else as in
+            `run`.
     """
-    own = dict(reward_fns or {})
-    run_directory, stored = RunDirectory.open(str(directory))
-    config = resumed_config(stored["config"], changes or {})
-    check_places(config, run_directory.path)
-    check_own_rewards(config, own, REWARDS, run_directory.path)
-    return _train(config, run_directory, stored, own)
+    own, (found, stored) = dict(reward_fns or {}), RunDirectory.open(str(directory))
+    config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
+    return _train(config, found, stored, own)
 
 
 def _train(
@@ -126,14 +121,13 @@ def _train(
     stored: Mapping[str, Any] | None,
     own_rewards: Mapping[str, RewardFn],
 ) -> FinishedRun:
-    """Read what a run learns from, then train; ``stored`` is run.json of a run that goes on."""
+    """Read data, prompt and rewards, then train; ``stored`` is run.json of a run that goes on."""
     # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
     template = run_template(config, stored)
     parse = ParseOnce()  # for rewards, rollout log and metrics
     reward_fns = load_rewards(config.rewards, config.mode, parse, own_rewards)
-    tried = reward_fns if config.method == "grpo" else {}
     questions = read_questions(
-        config, template, stored, lambda rows: try_rewards(tried, rows, config.mode)
+        config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )
     with Session(config, directory) as session:
         return _train_on(questions, session, stored, own_rewards, reward_fns, parse)
@@ -159,16 +153,20 @@ def _train_on(
     from grpo.trainer import Trainer
 
     session.config = config = resolve_hardware(session.config)
-    turns, order, directory = questions.turns, questions.order, session.run
-    checksums = checked_sources(config, turns.template, questions.checksums, own_rewards, stored)
+    directory, order, template = session.run, questions.order, questions.turns.template
+    checksums = checked_sources(config, template, questions.checksums, own_rewards, stored)
     backend = prepare_device(config)
 
+    # A run that goes on takes weights, moments and random state of its newest checkpoint, but its
+    # reference is the start model, as in the beginning.
     total_steps = config.total_steps(questions.num_training)
     checkpoint = newest_checkpoint(directory.path) if stored else None
     policy = load_trained(config, checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = first_state(checkpoint, optimizer, total_steps)
     heldout = held_out(config, policy, questions)
+
+    # What one step does is the method's; all else of the loop is the same for both.
     if config.method == "sft":
         take_step = sft_method(config, policy, optimizer, questions.target)
     else:
@@ -185,19 +183,16 @@ def _train_on(
         take_step=take_step,
         evaluate=heldout,
         run=directory,
-        card=card_for(config, turns.template),
+        card=card_for(config, template),
         state=state,
     )
-    facts = {"total_steps": total_steps, "prompt_template": turns.template, "checksums": checksums}
+    facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
     facts |= {"logprob_backend": backend, **questions.facts}
-    directory.begin(state["step"], total_steps, is_fresh=stored is None)
-    directory.write(run_description(config, facts, stored, state["step"]))
-    print(f"run directory: {directory.path}")
+    directory.begin(run_description(config, facts, stored, state["step"]), state["step"])
     trainer.train()
 
     finished = session.finished()
-    predictions = heldout.predictions if heldout else ()
-    print_outcome(finished, config, directory.read_evaluation(0), predictions)
+    print_outcome(finished, config, heldout.predictions if heldout else ())
     return finished
 
 

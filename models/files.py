@@ -114,7 +114,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     inside = sorted(directory.glob("checkpoints/step-*"))
     if inside:
         missing = f"it is a run's directory, name one of its checkpoints, such as {inside[-1]}"
-    config = read_json(directory, "config.json", missing)
+    config = read_checkpoint_json(directory, "config.json", missing)
     family = config.get("model_type")
     if family not in FAMILIES:
         raise ValueError(
@@ -152,7 +152,7 @@ def _cleaned(part: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key not in _NOT_THE_MODELS}
 
 
-def read_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
+def read_checkpoint_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
     """Return a JSON object of the checkpoint; `missing` ends the message when it is not there."""
     try:
         text = (directory / name).read_text(encoding="utf-8")
@@ -201,7 +201,7 @@ def _weight_files(directory: Path) -> list[str]:
     if (directory / "model.safetensors").is_file():
         return ["model.safetensors"]
     if (directory / WEIGHTS_INDEX).is_file():
-        weight_map = read_json(directory, WEIGHTS_INDEX, "").get("weight_map")
+        weight_map = read_checkpoint_json(directory, WEIGHTS_INDEX, "").get("weight_map")
         named = isinstance(weight_map, dict) and weight_map
         if not named or not all(isinstance(name, str) for name in weight_map.values()):
             raise ValueError(f"{directory / WEIGHTS_INDEX} has no weight_map: fetch it again")

@@ -18,7 +18,7 @@ from data.turns import TurnBuilder
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import run_splits
 from evaluation.asking.settings import asked_template
-from grpo.settings.card import CARD, card_of, differences
+from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import untrained_settings
 from models.files import check_named
@@ -91,7 +91,7 @@ def run_template(config: GRPOConfig, stored: Mapping[str, Any] | None) -> str:
     text, origin = asked_template(config.mode, flags, card)
     if origin == CARD:
         print(f"prompt: as in {config.model}/{CARD}")
-    _warn(differences({"prompt_template": text} if origin == "flag" else {}, card))
+    _warn(card_warnings({"prompt_template": text} if origin == "flag" else {}, card))
     return text
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from data.prompts import TEMPLATES, check_template, prompt_template
 from data.turns import TurnBuilder
 from evaluation.asking.shared_flags import AskingFlags, check_asking
-from grpo.settings.card import CARD, KINDS, differences, read_card
+from grpo.settings.card import CARD, KINDS, card_warnings, read_card
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sources import embedded_default, read_toml
 from models.files import TINY
@@ -65,7 +65,7 @@ def resolve_settings(directory: Path, asked: AskingFlags = AS_TRAINED) -> Asking
     check_asking(values)
     template, origins["prompt_template"] = asked_template(values["mode"], flags, card)
     values["prompt_template"] = template
-    warnings = differences({name: values[name] for name in flags}, card)
+    warnings = card_warnings({name: values[name] for name in flags}, card)
     return AskingSettings(**values, origins=origins, warnings=warnings)
 
 

@@ -1,7 +1,6 @@
 """What a finished training run prints: what became better, some answers, and what to do next."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from evaluation.answers.prediction import Prediction
 from evaluation.report.summary_text import change_table, sample_completions
@@ -14,21 +13,17 @@ from process.page import fitted
 
 
 def print_outcome(
-    finished: FinishedRun,
-    config: GRPOConfig,
-    before: Mapping[str, Any] | None,
-    predictions: Sequence[Prediction],
+    finished: FinishedRun, config: GRPOConfig, predictions: Sequence[Prediction]
 ) -> None:
     """Print a run's outcome and write its report.html.
 
     Args:
         finished: the run.
         config: its settings.
-        before: the start model's evaluation.
         predictions: of the last evaluation, in this process.
     """
-    if before and finished.evaluation:
-        table = change_table(before, finished.evaluation)
+    if finished.before and finished.after:
+        table = change_table(finished.before, finished.after)
         print("\nheld-out questions, greedy:", table, sep="\n")
     if predictions:
         shown = "five of them" if len(predictions) > 5 else "all of them"

@@ -66,17 +66,24 @@ class RunDirectory:
                 " --output-dir"
             ) from error
 
-    def begin(self, step: int, total_steps: int, *, is_fresh: bool) -> None:
-        """Make the folder of a fresh run, or forget what an older one has written after ``step``.
+    def begin(self, description: Mapping[str, Any], step: int) -> None:
+        """Make a fresh run's folder, or forget what an older one has written after ``step``.
+
+        Args:
+            description: run.json, which is written.
+            step: after which the run goes on; 0 of a fresh one.
 
         Raises:
             ValueError: as `make` does.
         """
-        if is_fresh:
+        if description["resumed"]:
+            self.cut_after(step)
+            total = description["total_steps"]
+            print(f"resumed after step {step}; the learning rate follows {total} steps")
+        else:
             self.make()
-            return
-        self.cut_after(step)
-        print(f"resumed after step {step}; the learning rate follows {total_steps} steps")
+        self.write(description)
+        print(f"run directory: {self.path}")
 
     @classmethod
     def open(cls, path: str) -> tuple["RunDirectory", dict[str, Any]]:

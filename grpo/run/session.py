@@ -31,7 +31,8 @@ class FinishedRun:
     directory: Path  # with run.json, metrics.jsonl, report.html ..
     steps: int  # in all, those of before a resumption included
     checkpoint: Path  # of the last step, a directory that evaluate.py's --model takes
-    evaluation: Mapping[str, Any] | None  # after the last step, as eval/step-*.json has it
+    before: Mapping[str, Any] | None  # evaluation of the start model, as eval/step-000000.json
+    after: Mapping[str, Any] | None  # evaluation after the last step
     best: Best | None  # the evaluation with the highest accuracy: its step and its accuracy
 
 
@@ -102,6 +103,7 @@ class Session:
             directory=place,
             steps=steps,
             checkpoint=place / "checkpoints" / f"step-{steps:06d}",
-            evaluation=self.run.read_evaluation(steps),
+            before=self.run.read_evaluation(0),
+            after=self.run.read_evaluation(steps),
             best=self.trainer.best,
         )

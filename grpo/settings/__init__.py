@@ -3,17 +3,14 @@
 from grpo.settings.card import card_for
 from grpo.settings.config import GRPOConfig
 from grpo.settings.flags import config_of, say_shipped, train_parser
-from grpo.settings.moved import check_own_rewards, check_places
-from grpo.settings.sources import resolve_config, resumed_config, with_absolute_paths
+from grpo.settings.sources import config_to_resume, resolve_config, with_absolute_paths
 
 __all__ = [
     "GRPOConfig",
     "card_for",
-    "check_own_rewards",
-    "check_places",
     "config_of",
+    "config_to_resume",
     "resolve_config",
-    "resumed_config",
     "say_shipped",
     "train_parser",
     "with_absolute_paths",

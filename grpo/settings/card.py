@@ -67,7 +67,7 @@ def start_model(model: str) -> str:
     return card_of(model).get("start_model", model)
 
 
-def differences(chosen: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str, ...]:
+def card_warnings(chosen: Mapping[str, Any], card: Mapping[str, Any]) -> tuple[str, ...]:
     """Return one warning per setting that is not the one the checkpoint was trained with.
 
     Args:

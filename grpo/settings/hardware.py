@@ -41,7 +41,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     device = choose_device(config.device)
     dtype = config.dtype
     if dtype == "auto":
-        dtype = str(default_dtype(device)).removeprefix("torch.")
+        dtype = "float32" if default_dtype(device) == torch.float32 else "bfloat16"
     reference = device
     if config.reference_device != "auto":
         reference = check_device(config.reference_device)

@@ -10,15 +10,15 @@ some of them where the method is sft.
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from grpo.settings.card import KINDS, card_of, differences, start_model
+from grpo.settings.card import KINDS, card_of, card_warnings, start_model
 from grpo.settings.config import PATHS, GRPOConfig
-from grpo.settings.moved import MOVABLE, check_counterparts
+from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
 from process.paths import expanded, user_path
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
@@ -95,7 +95,7 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
 
 def untrained_settings(config: GRPOConfig) -> tuple[str, ...]:
     """Return one warning per setting that is not the one the start model was trained with."""
-    return differences({name: getattr(config, name) for name in _ASKING}, card_of(config.model))
+    return card_warnings({name: getattr(config, name) for name in _ASKING}, card_of(config.model))
 
 
 def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
@@ -303,6 +303,32 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
 def _is_phantoms(name: str) -> bool:
     """As data.sources.is_phantoms, which this package does not import; a test compares the two."""
     return name == "phantoms" or name.startswith("phantoms:")
+
+
+def config_to_resume(
+    run: Path,
+    stored: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    own_rewards: Collection[str],
+    known: Collection[str],
+) -> GRPOConfig:
+    """Return the config of a run that goes on, all that it names being there.
+
+    Args:
+        run: its directory.
+        stored: its run.json.
+        changes: settings by name, as `resumed_config` takes them.
+        own_rewards: names of the reward functions that are handed in.
+        known: names of those that need not be.
+
+    Raises:
+        ValueError: as `resumed_config`, `check_places` and `check_own_rewards`.
+    """
+    config = resumed_config(stored["config"], changes)
+    check_places(config, run)
+    check_own_rewards(config, own_rewards, known, run)
+    return config
 
 
 def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:

@@ -103,21 +103,26 @@ class History:
 
     def start(self, name: str) -> float | None:
         """Return the mean of the first steps; None if it is not known."""
-        values = [row.get(name) for row in self._first]
-        return None if None in values or len(values) < FIRST_STEPS else fmean(values)
+        values = _known(self._first, name)
+        return None if values is None or len(values) < FIRST_STEPS else fmean(values)
 
     def last(self, name: str, count: int, ago: int = 0) -> list[float] | None:
         """Return the values of ``count`` steps, ``ago`` steps ago; None if any is not known."""
         stop = len(self._recent) - ago
         if stop < count:
             return None
-        values = [self._recent[place].get(name) for place in range(stop - count, stop)]
-        return None if None in values else values
+        return _known((self._recent[place] for place in range(stop - count, stop)), name)
 
     def windows_before(self, name: str, count: int) -> list[list[float]]:
         """Return the windows of ``count`` steps that lie wholly before the last one."""
         starts = range(count, len(self._recent) - count + 1, count)
         return [window for ago in starts if (window := self.last(name, count, ago)) is not None]
+
+
+def _known(rows: Iterable[Mapping[str, Any]], name: str) -> list[float] | None:
+    values = [row.get(name) for row in rows]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
 
 
 def _times(value: float, limit: float) -> float:

@@ -64,9 +64,7 @@ def load_policy(
     return policy
 
 
-def load_plain_model(
-    path: str | Path, *, dtype: torch.dtype, device: torch.device
-) -> QwenVL:
+def load_plain_model(path: str | Path, *, dtype: torch.dtype, device: torch.device) -> QwenVL:
     """Return transformers' own model of a checkpoint, with nothing of ours: to compare with."""
     return _load_model(find_checkpoint(path), dtype).to(device)
 

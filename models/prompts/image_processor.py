@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from models.files import read_json
+from models.files import read_checkpoint_json
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Limits in pixels that no image meets.
@@ -28,7 +28,7 @@ def image_settings(directory: Path) -> tuple[dict[str, Any], str]:
         ValueError: neither file has them, or one is damaged.
     """
     if (directory / NESTED).is_file():
-        nested = read_json(directory, NESTED, "").get("image_processor")
+        nested = read_checkpoint_json(directory, NESTED, "").get("image_processor")
         if isinstance(nested, dict):
             return dict(nested), NESTED
         if nested is not None:
@@ -40,7 +40,7 @@ def image_settings(directory: Path) -> tuple[dict[str, Any], str]:
         "copy it from the checkpoint the weights come from (it says how images are resized;"
         f" {NESTED} holds no image_processor either)"
     )
-    return read_json(directory, PLAIN, missing), PLAIN
+    return read_checkpoint_json(directory, PLAIN, missing), PLAIN
 
 
 def load_image_processor(directory: Path, config: dict[str, Any]) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from models.files import read_json, transformers_config
+from models.files import read_checkpoint_json, transformers_config
 
 # Placeholders of the vision input by their usual names; the config names most of them by id too.
 _VISION_TOKENS = (
@@ -64,7 +64,11 @@ def chat_template(directory: Path, tokenizer: Any) -> str:
     """
     places = (("processor_config.json", "chat_template"), ("chat_template.json", "chat_template"))
     for name, key in places:
-        template = read_json(directory, name, "").get(key) if (directory / name).is_file() else None
+        template = (
+            read_checkpoint_json(directory, name, "").get(key)
+            if (directory / name).is_file()
+            else None
+        )
         if template is not None:
             return _one_template(template, directory / name)
     if tokenizer.chat_template is not None:
@@ -126,7 +130,7 @@ def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[in
     """Return every end id of the generation config and the tokenizer's own."""
     generation: dict[str, Any] = {}
     if (directory / "generation_config.json").is_file():
-        generation = read_json(directory, "generation_config.json", "")
+        generation = read_checkpoint_json(directory, "generation_config.json", "")
     declared = generation.get("eos_token_id", config.get("eos_token_id"))
     ids = list(declared) if isinstance(declared, list) else [declared]
     ends = dict.fromkeys(i for i in [*ids, tokenizer.eos_token_id] if i is not None)

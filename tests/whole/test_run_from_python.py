@@ -53,7 +53,7 @@ def test_what_it_returns_is_what_lies_there(finished):
     assert finished.steps == 3 and finished.checkpoint.name == "step-000003"
     assert (finished.checkpoint / "model.safetensors").is_file()
     stored = json.loads((finished.directory / "eval" / "step-000003.json").read_text())
-    assert finished.evaluation == stored and finished.best is not None
+    assert finished.after == stored and finished.best is not None
     assert (finished.directory / "report.html").is_file()
 
 
