@@ -81,6 +81,7 @@ def generate(
         scores, entropy = logits_logprobs(
             logits, chosen, with_entropy=True, weights=weights, backend=backend
         )  # (R,) each
+        assert entropy is not None, "asked for"
         draft.write(position, rows, live, chosen, scores, entropy)
 
         # 4. A row ends with its end token; those that ended leave the batch, not one by one.
