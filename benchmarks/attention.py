@@ -31,10 +31,11 @@ from torch import Tensor
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from models.shared.attention import GroupReader
+from models.shared.flash import flash_for
 from models.shared.groups import PackedGroups
 from models.shared.merged import MergingReader
 from models.shared.padded import CopyingReader
-from models.shared.varlen import VarlenReader, flash_for
+from models.shared.varlen import VarlenReader
 
 BARS = {torch.bfloat16: 2e-2, torch.float32: 1e-5}  # relative L2 of the read and each gradient
 Row = dict[str, Any]

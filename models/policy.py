@@ -28,9 +28,10 @@ from models.prompts.processor import Processor
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotary_tables
 from models.shared import attention
-from models.shared.attention import choose_reader, flash_of
+from models.shared.attention import GroupReader, choose_reader, flash_of
 from models.shared.groups import PackedGroups, packed_positions
-from models.shared.layers import run_completions, run_groups, run_prompts
+from models.shared.inputs import check_rows, embed_groups, pack_rows
+from models.shared.layers import Rotary, run_completions, run_groups, run_prompts
 from models.shared.padded import KeysValues, PaddedReader
 from models.vision import tower as vision
 from models.vision.features import FeatureCache
@@ -133,10 +134,7 @@ class Policy(nn.Module):
         """
         if not (self.vision_frozen and other.vision_frozen) or self.device != other.device:
             return False
-        ours, theirs = self.visual.state_dict(), other.visual.state_dict()
-        if ours.keys() != theirs.keys() or any(
-            ours[n].dtype != theirs[n].dtype or not torch.equal(ours[n], theirs[n]) for n in ours
-        ):
+        if not vision.are_equal(self.visual, other.visual):
             return False
         self.model.model.visual = other.visual
         self.feature_cache = other.feature_cache
@@ -184,20 +182,15 @@ class Policy(nn.Module):
         """
         if prompt_pass is not None and not self.keeps_prompt_passes:
             raise RuntimeError("this policy keeps no pass over prompts to go on from")
-        _check_rows(prompts, rows_per_prompt, completion_ids, lengths)
+        check_rows(prompts, rows_per_prompt, completion_ids, lengths)
         fed = [length - 1 for length in lengths]  # nothing is predicted from the last token
         groups = self._groups(prompts, rows_per_prompt, fed)
-        is_fed = torch.arange(completion_ids.shape[1]) < torch.tensor(fed)[:, None]  # (M, C)
-        fed_ids = completion_ids[is_fed.to(completion_ids.device)].to(self.device)  # (T_c,)
+        fed_ids = pack_rows(completion_ids, fed).to(self.device)  # (T_c,)
         if prompt_pass is None:
-            hidden = self._embed(prompts, fed_ids, image_features)  # (T, D)
-            reader = choose_reader(self.text, groups)
-            rotary = rotary_tables(self.text, packed_positions(prompts, groups))
-            # a layer that is offloaded is lent its weights for the time of its own call only
-            ends, rest = run_groups(self.text, hidden, rotary, reader, whole=self.offloaded)
+            inputs = self._layer_inputs(prompts, groups, fed_ids, image_features)
+            ends, rest = run_groups(self.text, *inputs, whole=self.offloaded)  # (N, D), (T_c, D)
         else:
-            ends = prompt_pass.last_hidden
-            rest = self._after(prompt_pass, groups, fed_ids)
+            ends, rest = prompt_pass.last_hidden, self._run_after(prompt_pass, groups, fed_ids)
         return self.text.norm(groups.predicting(ends, rest))
 
     def run_prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptPass:
@@ -208,10 +201,8 @@ class Policy(nn.Module):
         """
         groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
         no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
-        hidden = self._embed(prompts, no_tokens, None)  # (T, D)
-        reader = choose_reader(self.text, groups)
-        rotary = rotary_tables(self.text, packed_positions(prompts, groups))
-        ends, keys_values = run_prompts(self.text, hidden, rotary, reader, whole=self.offloaded)
+        inputs = self._layer_inputs(prompts, groups, no_tokens)
+        ends, keys_values = run_prompts(self.text, *inputs, whole=self.offloaded)
         return PromptPass(tuple(prompts), ends, keys_values)
 
     @torch.no_grad()
@@ -279,7 +270,22 @@ class Policy(nn.Module):
             dtype=self.dtype,
         )
 
-    def _after(self, prompt_pass: PromptPass, groups: PackedGroups, fed_ids: Tensor) -> Tensor:
+    def _layer_inputs(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        groups: PackedGroups,
+        completion_ids: Tensor,  # (T_c,)
+        image_features: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Rotary, GroupReader]:
+        """Return the embeddings, (T, D), their positions' tables and how they attend."""
+        if image_features is None:
+            image_features = self.image_features(prompts)
+        image_token = self.processor.image_token_id
+        hidden = embed_groups(self.text, prompts, completion_ids, image_features, image_token)
+        rotary = rotary_tables(self.text, packed_positions(prompts, groups))
+        return hidden, rotary, choose_reader(self.text, groups)
+
+    def _run_after(self, prompt_pass: PromptPass, groups: PackedGroups, fed_ids: Tensor) -> Tensor:
         """Return the states of the completions' tokens, (T_c, D), after prompts already run."""
         hidden = self.text.embed_tokens(fed_ids)
         if len(hidden) == 0:  # each completion is one token, which its prompt predicts
@@ -289,41 +295,3 @@ class Policy(nn.Module):
         positions = packed_positions(prompt_pass.prompts, groups)[..., groups.num_prompt_tokens :]
         rotary = rotary_tables(self.text, positions)
         return run_completions(self.text, hidden, rotary, reader, prompt_pass.keys_values)
-
-    def _embed(
-        self,
-        prompts: Sequence[EncodedPrompt],
-        completion_ids: Tensor,
-        image_features: Sequence[Tensor] | None,
-    ) -> Tensor:
-        """Return the (T, D) input of the first layer: embeddings, and images in their place."""
-        if image_features is None:
-            image_features = self.image_features(prompts)
-        prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # on the CPU
-        image_tokens = (prompt_ids == self.processor.image_token_id).nonzero().squeeze(1)
-        packed_ids = torch.cat([prompt_ids.to(self.device), completion_ids])
-        hidden = self.text.embed_tokens(packed_ids)  # (T, D)
-        if len(image_tokens) == 0:
-            return hidden
-        features = torch.cat(list(image_features)).to(hidden.dtype)
-        return hidden.index_copy(0, image_tokens.to(self.device), features)
-
-
-def _check_rows(
-    prompts: Sequence[EncodedPrompt],
-    rows_per_prompt: Sequence[int],
-    completion_ids: Tensor,
-    lengths: Sequence[int],
-) -> None:
-    """Raise a ValueError unless `scored_hidden` can take them."""
-    rows, length = completion_ids.shape
-    fits = sum(rows_per_prompt) == rows == len(lengths)
-    if not fits or len(rows_per_prompt) != len(prompts) or length < 1:
-        raise ValueError(
-            f"completion_ids has shape {(rows, length)} for {len(prompts)} prompts with"
-            f" {list(rows_per_prompt)} rows: give one row per completion, at least one token"
-        )
-    if not 1 <= min(lengths) <= max(lengths) <= length:
-        raise ValueError(
-            f"lengths {list(lengths)} must lie between 1 and the {length} tokens of a row"
-        )

@@ -1,4 +1,4 @@
-"""How much memory a run will need, from config.json alone: told before any weight is loaded.
+"""How much memory a run will need, from config.json alone, before any weight is loaded.
 
 Shapes: D hidden size, F width of the MLP; of the text decoder or of the vision tower.
 """

@@ -29,6 +29,7 @@ def prompt_positions(
             [0, 1, 1, 3, 4],
             [0, 1, 2, 3, 4]])
     """
+    # An image takes fewer positions than it has tokens, so both are counted.
     image_token = (input_ids == image_token_id).tolist()
     pieces, token, position = [], 0, 0
     for time, height, width in image_grid_thw.tolist():
@@ -43,10 +44,12 @@ def prompt_positions(
 
 
 def _text(start: int, length: int) -> Tensor:
+    """Return (3, length)."""
     return torch.arange(start, start + length).expand(3, length)
 
 
 def _image(start: int, time: int, rows: int, columns: int) -> Tensor:
+    """Return (3, time * rows * columns), the last axis fastest, as the vision tower orders them."""
     grid = torch.meshgrid(
         torch.arange(time), torch.arange(rows), torch.arange(columns), indexing="ij"
     )

@@ -41,7 +41,7 @@ class EncodedPrompt:
         return digest.digest()
 
     def followed_by(self, ids: Sequence[int]) -> "EncodedPrompt":
-        """Return the prompt with some tokens of its completion behind it, which may be none."""
+        """Return the prompt with some tokens of its completion after it, which may be none."""
         own = self.next_position + torch.arange(len(ids))
         return replace(
             self,

@@ -145,7 +145,7 @@ def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[in
 def turn_end_id(template: str, tokenizer: Any) -> int | None:
     """Return the id with which the chat template ends the assistant's turn, such as <|im_end|>.
 
-    It is read off a rendered turn: the first token behind the reply that is no ordinary text. A
+    It is read off a rendered turn: the first token after the reply that is no ordinary text. A
     generation config may list its end tokens in any order, and one that never ends a turn, such as
     <|endoftext|>, first. Where the template shows none, it is the tokenizer's own end token; None
     where there is none either.
@@ -159,8 +159,8 @@ def turn_end_id(template: str, tokenizer: Any) -> int | None:
         text = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
     except Exception:  # a template may raise what it likes, and one for prompts alone does
         text = ""
-    _, _, behind = text.rpartition(reply)
-    ids = tokenizer(behind, add_special_tokens=False)["input_ids"] if text else []
+    _, _, rest = text.rpartition(reply)
+    ids = tokenizer(rest, add_special_tokens=False)["input_ids"] if text else []
     no_text = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
     return next((i for i in ids if i in no_text), tokenizer.eos_token_id)
 

@@ -25,23 +25,24 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from models.architecture import Decoder, SelfAttention
-from models.shared import varlen
+from models.shared import flash
 from models.shared.groups import PackedGroups
 from models.shared.merged import MergingReader
 from models.shared.padded import CopyingReader, PaddedReader
+from models.shared.varlen import VarlenReader
 
 NAME = "packed_groups"
 
-GroupReader = PaddedReader | varlen.VarlenReader
+GroupReader = PaddedReader | VarlenReader
 # layer, query (T, H, d), key and value (T, Hkv, d), scale -> what is read, (T, H, d)
 Attend = Callable[[int, Tensor, Tensor, Tensor, float], Tensor]
 
 
 def choose_reader(text: Decoder, groups: PackedGroups) -> GroupReader:
     """Return the way in which these groups attend in this decoder: the one place of the choice."""
-    flash = flash_of(text)
-    if flash is not None:
-        return varlen.VarlenReader(groups, flash)
+    calls = flash_of(text)
+    if calls is not None:
+        return VarlenReader(groups, calls)
     config = text.config
     heads_per_key = config.num_attention_heads // config.num_key_value_heads
     if MergingReader.is_faster(groups):
@@ -49,11 +50,11 @@ def choose_reader(text: Decoder, groups: PackedGroups) -> GroupReader:
     return CopyingReader(groups, heads_per_key)
 
 
-def flash_of(text: Decoder) -> varlen.Flash | None:
+def flash_of(text: Decoder) -> flash.Flash | None:
     """Return the varlen flash calls that this decoder attends by; None reads padded rectangles."""
     config, weight = text.config, text.norm.weight
     head_size = config.hidden_size // config.num_attention_heads
-    return varlen.flash_for(weight.device, weight.dtype, head_size)
+    return flash.flash_for(weight.device, weight.dtype, head_size)
 
 
 def packed_attention(

@@ -39,6 +39,10 @@ class PackedGroups:
     device: torch.device
     dtype: torch.dtype  # of masks
 
+    def __post_init__(self) -> None:
+        """Make what is needed after the layers: a copy to a GPU waits for all launched before."""
+        _ = self.row_to_prompt, self.last_tokens
+
     @property
     def num_prompt_tokens(self) -> int:
         """T_p."""

@@ -1,7 +1,7 @@
-"""Parts of one softmax, attended to apart and merged: what the shared prompt rests on.
+"""Parts of one softmax, computed one by one and merged: what the shared prompt rests on.
 
 A completion token reads its group's prompt and its own row. Attention over both is the mean of the
-two parts, weighed by their shares of the softmax's sum, which each part's log-sum-exp tells:
+two parts, weighed by their shares of the softmax's sum, which their log-sum-exps hold:
 
     read = sum_i exp(lse_i - lse) read_i        lse_i = log sum_j exp(score_ij)
                                                 lse   = log sum_i exp(lse_i)
@@ -12,7 +12,7 @@ that read it (models/shared/folding.py), without a copy of any key.
 The gradient asks for no code of its own. All that a flash kernel's backward takes from its forward
 is p = exp(score - lse) and sum(grad * read); given the *merged* read and lse it returns the part's
 gradient within the whole. Left to autograd, the merge would lose what goes through each lse, and
-silently, since the kernels have no gradient for theirs. So whoever trains through a merge writes an
+silently, since the kernels have no gradient for theirs. So a merge that is trained through has an
 autograd.Function around it (models/shared/merged.py, models/shared/varlen.py): its forward keeps
 what `merge` returns, its backward hands that to the backward of each part.
 """

@@ -76,12 +76,12 @@ class MergedAttention(torch.autograd.Function):
             query: (M, Hkv, r * C, d), the heads that share a key as extra rows.
             key_prompt, value_prompt: (N, Hkv, P, d).
             key_own, value_own: (M, Hkv, C, d).
-            prompt_mask: (N, 1, 1, P), additive; hides the padding behind shorter prompts.
+            prompt_mask: (N, 1, 1, P), additive; hides the padding after shorter prompts.
             own_mask: (r * C, C), additive and causal.
             scale: of the scores.
         """
-        prompts = len(key_prompt)
-        length = query.shape[2]  # r * C
+        prompts, length = len(key_prompt), query.shape[2]  # N, r * C
+        # The prompt by all of its rows at once, each row's own tokens by themselves.
         folded = fold_rows(query, prompts)  # (N, Hkv, G * r * C, d)
         read_prompt, lse_prompt = _flash(
             folded, key_prompt, value_prompt, attn_mask=prompt_mask, scale=scale
@@ -102,7 +102,8 @@ class MergedAttention(torch.autograd.Function):
         """Return the gradients of the five tensors."""
         query, key_prompt, value_prompt, key_own, value_own, *rest = ctx.saved_tensors
         prompt_mask, own_mask, read, lse = rest
-        prompts = len(key_prompt)
+        prompts = len(key_prompt)  # N
+        # Both parts get the merged read and lse, so each returns its share of one softmax.
         grad_folded, grad_key, grad_value = _flash_backward(
             fold_rows(grad, prompts),
             fold_rows(query, prompts),
@@ -125,4 +126,5 @@ class MergedAttention(torch.autograd.Function):
 
 def _lse_layout(lse: Tensor) -> Tensor:
     """Return (B, H, L) of (B, H, L, 1) in the memory order that the flash forward gives."""
+    # the backward walks it by that order, whatever its strides are
     return lse[..., 0].transpose(1, 2).contiguous().transpose(1, 2)

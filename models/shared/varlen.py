@@ -1,7 +1,7 @@
 """Packed groups read exactly as they lie: no prompt copied, nothing padded, no mask made.
 
-Three calls of FlashAttention for sequences of different length (varlen) read the packed tokens of
-models/shared/groups.py; each is told where its sequences begin:
+Three calls of FlashAttention for sequences of different length (varlen, models/shared/flash.py)
+read the packed tokens; each gets the bounds of its sequences:
 
     prompts      read themselves, causally
     completions  read their prompt; all rows of a prompt are one long sequence of queries
@@ -17,37 +17,17 @@ Shapes: N prompts, M completion rows, T packed tokens (T_p of prompts, T_c of co
 sequences, H query heads, Hkv key/value heads, d head size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.products import HALF_DTYPES
+from models.shared.flash import Flash, Segments
 from models.shared.groups import PackedGroups
 from models.shared.lse import merge
 from models.shared.padded import KeysValues
-
-LARGEST_HEAD = 192  # beyond it some cards lack the backward
-
-
-@dataclass(frozen=True)
-class Segments:
-    """S sequences that follow one another in a packed tensor; some may be empty.
-
-    >>> Segments.of([2, 0, 3], torch.device("cpu"))
-    Segments(bounds=tensor([0, 2, 2, 5], dtype=torch.int32), longest=3)
-    """
-
-    bounds: Tensor  # (S + 1,) int32: sequence s is bounds[s] up to bounds[s + 1]
-    longest: int
-
-    @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> "Segments":
-        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
-        return cls(bounds.to(device), max(lengths))
 
 
 @dataclass(frozen=True)
@@ -77,38 +57,6 @@ class PackedSegments:
         )
 
 
-class Flash(NamedTuple):
-    """The two calls that a device must have; tests bring slow ones of their own.
-
-    forward:  query (T_q, H, d), key and value (T_k, Hkv, d), Segments of the queries and of the
-              keys, causal, scale -> read (T_q, H, d), lse (H, T_q)
-    backward: grad (T_q, H, d), query, key, value, read, lse, then as above -> their gradients
-
-    A causal call has the same segments for queries and keys. No query is without a key; a key that
-    no query reads gets a gradient of zero.
-    """
-
-    forward: Callable[..., tuple[Tensor, Tensor]]
-    backward: Callable[..., tuple[Tensor, Tensor, Tensor]]
-
-
-def flash_for(device: torch.device, dtype: torch.dtype, head_size: int) -> Flash | None:
-    """Return torch's own varlen flash where it runs, else None.
-
-    It runs on NVIDIA cards from compute capability 8.0 on, in half precision, unless
-    `torch.backends.cuda.enable_flash_sdp(False)` forbade it. (On AMD's the same operators leave the
-    log-sum-exp in other layouts: not used there.)
-    """
-    if device.type != "cuda" or torch.version.hip or dtype not in HALF_DTYPES:
-        return None
-    cuda = torch.backends.cuda
-    if not (cuda.is_flash_attention_available() and cuda.flash_sdp_enabled()):
-        return None
-    if head_size % 8 or head_size > LARGEST_HEAD:
-        return None
-    return ATEN if torch.cuda.get_device_capability(device) >= (8, 0) else None
-
-
 class VarlenReader:
     """Reads a whole packed row; prompts and completions of one forward belong together here."""
 
@@ -130,7 +78,7 @@ class VarlenReader:
         read = varlen_attention(query, key, value, self.segments, self.flash, scale=scale)
         if self.groups.num_completion_tokens:
             return read, None
-        # decoding goes on from prompts, and wants rectangles
+        # decoding starts from prompts alone, and wants rectangles
         pad = self.groups.pad_prompts
         return read, (pad(key).transpose(1, 2), pad(value).transpose(1, 2))  # (N, Hkv, P, d)
 
@@ -173,17 +121,20 @@ class VarlenAttention(torch.autograd.Function):
             _split(packed, segments) for packed in (query, key, value)
         )
         prompts, groups, rows = segments.prompts, segments.groups, segments.rows
+        # read (T_p, H, d), lse (H, T_p)
         read, lse_prompt = flash.forward(
             q_prompt, k_prompt, v_prompt, prompts, prompts, causal=True, scale=scale
         )
         lse_own = None
         if rows.longest:
+            # A completion reads all of its prompt: no causal mask, and all rows are one sequence.
             of_prompt = flash.forward(
                 q_own, k_prompt, v_prompt, groups, prompts, causal=False, scale=scale
             )
             of_own = flash.forward(q_own, k_own, v_own, rows, rows, causal=True, scale=scale)
             read_own, lse_own = _merged(*of_prompt, *of_own)
             read = torch.cat([read, read_own])
+        # The parts' own reads and lse are not kept: the backward is that of the whole.
         ctx.save_for_backward(query, key, value, read, lse_prompt, lse_own)
         ctx.segments, ctx.flash, ctx.scale = segments, flash, scale
         return read
@@ -204,6 +155,7 @@ class VarlenAttention(torch.autograd.Function):
         )
         if lse_own is None:
             return *of_itself, None, None, None
+        # Both parts get the merged read and lse, so each returns its share of one softmax.
         of_prompt = flash.backward(
             *(g_own, q_own, k_prompt, v_prompt, reads[1], lse_own, groups, prompts),
             causal=False,
@@ -212,6 +164,7 @@ class VarlenAttention(torch.autograd.Function):
         of_own = flash.backward(
             *(g_own, q_own, k_own, v_own, reads[1], lse_own, rows, rows), causal=True, scale=scale
         )
+        # A completion's query went into two parts, a prompt's keys were read by two kinds of token.
         grad_query = torch.cat([of_itself[0], of_prompt[0] + of_own[0]])
         grad_key = torch.cat([of_itself[1] + of_prompt[1], of_own[1]])
         grad_value = torch.cat([of_itself[2] + of_prompt[2], of_own[2]])
@@ -228,53 +181,3 @@ def _merged(read: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tupl
     """Return read (T_c, H, d) and lse (H, T_c) over both parts; the kernels have heads first."""
     read, lse = merge(read, lse.t()[..., None], other, other_lse.t()[..., None])
     return read, lse[..., 0].t().contiguous()  # as it lies already: the kernels walk it by T_c
-
-
-def _aten_forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    queries: Segments,
-    keys: Segments,
-    *,
-    causal: bool,
-    scale: float,
-) -> tuple[Tensor, Tensor]:
-    read, lse, *_ = torch.ops.aten._flash_attention_forward(
-        *(query, key, value, *_lengths(queries, keys)), 0.0, causal, False, scale=scale
-    )
-    return read, lse
-
-
-def _aten_backward(
-    grad: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    read: Tensor,
-    lse: Tensor,
-    queries: Segments,
-    keys: Segments,
-    *,
-    causal: bool,
-    scale: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    # the state of a random generator, for dropout: there is none, so it is never read
-    random_state, unused = (lse.new_empty(size, dtype=torch.uint64) for size in (2, 0))
-    return torch.ops.aten._flash_attention_backward(
-        *(grad, query, key, value, read, lse, *_lengths(queries, keys)),
-        *(0.0, causal, random_state, unused),
-        scale=scale,
-    )
-
-
-def _lengths(queries: Segments, keys: Segments) -> tuple[Tensor, Tensor, int, int]:
-    """Return the operators' cum_seq_q, cum_seq_k, max_q, max_k.
-
-    max_q is at least 2: told that all are of 1 query, the forward takes a path for decoding that
-    folds the query heads and is wrong where a sequence has none. It only sizes the launch.
-    """
-    return queries.bounds, keys.bounds, max(queries.longest, 2), keys.longest
-
-
-ATEN = Flash(_aten_forward, _aten_backward)

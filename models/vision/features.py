@@ -1,6 +1,6 @@
 """Image features of a frozen vision tower, kept: an image is the same in every pass and epoch.
 
-A tower whose weights move has no use for this, and a key that forgot the weights would hand out
+A tower whose weights move has no use for this, and a key that forgot the weights would return
 stale features (verl#6522 is such a case). So a key is the image's content and the weights' version,
 which PyTorch raises at every write into a weight.
 

@@ -34,6 +34,15 @@ def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> lis
     return list(output.pooler_output.split(counts))
 
 
+def are_equal(visual: VisionTower, other: VisionTower) -> bool:
+    """Whether two towers have the same weights, to the bit."""
+    ours, theirs = visual.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(
+        ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name])
+        for name in ours
+    )
+
+
 def embed_patches_by_matmul(visual: VisionTower) -> None:
     """Make the vision tower embed its patches with a matrix product instead of a convolution.
 

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from models import load_policy
-from models.shared import varlen
+from models.shared import flash
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 from tests.models.shared.varlen_standin import SLOW
@@ -49,7 +49,7 @@ def setup(request, tmp_path_factory):
 def way(request, monkeypatch):
     """How attention reads the groups: a CPU's way, then CUDA's with slow calls in flash's place."""
     if request.param == "varlen":
-        monkeypatch.setattr(varlen, "flash_for", lambda *_: SLOW)
+        monkeypatch.setattr(flash, "flash_for", lambda *_: SLOW)
 
 
 both_ways = pytest.mark.usefixtures("way")

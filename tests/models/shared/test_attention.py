@@ -6,7 +6,7 @@ Shapes: T packed tokens, H query heads, Hkv key/value heads, d head size.
 import pytest
 import torch
 
-from models.shared import varlen
+from models.shared import flash
 from models.shared.attention import choose_reader
 from models.shared.groups import PackedGroups
 from models.shared.merged import MergingReader
@@ -77,5 +77,5 @@ def test_every_way_gives_the_keys_and_values_of_prompts_alone():
 def test_which_way_is_chosen(nano_policy, prompts, rows, completions, way, monkeypatch):
     groups = PackedGroups(prompts, rows, completions, torch.device("cpu"), torch.float32)
     assert type(choose_reader(nano_policy.text, groups)) is way
-    monkeypatch.setattr(varlen, "flash_for", lambda *_: SLOW)
+    monkeypatch.setattr(flash, "flash_for", lambda *_: SLOW)
     assert type(choose_reader(nano_policy.text, groups)) is VarlenReader

@@ -11,9 +11,10 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from models.shared import varlen
+from models.shared import flash
+from models.shared.flash import ATEN, Flash
 from models.shared.groups import PackedGroups
-from models.shared.varlen import ATEN, Flash, PackedSegments, VarlenReader, varlen_attention
+from models.shared.varlen import PackedSegments, VarlenReader, varlen_attention
 from tests.models.shared.varlen_cases import CASES, GRADIENTS, Case, relative, run, truth
 from tests.models.shared.varlen_standin import SLOW, slow_backward, slow_forward
 
@@ -167,10 +168,10 @@ def test_segments_worked_by_hand():
 def test_where_it_is_taken(monkeypatch, device, dtype, head_size, capability, found):
     monkeypatch.setattr(torch.backends.cuda, "is_flash_attention_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _device: capability)
-    flash = varlen.flash_for(torch.device(device), dtype, head_size)
-    assert (flash is ATEN) is found and (flash is None) is not found
+    calls = flash.flash_for(torch.device(device), dtype, head_size)
+    assert (calls is ATEN) is found and (calls is None) is not found
     monkeypatch.setattr(torch.backends.cuda, "flash_sdp_enabled", lambda: False)
-    assert varlen.flash_for(torch.device(device), dtype, head_size) is None
+    assert flash.flash_for(torch.device(device), dtype, head_size) is None
 
 
 @torch.no_grad()
@@ -190,7 +191,7 @@ def test_a_pass_over_prompts_gives_the_same_keys_and_values(nano_policy, monkeyp
         calls.append(how["causal"])
         return slow_forward(*given, **how)
 
-    monkeypatch.setattr(varlen, "flash_for", lambda *_: Flash(counted, slow_backward))
+    monkeypatch.setattr(flash, "flash_for", lambda *_: Flash(counted, slow_backward))
     found = decoded()
     assert calls == [True] * len(nano_policy.text.layers)  # the prompts' own attention alone
     for one, other in zip(found, expected, strict=True):

@@ -8,7 +8,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models import load_policy
-from models.shared.varlen import ATEN, flash_for, varlen_attention
+from models.shared.flash import ATEN, flash_for
+from models.shared.varlen import varlen_attention
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 from tests.models.shared.varlen_cases import CASES, GRADIENTS, SCALE, Case, relative, run, truth

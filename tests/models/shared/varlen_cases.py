@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.shared.varlen import Flash, PackedSegments, varlen_attention
+from models.shared.flash import Flash
+from models.shared.varlen import PackedSegments, varlen_attention
 
 SCALE = 0.3
 GRADIENTS = ("grad of query", "grad of key", "grad of value")

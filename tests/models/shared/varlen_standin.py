@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from models.shared.varlen import Flash, Segments
+from models.shared.flash import Flash, Segments
 
 
 def slow_forward(query, key, value, queries, keys, *, causal, scale):
