@@ -1,1 +1,1 @@
-"""Token by token: caches, prompts kept once per group, the step, its CUDA graphs."""
+"""Token by token, without gradient: one decoder layer, run eagerly or replayed as CUDA graphs."""

@@ -65,6 +65,7 @@ class LiveRows:
 
     @property
     def max_new_tokens(self) -> int:
+        """How many tokens there is room for."""
         return self.cos.shape[1]
 
     def keep_prompts(self, used: list[int], index: Tensor) -> None:
@@ -87,7 +88,7 @@ class DecodeBuffers:
             return torch.zeros(shape, dtype=torch.int64, device=weight.device)
 
         pairs = (len(text.layers), 2)  # keys, then values
-        self.own = weight.new_zeros(*pairs, rows, kv_heads, slots, head_size)
+        self.own = weight.new_zeros(*pairs, rows, kv_heads, slots, head_size)  # see `Views`
         self.prompts = weight.new_zeros(*pairs, prompts, kv_heads, prompt_slots, head_size)
 
         # What depends on which rows are left, written when they change:
@@ -141,11 +142,11 @@ class DecodeBuffers:
 def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[Tensor, Tensor]:
     """Return which (row, head) each (prompt, head, cell) shows, and where each (row, head) is.
 
-    (N * Hkv * G,) and (R * Hkv,) int64. A cell without a row shows row 0, and nobody reads it; a
-    padding row reads where row 0 does.
+    (N * Hkv * G,) and (R * Hkv,) int64, both counting heads apart. A cell without a row shows row
+    0, and nobody reads it; a padding row reads where row 0 does.
     """
-    cell_rows = torch.zeros(bucket.prompts, bucket.cells, dtype=torch.int64)
-    places = torch.zeros(bucket.rows, 2, dtype=torch.int64)  # prompt, cell
+    cell_rows = torch.zeros(bucket.prompts, bucket.cells, dtype=torch.int64)  # (N, G)
+    places = torch.zeros(bucket.rows, 2, dtype=torch.int64)  # (R, 2): prompt, cell
     seen = [0] * bucket.prompts
     for row, owner in enumerate(owners):
         cell_rows[owner, seen[owner]] = row
@@ -154,7 +155,7 @@ def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[
     places[len(owners) :] = places[0]
     heads = torch.arange(kv_heads)
     shown = cell_rows[:, None] * kv_heads + heads[:, None]  # (N, Hkv, G)
-    prompt, cell = places[:, :1], places[:, 1:]
+    prompt, cell = places[:, :1], places[:, 1:]  # (R, 1) each
     found = (prompt * kv_heads + heads) * bucket.cells + cell  # (R, Hkv)
     return shown.flatten(), found.flatten()
 
@@ -168,14 +169,14 @@ class Views:
         self.own = buffers.own[:, :, :rows, :, :slots]  # (L, 2, R, Hkv, S, d)
         self.prompts = buffers.prompts[:, :, :prompts, :, :prompt_slots]  # (L, 2, N, Hkv, P, d)
         self.cos = buffers.cos[:rows, :slots]  # (R, S, d)
-        self.sin = buffers.sin[:rows, :slots]
+        self.sin = buffers.sin[:rows, :slots]  # signed: see models/rotary.py
         self.prompt_mask = buffers.prompt_mask[:rows, :prompt_slots]  # (R, P)
         # Rows share what is read of a prompt as the cells of an (N, Hkv, G) grid. Both count the
         # Hkv heads of a row apart: which (row, head) a cell shows, and where each one's is.
         self.cell_rows = buffers.cell_rows[: prompts * kv_heads * cells]
         self.row_cells = buffers.row_cells[: rows * kv_heads]
         self.slot = buffers.slot  # (1,)
-        self.token_ids = buffers.token_ids[:rows]
+        self.token_ids = buffers.token_ids[:rows]  # (R,)
         self.hidden = buffers.hidden[:rows]  # (R, D)
-        self.slot_numbers = buffers.slot_numbers[:slots]
+        self.slot_numbers = buffers.slot_numbers[:slots]  # (S,)
         self.diagonal, self.off_diagonal = buffers.diagonal, buffers.off_diagonal  # (d, d)

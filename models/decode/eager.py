@@ -1,4 +1,4 @@
-"""Eager decoding, operation by operation: all that a CPU does, and a GPU whose capture failed.
+"""Eager decoding, operation by operation: what a CPU runs, and any device without CUDA graphs.
 
 Nothing that does not depend on the token is done per token: rotary tables, masks and fused weights
 are made once in `start`, and the caches have room for all tokens to come.
@@ -50,11 +50,10 @@ class EagerState:
 
     def decode(self, token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
-        slot = self.filled
+        slot, token = self.filled, self.filled - self.prompt_slots
         if slot == self.keys[0].shape[2]:
-            raise full_error(slot - self.prompt_slots)
-        self.filled = slot + 1
-        token = slot - self.prompt_slots
+            raise full_error(token)
+        self.filled += 1
         context = EagerContext(self, slot, self.cos[:, token], self.sin[:, token])
         return next_hidden(self.text, self.weights, token_ids, context)
 

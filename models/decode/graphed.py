@@ -94,7 +94,7 @@ class GraphedDecoder:
         if buffers is None or not buffers.capacity.holds(needed):
             held = needed if buffers is None else buffers.capacity
             self.graphs.clear()
-            # who holds the old ones lets go before the larger are made: both may not fit
+            # the last references to the old ones go first: old and new together may not fit
             self.state = self.buffers = buffers = None
             self.buffers = buffers = DecodeBuffers(text, Bucket(*map(max, needed, held)))
         return weights, buffers
@@ -154,7 +154,7 @@ class GraphedState:
         buffers.token_ids[: self.num_rows].copy_(token_ids)
         buffers.slot.fill_(self.filled)
         self.filled += 1
-        # Own slots are read in multiples of the bucket's: few graphs, and little read in vain.
+        # Own slots are read in multiples of the bucket's: few graphs, and few empty slots are read.
         bucket = self._bucket._replace(slots=slot_bucket(self.filled))
 
         def make() -> Function:

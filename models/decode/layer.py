@@ -2,8 +2,11 @@
 
     norm -> query, key, value -> rotary turn -> attention -> output -> norm -> MLP
 
-Attention is not here: a `Context` says where the token stands, keeps its key and value and returns
-what it reads. That is all the two ways of decoding differ in.
+Attention is not here: a `Context` turns query and key to where the token stands, keeps key and
+value, and returns what the query reads. Only in that do the two ways of decoding differ, and they
+must: eager decoding asks the host which slots are in use and reads those alone, by the kernels that
+suit the sizes of the moment (models/decode/readers.py); a graph sees no value of the host, so it
+reads whole buckets under a mask, in as few kernels as can be (models/decode/graphed_step.py).
 
 Few calls, since each costs its launch, on a CPU too: query, key and value are one product with
 weights laid side by side (`FusedWeights`); in float32 the products before add to the residual
@@ -32,7 +35,9 @@ class Context(Protocol):
         ...
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Keep the token's key and value; return what its query reads, B * H * d numbers.
+        """Keep the token's key and value; return what its query reads.
+
+        (B, Hkv, r, d), or the same with the first two dimensions as one.
 
         Args:
             layer: whose keys and values.
@@ -104,21 +109,22 @@ def _add_layer(
 ) -> None:
     """Add what the layer computes to the residual stream, (B, D), in place."""
     attention, mlp = layer.self_attn, layer.mlp
-    fused, norm_floor = weights.layers[index], weights.norm_floor
+    fused, floor = weights.layers[index], weights.norm_floor
     kv_heads = attention.num_key_value_heads
 
     # Values are not turned, so they lie last: the turned part is one slice.
-    projected = linear(
-        normed(layer.input_layernorm, hidden, norm_floor), fused.projection, fused.bias
-    ).unflatten(1, (-1, attention.head_dim))  # (B, H + 2 Hkv, d)
+    before = normed(layer.input_layernorm, hidden, floor)  # (B, D)
+    projected = linear(before, fused.projection, fused.bias)
+    projected = projected.unflatten(1, (-1, attention.head_dim))  # (B, H + 2 Hkv, d)
     turned = context.rotate(projected[:, :-kv_heads])
     turned = turned.unflatten(1, (kv_heads, -1))  # (B, Hkv, r + 1, d)
-    query, key = turned[:, :, :-1], turned[:, :, -1:]
+    query, key = turned[:, :, :-1], turned[:, :, -1:]  # (B, Hkv, r, d), (B, Hkv, 1, d)
     value = projected[:, -kv_heads:, None]  # (B, Hkv, 1, d)
     read = context.attend(index, query, key, value, attention.scaling)
     add_product(hidden, read.reshape(len(hidden), -1), attention.o_proj.weight)
 
-    after = normed(layer.post_attention_layernorm, hidden, norm_floor)  # (B, D)
+    # Gate and up are two products where their fused copy would cost more than a call.
+    after = normed(layer.post_attention_layernorm, hidden, floor)  # (B, D)
     if fused.gates is None:
         gate, up = mlp.gate_proj(after), mlp.up_proj(after)  # (B, F) each
     else:

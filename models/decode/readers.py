@@ -6,7 +6,7 @@ of its own tokens is then computed apart and merged by the log-sum-exps (models/
 scored apart and normalised by one softmax.
 
     UnsharedPrompts         one row per prompt: the prompt stands in the row's own cache
-    SharedPromptsByFlash    shared, on a CPU: its flash kernel tells the log-sum-exp
+    SharedPromptsByFlash    shared, on a CPU: its flash kernel gives a log-sum-exp to merge by
     SharedPromptsByProducts shared, anywhere else: matrix products and one softmax
 
 Graphed decoding has a reader of its own, of fixed shapes (models/decode/graphed_step.py).
@@ -81,7 +81,7 @@ def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
     if groups.padding is None:
         return None
     lengths = torch.tensor(groups.prompt_lengths, device=groups.device)[groups.row_to_prompt]
-    slot = torch.arange(slots, device=groups.device)
+    slot = torch.arange(slots, device=groups.device)  # (S,)
     padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
     mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
     return mask.masked_fill_(padding, -torch.inf)[:, None, None]
@@ -111,7 +111,8 @@ class SharedPromptsByFlash(SharedPrompts):
 
     def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         """Return (B, Hkv, r, d), as `Reader` says."""
-        per_row = query.shape[2]
+        per_row = query.shape[2]  # r
+        # No causal mask: the whole prompt comes before every token of its rows.
         of_prompt, lse_prompt = _flash(
             self.fold(query),
             *(self.keys[layer], self.values[layer]),
@@ -122,7 +123,7 @@ class SharedPromptsByFlash(SharedPrompts):
         lse_prompt = self.unfold(lse_prompt, per_row)[..., None]  # (B, Hkv, r, 1)
         if _many_short_rows(query, keys):
             return _merged_by_softmax(query, keys, values, scale, of_prompt, lse_prompt)
-        of_own, lse_own = _flash(query, keys, values, scale=scale)
+        of_own, lse_own = _flash(query, keys, values, scale=scale)  # (B, Hkv, r, d), (B, Hkv, r)
         return merged_read(of_prompt, lse_prompt, of_own, lse_own[..., None])
 
 
@@ -148,8 +149,7 @@ def _merged_by_softmax(
     """Return (B, Hkv, r, d): one softmax over the own scores and the prompt's log-sum-exp.
 
     The prompt's share of the sum is exp(lse_prompt), and what it gives is of_prompt: exactly a key
-    of that score with that value. So the own scores' log-sum-exp, which `merged_read`
-    would want, is not needed.
+    of that score with that value. `merged_read` would need the own scores' log-sum-exp too.
     """
     scores = (query * scale) @ keys.transpose(2, 3)  # (B, Hkv, r, t)
     weights = torch.cat([scores, lse_prompt], dim=3).softmax(dim=3)  # (B, Hkv, r, t + 1)
@@ -158,18 +158,20 @@ def _merged_by_softmax(
 
 
 class SharedPromptsByProducts(SharedPrompts):
-    """Public operations only, on any device: two products, one softmax, two products."""
+    """Two products, one softmax, two products: on any device, by public operations only."""
 
     def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         """Return (B, Hkv, r, d), as `Reader` says.
 
         Scores and softmax are float32; weights are rounded to the values' dtype.
         """
-        per_row = query.shape[2]
+        per_row = query.shape[2]  # r
         prompt_scores = _scores(self.fold(query), self.keys[layer])  # (N, Hkv, G * r, P)
         if self.mask is not None:
             prompt_scores = prompt_scores + self.mask
         own_scores = _scores(query, keys)  # (B, Hkv, r, t)
+
+        # One softmax over both parts needs no merge; the weights then part again.
         scores = torch.cat([self.unfold(prompt_scores, per_row), own_scores], dim=3)
         weights = (scores * scale).softmax(dim=3).to(values.dtype)  # (B, Hkv, r, P + t)
         of_prompt, of_own = weights.split([prompt_scores.shape[3], keys.shape[2]], dim=3)

@@ -18,15 +18,15 @@ from models.shared.folding import fold_rows, unfold_rows
 
 @dataclass
 class SharedPrompts:
-    """Keys and values of N prompts, and which rows read which."""
+    """Keys and values of N prompts, and which rows read which; a subclass reads them."""
 
     keys: list[Tensor]  # per layer, (N, Hkv, P, d)
     values: list[Tensor]
     mask: Tensor | None  # (N, 1, 1, P), additive; None when prompts are equally long
     row_to_prompt: Tensor  # (B,) int64
-    # Where groups differ in size, the smaller ones are filled up with copies of one of their rows:
-    slots: Tensor | None = None  # (N * G,) the row of each slot; None when row = slot
-    places: Tensor | None = None  # (B,) the slot of each row
+    # Rows stand on N * G places, prompt after prompt; None where each stands on its own number.
+    row_of_place: Tensor | None = None  # (N * G,)
+    place_of_row: Tensor | None = None  # (B,)
     in_caches = False
 
     def __post_init__(self) -> None:
@@ -43,28 +43,27 @@ class SharedPrompts:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Work out slots and places."""
+        """Work out where rows stand; places that a smaller group leaves show one of its rows."""
         counts = self.row_to_prompt.bincount()  # (N,)
         size = int(counts.max())  # G
         owners, order = self.row_to_prompt.sort(stable=True)  # (B,) each, rows by prompt
         rows = torch.arange(len(order), device=order.device)
         if int(counts.min()) == size and torch.equal(order, rows):
-            self.slots = self.places = None  # a reshape does it, without a copy
+            self.row_of_place = self.place_of_row = None  # a reshape does it, without a copy
             return
         first = counts.cumsum(0) - counts  # (N,) where each prompt's rows begin in that order
-        within = torch.arange(size, device=counts.device)
-        # A group's last row stands in for those it lacks; nobody unfolds these.
-        self.slots = order[first[:, None] + torch.minimum(within, counts[:, None] - 1)].flatten()
-        self.places = torch.empty_like(order)
-        self.places[order] = owners * size + rows - first[owners]
+        within = torch.arange(size, device=counts.device).minimum(counts[:, None] - 1)  # (N, G)
+        self.row_of_place = order[first[:, None] + within].flatten()
+        self.place_of_row = torch.empty_like(order)
+        self.place_of_row[order] = owners * size + rows - first[owners]
 
     def fold(self, query: Tensor) -> Tensor:
         """Return (N, Hkv, G * r, d) of (B, Hkv, r, d)."""
-        if self.slots is not None:
-            query = query.index_select(0, self.slots)
+        if self.row_of_place is not None:
+            query = query.index_select(0, self.row_of_place)
         return fold_rows(query, len(self.keys[0]))
 
     def unfold(self, folded: Tensor, per_row: int) -> Tensor:
         """Return (B, Hkv, r, ...) of (N, Hkv, G * r, ...), r = ``per_row``."""
         rows = unfold_rows(folded, per_row)
-        return rows if self.places is None else rows.index_select(0, self.places)
+        return rows if self.place_of_row is None else rows.index_select(0, self.place_of_row)
