@@ -17,6 +17,7 @@ from evaluation.asking.checkpoint import asked_model, chosen_device, chosen_poli
 from evaluation.asking.settings import describe
 from evaluation.command_lines import AskConfig
 from evaluation.report.summary_text import wrapped
+from process.tables.numbers import percent
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
     from models.policy import Policy
@@ -145,7 +146,7 @@ def _letter_lines(prediction: Prediction, bar: str) -> list[str]:
         line = f"{'>' if letter == prediction.choice else ' '} {label.ljust(width)}"
         if probabilities is not None:
             share = probabilities[letter]
-            line += f"  {100 * share:5.1f} %  {bar * round(_BAR_WIDTH * share)}"
+            line += f"  {percent(share):>5} %  {bar * round(_BAR_WIDTH * share)}"
         lines.append(line.rstrip())
     if probabilities is None:
         lines.append("  (no <answer> in the completion, so the letters have no probabilities)")

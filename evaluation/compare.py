@@ -19,8 +19,8 @@ from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
 from process.tables.numbers import p_text, percent, points, points_range
-from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Cell, Column, Table
 
 Pair = tuple[Prediction, Prediction]
 

@@ -19,6 +19,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.settings.hardware import idle_between_steps
 from models.policy import Policy
 from process.page import fitted
+from process.tables.numbers import points
 
 
 class HeldOut:
@@ -99,6 +100,6 @@ def _first_line(summary: dict[str, Any]) -> str:
     if "blank" in summary:
         line += (
             f"; images blank {summary['blank']['overall']['accuracy']:.1%},"
-            f" visual gain {100 * summary['visual_gain']['gain']:+.1f} points"
+            f" visual gain {points(summary['visual_gain']['gain'])} points"
         )
     return line

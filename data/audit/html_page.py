@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from process.tables.html import html_table
-from process.tables.table import Table
+from process.tables.value import Table
 
 _STYLE = """
 :root { color-scheme: light dark; }

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from process.tables.numbers import count_and_share, percent
-from process.tables.table import Table, columns_of
+from process.tables.value import Table, columns_of
 
 
 def tables_of(

@@ -16,6 +16,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.storage import check_new_directory
+from process.tables.numbers import percent
 from process.tables.text import titled_text
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
@@ -83,11 +84,11 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     how = report["tasks"]["how"]
     yield "tasks of the rows read: " + ", ".join(f"{count:,} {way}" for way, count in how.items())
     if redrawn := report.get("image_needed"):
-        before, now = 100 * redrawn["chance_as_published"], 100 * redrawn["chance"]
+        before, now = percent(redrawn["chance_as_published"]), percent(redrawn["chance"])
         yield (
             f"{redrawn['rows_with_fewer_options']:,} rows have fewer options than published:"
-            f" guessing is right in {now:.1f} % of the rows, with their published options in"
-            f" {before:.1f} %"
+            f" guessing is right in {now} % of the rows, with their published options in"
+            f" {before} %"
         )
     both = ", ".join(f"{name.split('_in_')[0]} {n}" for name, n in report["in_both_parts"].items())
     yield f"in train and test, read back from the written files: {both.replace('_', ' ')}"

@@ -7,7 +7,7 @@ from data.examples import VQAExample
 from data.priors import LinearRanker, OptionLookup, accuracy
 from data.priors.table import chance
 from process.tables.numbers import percent
-from process.tables.table import Table, columns_of
+from process.tables.value import Table, columns_of
 
 COMPARED_PRIORS = {"lookup": OptionLookup, "linear ranker": LinearRanker}
 AS_GIVEN, ORIGINAL, NEW = "as given", "original", "written"

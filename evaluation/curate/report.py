@@ -9,8 +9,8 @@ from evaluation.curate.reasons import REASONS, Verdict, zero_spread
 from evaluation.measures.statistics import chance_level
 from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent
-from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Cell, Column, Table
 
 _AXES = {"by_modality": "modality", "by_question_type": "question type"}
 _SLICE_COLUMNS = (

@@ -56,7 +56,7 @@ class ModelMeans(TypedDict):
     others: Means | None
 
 
-class Difference(TypedDict):
+class MeanDifference(TypedDict):
     """A mean difference with its 95 % interval, None where nothing can be said."""
 
     difference: float
@@ -67,8 +67,8 @@ class Difference(TypedDict):
 class PartDifference(TypedDict):
     """First minus second over the cells of one part of a matrix."""
 
-    macro: Difference
-    row_weighted: Difference
+    macro: MeanDifference
+    row_weighted: MeanDifference
     n: int  # answered rows of one method
     images: int
     cells: int
@@ -177,7 +177,7 @@ def _difference(
     images = image_clusters([row.images for row in rows])
     cell_of_row = [number for number, cell in enumerate(cells) for _ in first[cell]]
 
-    def over(strata: Sequence[int]) -> Difference:
+    def over(strata: Sequence[int]) -> MeanDifference:
         return paired_interval(deltas, images, strata, seed=seed, resamples=resamples)
 
     return {
@@ -196,7 +196,7 @@ def paired_interval(
     *,
     seed: int = 0,
     resamples: int = RESAMPLES,
-) -> Difference:
+) -> MeanDifference:
     """Return the mean over strata of the strata's mean delta, with its interval.
 
         difference = 1/S sum_s ( sum of deltas in s / rows in s )

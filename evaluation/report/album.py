@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.measures.slices import folder_name
 from evaluation.report.document import figure, paragraph
-from evaluation.report.figures.canvas import MatplotlibMissingError, to_png
+from evaluation.report.figures.shared import MatplotlibMissingError, to_png
 from process.called import install_line, module_line
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from html import escape
 
 from process.tables.html import html_line
-from process.tables.table import Line
+from process.tables.value import Line
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1c1c1c; --soft: #555; --line: #ddd; --box: #f5f5f5;

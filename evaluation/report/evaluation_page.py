@@ -21,7 +21,7 @@ from evaluation.report.summary_text import spread_places
 from evaluation.report.thought_text import thought_table
 from process.tables.html import html_table
 from process.tables.numbers import percent
-from process.tables.table import Table, columns_of
+from process.tables.value import Table, columns_of
 
 ANSWERS = 6
 

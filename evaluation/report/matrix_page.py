@@ -12,7 +12,7 @@ from evaluation.report.matrix_text import matrix_table
 from evaluation.report.run_files import read_json_object
 from process.tables.html import html_table
 from process.tables.numbers import percent
-from process.tables.table import Table, columns_of
+from process.tables.value import Table, columns_of
 
 HeatmapCells = Mapping[tuple[str, str], Mapping[str, Any]]
 

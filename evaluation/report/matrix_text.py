@@ -5,8 +5,8 @@ from textwrap import wrap
 from typing import Any
 
 from process.tables.numbers import percent
-from process.tables.table import Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Column, Table
 
 _CELL = 8  # "[100.0]" and a space
 _MEANS = {"diagonal": "on the diagonal", "off_diagonal": "off the diagonal", "all": "all cells"}

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
 from process.tables.markdown import markdown_line, markdown_table
-from process.tables.table import Code, Emphasis, Line, Strong, Table
+from process.tables.value import Code, Emphasis, Line, Strong, Table
 
 _KINDS = ("sft", "grpo")
 _SHOWN = 10  # missing runs or cells that are named

@@ -14,7 +14,7 @@ from evaluation.report.protocol_markdown import about_blocks
 from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
 from evaluation.report.run_files import read_json_object
 from process.tables.html import html_table
-from process.tables.table import Table
+from process.tables.value import Table
 
 _ACCURACY = (
     "{what}: strict greedy accuracy in per cent, below it the 95 % interval over test rows; colours"

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from process.tables.numbers import p_text, percent, points, points_range
-from process.tables.table import Cell, Line, Strong, Table, columns_of
+from process.tables.value import Cell, Line, Strong, Table, columns_of
 
 TITLES = {"modality": "Modalities", "question_type": "Question types"}
 PART_TITLES = {"diagonal": "own slice", "off_diagonal": "other slices"}

@@ -14,7 +14,7 @@ from data.images import load_image
 from evaluation.report.document import heading, image, paragraph, preformatted
 from evaluation.report.run_files import read_lines
 from process.tables.html import html_table
-from process.tables.table import Table, columns_of
+from process.tables.value import Table, columns_of
 
 GROUPS = 3
 COMPLETIONS = 16

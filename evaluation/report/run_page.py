@@ -13,7 +13,7 @@ from evaluation.report.summaries import DASH, before_after_table, slices_table
 from grpo.watch.alarms import MetricAlarms
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
-from process.tables.table import Cell, Table, columns_of
+from process.tables.value import Cell, Table, columns_of
 
 MetricRows = Sequence[Mapping[str, Any]]
 Evaluations = Mapping[int, Mapping[str, Any]]

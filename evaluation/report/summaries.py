@@ -9,7 +9,7 @@ from typing import Any
 from evaluation.report.document import paragraph
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
-from process.tables.table import Cell, Table, columns_of
+from process.tables.value import Cell, Table, columns_of
 
 DASH = "–"  # between the ends of an interval on a page
 _SHARES = {  # keys of a summary's entry that are shares, with their headings

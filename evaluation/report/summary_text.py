@@ -11,8 +11,8 @@ from typing import Any
 from evaluation.answers.prediction import Prediction
 from process.page import fitted, page_width
 from process.tables.numbers import percent, percent_range, points
-from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Cell, Column, Table
 
 _GOLDEN = (5**0.5 - 1) / 2
 _TEXT_WIDTH = 96

@@ -5,8 +5,8 @@ from typing import Any
 
 from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent, percent_range, points, points_range
-from process.tables.table import Cell, Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Cell, Column, Table
 
 _COLUMNS = (
     *(LABEL, Column("n", 7), Column("share", 8), Column("accuracy", 9), Column("95 % range", 12)),

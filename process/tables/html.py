@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from html import escape
 
-from process.tables.table import Cell, Code, Column, Emphasis, Line, Strong, Table
+from process.tables.value import Cell, Code, Column, Emphasis, Line, Strong, Table
 
 _TAGS = {Strong: "strong", Emphasis: "em", Code: "code"}
 _CLASSES = {"number": (), "text": ("text",), "written": ("text", "written")}

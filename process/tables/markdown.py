@@ -1,6 +1,6 @@
 """A table as Markdown."""
 
-from process.tables.table import Cell, Code, Emphasis, Line, Strong, Table, plain_text
+from process.tables.value import Cell, Code, Emphasis, Line, Strong, Table, plain_text
 
 _MARKS = {Strong: "**", Emphasis: "*", Code: "`"}
 
@@ -8,7 +8,7 @@ _MARKS = {Strong: "**", Emphasis: "*", Code: "`"}
 def markdown_table(table: Table) -> str:
     """Return a table, the first column left and the others right.
 
-    >>> from process.tables.table import columns_of
+    >>> from process.tables.value import columns_of
     >>> print(markdown_table(Table(columns_of(["a", "b"]), [["x", Strong("1")]])))
     | a | b |
     | --- | ---: |

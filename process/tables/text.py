@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from process.page import column_blocks, page_width
-from process.tables.table import Column, Table, plain_text
+from process.tables.value import Column, Table, plain_text
 
 _LONGEST_HEADING = 11  # of a column as wide as its cells: longer ones are broken over lines
 _LONGEST_NOTE = 98
@@ -13,7 +13,7 @@ _LONGEST_NOTE = 98
 def titled_text(table: Table) -> str:
     """Return a table under its title, over its note.
 
-    >>> from process.tables.table import columns_of
+    >>> from process.tables.value import columns_of
     >>> rows = [["a", "1"], ["bc", "12"]]
     >>> print(titled_text(Table(columns_of(["file", "rows"]), rows, "Rows", "what it says.")))
     Rows

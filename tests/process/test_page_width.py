@@ -15,8 +15,8 @@ from data.phantoms import __main__ as phantoms
 from data.phantoms.writer import write_phantoms
 from grpo import trainer
 from process.page import fitted
-from process.tables.table import Column, Table
 from process.tables.text import table_lines
+from process.tables.value import Column, Table
 
 SHORT = ("--limit", "8", "--max-completion-tokens", "24", "--device", "cpu")
 COLUMNS = (

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.measures.calibration import risk_coverage
 from evaluation.measures.statistics import wilson_interval
-from evaluation.report.figures.canvas import COLOURS, GREY, new_figure, plain_axes
+from evaluation.report.figures.shared import COLOURS, GREY, new_figure, plain_axes
 from process.tables.numbers import percent
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report.figures.canvas import COLOURS, GREY, new_figure, plain_axes
+from evaluation.report.figures.shared import COLOURS, GREY, new_figure, plain_axes
 
 Draw = Callable[[Any], None]  # draws one panel into its axes
 

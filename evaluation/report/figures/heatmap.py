@@ -6,7 +6,7 @@ The scale is the caller's, not the data's: two heatmaps of one scale can be comp
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from evaluation.report.figures.canvas import COLOURS, new_figure
+from evaluation.report.figures.shared import COLOURS, new_figure
 from process.tables.numbers import percent, points
 
 Shares = Sequence[Sequence[float | None]]

@@ -6,10 +6,10 @@ from random import Random
 import pytest
 
 from evaluation.measures.calibration import expected_calibration_error, reliability_bins
-from evaluation.report.figures.canvas import MatplotlibMissingError, to_png
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.figures.curves import running_mean, smoothing_window, training_curves
 from evaluation.report.figures.heatmap import contrast, heatmap
+from evaluation.report.figures.shared import MatplotlibMissingError, to_png
 from evaluation.report.matrix_page import cells_heatmap
 
 pytest.importorskip("matplotlib", reason="the extra 'report'")

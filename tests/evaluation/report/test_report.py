@@ -19,8 +19,8 @@ from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report import document, rollout_groups
 from evaluation.report.__main__ import main
 from evaluation.report.album import Album
-from evaluation.report.figures.canvas import to_png
 from evaluation.report.figures.confidence import risk_coverage_curve
+from evaluation.report.figures.shared import to_png
 from evaluation.report.matrix_page import gain_bound
 from evaluation.report.protocol_page import protocol_sections
 from evaluation.report.write import report_finished, write_report

@@ -1,7 +1,7 @@
 """The HTML of a table: what a cell may hold, and that nothing of it is markup."""
 
 from process.tables.html import html_table
-from process.tables.table import Code, Column, Emphasis, Strong, Table, columns_of
+from process.tables.value import Code, Column, Emphasis, Strong, Table, columns_of
 
 
 def test_there_is_a_dash_for_nothing_and_no_row_of_empty_headings():

@@ -3,8 +3,8 @@
 import pytest
 
 from process.tables.numbers import count_and_share, percent, percent_range, points, points_range
-from process.tables.table import Column, Strong, Table, columns_of
 from process.tables.text import table_lines
+from process.tables.value import Column, Strong, Table, columns_of
 
 
 @pytest.fixture(autouse=True)
