@@ -1,35 +1,28 @@
 """The outer loop around a step: data in, metrics, rollouts, evaluations and checkpoints out."""
 
-import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from grpo.clock import StepClock
-from grpo.methods import SampledStep, TakenStep, TakeStep
+from grpo.methods import TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.run.best import Best, find_best, write_best
 from grpo.run.checkpoint import save_checkpoint
-from grpo.run.directory import RunDirectory, finite_or_null
+from grpo.run.directory import RunDirectory
 from grpo.run.profiler import StepProfiler
-from grpo.run.rollouts import rollout_rows
 from grpo.settings.config import GRPOConfig
-from grpo.watch.alarms import MetricAlarms
+from grpo.step_log import StepLog, bar_text, warn
 from grpo.watch.bad_steps import BadSteps
-from grpo.watch.first_step import GapAlarm, first_rollout_warnings, image_warnings
+from grpo.watch.every_step import StepWatch
 from grpo.watch.verify import verify_prefix
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.bars import bar
-from process.page import fitted_on
 from process.signals import held
-
-Metrics = dict[str, Any]
 
 
 @dataclass
@@ -49,8 +42,6 @@ class Trainer:
     card: Mapping[str, Any]  # groupwise.json
     state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
-    gap_alarm: GapAlarm = field(init=False)
-    alarms: MetricAlarms = field(init=False)
     best: Best | None = None  # of the evaluations so far
     start_step: int = field(init=False)
     bad_steps: BadSteps = field(init=False)
@@ -77,8 +68,7 @@ class Trainer:
         """
         done = self.start_step
         self.best = find_best(self.run.path)
-        self.gap_alarm = GapAlarm(self.policy.dtype, past=self.run.read_metrics())
-        self.alarms = MetricAlarms(past=self.run.read_metrics())
+        log = self._log()
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
             self._evaluate(done)
@@ -96,7 +86,8 @@ class Trainer:
                     with held(self._has_begun_update):
                         taken, times, batch = self._one_step(done)
                         done += 1
-                        metrics = self._record(done, taken, times, batch)
+                        skipped = self.optimizer.has_skipped
+                        metrics = log.record(done, taken, times, batch, skipped=skipped)
                         self.optimizer.end_step()
                     if self.bad_steps.are_too_many:
                         place = self._save(done)
@@ -113,6 +104,10 @@ class Trainer:
                     self._save(done)
                 raise
 
+    def _log(self) -> StepLog:
+        watch = StepWatch(self.config, self.policy, self.run.read_metrics())
+        return StepLog(self.run, self.bad_steps, watch, self.profiler)
+
     def _has_begun_update(self) -> bool:
         return self.optimizer.has_moved or self.optimizer.has_skipped
 
@@ -128,13 +123,9 @@ class Trainer:
         rollout = sample_rollout(self.policy, batch, sampling, backend=backend)  # as the step will
         report = verify_prefix(self.policy, rollout, self.config)
         print(report)
-        if report.moved:  # nothing has trained them here
-            raise ValueError(
-                f"{report.moved} parameters are not those of {self.policy.path}: the checkpoint was"
-                " loaded wrongly. Please report it with the model's name; nothing was trained"
-            )
+        report.check_weights(self.policy.path)
 
-    def _one_step(self, step: int) -> tuple[TakenStep, Metrics, PromptBatch]:
+    def _one_step(self, step: int) -> tuple[TakenStep, dict[str, float], PromptBatch]:
         """Take step number ``step``, counted from 0; return it, its times and what it was about."""
         if self.profiler is not None:
             self.profiler.start_step(step + 1)
@@ -144,52 +135,12 @@ class Trainer:
             warn(f"step {step + 1}: {text}")
         clock.lap("data")
         self.optimizer.start_step(step)
-        taken = self.take_step(batch, clock)
-        metrics = {**taken.metrics, "redrawn_rows": len(batch.redrawn)}
-        return replace(taken, metrics=metrics), clock.metrics(), batch
-
-    def _record(self, done: int, taken: TakenStep, times: Metrics, batch: PromptBatch) -> Metrics:
-        """Write down what was the last of ``done`` steps; return its metrics."""
-        found = {"step": done, **taken.metrics, **_rates(taken, times), **times}
-        text = self.bad_steps.count(
-            found["grad_norm"], batch.examples, skipped=self.optimizer.has_skipped
-        )
-        if text is not None:
-            warn(f"step {done}: {text}")
-        metrics = finite_or_null(found) | {"bad_steps": self.bad_steps.total}
-        lost = [
-            name for name, value in found.items() if value is not None and metrics[name] is None
-        ]
-        if lost:
-            warn(f"step {done}: not finite, null in metrics.jsonl: {', '.join(lost)}")
-        if self.profiler is not None:
-            table = self.profiler.end_step(done, metrics)
-            if table is not None:
-                tqdm.write(table)
-        self.run.append_metrics(metrics)
-        if taken.sampled is not None:
-            sampled = taken.sampled
-            rows = rollout_rows(sampled.result, sampled.reward_names, sampled.choices)
-            self.run.append_rollouts({"step": done, **row} for row in rows)
-            self._look_for_trouble(done, metrics, sampled)
-        return metrics
+        return self.take_step(batch, clock), clock.metrics(), batch
 
     def _begin_part(self, part: str) -> None:
         self.under_way = part
         if self.profiler is not None:
             self.profiler.part(part)
-
-    def _look_for_trouble(self, done: int, metrics: Metrics, sampled: SampledStep) -> None:
-        if done == 1:
-            for text in first_rollout_warnings(metrics, sampled.well_formed, self.config):
-                warn(text)
-            for text in image_warnings(self.policy, sampled.result.rollout, self.config):
-                warn(text)
-        text = self.gap_alarm.look(metrics)
-        if text is not None:
-            warn(f"step {done}: {text}")
-        for text in self.alarms.look(metrics):
-            warn(f"step {done}: {text}")
 
     def _is_due(self, every: int, done: int) -> bool:
         return done == self.total_steps or (every > 0 and done % every == 0)
@@ -223,31 +174,3 @@ class Trainer:
             )
             self._record_best()  # only now: it never names a checkpoint that is not there
         return place
-
-
-def _rates(taken: TakenStep, times: Metrics) -> Metrics:
-    tokens = taken.samples * taken.metrics["completion_tokens"]
-    seconds = times["time/step"]
-    return {"samples_per_second": taken.samples / seconds, "tokens_per_second": tokens / seconds}
-
-
-def bar_text(metrics: Metrics) -> str:
-    """Return the progress bar's numbers; those that a method does not have are left away."""
-    shown = (
-        ("reward", "reward", ".2f"),
-        ("accuracy", "reward/accuracy", ".0%"),
-        ("tokens", "completion_tokens", ".0f"),
-        ("KL", "kl", ".3f"),
-        ("loss", "loss", ".3f"),
-        ("s/step", "time/step", ".2f"),
-    )
-    return " ".join(
-        f"{label} {metrics[name]:{form}}"
-        for label, name, form in shown
-        if metrics.get(name) is not None and not (name == "loss" and "reward" in metrics)
-    )
-
-
-def warn(text: str) -> None:
-    """Print a warning above the progress bar."""
-    tqdm.write(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)

@@ -1,11 +1,10 @@
 """Silent failures made loud: warnings that say what was seen and what to try.
 
 Each one answers a way in which runs of this kind have gone wrong unnoticed: greedy rollouts, a
-start model without the format, everything truncated, training without the image, a rollout and an
-update that disagree.
+start model without the format, everything truncated, training without the image.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,20 +13,11 @@ import torch
 from grpo.likelihood import completion_logprobs
 from grpo.rollout import Part, Rollout, micro_batches
 from grpo.settings.config import GRPOConfig
-from grpo.watch.alarms import Finding, Repetition
 from models.policy import Policy
-
-GAP_MAX_FLOAT32 = 1e-3  # nat; decode and update differ by rounding alone, about 1e-6
-# nat; rounding alone gave a mean of 0.04 on six layers when decoding still rounded its scores
-GAP_MEAN_BFLOAT16 = 0.1
-# However small the first steps' gap was: ratios that are 2 % off are far inside any clip range.
-GAP_MEAN_FLOOR = 0.02
-GAP_GROWTH = 3.0  # against the mean of the run's first steps
-FIRST_STEPS = 5
 
 
 def first_rollout_warnings(
-    metrics: Mapping[str, float | None], well_formed: float | None, config: GRPOConfig
+    metrics: Mapping[str, Any], well_formed: float | None, config: GRPOConfig
 ) -> Iterator[str]:
     """Yield what is wrong with the first step's completions.
 
@@ -114,45 +104,3 @@ def _image_gradient(policy: Policy, part: Part, temperature: float, backend: str
         )
         gradients = torch.autograd.grad(logprobs.sum(), features, allow_unused=True)
     return any(gradient is not None and bool(gradient.any()) for gradient in gradients)
-
-
-class GapAlarm:
-    """Watches |logp(decode) - logp(update)| of the sampled tokens over a run.
-
-    Speaks once, and again when the gap has become worse or comes back (grpo/watch/alarms.py). Its
-    memory is metrics.jsonl: a resumed run replays it.
-    """
-
-    def __init__(self, dtype: torch.dtype, past: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Start, or go on behind the steps that a resumed run has done."""
-        self._dtype = dtype
-        self._first_means: list[float] = []
-        self._repetition = Repetition()
-        for metrics in past:
-            self.look(metrics)
-
-    def look(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return a warning if this step's gap is more than rounding and has not been told of."""
-        mean, largest = metrics.get("logprob_gap/mean"), metrics.get("logprob_gap/max")
-        if mean is None or largest is None:  # no row was run, it was not finite, or nothing sampled
-            return None
-        limit = self._limit()
-        if len(self._first_means) < FIRST_STEPS:
-            self._first_means.append(mean)
-        if self._dtype == torch.float32:
-            severity, way_out = largest / GAP_MAX_FLOAT32, "please report it"
-        else:
-            severity, way_out = mean / limit, "start anew with --dtype float32, and report it"
-        text = (
-            f"rollout and update disagree on the sampled tokens' log-probabilities: mean"
-            f" {mean:.2g}, max {largest:.2g} nat. The policy is trained off what it sampled:"
-            f" {way_out} with the model's name"
-        )
-        return self._repetition.pass_on(Finding(text, severity) if severity > 1 else None)
-
-    def _limit(self) -> float:
-        """Return the largest mean gap, in half precision, that is taken for rounding."""
-        if len(self._first_means) < FIRST_STEPS:
-            return GAP_MEAN_BFLOAT16
-        usual = sum(self._first_means) / FIRST_STEPS
-        return min(GAP_MEAN_BFLOAT16, max(GAP_MEAN_FLOOR, GAP_GROWTH * usual))

@@ -8,6 +8,7 @@ Shapes: N prompts, G completions each, B = N * G rows, C completion tokens, V vo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -85,7 +86,8 @@ def _logits(model: nn.Module, prompt: EncodedPrompt, ids: Tensor, image_token_id
             "image_grid_thw": prompt.image_grid_thw.to(weight.device),
             "mm_token_type_ids": (row == image_token_id).int().to(weight.device),
         }
-    model.model.rope_deltas = None  # transformers' memory of its last call
+    inner: Any = model.model
+    inner.rope_deltas = None  # transformers' memory of its last call
     kept = len(ids) + 1
     output = model(input_ids=row.to(weight.device), use_cache=False, logits_to_keep=kept, **vision)
     return output.logits[0, :-1].float()

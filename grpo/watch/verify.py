@@ -11,7 +11,6 @@ Shapes: N prompts, G completions each, B = N * G rows, C completion tokens.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +18,11 @@ from torch import Tensor, nn
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.rollout import Rollout, micro_batches, run_prompts_once
 from grpo.settings.config import GRPOConfig
-from grpo.settings.hardware import free_memory
-from grpo.watch.first_step import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
+from grpo.watch.gap import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
 from grpo.watch.plain_copies import GradientSums, Scored, score_plain_copies
+from grpo.watch.prefix_report import PrefixReport
+from grpo.watch.second_model import place_for_a_copy, take_weights
 from models.checkpoint.loading import load_plain_model
-from models.checkpoint.memory import plain_copy_bytes
 from models.policy import Policy
 
 FLOAT32_BAR = 3e-5  # relative L2 per parameter; rounding in another order gives 1e-6 to 1e-5
@@ -32,38 +31,6 @@ NOISE_FACTOR = 1.5
 # A gradient that is zero but for rounding has no relative error: none counts as smaller than this
 # share of the whole gradient's norm.
 LEAST_SHARE = 1e-5
-
-
-@dataclass(frozen=True)
-class PrefixReport:
-    """How far sampler and update are from plain copies through transformers."""
-
-    copies: int  # B; 0 where there was no memory for transformers' model
-    logprob_error: float  # nat, the update's: the largest in float32, in lower precision the mean
-    sampler_error: float  # the same of the sampler's
-    logprob_limit: float  # for both
-    worst: str  # parameter
-    error: float  # of its gradient, relative L2
-    limit: float  # for every parameter
-    baseline: str  # what was compared with
-    tokens: int  # that were sampled
-    decoded: int  # of them from the cache, behind each row's first
-    moved: int = 0  # parameters that were not the checkpoint's
-
-    def __str__(self) -> str:
-        sampler = (
-            f"sampler within {self.sampler_error:.1e} nat ({self.tokens} tokens,"
-            f" {self.decoded} of them decoded from the cache; limit {self.logprob_limit:.1e})"
-        )
-        if not self.copies:
-            return f"NOT compared with transformers: {self.baseline}. Sampler and update: {sampler}"
-        moved = f", {self.moved} parameters copied from the policy" if self.moved else ""
-        return (
-            f"shared prefix against {self.copies} plain copies through transformers, loaded anew"
-            f" ({self.baseline}{moved}): log-probabilities within {self.logprob_error:.1e} nat"
-            f" (limit {self.logprob_limit:.1e}), gradients within {self.error:.1e} (worst:"
-            f" {self.worst}; limit {self.limit:.1e}); {sampler}"
-        )
 
 
 def verify_prefix(policy: Policy, rollout: Rollout, config: GRPOConfig) -> PrefixReport:
@@ -86,12 +53,12 @@ def verify_prefix(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Prefi
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(rollout.completion_mask.shape, generator=generator)
     weights = weights * rollout.completion_mask  # (B, C)
-    place, why_not = _place_for_a_copy(policy, rollout)
+    place, why_not = place_for_a_copy(policy, rollout)
     if place is None:
         report = _without_transformers(policy, rollout, config, why_not)
     else:
         report = _with_transformers(policy, rollout, config, weights, place)
-    _judge(report)
+    report.check()
     return report
 
 
@@ -104,18 +71,24 @@ def _with_transformers(
 ) -> PrefixReport:
     ours = _shared(policy, rollout, config, weights)
     model = load_plain_model(policy.path, dtype=policy.dtype, device=place)
-    moved = _take_weights(model, policy)
-    scoring = {
-        "temperature": config.temperature,
-        "banned_ids": policy.processor.banned_ids,
-        "image_token_id": policy.processor.image_token_id,
-    }
-    plain = score_plain_copies(model, rollout, weights, **scoring)
+    moved = take_weights(model, policy)
+
+    def score(model: nn.Module) -> Scored:
+        return score_plain_copies(
+            model,
+            rollout,
+            weights,
+            temperature=config.temperature,
+            banned_ids=policy.processor.banned_ids,
+            image_token_id=policy.processor.image_token_id,
+        )
+
+    plain = score(model)
     if policy.dtype == torch.float32:
         truth, limit, baseline = plain, FLOAT32_BAR, "float32"
         logprob_limit = GAP_MAX_FLOAT32
     else:
-        truth = score_plain_copies(model.float(), rollout, weights, **scoring)
+        truth = score(model.float())
         _, floor = _worst(plain.gradients, truth.gradients)
         limit = NOISE_FACTOR * rollout.group_size**0.5 * floor
         baseline = f"float32; plain {policy.dtype} is {floor:.1e} away"
@@ -157,67 +130,6 @@ def _without_transformers(
     )
 
 
-def _judge(report: PrefixReport) -> None:
-    """Raise for what is beyond its limit; NaN is beyond every one."""
-    if not (report.error <= report.limit and report.logprob_error <= report.logprob_limit):
-        raise ValueError(
-            f"{report}: the shared prefix is wrong for this model or these prompts, or what it runs"
-            " (vision tower, attention) is. Please report it with the model's name; nothing was"
-            " trained"
-        )
-    if not report.sampler_error <= report.logprob_limit:
-        raise ValueError(
-            f"{report}: the sampler is wrong for this model or these prompts: it sampled from"
-            " another distribution than the one that would be trained. Please report it with the"
-            " model's name; nothing was trained"
-        )
-
-
-def _place_for_a_copy(policy: Policy, rollout: Rollout) -> tuple[torch.device | None, str]:
-    """Return where transformers' model has room beside the policy, or None and why nowhere."""
-    lengths = rollout.completion_mask.sum(dim=1).tolist()
-    prompts = [prompt for prompt in rollout.batch.prompts for _ in range(rollout.group_size)]
-    needed = plain_copy_bytes(
-        policy.model,
-        text_tokens=max(p.num_tokens + n for p, n in zip(prompts, lengths, strict=True)),
-        logits=max(lengths) + 1,
-        patches=max(len(prompt.pixel_values) for prompt in prompts),
-    )
-    parameters = sum(weight.numel() for weight in policy.model.parameters())
-    kept = 4 * parameters * (2 if policy.dtype == torch.float32 else 3)  # gradients, of each way
-    host, cpu = free_memory(torch.device("cpu")), torch.device("cpu")
-    free = {place: free_memory(place) for place in (policy.device, cpu)}
-    for place in free:
-        on_host = kept + (needed if place == cpu else 0)
-        if needed <= free[place] and on_host <= host:
-            return place, ""
-    there = " and ".join(f"{place} has {left / 1e9:.1f} GB free" for place, left in free.items())
-    return None, (
-        f"its model needs {needed / 1e9:.1f} GB beside the policy, and gradients {kept / 1e9:.1f}"
-        f" GB on the CPU; {there}"
-    )
-
-
-@torch.no_grad()
-def _take_weights(model: nn.Module, policy: Policy) -> int:
-    """Give the model the policy's weights and frozen parts; return how many it had otherwise."""
-    moved, theirs = 0, dict(policy.model.named_parameters())
-    other = theirs.keys() ^ dict(model.named_parameters()).keys()
-    if other:
-        raise ValueError(
-            f"the policy and transformers' model of {policy.path} have not the same parameters"
-            f" ({', '.join(sorted(other)[:3])}): the checkpoint was loaded wrongly. Please report"
-            " it with the model's name; nothing was trained"
-        )
-    for name, weight in model.named_parameters():
-        ours = theirs[name].detach().to(weight.device)
-        weight.requires_grad_(theirs[name].requires_grad)
-        if not torch.equal(weight, ours):
-            weight.copy_(ours)
-            moved += 1
-    return moved
-
-
 def _shared(policy: Policy, rollout: Rollout, config: GRPOConfig, weights: Tensor) -> Scored:
     """Return what the update computes."""
     gradients = GradientSums(policy.model)
@@ -257,8 +169,8 @@ def _worst(ours: Mapping[str, Tensor], truth: Mapping[str, Tensor]) -> tuple[str
     for name in ours.keys() | truth.keys():
         mine, other = ours.get(name), truth.get(name)
         if mine is None or other is None:  # one way does not reach it: only zero would be the same
-            present = other if mine is None else mine
-            errors[name] = float("inf") if present.any() else 0.0
+            reached = any(g is not None and bool(g.any()) for g in (mine, other))
+            errors[name] = float("inf") if reached else 0.0
             continue
         least = max(other.norm().item(), LEAST_SHARE * total)
         error = (mine - other).norm().item() / least if least else 0.0

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from grpo.watch.alarms import RECOVERY, REMEMBERED, RULES, History, MetricAlarms
+from grpo.watch.alarms import RECOVERY, MetricAlarms
+from grpo.watch.rules import REMEMBERED, RULES, History
 
 HEALTHY = {
     "kl": 0.05,

@@ -8,15 +8,16 @@ import pytest
 import torch
 
 import grpo.policies
-import grpo.watch.verify
+import grpo.watch.second_model
 import models.decode.eager
 import models.policy
 import models.vision.tower
 import train
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.settings.config import GRPOConfig
-from grpo.watch.first_step import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
-from grpo.watch.verify import FLOAT32_BAR, _place_for_a_copy, verify_prefix
+from grpo.watch.gap import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
+from grpo.watch.second_model import place_for_a_copy
+from grpo.watch.verify import FLOAT32_BAR, verify_prefix
 from models import load_policy
 from tests.models.nano import random_image
 
@@ -177,7 +178,7 @@ def test_weights_that_moved_since_they_were_loaded_are_counted_and_copied(nano_p
 
 
 def test_without_memory_for_a_second_model_the_report_says_so(nano_policy, batch, monkeypatch):
-    monkeypatch.setattr(grpo.watch.verify, "free_memory", lambda _device: 1e5)
+    monkeypatch.setattr(grpo.watch.second_model, "free_memory", lambda _device: 1e5)
     rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
     report = verify_prefix(nano_policy, rollout, CONFIG)
     assert report.copies == 0 and report.sampler_error < 1e-5
@@ -197,8 +198,8 @@ def test_the_second_model_stands_on_the_cpu_where_the_gpu_is_full(nano_policy, b
         ({gpu: 1e5, cpu: 1e12}, cpu),
         ({gpu: 1e12, cpu: 1e5}, None),  # the gradients are summed there
     ):
-        monkeypatch.setattr(grpo.watch.verify, "free_memory", free.__getitem__)
-        assert _place_for_a_copy(policy, rollout)[0] == expected
+        monkeypatch.setattr(grpo.watch.second_model, "free_memory", free.__getitem__)
+        assert place_for_a_copy(policy, rollout)[0] == expected
 
 
 def test_a_run_stops_whose_weights_are_not_those_of_its_checkpoint(tmp_path, monkeypatch, capsys):

@@ -1,0 +1,35 @@
+"""What is looked at after every step of a run that samples, and said where something is wrong."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from grpo.methods import SampledStep
+from grpo.settings.config import GRPOConfig
+from grpo.watch.alarms import MetricAlarms
+from grpo.watch.first_step import first_rollout_warnings, image_warnings
+from grpo.watch.gap import GapAlarm
+from models.policy import Policy
+
+
+class StepWatch:
+    """All warnings of a run: of its first step, of sampler and update, of slow decline."""
+
+    def __init__(
+        self, config: GRPOConfig, policy: Policy, past: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Start, or go on after ``past``, the metrics of the steps that a resumed run has done."""
+        self._config, self._policy = config, policy
+        self._gap, self._alarms = GapAlarm(policy.dtype), MetricAlarms()
+        for metrics in past:
+            self._gap.look(metrics)
+            self._alarms.look(metrics)
+
+    def look(self, done: int, metrics: Mapping[str, Any], sampled: SampledStep) -> Iterator[str]:
+        """Yield what is wrong with step number ``done``, the run's first being 1."""
+        if done == 1:
+            yield from first_rollout_warnings(metrics, sampled.well_formed, self._config)
+            yield from image_warnings(self._policy, sampled.result.rollout, self._config)
+        if (text := self._gap.look(metrics)) is not None:
+            yield f"step {done}: {text}"
+        for text in self._alarms.look(metrics):
+            yield f"step {done}: {text}"
