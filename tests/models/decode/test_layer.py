@@ -12,6 +12,7 @@ from models.decode.layer import FusedWeights, can_fold_norms, next_hidden
 from models.rotary import rotary_tables
 from tests.models.nano import FAMILIES, write_checkpoint
 
+pytestmark = pytest.mark.model
 IDS = torch.tensor([65, 3, 200])  # B = 3
 
 
