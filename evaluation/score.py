@@ -13,9 +13,9 @@ from data.options import kept_order_note
 from evaluation.answers.identity import ScoreIdentity
 from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
-from evaluation.asked_rows import load_asked_rows
+from evaluation.asked_rows import AskedRows, load_asked_rows
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import asked_model, chosen_device, chosen_dtype
+from evaluation.asking.checkpoint import AskedModel, asked_model, chosen_device, chosen_dtype
 from evaluation.asking.passes import plan_passes
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
 from evaluation.asking.resumable import ResumableEvaluation
@@ -82,17 +82,7 @@ class Score:
         if left_out is None:
             preflight.check(plan.images())  # those that controls borrow, too
         device = chosen_device(config.device)
-        identity = ScoreIdentity.of(
-            model.settings,
-            test,
-            model_checksum=model.checksum,
-            controls=config.controls,
-            left_out=test.split.left_out,
-            dtype=_dtype(config.dtype, device),
-            image_root=image_root,
-            shuffle_within=config.shuffle_within,
-            permute_options=config.permute_options,
-        )
+        identity = _identity(config, model, test, device)
         evaluation = ResumableEvaluation(
             plan,
             output,
@@ -179,7 +169,19 @@ class Score:
         return "\n\n".join(fitted(text) for text in texts if text)
 
 
-def _dtype(dtype: str, device: "torch.device") -> str:
+def _identity(
+    config: ScoreConfig, model: AskedModel, test: AskedRows, device: "torch.device"
+) -> ScoreIdentity:
     from models.checkpoint.loading import check_dtype
 
-    return str(check_dtype(chosen_dtype(dtype), device)).removeprefix("torch.")
+    return ScoreIdentity.of(
+        model.settings,
+        test,
+        model_checksum=model.checksum,
+        controls=config.controls,
+        left_out=test.split.left_out,
+        dtype=str(check_dtype(chosen_dtype(config.dtype), device)).removeprefix("torch."),
+        image_root=config.image_root,
+        shuffle_within=config.shuffle_within,
+        permute_options=config.permute_options,
+    )

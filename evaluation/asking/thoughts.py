@@ -5,7 +5,8 @@ Images are decoded batch by batch and forgotten.
 """
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -98,44 +99,79 @@ def read_thoughts(
     check_changes(changes)
     places = [place for place, item in enumerate(predictions) if item.well_formed]
     lenders = Lenders([predictions[place] for place in places], seed)
-    rows_each = max(samples if "swapped" in changes else 1, 1 + len(changes))
-    size = max(1, batch_size // rows_each)
+    donors = _Donors(policy, lenders, changes, mode, max_completion_tokens, samples, seed)
+    size = max(1, batch_size // donors.rows_each)
     rows: list[ThoughtRow] = []
     unreadable = UnreadableRows()
-    progress_bar = bar(
-        total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
-    )
 
     def encode(place: int) -> EncodedPrompt:
         return encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
 
-    def sampled(some: Sequence[int], prompts: Sequence[EncodedPrompt]) -> list[list[str]]:
-        return sample_groups(
-            policy,
-            prompts,
-            some,
-            group_size=samples,
-            max_completion_tokens=max_completion_tokens,
-            seed=seed,
-        )
-
+    progress_bar = bar(
+        total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
+    )
     with progress_bar:
         for start in range(0, len(places), size):
             some, prompts = _readable(places[start : start + size], encode, unreadable)
-            if not some:
-                continue
-            batch = [predictions[place] for place in some]
-            found: dict[str, Sequence[Donor | None]] = {}
-            if "removed" in changes:
-                found["removed"] = [Donor("", None)] * len(batch)
-            if "swapped" in changes:
-                groups = sampled(some, prompts)
-                found["swapped"] = _group_donors([examples[p] for p in some], batch, groups, mode)
-            if "borrowed" in changes:
-                found["borrowed"] = [lenders.donor(item) for item in batch]
-            rows += _read(policy, prompts, batch, _by_row(found, len(batch)))
-            progress_bar.update(len(batch))
+            if some:
+                batch = [predictions[place] for place in some]
+                found = donors.of([examples[place] for place in some], batch, some, prompts)
+                rows += _read(policy, prompts, batch, found)
+                progress_bar.update(len(batch))
     return rows
+
+
+@dataclass(frozen=True)
+class _Donors:
+    """Where the thoughts of each change come from."""
+
+    policy: Policy
+    lenders: Lenders
+    changes: Sequence[str]
+    mode: str
+    max_completion_tokens: int
+    samples: int
+    seed: int
+
+    @property
+    def rows_each(self) -> int:
+        """How many rows run at once for one answer, at most."""
+        return max(self.samples if "swapped" in self.changes else 1, 1 + len(self.changes))
+
+    def of(
+        self,
+        examples: Sequence[VQAExample],
+        predictions: Sequence[Prediction],
+        places: Sequence[int],
+        prompts: Sequence[EncodedPrompt],
+    ) -> list[dict[str, Donor]]:
+        """Return each answer's donors by the change; a change that has none is left out.
+
+        Args:
+            examples: the questions of a batch.
+            predictions: the answers to them.
+            places: where each question stands among all, for what is sampled.
+            prompts: of the questions.
+        """
+        found: dict[str, Sequence[Donor | None]] = {}
+        if "removed" in self.changes:
+            found["removed"] = [Donor("", None)] * len(predictions)
+        if "swapped" in self.changes:
+            groups = sample_groups(
+                self.policy,
+                prompts,
+                places,
+                group_size=self.samples,
+                max_completion_tokens=self.max_completion_tokens,
+                seed=self.seed,
+            )
+            found["swapped"] = _group_donors(examples, predictions, groups, self.mode)
+        if "borrowed" in self.changes:
+            found["borrowed"] = [self.lenders.donor(item) for item in predictions]
+        return [
+            {name: donor for name, some in found.items() if (donor := some[row]) is not None}
+            for row in range(len(predictions))
+        ]
 
 
 def _readable(
@@ -151,14 +187,6 @@ def _readable(
             unreadable.add(error)
             tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
     return list(found), list(found.values())
-
-
-def _by_row(found: Mapping[str, Sequence[Donor | None]], num_rows: int) -> list[dict[str, Donor]]:
-    """Return each row's donors by the change; a change that has none for a row is left out."""
-    return [
-        {name: donor for name, some in found.items() if (donor := some[row]) is not None}
-        for row in range(num_rows)
-    ]
 
 
 def _group_donors(
