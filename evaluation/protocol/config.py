@@ -3,7 +3,6 @@
 All problems of a file are reported at once, each with the key, its value and a way out.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 from evaluation.asking.passes import BATCH_SIZE
 from evaluation.measures.slices import AXES
-from evaluation.protocol.toml_table import Table
+from evaluation.protocol.toml_table import CheckedTable
 from grpo.settings.sources import GRPO_ONLY, SFT_DEFAULTS, shipped_or_own, typed
 from process.paths import expanded
+from process.toml import read_toml_file
 from rewards.modes import MODES
 
 METHODS = ("sft", *MODES)  # the supervised baseline, and GRPO in every mode
@@ -103,27 +103,20 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
     Raises:
         ValueError: it cannot be read, or naming every unknown key and every value that cannot be.
     """
-    try:
-        content = tomllib.loads(shipped_or_own(file).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"protocol {file} cannot be read ({error}): check the path, or name one that ships:"
-            " protocol_smoke, protocol_phantoms, protocol_med_r1"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"protocol {file} is not TOML ({error}): correct it") from error
+    shipped = "protocol_smoke, protocol_phantoms, protocol_med_r1"
+    content = read_toml_file(shipped_or_own(file), f"protocol {file}", shipped)
     problems: list[str] = []
     tables = {name: content.pop(name, None) for name in TABLES}
-    top = Table(content, "", problems)
+    top = CheckedTable(content, "", problems)
     values = _top_values(top, output_dir)
     axes = tuple(
-        _axis(name, Table(tables[name], f"[{name}] ", problems))
+        _axis(name, CheckedTable(tables[name], f"[{name}] ", problems))
         for name in AXES
         if tables[name] is not None
     )
     if not axes:
         problems.append(f"no {' and no '.join(f'[{name}]' for name in AXES)}: add one, with slices")
-    data = _data(Table(tables["data"] or {}, "[data] ", problems))
+    data = _data(CheckedTable(tables["data"] or {}, "[data] ", problems))
     settings, own = _settings(tables["settings"] or {}, problems)
     top.refuse_others(TABLES)
     if problems:
@@ -134,7 +127,7 @@ def read_protocol(file: str | Path, output_dir: str | None = None) -> ProtocolCo
     )
 
 
-def _top_values(top: Table, output_dir: str | None) -> dict[str, Any]:
+def _top_values(top: CheckedTable, output_dir: str | None) -> dict[str, Any]:
     values: dict[str, Any] = {
         "model": expanded(top.take("model", str, "")),
         "output_dir": expanded(top.take("output_dir", str, "")),
@@ -163,7 +156,7 @@ def _top_values(top: Table, output_dir: str | None) -> dict[str, Any]:
     return values
 
 
-def _axis(name: str, table: Table) -> AxisPlan:
+def _axis(name: str, table: CheckedTable) -> AxisPlan:
     slices = table.names("slices", AXES[name])
     train = table.names("train_slices", slices, slices)
     repeat = table.names("repeat_slices", train, train, may_be_empty=True)
@@ -171,7 +164,7 @@ def _axis(name: str, table: Table) -> AxisPlan:
     return AxisPlan(name, slices, train, repeat)
 
 
-def _data(table: Table) -> DataPlan:
+def _data(table: CheckedTable) -> DataPlan:
     phantoms = table.take("phantoms", bool, False)
     names = ("train_dir", "test_dir", "image_root")
     folders = {key: expanded(table.take(key, str, "")) for key in names}

@@ -174,15 +174,26 @@ def seeds_json(methods: Mapping[str, Mapping[int, Grid]]) -> dict[str, Any]:
             "cells": [list(cell) for cell in kept],
         }
         for part in MATRIX_PARTS:
-            if seen[next(iter(seeds))][part] is None:
-                table[method][part] = None
-                continue
-            accuracy = [seen[seed][part]["macro"] for seed in seeds]
-            blank = [blind[seed][part]["macro"] for seed in seeds]
-            gain = [one - other for one, other in zip(accuracy, blank, strict=True)]
-            table[method][part] = {"accuracy": spread(accuracy), "visual_gain": spread(gain)}
-            table[method][part]["accuracies"] = accuracy  # in the order of seeds
+            table[method][part] = _part_over_seeds(
+                *([one[part] for one in of.values()] for of in (seen, blind))
+            )
     return table
+
+
+def _part_over_seeds(
+    seen: Sequence[Mapping[str, Any] | None], blind: Sequence[Mapping[str, Any] | None]
+) -> dict[str, Any] | None:
+    """Return what `seeds_json` says of a part, from its means per seed; None of no cells."""
+    accuracy = [one["macro"] for one in seen if one is not None]
+    blank = [one["macro"] for one in blind if one is not None]
+    if not accuracy:
+        return None
+    gain = [one - other for one, other in zip(accuracy, blank, strict=True)]
+    return {
+        "accuracy": spread(accuracy),
+        "visual_gain": spread(gain),
+        "accuracies": accuracy,  # in the order of seeds
+    }
 
 
 def seed_differences(seeds: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,13 +1,13 @@
 """A table of a TOML file that is read key by key; what is wrong in it is noted, not raised."""
 
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
 from evaluation.measures.slices import slice_name
+from process.toml import as_type, nearest
 
 
-class Table:
+class CheckedTable:
     """A table of the file; what is wrong in it goes into a list of problems."""
 
     def __init__(self, values: Any, where: str, problems: list[str]) -> None:
@@ -26,11 +26,11 @@ class Table:
                 return kind()
             return default
         value = self._values[key]
-        wanted = (int, float) if kind is float else kind
-        if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        try:
+            return as_type(value, kind)
+        except TypeError:
             self.problem(key, f"must be of type {kind.__name__}", value)
             return kind()
-        return kind(value)
 
     def names(
         self,
@@ -49,8 +49,8 @@ class Table:
             self.problem(key, "is empty: list at least one, or leave the table or key away", [])
         for item in items:
             if allowed is not None and item not in allowed:
-                near = difflib.get_close_matches(str(item), list(map(str, allowed)), n=1)
-                hint = f" (is it {near[0]}?)" if near else ""
+                near = nearest(item, allowed)
+                hint = f" (is it {near}?)" if near else ""
                 one_of = ", ".join(map(str, allowed)) or "what slices names"
                 self.problem(key, f"holds {item!r}{hint}: use some of {one_of}")
         for item in [one for place, one in enumerate(items) if one in items[:place]]:
@@ -66,6 +66,6 @@ class Table:
         """Note every key that was not taken."""
         for key in self._values:
             if key not in self._known:
-                near = difflib.get_close_matches(key, [*self._known, *more], n=1)
-                hint = f"is it {near[0]}?" if near else f"known are {', '.join(self._known)}"
+                near = nearest(key, [*self._known, *more])
+                hint = f"is it {near}?" if near else f"known are {', '.join(self._known)}"
                 self._problems.append(f"{self._where}unknown key {key!r}: {hint}")

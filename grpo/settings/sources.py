@@ -8,18 +8,17 @@ was trained. A TOML file holds the config's field names at its top level; a tabl
 some of them where the method is sft.
 """
 
-import difflib
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_type_hints
 
 from grpo.settings.card import KINDS, card_of, card_warnings, start_model
 from grpo.settings.config import PATHS, GRPOConfig
 from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
 from process.paths import expanded, user_path
+from process.toml import as_type, nearest, read_toml_file
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
@@ -182,15 +181,7 @@ def shipped_or_own(name: str | Path) -> Path:
 
 def read_toml(path: str | Path) -> tuple[Settings, Settings]:
     """Return the settings of a TOML file, or of a shipped one, and those of its [sft] table."""
-    try:
-        table = tomllib.loads(shipped_or_own(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(
-            f"config {path} cannot be read ({error}): check the path, or name one that ships:"
-            " phantoms.toml"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"config {path} is not TOML ({error}): correct it") from error
+    table = read_toml_file(shipped_or_own(path), f"config {path}", "phantoms.toml")
     sft = table.pop("sft", {})
     if not isinstance(sft, dict):
         raise ValueError(f"config {path}: [sft] must be a table of settings, got {sft!r}")
@@ -208,11 +199,11 @@ def typed(table: Mapping[str, Any], where: str) -> Settings:
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in hints:
-            near = difflib.get_close_matches(name, hints, n=1)
-            problems.append(f"unknown key {key!r}" + (f": is it {near[0]}?" if near else ""))
+            near = nearest(name, hints)
+            problems.append(f"unknown key {key!r}" + (f": is it {near}?" if near else ""))
             continue
         try:
-            settings[name] = _as_type(value, hints[name])
+            settings[name] = as_type(value, hints[name])
             if name in PATHS:
                 settings[name] = _expanded(settings[name])
         except TypeError:
@@ -225,24 +216,6 @@ def typed(table: Mapping[str, Any], where: str) -> Settings:
 
 def _expanded(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return expanded(value) if isinstance(value, str) else tuple(map(expanded, value))
-
-
-def _as_type(value: Any, hint: Any) -> Any:
-    if hint in (bool, bool | None):
-        wanted: Any = (bool, type(None)) if hint == (bool | None) else bool
-    elif hint is float:
-        wanted = (int, float)
-    elif hint is int:
-        wanted = int
-    elif getattr(hint, "__origin__", None) is tuple:
-        if isinstance(value, str | int | float) or not isinstance(value, list | tuple):
-            raise TypeError
-        return tuple(_as_type(item, get_args(hint)[0]) for item in value)
-    else:
-        wanted = str
-    if not isinstance(value, wanted) or (isinstance(value, bool) and hint in (int, float)):
-        raise TypeError
-    return float(value) if hint is float else value
 
 
 def _unused(name: str, method: str) -> bool:

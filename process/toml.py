@@ -1,0 +1,70 @@
+"""What all TOML files of ours have in common: how one is read, and what a value must be.
+
+A file is checked by who knows its keys: a run's settings (grpo/settings/sources.py), a protocol
+(evaluation/protocol/config.py).
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin
+
+
+def read_toml_file(path: Path, called: str, shipped: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Args:
+        path: of the file.
+        called: what messages call it, ``config my.toml``.
+        shipped: the names of the files that ship, for a message.
+
+    Raises:
+        ValueError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{called} cannot be read ({error}): check the path, or name one that ships: {shipped}"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{called} is not TOML ({error}): correct it") from error
+
+
+def as_type(value: Any, hint: Any) -> Any:
+    """Return a value as a field of this type holds it.
+
+    A whole number is good as a float, true and false as no number; a tuple is written as a list.
+
+    >>> as_type(1, float), as_type(["a"], tuple[str, ...]), as_type(None, bool | None)
+    (1.0, ('a',), None)
+
+    Raises:
+        TypeError: it is of another type.
+    """
+    if isinstance(hint, UnionType):
+        if value is None:
+            return None
+        hint = next(one for one in get_args(hint) if one is not type(None))
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(as_type(item, get_args(hint)[0]) for item in value)
+    if isinstance(value, bool) and hint is not bool:
+        raise TypeError
+    if hint is float and isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, hint if isinstance(hint, type) else str):  # a Literal's are names
+        raise TypeError
+    return value
+
+
+def nearest(name: Any, known: Iterable[Any]) -> str | None:
+    """Return the known name that a misspelled one may stand for.
+
+    >>> nearest("modalty", ["modality", "steps"]), nearest("x", ["steps"])
+    ('modality', None)
+    """
+    return next(iter(difflib.get_close_matches(str(name), list(map(str, known)), n=1)), None)
