@@ -88,23 +88,6 @@ def arm_config(config: ProtocolConfig, arm: Arm, source: str) -> GRPOConfig:
         raise ValueError(f"protocol {config.file}, [settings] of {arm.method}: {error}") from error
 
 
-def flags_of(settings: dict[str, Any]) -> list[str]:
-    """Return settings as train.py's command line.
-
-    >>> flags_of({"seed": 0, "mask_truncated": False, "rewards": ("accuracy", "format")})
-    ['--seed', '0', '--no-mask-truncated', '--rewards', 'accuracy', 'format']
-    """
-    flags: list[str] = []
-    for name, value in settings.items():
-        flag = name.replace("_", "-")
-        if isinstance(value, bool):
-            flags.append(f"--{flag}" if value else f"--no-{flag}")
-        elif value is not None and value != ():  # a flag without a value would be an error
-            flags.append(f"--{flag}")
-            flags += map(str, value) if isinstance(value, tuple) else [str(value)]
-    return flags
-
-
 def examples_checksum(config: GRPOConfig, split: Split) -> str:
     """Return a SHA-256 of the examples that a run sees, in its order."""
     order = ExampleOrder(split.examples, config.seed, config.shuffle_options)

@@ -12,7 +12,7 @@ from evaluation.asking.checkpoint import chosen_device, chosen_policy
 from evaluation.asking.shared_flags import check_machine
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone, check_output, write_results
-from evaluation.protocol.running import Load, Runner, Train
+from evaluation.protocol.running import Load, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
 from process.signals import exit_status, reason
@@ -20,13 +20,13 @@ from process.signals import exit_status, reason
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
 
-def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
+def protocol_command(file: str, given: Mapping[str, Any], training: Training) -> int:
     """Run a protocol; return the exit status: 2 for a mistake that a message explains.
 
     Args:
         file: the TOML file.
         given: the other flags that stand on the command line, by field name.
-        train: train.py's main.
+        training: how its runs are trained.
     """
     try:
         refused = [f"--{name.replace('_', '-')}" for name in given if name not in BESIDE]
@@ -36,7 +36,7 @@ def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
                 f"{', '.join(refused)} cannot be given with --protocol (allowed: {allowed}): the"
                 f" settings of its runs stand in {file}"
             )
-        _run(file, given, train)
+        _run(file, given, training)
     except KeyboardInterrupt as error:
         kept = "what is finished stays, the same command goes on with the rest"
         print(f"\n{reason(error)}: {kept}", file=sys.stderr)
@@ -52,7 +52,7 @@ def protocol_command(file: str, given: Mapping[str, Any], train: Train) -> int:
     return 0
 
 
-def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
+def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
     config = read_protocol(file, given.get("output_dir"))
     machine = {name: given[name] for name in ("device", "dtype") if name in given}
     config = replace(config, settings={**config.settings, **machine})
@@ -77,7 +77,7 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
     with alone(output):
         _fill(
             schedule,
-            train,
+            training,
             lambda checkpoint: chosen_policy(checkpoint, device, dtype),
             given.get("device"),
             missing=bool(missing),
@@ -87,11 +87,14 @@ def _run(file: str, given: Mapping[str, Any], train: Train) -> None:
 
 
 def _fill(
-    schedule: Schedule, train: Train, load: Load, device: str | None, *, missing: bool
+    schedule: Schedule, training: Training, load: Load, device: str | None, *, missing: bool
 ) -> None:
+    def on_part() -> None:
+        if missing:
+            write_results(schedule)
+
     try:
-        on_part = (lambda: write_results(schedule)) if missing else (lambda: None)
-        Runner(schedule, train, load, device).run(on_part)
+        Runner(schedule, training, load, device).run(on_part)
     except BaseException:  # broken off: what there is by then
         with suppress(ValueError, OSError):  # the first error is the one to be told
             write_results(schedule)

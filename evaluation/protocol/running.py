@@ -9,10 +9,10 @@ import gc
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluation.asking.progress import TimeLeft
 from evaluation.matrix import Matrix
@@ -24,16 +24,25 @@ from evaluation.protocol.arms import (
     arm_settings,
     delete_checkpoints,
     finish,
-    flags_of,
 )
 from evaluation.protocol.schedule import Schedule
-from process.signals import Interrupted
+from grpo.run.session import DeviceMemoryError
+from grpo.settings import GRPOConfig, config_of
+from process.command import notes
+from process.signals import reason
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in the file or the data should wait
     from models.policy import Policy
 
-Train = Callable[[Sequence[str]], int]  # train.py's main
 Load = Callable[[str], "Policy"]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a run is trained: train.py's functions, which this package does not import."""
+
+    run: Callable[[GRPOConfig], Any]
+    resume: Callable[[Path, Mapping[str, Any]], Any]  # of a run's directory, and what differs
 
 
 @dataclass
@@ -41,7 +50,7 @@ class Runner:
     """Trains and asks, one model at a time, in this process."""
 
     schedule: Schedule
-    train: Train  # what it prints goes to <output>/train.log
+    training: Training  # what it prints goes to <output>/train.log
     load: Load  # checkpoint -> policy, to be asked
     device: str | None = None  # what --device says, for runs that go on
     _progress: TimeLeft = field(init=False)
@@ -82,24 +91,37 @@ class Runner:
         run, state = arm.path(schedule.output), schedule.state(arm)
         if state != TRAINED:
             settings = arm_settings(schedule.config, arm, schedule.source(arm))
-            if state == STARTED:
-                places = {name: settings[name] for name in PLACES if name in settings}
-                flags = ["--resume", str(run), *flags_of(places)]
-                flags += ["--device", self.device] if self.device else []
-            else:
-                shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
-                flags = [*flags_of(settings), "--output-dir", str(run)]
             print(f"training {arm.name}", file=sys.stderr)
-            with self._progress.unit(f"train {arm.method}", f"trained {arm.name}"):
-                _call(self.train, flags, arm, schedule.output / "train.log")
+            with (
+                self._progress.unit(f"train {arm.method}", f"trained {arm.name}"),
+                _logged(arm, schedule.output / "train.log"),
+            ):
+                if state == STARTED:
+                    changes = {name: settings[name] for name in PLACES if name in settings}
+                    changes |= {"device": self.device} if self.device else {}
+                    self.training.resume(run, changes)
+                else:
+                    shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
+                    self.training.run(config_of({**settings, "output_dir": str(run)}, None))
         finish(run, schedule.steps(arm), schedule.examples[arm])
 
 
-def _call(train: Train, flags: Sequence[str], arm: Arm, log: Path) -> None:
-    with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
-        status = train(flags)
-    gc.collect()  # two models may not fit
-    if status > 128:
-        raise Interrupted(status - 128)
-    if status:
-        raise ValueError(f"the run {arm.name} ended with status {status}: its message is above")
+@contextlib.contextmanager
+def _logged(arm: Arm, log: Path) -> Iterator[None]:
+    """Put what a run prints into the log; say on standard error why it ended, if it did.
+
+    Raises:
+        ValueError: the run ended with an error.
+        KeyboardInterrupt: as it came.
+    """
+    try:
+        with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
+            yield
+    except KeyboardInterrupt as error:
+        print(f"\n{reason(error)}{notes(error)}", file=sys.stderr)
+        raise
+    except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
+        print(f"error: {error}{notes(error)}", file=sys.stderr)
+        raise ValueError(f"the run {arm.name} ended with status 2: its message is above") from error
+    finally:
+        gc.collect()  # two models may not fit

@@ -14,7 +14,7 @@ import evaluate
 import train
 from data.prompts import TEMPLATES
 from evaluation.asking.answerer import Answerer
-from evaluation.protocol.command import protocol_command
+from evaluation.protocol.command import Training, protocol_command
 from models.devices import choose_device, default_dtype
 from tests.whole.gpu_defaults import ASKED_FOR
 
@@ -224,21 +224,24 @@ prompts_per_step = 2
 """
 
 
+TRAINING = Training(train.run, train.resume)
+
+
 def test_a_protocol_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
     for name in ("p", "whole"):
         (tmp_path / f"{name}.toml").write_text(PROTOCOL.format(tmp_path / name))
-    assert protocol_command(str(tmp_path / "whole.toml"), {}, train.main) == 0
+    assert protocol_command(str(tmp_path / "whole.toml"), {}, TRAINING) == 0
     capsys.readouterr()
     whole = files(tmp_path / "whole")
     answers = {name: whole[name] for name in whole if name.endswith("predictions.jsonl")}
     batches = sum(text.count(b"\n") for text in answers.values())
     for at in (1, batches - 2):  # in the middle of the first cell, before the last answer of all
         Interrupt(monkeypatch, at)
-        assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 130
+        assert protocol_command(str(tmp_path / "p.toml"), {}, TRAINING) == 130
         assert "answers are kept in" in capsys.readouterr().err
         monkeypatch.undo()
     interrupt = Interrupt(monkeypatch, -1)
-    assert protocol_command(str(tmp_path / "p.toml"), {}, train.main) == 0
+    assert protocol_command(str(tmp_path / "p.toml"), {}, TRAINING) == 0
     assert interrupt.count == 1
     ours = files(tmp_path / "p")
     assert len(answers) == 2 and {name: ours[name] for name in answers} == answers

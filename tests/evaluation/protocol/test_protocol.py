@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,17 @@ import grpo.methods
 import train
 from data.order import ExampleOrder
 from data.sources import load_split
-from evaluation.protocol.arms import BROKEN, NEW, STARTED, TRAINED, Arm, find_state
-from evaluation.protocol.command import protocol_command
+from evaluation.protocol.arms import (
+    BROKEN,
+    NEW,
+    STARTED,
+    TRAINED,
+    Arm,
+    all_arms,
+    arm_config,
+    find_state,
+)
+from evaluation.protocol.command import Training, protocol_command
 from evaluation.protocol.config import read_protocol
 from evaluation.protocol.output import alone
 from evaluation.protocol.schedule import Schedule
@@ -53,16 +63,23 @@ def write(folder, text=TEXT, **changes):
 
 
 class Counted:
-    """train.py's main, counted; stops with Ctrl-C before the run of a number."""
+    """train.py's run and resume, counted; stops with Ctrl-C before the run of a number."""
 
     def __init__(self, stop_before=None):
         self.calls, self.stop_before = [], stop_before
 
-    def __call__(self, flags):
+    def run(self, config):
+        self.count("run", config)
+        train.run(config)
+
+    def resume(self, directory, changes):
+        self.count("resume", directory)
+        train.resume(directory, changes)
+
+    def count(self, *call):
         if len(self.calls) == self.stop_before:
-            return 130
-        self.calls.append(list(flags))
-        return train.main(flags)
+            raise KeyboardInterrupt
+        self.calls.append(call)
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +145,17 @@ def test_what_was_finished_is_not_redone(finished):
     folder, before, counted, _ = finished
     assert len(before) > 20
     assert before.items() <= times(folder / "out").items()
-    trained = [call[call.index("--train-json") + 1] for call in counted.calls]
+    trained = [config.train_json[0] for _, config in counted.calls]
     assert trained == ["phantoms:Lesion Grading"] * 2
     assert result(folder)["complete"]
+
+
+def test_a_run_is_trained_with_the_config_that_was_checked(finished):
+    folder, _, counted, _ = finished
+    config = read_protocol(str(folder / "p.toml"))
+    for arm, (_, trained) in zip(all_arms(config)[2:], counted.calls, strict=True):
+        checked = arm_config(config, arm, "phantoms:Lesion Grading")
+        assert trained == replace(checked, output_dir=str(arm.path(folder / "out")))
 
 
 def test_a_finished_protocol_does_nothing_again(finished, capsys):
@@ -228,7 +253,7 @@ def test_a_run_without_a_checkpoint_is_trained_anew_and_one_with_it_goes_on(copi
     (run / "trained.json").unlink()
     counted = Counted()
     assert protocol_command(str(write(copied)), {}, counted) == 0
-    assert len(counted.calls) == 1 and "--resume" not in counted.calls[0]
+    assert [how for how, _ in counted.calls] == ["run"]
     again = (run / "checkpoints" / "step-000002" / "model.safetensors").read_bytes()
     assert again == weights  # so its cells stand: they were made from the same weights
 
@@ -277,16 +302,16 @@ def test_a_started_run_is_resumed(copied):
     run = copied / "out" / "runs" / "modality" / "CT" / "sft-seed0"
     (run / "trained.json").unlink()
     (run / "checkpoints" / "step-000002").rename(run / "checkpoints" / "step-000001")
-    flags = []
+    calls = []
 
-    def stops(given):
-        flags.append(given)
-        return 130
+    def stops(directory, changes):
+        calls.append((directory, changes))
+        raise KeyboardInterrupt
 
     file = write(copied)
-    assert protocol_command(str(file), {"device": "cpu"}, stops) == 130
-    places = ["--model", "tiny", "--train-json", "phantoms:CT"]
-    assert flags == [["--resume", str(run), *places, "--device", "cpu"]]
+    assert protocol_command(str(file), {"device": "cpu"}, Training(train.run, stops)) == 130
+    places = {"model": "tiny", "train_json": ("phantoms:CT",)}
+    assert calls == [(run, {**places, "device": "cpu"})]
 
 
 def test_runs_whose_files_lay_elsewhere_are_the_same_runs(copied):

@@ -3,9 +3,8 @@
 import pytest
 
 import train
-from evaluation.protocol.arms import Arm, all_arms, arm_config, arm_settings, flags_of
+from evaluation.protocol.arms import Arm, all_arms, arm_config
 from evaluation.protocol.config import read_protocol
-from grpo.settings.sources import resolve_config
 from tests.places import ROOT
 
 GOOD = """
@@ -70,20 +69,6 @@ def test_own_settings_lie_over_the_common_ones_and_sft_drops_what_it_does_not_us
     config = read_protocol(written(tmp_path, text))
     assert config.settings_of("sft") == {"keep_checkpoints": 1, "learning_rate": 0.5}
     assert config.settings_of("think") == {"keep_checkpoints": 1, "beta": 0.1, "group_size": 2}
-
-
-def test_an_arm_s_flags_lead_back_to_its_config(tmp_path):
-    text = (
-        GOOD + '[settings]\nshuffle_options = true\nrewards = ["accuracy"]\nlearning_rate = 1e-9\n'
-    )
-    config = read_protocol(written(tmp_path, text))
-    for method in config.methods:
-        arm = Arm("modality", "CT", method, 3)
-        flags = flags_of(arm_settings(config, arm, "phantoms:CT"))
-        given = vars(train.train_parser().parse_args(flags))
-        assert resolve_config(
-            {name: value for name, value in given.items() if value is not None}, None
-        ) == arm_config(config, arm, "phantoms:CT")
 
 
 @pytest.mark.parametrize(
