@@ -15,7 +15,9 @@ from evaluation.measures.matrices import RESAMPLES, AnsweredRow, Answers, part_d
 from evaluation.measures.pairs import mcnemar
 
 
-def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> dict[str, Any]:
+def compare_answers(
+    first: Answers, second: Answers, *, resamples: int = RESAMPLES
+) -> dict[str, Any]:
     """Return first minus second.
 
         diagonal, off_diagonal   as `matrices.part_differences`; the diagonal with ``mcnemar``
@@ -33,7 +35,8 @@ def compare(first: Answers, second: Answers, *, resamples: int = RESAMPLES) -> d
     if not common:
         return {"diagonal": None, "off_diagonal": None, "by_train": {}}
     tests = {test for _, test in common}
-    parts = part_differences(first, second, resamples=resamples)
+    found = part_differences(first, second, resamples=resamples)
+    parts: dict[str, Any] = {name: part and dict(part) for name, part in found.items()}
     if parts["diagonal"] is not None:
         own = [cell for cell in common if part_of(*cell, tests) == "diagonal"]
         pairs = [_joined(answers, own) for answers in (first, second)]

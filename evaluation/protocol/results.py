@@ -7,7 +7,7 @@ runs                  per arm that is trained: steps, checksums of weights and o
 axes.<axis>
     zero_shot.<mode>           a matrix of one row, the start model
     methods.<method>.<seed>    a matrix: cells, means, blank_means, visual_gain
-    differences                two methods with the first seed, see `comparisons.compare`
+    differences                two methods with the first seed, see `comparisons.compare_answers`
     over_zero_shot             a method minus the start model in the method's mode
     seeds.<method>             spread over seeds, on the slices that all seeds were run on
     text_priors                per train and test slice, what the text alone reaches
@@ -25,11 +25,12 @@ from evaluation.measures.matrices import (
     RESAMPLES,
     AnsweredRow,
     Answers,
+    CellNumbers,
     means,
     part_differences,
     spread,
 )
-from evaluation.protocol.comparisons import compare, compare_rows
+from evaluation.protocol.comparisons import compare_answers, compare_rows
 from evaluation.protocol.config import AxisPlan, ProtocolConfig, mode_of
 
 BASE = "base"  # the row of the start model: no slice's name
@@ -84,12 +85,14 @@ def axis_json(
         },
         "differences": [
             {"first": one, "second": other, "seed": first}
-            | compare(answers(grids[one]), answers(grids[other]), resamples=resamples)
+            | compare_answers(answers(grids[one]), answers(grids[other]), resamples=resamples)
             for one, other in combinations(grids, 2)
         ],
         "over_zero_shot": [
             {"first": method, "second": f"zero-shot {mode}", "seed": first}
-            | compare(answers(grid), spread_out(found.zero_shot[mode], grid), resamples=resamples)
+            | compare_answers(
+                answers(grid), spread_out(found.zero_shot[mode], grid), resamples=resamples
+            )
             for method, grid in grids.items()
             if (mode := mode_of(method)) in found.zero_shot
         ],
@@ -111,7 +114,7 @@ def grid_json(grid: Grid, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     for entry in matrix["cells"]:
         entry |= _cell_extras(grid[entry["model"], entry["test"]].summary)
     seen, blind = answers(grid), answers(grid, blank=True)
-    gain = part_differences(seen, blind, resamples=resamples)
+    gain: dict[str, Any] = dict(part_differences(seen, blind, resamples=resamples))
     once = {model for model, _ in grid} == {BASE}
     joined = [[row for rows in one.values() for row in rows] for one in (seen, blind)]
     gain["all"] = compare_rows(*joined, resamples=resamples) if once else None
@@ -145,7 +148,7 @@ def answers(grid: Grid, *, blank: bool = False) -> Answers:
     return {cell: result.blank if blank else result.rows for cell, result in grid.items()}
 
 
-def blank_entries(grid: Grid) -> dict[tuple[str, str], Mapping[str, float]]:
+def blank_entries(grid: Grid) -> dict[tuple[str, str], CellNumbers]:
     """Return the blank control's entries."""
     return {cell: result.summary["controls"]["blank"]["overall"] for cell, result in grid.items()}
 

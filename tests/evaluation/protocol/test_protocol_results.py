@@ -7,7 +7,7 @@ from statistics import stdev
 import pytest
 
 from evaluation.measures.matrices import AnsweredRow
-from evaluation.protocol.comparisons import compare, compare_rows
+from evaluation.protocol.comparisons import compare_answers, compare_rows
 from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.protocol.results import (
     BASE,
@@ -185,10 +185,10 @@ def test_cells_that_one_method_lacks_are_left_out_of_a_difference():
     rng = random.Random(1)
     first, second = grid(rng, ("CT", "MRI")), grid(rng, ("CT",))
     rows = [{cell: one.rows for cell, one in some.items()} for some in (first, second)]
-    found = compare(*rows, resamples=20)
+    found = compare_answers(*rows, resamples=20)
     assert (found["diagonal"]["cells"], found["off_diagonal"]["cells"]) == (1, 2)
     assert list(found["by_train"]) == ["CT"]
-    assert compare(rows[0], {}) == {"diagonal": None, "off_diagonal": None, "by_train": {}}
+    assert compare_answers(rows[0], {}) == {"diagonal": None, "off_diagonal": None, "by_train": {}}
 
 
 def test_rows_of_one_image_have_no_interval():
