@@ -186,17 +186,23 @@ def cluster_bootstrap(
         raise ValueError(f"confidence {confidence} must lie between 0 and 1, such as 0.95")
     if resamples < 1:
         raise ValueError(f"{resamples} resamples make no interval: draw at least 1")
+    means = _resampled_means(rows, resamples, seed)
+    if len(means) < resamples / 2:
+        return None, None
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _resampled_means(rows: ClusteredRows, resamples: int, seed: int) -> np.ndarray:
+    """Return the mean of each resample that has a row in every stratum, R of them or fewer."""
+    count = len(rows.sums)
     generator = np.random.default_rng(seed)
     means: list[np.ndarray] = []
     for start in range(0, resamples, _CHUNK):
         size = min(_CHUNK, resamples - start)
-        draws = generator.multinomial(count, np.full(count, 1 / count), size=size)
+        draws = generator.multinomial(count, np.full(count, 1 / count), size=size)  # (R, U)
         drawn = draws @ rows.counts  # (R, S) rows
-        whole = (drawn > 0).all(axis=1)
+        whole = (drawn > 0).all(axis=1)  # (R,)
         means.append(((draws @ rows.sums)[whole] / drawn[whole]).mean(axis=1))
-    found = np.concatenate(means)
-    if len(found) < resamples / 2:
-        return None, None
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    return np.concatenate(means)

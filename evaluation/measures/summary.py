@@ -19,7 +19,7 @@ class Accuracy(TypedDict):
     high: float
     chance: float  # accuracy of uniform guessing: mean of 1 / number of options
     # Only where rows share images: groups of rows without a common image, and the 95 % interval by
-    # image (`intervals.image_interval`), None where one image is behind all rows.
+    # image (`intervals.image_interval`), None where all rows show one image.
     images: NotRequired[int]
     image_low: NotRequired[float | None]
     image_high: NotRequired[float | None]

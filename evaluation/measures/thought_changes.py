@@ -155,7 +155,7 @@ class ThoughtChange(TypedDict):
 
     n: int  # rows that are measured
     without_donor: int  # rows that have no thought to take
-    little_mass: int  # rows with hardly any letter behind the changed thought
+    little_mass: int  # rows with hardly any letter after the changed thought
     accuracy: NotRequired[float]
     own_accuracy: NotRequired[float]
     gain: NotRequired[float]  # own minus changed
@@ -174,7 +174,7 @@ def summarize_changes(
 
         n           rows read again: the well-formed ones
         left_out    rows that are not
-        little_mass of the n, left out of all below: behind their own thought hardly any letter is
+        little_mass of the n, left out of all below: after their own thought hardly any letter is
                     written (evaluation.answers.prediction.LEAST_MASS)
         own         `accuracy_of` of the own thought's letters, and ``agrees``: share in which
                     the likeliest letter is the one that was written

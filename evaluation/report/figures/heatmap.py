@@ -55,22 +55,17 @@ def heatmap(
     figure = new_figure(2.6 + 0.85 * len(columns) + 0.075 * longest, 1.9 + 0.6 * len(rows))
     axes = figure.subplots()
     axes.set_facecolor(_EMPTY)  # what a missing cell shows
-    nan = float("nan")
-    per_cent = [[nan if value is None else 100 * value for value in row] for row in values]
-    low, high = (100 * end for end in scale)
-    image = axes.imshow(per_cent, cmap=_MAPS[signed], vmin=low, vmax=high, aspect="auto")
+    image = _draw_colours(axes, values, scale, _MAPS[signed])
     for i, row in enumerate(rows):
         for j, column in enumerate(columns):
             interval = intervals[i][j] if intervals else None
-            colour = _text_colour(image.to_rgba(per_cent[i][j]))
+            colour = _text_colour(image.to_rgba(_per_cent(values[i][j])))
             _write_cell(axes, (i, j), values[i][j], interval, colour, signed=signed)
             if (row, column) in framed:
                 _frame_cell(axes, i, j)
-    axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
+    _write_labels(axes, rows, columns)
     axes.set(xlabel=column_title, ylabel=row_title)
     axes.set_title(title, fontsize=11)
-    axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes, label=label)
     return figure
 
@@ -97,6 +92,17 @@ def _check(
                 f"{len(rows)} rows and {len(columns)} columns do not fit a table with rows of"
                 f" {lengths} cells: pass one row per label, one cell per column"
             )
+
+
+def _draw_colours(axes: Any, values: Shares, scale: tuple[float, float], colours: str) -> Any:
+    """Return the coloured image on the axes: rows from above, None left open."""
+    low, high = (100 * end for end in scale)
+    per_cent = [[_per_cent(value) for value in row] for row in values]
+    return axes.imshow(per_cent, cmap=colours, vmin=low, vmax=high, aspect="auto")
+
+
+def _per_cent(share: float | None) -> float:
+    return float("nan") if share is None else 100 * share
 
 
 def _luminance(colour: Sequence[float]) -> float:
@@ -134,6 +140,12 @@ def _write_cell(
     if known:
         text = (" to " if signed else "–").join(ends)
         axes.text(column, row + 0.25, text, fontsize=7, **style)
+
+
+def _write_labels(axes: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
+    axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.spines[:].set_visible(False)
 
 
 def _frame_cell(axes: Any, row: int, column: int) -> None:
