@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.measures.slices import folder_name
-from evaluation.report.document import figure, paragraph
 from evaluation.report.figures.shared import MatplotlibMissingError, to_png
 from process.called import install_line, module_line
+from process.tables.document import figure, paragraph
 
 
 class Album:

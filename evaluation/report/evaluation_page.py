@@ -7,7 +7,6 @@ from typing import Any
 from evaluation.answers.prediction import LEAST_MASS, Prediction
 from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
-from evaluation.report.document import aligned, heading, paragraph, section
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.rollout_groups import image_parts, question_part, shortened
 from evaluation.report.run_files import read_json_object, read_lines
@@ -19,6 +18,7 @@ from evaluation.report.summaries import (
 )
 from evaluation.report.summary_text import spread_places
 from evaluation.report.thought_text import thought_table
+from process.tables.document import aligned, heading, paragraph, section
 from process.tables.html import html_table
 from process.tables.numbers import percent
 from process.tables.value import Table, columns_of

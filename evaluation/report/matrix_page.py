@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
-from evaluation.report.document import aligned, paragraph, section
 from evaluation.report.figures.heatmap import heatmap
 from evaluation.report.matrix_text import matrix_table
 from evaluation.report.run_files import read_json_object
+from process.tables.document import aligned, paragraph, section
 from process.tables.html import html_table
 from process.tables.numbers import percent
 from process.tables.value import Table, columns_of

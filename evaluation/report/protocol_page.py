@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
-from evaluation.report.document import folded, heading, paragraph, section
 from evaluation.report.matrix_page import HeatmapCells, cells_heatmap, cells_of, gain_bound
 from evaluation.report.protocol_markdown import about_blocks
 from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
 from evaluation.report.run_files import read_json_object
+from process.tables.document import folded, heading, paragraph, section
 from process.tables.html import html_table
 from process.tables.value import Table
 

@@ -11,8 +11,8 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.images import load_image
-from evaluation.report.document import heading, image, paragraph, preformatted
 from evaluation.report.run_files import read_lines
+from process.tables.document import heading, image, paragraph, preformatted
 from process.tables.html import html_table
 from process.tables.value import Table, columns_of
 

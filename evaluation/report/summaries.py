@@ -6,7 +6,7 @@ Accuracies and shares in per cent, changes in points.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report.document import paragraph
+from process.tables.document import paragraph
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.value import Cell, Table, columns_of

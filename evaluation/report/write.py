@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evaluation.report.album import Album
-from evaluation.report.document import document
 from evaluation.report.evaluation_page import evaluation_sections
 from evaluation.report.matrix_page import matrix_sections
 from evaluation.report.protocol_page import protocol_sections
@@ -14,6 +13,7 @@ from evaluation.report.run_page import run_sections
 from process.called import install_line, module_line
 from process.signals import held
 from process.storage import write_text
+from process.tables.document import document
 
 REPORT = "report.html"
 

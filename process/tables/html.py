@@ -6,7 +6,7 @@ from html import escape
 from process.tables.value import Cell, Code, Column, Emphasis, Line, Strong, Table
 
 _TAGS = {Strong: "strong", Emphasis: "em", Code: "code"}
-_CLASSES = {"number": (), "text": ("text",), "written": ("text", "written")}
+_CLASSES = {"number": "", "text": ' class="text"', "written": ' class="text written"'}
 
 
 def html_table(table: Table) -> str:
@@ -57,11 +57,10 @@ def _heading(column: Column) -> str:
 
 
 def _cell(value: Cell, shade: float | None, column: Column) -> str:
-    classes = [*_CLASSES[column.kind], *(() if shade is None else ("shaded",))]
-    attributes = f' class="{" ".join(classes)}"' if classes else ""
+    attributes = _CLASSES[column.kind]
     if shade is not None:
         lightness = 96 - 46 * shade  # 0 is nearly white, 1 a full orange
-        attributes += f' style="background:hsl(28 90% {lightness:.0f}%)"'
+        attributes += f' style="color:#000;background:hsl(28 90% {lightness:.0f}%)"'
     return f"<td{attributes}>{_shown(value)}</td>"
 
 

@@ -19,7 +19,6 @@ from data.audit.sections import tables_of
 from evaluation.compare import Evaluation, compare, comparison_table
 from evaluation.measures.summary import summarize
 from evaluation.report.album import Album
-from evaluation.report.document import document
 from evaluation.report.evaluation_page import evaluation_sections
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
 from evaluation.report.matrix_page import matrix_sections
@@ -29,6 +28,7 @@ from evaluation.report.protocol_page import protocol_sections
 from evaluation.report.run_page import run_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table
+from process.tables.document import document
 from process.tables.text import titled_text
 from tests.places import ROOT
 from tests.whole.made_up import (

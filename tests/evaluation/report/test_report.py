@@ -16,7 +16,7 @@ from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import summarize
 from evaluation.measures.thought_classes import summarize_thoughts
-from evaluation.report import document, rollout_groups
+from evaluation.report import rollout_groups
 from evaluation.report.__main__ import main
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import risk_coverage_curve
@@ -24,6 +24,7 @@ from evaluation.report.figures.shared import to_png
 from evaluation.report.matrix_page import gain_bound
 from evaluation.report.protocol_page import protocol_sections
 from evaluation.report.write import report_finished, write_report
+from process.tables.document import aligned, document
 
 EVIL = "<script>alert('x')</script></td></pre>\n\"&amp; and *more*"
 
@@ -308,8 +309,8 @@ def test_a_protocol_without_a_cell_has_a_page(tmp_path):
 
 
 def test_tables_of_text_are_moved_under_a_narrow_window_and_prose_is_broken():
-    assert document.aligned("a <  b") == '<pre class="columns">a &lt;  b</pre>'
-    assert "pre.columns { white-space: pre; overflow-x: auto; }" in document.document("name", [])
+    assert aligned("a <  b") == '<pre class="columns">a &lt;  b</pre>'
+    assert "pre.columns { white-space: pre; overflow-x: auto; }" in document("name", [])
 
 
 def test_a_figure_of_any_name_stays_in_its_folder(tmp_path):

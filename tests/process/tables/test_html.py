@@ -24,5 +24,5 @@ def test_texts_numbers_and_what_a_model_wrote_are_told_apart():
     columns = [Column(kind, kind=kind) for kind in kinds]
     text = html_table(Table(columns, [["a", 1, "b"]], shades=[[None, 0.5, None]]))
     assert '<td class="text">a</td>' in text and '<td class="text written">b</td>' in text
-    assert '<td class="shaded" style="background:hsl(28 90% 73%)">1</td>' in text
+    assert '<td style="color:#000;background:hsl(28 90% 73%)">1</td>' in text
     assert '<th scope="col">number</th><th class="text" scope="col">written</th>' in text

@@ -1,11 +1,11 @@
-"""The page of a report: headings, paragraphs, pictures inside the file; all texts are escaped.
+"""A page of HTML: headings, paragraphs, pictures inside the file; all texts are escaped.
 
 Nothing is fetched: no script, one style in the head, pictures as data. Tables are those of
 process/tables/html.py; wide ones scroll inside their own box, which the keyboard reaches.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from process.tables.html import html_line
@@ -79,6 +79,12 @@ def paragraph(text: Line, kind: str = "") -> str:
 def preformatted(text: str) -> str:
     """Return a text whose lines and spaces stay as they are; long lines are broken."""
     return f"<pre>{escape(text)}</pre>"
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """Return a list of plain texts, or nothing where there are none."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<ul>{items}</ul>" if items else ""
 
 
 def aligned(text: str) -> str:
