@@ -15,23 +15,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data.examples import VQAExample
+from evaluation.curate.pass_counts import Passes
 
 REASONS = ("always_right", "always_wrong", "blind", "prior")
 DEFAULT_DROP = ("always_right", "always_wrong", "blind")
 
 
 @dataclass(frozen=True)
-class Passes:
-    """What was sampled for one row: a line of passes.jsonl."""
-
-    id: str
-    passes: int  # right ones among the samples with the image
-    blank_passes: int  # the same with the image blank
-    unreadable: str | None = None  # why it could not be sampled when its turn came
-
-
-@dataclass(frozen=True)
-class Verdict:
+class CuratedRow:
     """What is said of one row: a line of curate.jsonl."""
 
     id: str
@@ -87,13 +78,13 @@ def judge_row(
     samples: int,
     drop: Sequence[str],
     blind_share: float,
-) -> Verdict:
+) -> CuratedRow:
     """Return what is said of one row; it is kept unless a reason in ``drop`` applies."""
     prior_right = prior_choice == example.answer
     reasons = reasons_of(
         counts.passes, counts.blank_passes, prior_right, samples=samples, blind_share=blind_share
     )
-    return Verdict(
+    return CuratedRow(
         id=example.id,
         modality=example.modality,
         question_type=example.question_type,

@@ -9,8 +9,9 @@ from data.audit.files import read_files
 from data.audit.report import audit
 from data.splits import comparison
 from evaluation.answers.prediction import Prediction
-from evaluation.curate.reasons import Verdict
-from evaluation.curate.report import curation_table, summarize_curation
+from evaluation.curate.effect import summarize_curation
+from evaluation.curate.effect_text import curation_table
+from evaluation.curate.reasons import CuratedRow
 from evaluation.matrix import control_json, matrix_json
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
@@ -218,7 +219,7 @@ def curation() -> str:
         reasons = ("always_wrong",) if passes == 0 else ("always_right",) if passes == 4 else ()
         kind = KINDS[number % 3]
         items.append(
-            Verdict(
+            CuratedRow(
                 f"r-{number}", kind, TYPES[0], 4, passes, 1, "A", "A", True, not reasons, reasons
             )
         )

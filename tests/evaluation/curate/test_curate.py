@@ -15,11 +15,13 @@ from data.prompts import TEMPLATES
 from data.reading.readers import load_examples
 from data.turns import TurnBuilder
 from evaluation.asking.samples import sample_groups
-from evaluation.curate import passes as passes_module
+from evaluation.curate import sampler
 from evaluation.curate.__main__ import main
 from evaluation.curate.crossfit import crossfit, image_folds
-from evaluation.curate.reasons import Passes, judge_row, zero_spread
-from evaluation.curate.report import curation_table, summarize_curation
+from evaluation.curate.effect import summarize_curation
+from evaluation.curate.effect_text import curation_table
+from evaluation.curate.pass_counts import Passes
+from evaluation.curate.reasons import judge_row, zero_spread
 from evaluation.curate.split import split_files
 from models import load_policy
 from rewards import parse_completion
@@ -192,7 +194,7 @@ class Broken(KeyboardInterrupt):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, finished, tmp_path, monkeypatch):
-    output, plain = tmp_path / "out", passes_module.sample_groups
+    output, plain = tmp_path / "out", sampler.sample_groups
     calls = iter(range(100))
 
     def interrupted(*arguments, **given):
@@ -202,7 +204,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, finished, tmp_pa
 
     arguments = command(phantoms, output, "--drop", "always_wrong", "blind")
     with monkeypatch.context() as patch:
-        patch.setattr(passes_module, "sample_groups", interrupted)
+        patch.setattr(sampler, "sample_groups", interrupted)
         assert main(arguments) == 130
     assert len((output / "passes.jsonl").read_bytes().splitlines()) == 4  # the first batch
     with (output / "passes.jsonl").open("ab") as stream:
@@ -214,7 +216,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(phantoms, finished, tmp_pa
 def test_an_image_that_vanishes_costs_its_row_also_when_a_curation_goes_on(
     phantoms, finished, tmp_path, monkeypatch, capsys
 ):
-    own, output, plain = tmp_path / "own", tmp_path / "out", passes_module.sample_groups
+    own, output, plain = tmp_path / "own", tmp_path / "out", sampler.sample_groups
     shutil.copytree(phantoms, own)
     ids = [line["id"] for line in lines_of(finished / "curate.jsonl")]
     lost = {item.id: item for name in ("CT", "MRI") for item in load_examples(
@@ -228,7 +230,7 @@ def test_an_image_that_vanishes_costs_its_row_also_when_a_curation_goes_on(
 
     arguments = command(own, output, "--drop", "always_wrong", "blind")
     with monkeypatch.context() as patch:
-        patch.setattr(passes_module, "sample_groups", interrupted)
+        patch.setattr(sampler, "sample_groups", interrupted)
         assert main(arguments) == 130
     capsys.readouterr()
     assert main(arguments) == 0

@@ -1,0 +1,72 @@
+"""How often samples of each row were right: passes.jsonl, from which a curation goes on.
+
+One line per row, in the rows' order. Lines are added batch by batch, so that a process killed at
+any moment loses one batch.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from process.storage import write_text
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What was sampled for one row: a line of passes.jsonl."""
+
+    id: str
+    passes: int  # right ones among the samples with the image
+    blank_passes: int  # the same with the image blank
+    unreadable: str | None = None  # why it could not be sampled when its turn came
+
+
+class PassesFile:
+    """The rows that are sampled already, in memory and in their file."""
+
+    def __init__(self, file: Path, ids: Sequence[str]) -> None:
+        """Read the whole lines of the file, if it is there; nothing is written.
+
+        Args:
+            file: passes.jsonl.
+            ids: of all rows, in their order.
+
+        Raises:
+            ValueError: the file cannot be read, or is about other rows.
+        """
+        self._file = file
+        self.rows = _whole_lines(file) if file.exists() else []
+        if [item.id for item in self.rows] != list(ids[: len(self.rows)]):
+            raise ValueError(
+                f"{file} is about other rows than the data: remove its directory to sample anew"
+            )
+
+    def __len__(self) -> int:
+        """Rows so far."""
+        return len(self.rows)
+
+    def keep(self, count: int) -> None:
+        """Forget all rows but the first ``count``, and a line that was cut off."""
+        del self.rows[count:]
+        write_text(self._file, _lines(self.rows))
+
+    def append(self, rows: Sequence[Passes]) -> None:
+        """Add the next rows."""
+        with self._file.open("a", encoding="utf-8") as stream:
+            stream.write(_lines(rows))
+        self.rows += rows
+
+
+def _whole_lines(file: Path) -> list[Passes]:
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may have been cut off
+    try:
+        return [Passes(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{file} cannot be read ({error}): remove its directory to sample anew"
+        ) from error
+
+
+def _lines(rows: Iterable[Passes]) -> str:
+    return "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in rows)
