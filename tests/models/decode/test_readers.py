@@ -9,9 +9,11 @@ import torch
 import models.decode.eager
 import models.decode.readers
 from models.decode.layer import fold_norm, norm_floor, normed
-from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
-
-pytestmark = pytest.mark.model
+from models.decode.readers import (
+    SharedPromptsByFlash,
+    SharedPromptsByProducts,
+    UnsharedPrompts,
+)
 
 N, P, T, HKV, R, D = 3, 7, 4, 2, 3, 8
 ways = pytest.mark.parametrize("reader", [SharedPromptsByFlash, SharedPromptsByProducts])
@@ -142,6 +144,36 @@ def test_a_large_rollout_reads_as_small_ones_do():
     expected = slow(shared.keys[0], shared.values[0], (7, 2, 5), owners, query, *own, 0.4)
     actual = shared.read(0, query, *own, 0.4)
     torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
+
+
+def test_a_prompt_in_the_rows_own_cache_is_read_with_it_but_for_its_padding():
+    lengths = (7, 2, 5)
+    prompts = shared_prompts(SharedPromptsByProducts, [0, 1, 2], lengths)
+    keys, values = prompts.keys[0], prompts.values[0]
+    query, own = random(N, HKV, R, D, seed=3), [random(N, HKV, T, D, seed=s) for s in (4, 5)]
+    mask = torch.zeros(N, 1, 1, P + T + 3)  # slots beyond the tokens so far are not read
+    mask[..., :P] = prompts.mask
+    reader, rows = UnsharedPrompts(mask), torch.tensor([2, 0])
+    for kept in (torch.arange(N), rows):
+        if kept is rows:
+            reader.select(rows)
+        part = [tensor[kept] for tensor in (query, *own)]
+        cached = [
+            torch.cat(pair, dim=2) for pair in ((keys[kept], part[1]), (values[kept], part[2]))
+        ]
+        expected = slow(keys, values, lengths, kept.tolist(), *part, 0.4)
+        actual = reader.read(0, part[0], *cached, 0.4)
+        torch.testing.assert_close(actual.double(), expected, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("rows_per_prompt", "reader"),
+    [([1, 1], UnsharedPrompts), ([1, 2], SharedPromptsByFlash), ([2, 2], SharedPromptsByFlash)],
+)
+def test_a_prompt_is_shared_as_soon_as_one_has_two_rows(nano_policy, rows_per_prompt, reader):
+    prompts = [nano_policy.processor.encode("Which plane is this?" * n) for n in (1, 3)]
+    state, _ = nano_policy.prefill(prompts, rows_per_prompt, 4)
+    assert type(state.reader) is reader
 
 
 def test_the_prompts_are_not_copied(nano_policy):
