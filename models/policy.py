@@ -30,7 +30,7 @@ from models.rotary import rotary_tables
 from models.shared import attention
 from models.shared.attention import GroupReader, choose_reader, flash_of
 from models.shared.groups import PackedGroups, packed_positions
-from models.shared.inputs import check_rows, embed_groups, pack_rows
+from models.shared.inputs import check_completions, embed_groups, pack_rows
 from models.shared.layers import Rotary, run_completions, run_groups, run_prompts
 from models.shared.padded import KeysValues, PaddedReader
 from models.vision import tower as vision
@@ -134,6 +134,7 @@ class Policy(nn.Module):
         """
         if not (self.vision_frozen and other.vision_frozen) or self.device != other.device:
             return False
+        # Frozen now does not mean equal: the reference may come from another checkpoint.
         if not vision.are_equal(self.visual, other.visual):
             return False
         self.model.model.visual = other.visual
@@ -182,8 +183,9 @@ class Policy(nn.Module):
         """
         if prompt_pass is not None and not self.keeps_prompt_passes:
             raise RuntimeError("this policy keeps no pass over prompts to go on from")
-        check_rows(prompts, rows_per_prompt, completion_ids, lengths)
-        fed = [length - 1 for length in lengths]  # nothing is predicted from the last token
+        check_completions(prompts, rows_per_prompt, completion_ids, lengths)
+        # Nothing is predicted from a row's last token, so it is not fed.
+        fed = [length - 1 for length in lengths]
         groups = self._groups(prompts, rows_per_prompt, fed)
         fed_ids = pack_rows(completion_ids, fed).to(self.device)  # (T_c,)
         if prompt_pass is None:
@@ -224,7 +226,7 @@ class Policy(nn.Module):
         if prompt_pass is None:
             prompt_pass = self.run_prompts(prompts)
         groups = self._groups(prompts, rows_per_prompt, [0] * sum(rows_per_prompt))
-        # the caches are written to, the pass is not
+        # Decoding needs no gradient, and the pass may still be waiting for its own.
         keys_values = [(key.detach(), value.detach()) for key, value in prompt_pass.keys_values]
         first = self.text.norm(prompt_pass.last_hidden)  # (N, D)
         decoder = self._graphed_decoder()
@@ -287,11 +289,13 @@ class Policy(nn.Module):
 
     def _run_after(self, prompt_pass: PromptPass, groups: PackedGroups, fed_ids: Tensor) -> Tensor:
         """Return the states of the completions' tokens, (T_c, D), after prompts already run."""
-        hidden = self.text.embed_tokens(fed_ids)
-        if len(hidden) == 0:  # each completion is one token, which its prompt predicts
+        hidden = self.text.embed_tokens(fed_ids)  # (T_c, D)
+        # Completions of one token are predicted by their prompts alone.
+        if len(hidden) == 0:
             return hidden
         reader = choose_reader(self.text, groups)
         assert isinstance(reader, PaddedReader)  # or this policy `keeps_prompt_passes` not
+        # Completions stand where they stand in the whole row; only their part of it is run.
         positions = packed_positions(prompt_pass.prompts, groups)[..., groups.num_prompt_tokens :]
         rotary = rotary_tables(self.text, positions)
         return run_completions(self.text, hidden, rotary, reader, prompt_pass.keys_values)

@@ -87,11 +87,13 @@ def estimate_memory(
     model = _weightless_model(find_checkpoint(path))
     count = sum(parameter.numel() for parameter in model.parameters())
     vision = sum(parameter.numel() for parameter in model.model.visual.parameters())
+    # A frozen tower has weights, and neither a master nor moments nor gradients.
     trained = count - vision if freeze_vision else count
     elements = text_tokens * _text_elements(model, gradient_checkpointing)
     if not freeze_vision:
         patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
         elements += patches * (patch_size + _vision_elements(model, gradient_checkpointing))
+    # What comes and goes within a step is what an allocator cuts its blocks for.
     activations, embedding = elements * dtype.itemsize, _embedding_bytes(model, dtype)
     passing = activations + embedding + tiles
     return MemoryEstimate(

@@ -38,6 +38,7 @@ def prompt_positions(
         token, position = token + text_length, position + text_length
         rows, columns = height // merge_size, width // merge_size
         pieces.append(_image(position, time, rows, columns))
+        # The text after an image starts beyond its longer side, so no two share a position.
         token, position = token + time * rows * columns, position + max(rows, columns)
     pieces.append(_text(position, len(image_token) - token))
     return torch.cat(pieces, dim=1)

@@ -99,12 +99,15 @@ class Processor:
                 another number of placeholders, or an image is too elongated (its sides' ratio is
                 over 200, where the processor gives up).
         """
+        # The template writes one placeholder per image; the model wants one per visual token.
         ids = self._turn_ids(text, len(images))
         pixel_values, grid = self._pixels(images, keep_size)
         merge_size = self.image_processor.merge_size
         image_tokens = (grid.prod(dim=1) // merge_size**2).tolist()
         input_ids = torch.tensor(_expand(ids, self.image_token_id, image_tokens))  # (P,)
         positions = prompt_positions(input_ids, grid, self.image_token_id, merge_size)  # (3, P)
+
+        # What would fail inside the model, or silently read another image's features.
         placeholders = int((input_ids == self.image_token_id).sum())
         assert placeholders * merge_size**2 == len(pixel_values), (placeholders, grid)
         assert positions.shape == (3, len(input_ids)), (positions.shape, input_ids.shape)

@@ -43,6 +43,7 @@ def choose_reader(text: Decoder, groups: PackedGroups) -> GroupReader:
     calls = flash_of(text)
     if calls is not None:
         return VarlenReader(groups, calls)
+    # Without varlen flash, kernels want rectangles and one head count for queries and keys.
     config = text.config
     heads_per_key = config.num_attention_heads // config.num_key_value_heads
     if MergingReader.is_faster(groups):
@@ -84,8 +85,9 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
-    # turned in float32 by tables of that dtype: rounded here, once (models/rotary.py)
+    # Turned in float32 by tables of that dtype: rounded here, once (models/rotary.py).
     query, key = query.to(value.dtype), key.to(value.dtype)
+    # Readers take tokens first, as the projections left them in memory: a view, no copy.
     query, key, value = (heads_first[0].transpose(0, 1) for heads_first in (query, key, value))
     return attend(module.layer_idx, query, key, value, module.scaling)[None], None
 

@@ -64,6 +64,7 @@ def flash_for(device: torch.device, dtype: torch.dtype, head_size: int) -> Flash
     cuda = torch.backends.cuda
     if not (cuda.is_flash_attention_available() and cuda.flash_sdp_enabled()):
         return None
+    # The kernels load vectors of 8 halves.
     if head_size % 8 or head_size > LARGEST_HEAD:
         return None
     return ATEN if torch.cuda.get_device_capability(device) >= (8, 0) else None
@@ -98,7 +99,7 @@ def _aten_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    # the state of a random generator, for dropout: there is none, so it is never read
+    # The state of a random generator, for dropout: there is none, so it is never read.
     random_state, unused = (lse.new_empty(size, dtype=torch.uint64) for size in (2, 0))
     return torch.ops.aten._flash_attention_backward(
         *(grad, query, key, value, read, lse, *_lengths(queries, keys)),

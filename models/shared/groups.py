@@ -122,6 +122,7 @@ class PackedGroups:
         """Return (M, C, ...) of the packed (T_c, ...), zeros after shorter completions."""
         if self.own_padding is None:
             return packed.unflatten(0, (self.num_rows, -1))
+        # Zeros, not whatever memory holds: a NaN would pass through a weight of 0.
         padded = packed.new_zeros(self.num_rows * self.completion_length, *packed.shape[1:])
         padded = padded.index_copy(0, self.own_padding.kept, packed)
         return padded.unflatten(0, (self.num_rows, -1))
@@ -134,10 +135,12 @@ class PackedGroups:
     def repeat_prompts(self, per_prompt: Tensor) -> Tensor:
         """Return (M, ...) with each prompt's entry of (N, ...) once per completion row."""
         rows = self.rows_per_prompt
-        if min(rows) == max(rows):  # an expanded view sums its gradient faster than an index does
+        # An expanded view sums its gradient faster than an index does.
+        if min(rows) == max(rows):
             repeated = per_prompt[:, None].expand(-1, rows[0], *per_prompt.shape[1:])
             return repeated.flatten(0, 1)
-        if per_prompt.requires_grad:  # the rows' gradients are added up one by one: in float32
+        # The backward of an index adds the rows' gradients one by one: in float32.
+        if per_prompt.requires_grad:
             wide = torch.promote_types(per_prompt.dtype, torch.float32)
             return per_prompt.to(wide).index_select(0, self.row_to_prompt).to(per_prompt.dtype)
         return per_prompt.index_select(0, self.row_to_prompt)
@@ -159,8 +162,10 @@ class PackedGroups:
             ends: (N, D), of each prompt's last token.
             fed: (T_c, D).
         """
+        # All rows of a prompt begin from one state; its gradient is the sum of theirs.
         first = self.repeat_prompts(ends)  # (M, D)
-        if min(self.completion_lengths) == self.completion_length:  # a reshape does it
+        # Equally long rows are a rectangle: a concatenation costs less than an index.
+        if min(self.completion_lengths) == self.completion_length:
             fed = fed.unflatten(0, (self.num_rows, -1))  # (M, C, D)
             return torch.cat([first[:, None], fed], dim=1).flatten(0, 1)
         return torch.cat([first, fed]).index_select(0, self._first_then_fed())
@@ -192,7 +197,7 @@ class Padding:
             return None
         slots = torch.arange(int(lengths.max()))  # (P,)
         starts = lengths.cumsum(0) - lengths  # (N,)
-        # Slots past the end repeat the last token: finite, and in memory that is read anyway.
+        # Slots after the end repeat the last token, so what fills them is finite.
         source = starts[:, None] + torch.minimum(slots, lengths[:, None] - 1)  # (N, P)
         kept = (slots < lengths[:, None]).flatten().nonzero().squeeze(1)
         return cls(source.flatten().to(device), kept.to(device))
@@ -204,6 +209,7 @@ def packed_positions(prompts: Sequence[EncodedPrompt], groups: PackedGroups) -> 
     Token t of a completion stands at prompt.next_position + t on all three axes, as if it followed
     its prompt alone.
     """
+    # Not the prompt's length: an image takes fewer positions than it has tokens.
     starts = torch.tensor([prompt.next_position for prompt in prompts])  # (N,)
     rows = starts.repeat_interleave(torch.tensor(groups.rows_per_prompt))  # (M,)
     tokens = torch.arange(groups.completion_length)  # (C,)

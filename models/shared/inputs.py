@@ -13,7 +13,7 @@ from models.architecture import Decoder
 from models.prompts.prompt import EncodedPrompt
 
 
-def check_rows(
+def check_completions(
     prompts: Sequence[EncodedPrompt],
     rows_per_prompt: Sequence[int],
     completion_ids: Tensor,
@@ -62,5 +62,6 @@ def embed_groups(
     hidden = text.embed_tokens(packed_ids)  # (T, D)
     if len(image_tokens) == 0:
         return hidden
+    # A new tensor, not a write into the embeddings: both sides get their gradient.
     features = torch.cat(list(image_features)).to(hidden.dtype)
     return hidden.index_copy(0, image_tokens.to(hidden.device), features)

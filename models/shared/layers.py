@@ -98,14 +98,15 @@ def _run(
         return read
 
     groups = reader.groups
-    # varlen flash reads prompts and completions together, so it has nothing to leave out
+    # Varlen flash reads prompts and completions in one call, which leaves no token out.
     if whole or not isinstance(reader, PaddedReader):
         hidden = _call(text.layers, hidden, rotary, attend)
         return hidden[groups.last_tokens], hidden[groups.num_prompt_tokens :]
     *layers, last = text.layers
     hidden = _call(layers, hidden, rotary, attend)
     run = partial(_last_layer, last, rotary=rotary, reader=reader, keep=keep)
-    if last.gradient_checkpointing and last.training:  # as transformers' layers do by themselves
+    # transformers' layers checkpoint their own calls; this one is not called.
+    if last.gradient_checkpointing and last.training:
         run = partial(last._gradient_checkpointing_func, run)
     ends, completions = run(hidden).split(
         [len(groups.prompt_lengths), groups.num_completion_tokens]
@@ -115,7 +116,8 @@ def _run(
 
 def _call(layers: Sequence[DecoderLayer], hidden: Tensor, rotary: Rotary, attend: Attend) -> Tensor:
     """Return (T, D) after transformers' layers, called as they are."""
-    hidden = hidden[None]
+    # transformers' layers take a batch: the packed row is a batch of one.
+    hidden = hidden[None]  # (1, T, D)
     for layer in layers:
         hidden = layer(hidden, attention_mask=None, position_embeddings=rotary, attend=attend)
     return hidden[0]
@@ -138,10 +140,12 @@ def _last_layer(
     query = _heads(attention, attention.q_proj(groups.keep_read(normed)))  # (K, H, d)
     query = _rotated(query, groups.keep_read(cos), groups.keep_read(sin))
 
-    # The last token of a prompt reads all of it; completions read on as in every other layer.
+    # Completions read prompts as in every layer, and decoding goes on from them.
     (key_prompt, key_own), (value_prompt, value_own) = groups.split(key), groups.split(value)
     prompts = reader.pad_prompts(key_prompt), reader.pad_prompts(value_prompt)  # (N, Hkv, P, d)
     keep(prompts)
+
+    # A prompt's last token may read all of its prompt: one query each, no causal mask.
     query_end, query_own = query.split([len(groups.prompt_lengths), len(key_own)])
     read = reader.read_ends(query_end, prompts, attention.scaling)  # (N, H, d)
     if len(query_own):
@@ -150,7 +154,8 @@ def _last_layer(
         )
         read = torch.cat([read, read_own])  # (K, H, d)
 
-    hidden = groups.keep_read(hidden) + attention.o_proj(read.flatten(1))
+    # From here on tokens do not meet, so those that nobody reads are left out.
+    hidden = groups.keep_read(hidden) + attention.o_proj(read.flatten(1))  # (K, D)
     return hidden + layer.mlp(layer.post_attention_layernorm(hidden))
 
 

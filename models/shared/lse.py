@@ -38,6 +38,7 @@ def merge(read: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[
     >>> torch.allclose(read, scores.softmax(1) @ values), torch.allclose(lse, scores.logsumexp(1))
     (True, True)
     """
+    # Shares are made of differences from the total, so that none overflows.
     total = torch.logaddexp(lse, other_lse)
     merged = read * (lse - total).exp()
     merged = torch.addcmul(merged, other, (other_lse - total).exp())

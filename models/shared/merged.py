@@ -49,6 +49,7 @@ class MergingReader(PaddedReader):
     def _read_rows(
         self, query: Tensor, key: Tensor, value: Tensor, prompts: KeysValues, scale: float
     ) -> Tensor:
+        # One flash call takes as many query heads as key heads.
         folded = fold_heads(query, key.shape[1])  # (M, Hkv, r * C, d)
         masks = self.groups.prompt_padding_mask, self.own_mask
         read = MergedAttention.apply(folded, *prompts, key, value, *masks, scale)
@@ -120,6 +121,7 @@ class MergedAttention(torch.autograd.Function):
             attn_mask=own_mask,
             scale=ctx.scale,
         )
+        # A query went into both parts; each key and value into one.
         grad_query = grad_query + unfold_rows(grad_folded, query.shape[2])
         return grad_query, grad_key, grad_value, grad_key_own, grad_value_own, None, None, None
 

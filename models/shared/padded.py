@@ -35,6 +35,7 @@ class PaddedReader(ABC):
             query: (T, H, d) with rotary positions applied; key and value: (T, Hkv, d).
             scale: of the scores.
         """
+        # Prompts read themselves, causally: right padding is later than every real token.
         (query_prompt, query_own), (key_prompt, key_own), (value_prompt, value_own) = (
             self.groups.split(packed) for packed in (query, key, value)
         )
@@ -50,6 +51,8 @@ class PaddedReader(ABC):
             enable_gqa=query.shape[1] != key.shape[1],
         )
         read = self.groups.pack_prompts(read.transpose(1, 2))  # (T_p, H, d)
+
+        # What they made of themselves is all that their completions need of them.
         prompts = key_prompt, value_prompt
         if len(query_own):
             read_own = self.read_completions(query_own, key_own, value_own, prompts, scale)
@@ -66,6 +69,7 @@ class PaddedReader(ABC):
             prompts: their keys and values in this layer, from this pass or an earlier one.
             scale: of the scores.
         """
+        # What padded queries read is dropped when they are packed again.
         query, key, value = (
             self.groups.pad_completions(packed).transpose(1, 2) for packed in (query, key, value)
         )  # (M, heads, C, d)
@@ -106,7 +110,7 @@ class CopyingReader(PaddedReader):
 
     def _prepend(self, prompt: Tensor, own: Tensor) -> Tensor:
         """Return (M, Hkv, P + C, d) of (N, Hkv, P, d) and (M, Hkv, C, d)."""
-        # tokens before heads, as the projections made them: whole tokens are copied
+        # Tokens before heads, as the projections made them: a token is copied in one piece.
         repeated = self.groups.repeat_prompts(prompt.transpose(1, 2))  # (M, P, Hkv, d)
         return torch.cat([repeated, own.transpose(1, 2)], dim=1).transpose(1, 2)
 
@@ -118,8 +122,10 @@ def completion_mask(groups: PackedGroups, heads_per_key: int) -> Tensor:
     with prompts of different lengths it is the largest thing a forward would copy there.
     """
     longest, length, device = groups.prompt_length, groups.completion_length, groups.device
+    # Query i stands after the prompt's `longest` slots, so it sees up to slot longest + i.
     everything = torch.ones(length, longest + length, dtype=torch.bool, device=device)
     visible = everything.tril(longest)  # (C, P + C)
+    # A shorter prompt leaves a gap between its end and the row's own tokens.
     if groups.padding is not None:
         lengths = torch.tensor(groups.prompt_lengths)  # (N,)
         lengths = lengths.repeat_interleave(torch.tensor(groups.rows_per_prompt)).to(device)  # (M,)

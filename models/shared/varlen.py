@@ -75,6 +75,7 @@ class VarlenReader:
             query: (T, H, d) with rotary positions applied; key and value: (T, Hkv, d).
             scale: of the scores.
         """
+        # One call for prompts and completions: the sum of a prompt's gradients is made inside.
         read = varlen_attention(query, key, value, self.segments, self.flash, scale=scale)
         if self.groups.num_completion_tokens:
             return read, None

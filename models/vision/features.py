@@ -39,6 +39,7 @@ class FeatureCache:
             prompts: whose features are wanted.
             compute: prompts -> features.
         """
+        # Versions only rise, so their sum changes with any write into any weight.
         version = sum(parameter._version for parameter in visual.parameters())
         keys = [(version, prompt.pixel_digest) for prompt in prompts]
         missing = {
@@ -52,6 +53,7 @@ class FeatureCache:
             # meets other images anew than the run that never stopped.
             with torch.no_grad():
                 found[key] = compute([prompt])[0].clone()  # not a piece of something larger
+        # After all were found: keeping one may drop another of this very batch.
         for key in keys:
             self._keep(key, found[key])
         return [found[key] for key in keys]

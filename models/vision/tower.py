@@ -28,6 +28,7 @@ def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> lis
     if sum(counts) == 0:
         last = cast(nn.Linear, visual.merger.mlp[-1])
         return [weight.new_zeros(0, last.out_features) for _ in prompts]
+    # One pass for all images: small ones alone would leave a device idle.
     pixels = torch.cat([prompt.pixel_values for prompt in prompts])  # (K, patch_dim)
     grid = torch.cat([prompt.image_grid_thw for prompt in prompts])  # (images, 3)
     output = visual(pixels.to(weight.device, weight.dtype), grid_thw=grid.to(weight.device))
@@ -83,12 +84,13 @@ def _attend(
         attention.qkv(hidden_states).unflatten(1, (3, attention.num_heads, -1)).unbind(1)
     )
     query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)  # (K, H, d)
+    # Neighbours of one size are a batch; each attends to itself, without a mask.
     runs = _runs(cu_seqlens)
     sizes = [count * length for count, length in runs]
     read = [
         _attend_batch(*(part.unflatten(0, run) for part in parts), scale=attention.scaling)
         for run, *parts in zip(runs, *(t.split(sizes) for t in (query, key, value)), strict=True)
-    ]
+    ]  # (count * length, H, d) each
     return attention.proj(torch.cat(read).flatten(1))
 
 
