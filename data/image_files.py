@@ -22,14 +22,14 @@ _SILENT = 2.0  # seconds after which a check shows how far it is
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ImageVerdict:
     """What is known of one file."""
 
     size: tuple[int, int] | None  # (width, height) as it is shown; None where it cannot be
     reason: str = ""  # why not
 
 
-def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Verdict]:
+def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
     """Return the verdict on each file, decoded now or known from an earlier start.
 
     Pillow lets other threads run while it decodes, and a network disk while it fetches, so files
@@ -42,7 +42,7 @@ def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Ver
     # All of Pillow's formats before the first thread: of two threads that load them at once, one
     # can find a WebP file to be no image.
     Image.init()
-    verdicts: dict[Path, Verdict] = {}
+    verdicts: dict[Path, ImageVerdict] = {}
     chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
     threads = _num_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="groupwise-images")
@@ -51,7 +51,7 @@ def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Ver
             total=len(paths), desc="checking images", unit="image", delay=_SILENT, leave=False
         )
         with progress:
-            waiting: set[Future[dict[Path, Verdict]]] = set()
+            waiting: set[Future[dict[Path, ImageVerdict]]] = set()
             while True:
                 while len(waiting) < 2 * threads and (chunk := next(chunks, None)):
                     waiting.add(pool.submit(_examine, chunk, cache))
@@ -74,23 +74,23 @@ def _num_threads() -> int:
     return min(16, 2 * cores)
 
 
-def _examine(paths: Sequence[Path], cache: VerdictCache) -> dict[Path, Verdict]:
+def _examine(paths: Sequence[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
     return {path: _verdict(path, cache) for path in paths}
 
 
-def _verdict(path: Path, cache: VerdictCache) -> Verdict:
+def _verdict(path: Path, cache: VerdictCache) -> ImageVerdict:
     try:
         stat = path.stat()
         if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for, for ever
-            return Verdict(None, "is no file")
+            return ImageVerdict(None, "is no file")
         size = cache.size(path, stat)
         if size is None:
             if stat.st_size == 0:
-                return Verdict(None, "is an empty file")
+                return ImageVerdict(None, "is an empty file")
             size = decode(path).size
             cache.add(path, stat, size)
     except FileNotFoundError:
-        return Verdict(None, MISSING)
+        return ImageVerdict(None, MISSING)
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
-        return Verdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
-    return Verdict(size)
+        return ImageVerdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
+    return ImageVerdict(size)

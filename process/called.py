@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent  # the clone, or site-packages
+BESIDE_US = Path(__file__).resolve().parent.parent  # the clone, or site-packages
 
 
 def command_line(script: str, *arguments: str) -> str:
@@ -34,9 +34,9 @@ def command_line(script: str, *arguments: str) -> str:
 def module_line(module: str, *arguments: str) -> str:
     """Return the call of `python -m` with one of our modules, quoted for a shell."""
     words = shlex.join([_findable(Path(sys.executable), "python"), "-m", module, *arguments])
-    if _installed() or Path.cwd() == HOME:
+    if _installed() or Path.cwd() == BESIDE_US:
         return words
-    return f"PYTHONPATH={shlex.quote(str(HOME))} {words}"
+    return f"PYTHONPATH={shlex.quote(str(BESIDE_US))} {words}"
 
 
 def install_line(distribution: str) -> str:
@@ -46,7 +46,7 @@ def install_line(distribution: str) -> str:
 
 
 def _installed() -> bool:
-    return any(HOME.glob("groupwise-*.dist-info"))
+    return any(BESIDE_US.glob("groupwise-*.dist-info"))
 
 
 def _findable(program: Path, name: str = "") -> str:

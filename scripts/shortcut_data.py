@@ -19,7 +19,7 @@ from data.examples import VQAExample
 from data.images import decode
 from data.options import permute_options
 from data.phantoms import phantom_examples
-from data.phantoms.writer import image_path
+from data.phantoms.export import image_path
 from data.seeded import seeded_key
 
 Mark = Literal["period", "first"]

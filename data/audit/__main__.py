@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.audit.directory import read_audit, write_audit
-from data.audit.files import pairs_of, read_files
+from data.audit.audited import pairs_of, read_files
+from data.audit.findings import audit
 from data.audit.headlines import headlines
 from data.audit.html_page import audit_page
-from data.audit.report import audit
+from data.audit.save import read_audit, write_audit
 from data.audit.sections import tables_of
 from process.called import module_line
 from process.command import command
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the audit; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)
     try:
-        directory = run(args)
+        directory = make_audit(args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(args: argparse.Namespace) -> Path:
+def make_audit(args: argparse.Namespace) -> Path:
     """Audit, print, write; returns the directory.
 
     Raises:

@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import Any
 
-from data.audit.files import AuditFile
+from data.audit.audited import AuditFile
 from data.examples import UNKNOWN, VQAExample
 from data.options import same_option
-from data.priors.table import chance
+from data.priors.fitted import chance
 from data.reading.families import RIGHT_TWICE
 
 _SHOWN_BAD_ROWS = 20

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from data.audit.files import AuditFile, Pair
+from data.audit.audited import AuditFile, FilePair
 from data.patients import patient_id
 
 
@@ -46,7 +46,7 @@ def patient_overlap(train: AuditFile, test: AuditFile) -> dict[str, Any]:
     }
 
 
-def foreign_rows(files: Sequence[AuditFile], pairs: Sequence[Pair]) -> list[dict[str, Any]]:
+def foreign_rows(files: Sequence[AuditFile], pairs: Sequence[FilePair]) -> list[dict[str, Any]]:
     """Return, for test and train files that are no pair, the test rows found in train.
 
     The splits of OmniMedVQA by modality and by question type were drawn independently: a test row

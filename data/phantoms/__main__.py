@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from data.phantoms.writer import write_phantoms
+from data.phantoms.export import write_phantoms
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser

@@ -5,8 +5,8 @@ from PIL import Image
 
 from data.phantoms import echoes, photographs, radiology
 from data.phantoms.attributes import Attributes
-from data.phantoms.canvas import to_image
 from data.phantoms.lesions import draw_lesion
+from data.phantoms.pencils import to_image
 
 # modality: (draws the anatomy, colours of its lesions, adds noise and crops what lies outside)
 MACHINES = {

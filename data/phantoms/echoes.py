@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.phantoms.canvas import SIZE, Frame, blank, clouds, grain, inside, paint, scatter
 from data.phantoms.lesions import Palette
+from data.phantoms.pencils import SIZE, Frame, blank, clouds, grain, inside, paint, scatter
 
 ULTRASOUND_PALETTE = Palette(solid=1.0, empty=0.0, ring=1.0, core=0.0, dots=1.0, halo=0.42)
 OCT_PALETTE = Palette(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from data.phantoms.attributes import Attributes
-from data.phantoms.canvas import SIZE, Frame, paint
+from data.phantoms.pencils import SIZE, Frame, paint
 
 # Radii in pixels. Each disc has at least twice the area of the one before: read from 9 visual
 # tokens, sizes closer than that are the first thing a small model confuses.

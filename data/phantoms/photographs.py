@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.phantoms.canvas import Frame, blank, clouds, grain, inside, paint, scatter
 from data.phantoms.lesions import Palette
+from data.phantoms.pencils import Frame, blank, clouds, grain, inside, paint, scatter
 
 SKIN_PALETTE = Palette(
     solid=(0.26, 0.13, 0.1),

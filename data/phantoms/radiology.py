@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from data.phantoms.canvas import Frame, blank, clouds, grain, paint
 from data.phantoms.lesions import Palette
+from data.phantoms.pencils import Frame, blank, clouds, grain, paint
 
 CT_PALETTE = Palette(solid=0.97, empty=0.03, ring=0.98, core=0.02, dots=1.0, halo=0.5)
 MRI_PALETTE = Palette(solid=1.0, empty=0.0, ring=0.97, core=0.0, dots=1.0, halo=0.42)

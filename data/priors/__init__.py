@@ -9,9 +9,9 @@ model's. `fit_all` fits the three of them, `prior_table` scores them:
 """
 
 from data.priors.base import TextPrior
+from data.priors.fitted import PRIORS, accuracy, fit_all, prior_table
 from data.priors.lookup import OptionLookup, QuestionMajority
 from data.priors.ranker import LinearRanker
-from data.priors.table import PRIORS, accuracy, fit_all, prior_table
 
 __all__ = [
     "PRIORS",

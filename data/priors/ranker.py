@@ -9,7 +9,7 @@ import numpy as np
 
 from data.examples import VQAExample
 from data.priors.base import TextPrior, check_rows
-from data.priors.features import BUCKETS, option_columns
+from data.priors.hashed import BUCKETS, option_columns
 
 _EPOCHS = 6
 _BATCH = 128  # rows

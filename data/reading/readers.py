@@ -9,8 +9,8 @@ from typing import Any
 
 from data.examples import UNKNOWN, VQAExample
 from data.reading.families import RowError, read_row
+from data.reading.image_paths import ImageRoot
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
-from data.reading.paths import ImageRoot
 
 _SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 160

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.audit.files import read_files
+from data.audit.audited import read_files
 from data.splits.comparison import priors_comparison
 from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Split; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)
     try:
-        report = run(args)
+        report = make_split(args)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def make_split(args: argparse.Namespace) -> dict[str, Any]:
     """Split and write; returns what splits.json holds.
 
     Raises:

@@ -5,7 +5,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.priors import LinearRanker, OptionLookup, accuracy
-from data.priors.table import chance
+from data.priors.fitted import chance
 from process.tables.numbers import percent
 from process.tables.value import Table, columns_of
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.audit.files import AuditFile
+from data.audit.audited import AuditFile
 from data.examples import VQAExample
-from data.priors.table import chance
+from data.priors.fitted import chance
 from data.splits.assign import assign
-from data.splits.groups import Pictures, groups_of, keys_of, read_pictures, rows_with_patient
 from data.splits.image_needed import image_needed
+from data.splits.kept_together import Pictures, groups_of, keys_of, read_pictures, rows_with_patient
 from data.splits.pool import Pool, PoolRow, pool_of
-from data.splits.published import NOT_INLINE, published_row
+from data.splits.published import NOT_INLINE, rewritten_row
 from data.splits.tasks import tasks_of
 
 
@@ -42,7 +42,7 @@ class PlacedRow:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SplitPlan:
     """All rows to write in the order of their ids, and what to say about the others."""
 
     placed: list[PlacedRow]
@@ -52,7 +52,7 @@ class Plan:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def make_plan(files: list[AuditFile], settings: Settings) -> Plan:
+def make_plan(files: list[AuditFile], settings: Settings) -> SplitPlan:
     """Return which row goes where.
 
     Raises:
@@ -93,7 +93,7 @@ def make_plan(files: list[AuditFile], settings: Settings) -> Plan:
         "images_missing": len(pictures.hashes.missing),
         "images_broken": len(pictures.hashes.broken),
     }
-    return Plan(placed, pool, pictures, dropped, facts)
+    return SplitPlan(placed, pool, pictures, dropped, facts)
 
 
 Kept = dict[int, tuple[VQAExample, dict[str, Any]]]  # row -> example, published row
@@ -118,7 +118,7 @@ def _texts(
         }
     kept: Kept = {}
     for number, example in examples.items():
-        published = published_row(pool.rows[number], example)
+        published = rewritten_row(pool.rows[number], example)
         if published is None:
             dropped[pool.rows[number].slice, NOT_INLINE] += 1
         else:
@@ -150,7 +150,7 @@ def _strata(row: PoolRow, task: str, example: VQAExample) -> list[Hashable]:
     ]
 
 
-def by_slice(plan: Plan) -> dict[str, tuple[list[PlacedRow], list[PlacedRow]]]:
+def by_slice(plan: SplitPlan) -> dict[str, tuple[list[PlacedRow], list[PlacedRow]]]:
     """Return slice -> (train, test) rows in the order of their ids."""
     slices: dict[str, tuple[list[PlacedRow], list[PlacedRow]]] = defaultdict(lambda: ([], []))
     for placed in plan.placed:

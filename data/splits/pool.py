@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from data.audit.files import AuditFile
+from data.audit.audited import AuditFile
 from data.examples import VQAExample
 from data.reading.readers import BadRow
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.reading.readers import load_examples
-from data.splits.groups import Pictures, keys_of, patients_of
+from data.splits.kept_together import Pictures, keys_of, patients_of
 
 _FIELDS = ("question", "options", "answer", "modality", "question_type", "dataset", "images")
 

@@ -14,7 +14,7 @@ NOT_INLINE = "its options cannot be written into the question"
 _REPLACED = ("image_path", "question", "gt_answer")
 
 
-def published_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
+def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
     """Return ``example`` as a row: image, problem, solution; None where it would not read back.
 
     The row's other published fields stay (question type, data set ..), except those that Med-R1's

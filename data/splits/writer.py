@@ -8,15 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from data.audit.files import AuditFile
+from data.audit.audited import AuditFile
 from data.examples import VQAExample
 from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare_priors, mean_priors
-from data.splits.plan import PlacedRow, Plan, Settings, by_slice
+from data.splits.plan import PlacedRow, Settings, SplitPlan, by_slice
 from data.splits.proof import prove
 from data.splits.published import rows_text
 from process.storage import write_directory
 
-FORMAT = 1
+SPLITS_FORMAT = 1
 REPEATED = "exact copy of another row"
 BAD = "no reading in any published format"
 
@@ -24,7 +24,7 @@ BAD = "no reading in any published format"
 def write_split(
     directory: Path,
     files: Sequence[AuditFile],
-    plan: Plan,
+    plan: SplitPlan,
     settings: Settings,
     image_root: Path,
 ) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def write_split(
 
 def _report(
     files: Sequence[AuditFile],
-    plan: Plan,
+    plan: SplitPlan,
     settings: Settings,
     written: Mapping[str, Sequence[PlacedRow]],
     checksums: Mapping[str, str],
@@ -66,7 +66,7 @@ def _report(
     found = compare_priors(_versions(files, plan, settings))
     test = sum(row.in_test for row in plan.placed)
     return {
-        "format": FORMAT,
+        "format": SPLITS_FORMAT,
         "settings": {
             name: str(value) if isinstance(value, Path) else value
             for name, value in vars(settings).items()
@@ -95,7 +95,7 @@ def _report(
     }
 
 
-def _dropped(files: Sequence[AuditFile], plan: Plan) -> dict[str, dict[str, int]]:
+def _dropped(files: Sequence[AuditFile], plan: SplitPlan) -> dict[str, dict[str, int]]:
     """Return reason -> slice -> rows, reasons and slices in the alphabet's order."""
     counts = Counter(plan.dropped)
     counts.update({(name, REPEATED): count for name, count in plan.pool.repeated.items()})
@@ -107,7 +107,7 @@ def _dropped(files: Sequence[AuditFile], plan: Plan) -> dict[str, dict[str, int]
     }
 
 
-def _strata(plan: Plan) -> list[dict[str, Any]]:
+def _strata(plan: SplitPlan) -> list[dict[str, Any]]:
     """Return train and test rows by slice, task and data set."""
     counts: dict[tuple[str, str, str], list[int]] = {}
     for row in plan.placed:
@@ -121,7 +121,7 @@ def _strata(plan: Plan) -> list[dict[str, Any]]:
 
 
 def _versions(
-    files: Sequence[AuditFile], plan: Plan, settings: Settings
+    files: Sequence[AuditFile], plan: SplitPlan, settings: Settings
 ) -> dict[str, dict[str, Parts]]:
     given: dict[str, tuple[list[VQAExample], list[VQAExample]]] = {}
     for file in sorted(files, key=lambda file: file.name):

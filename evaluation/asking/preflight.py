@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import ImageSource, VQAExample
-from data.image_files import Verdict, examine_images
+from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
 from data.prompts import render_prompt
 from data.reading.readers import BadRow, bad_rows_report, shorten
@@ -95,7 +95,7 @@ class Preflight:
         self._checks = list(checks)
         self._all_resize = all(check.turn_builder.image_size for check in self._checks)
         self._cache: VerdictCache | None = None  # read when the first file is looked at
-        self._verdicts: dict[Path, Verdict] = {}
+        self._verdicts: dict[Path, ImageVerdict] = {}
 
     def __call__(self, examples: Iterable[VQAExample]) -> dict[str, Fault]:
         """Return what is wrong, id -> fault; of several faults of one row the first."""

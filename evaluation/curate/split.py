@@ -57,7 +57,7 @@ def check_sources(names: Sequence[str]) -> None:
 
 
 def _phantom_files(examples: Sequence[VQAExample]) -> dict[str, list[Any]]:
-    from data.phantoms.writer import published_row
+    from data.phantoms.export import published_row
 
     files: dict[str, list[Any]] = {}
     for example in examples:

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from data.phantoms.canvas import SIZE
+from data.phantoms.pencils import SIZE
 from scripts.tiny.tokenizer import SPECIAL_TOKENS
 
 # Qwen2-VL's own template, system turn included: a prompt looks as it does for the real model.

@@ -13,7 +13,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from data.phantoms.questions import WORDINGS, draw_options
+from data.phantoms.wordings import WORDINGS, draw_options
 from scripts.tiny.text import (
     DESCRIBE,
     OPTION_NAMES,

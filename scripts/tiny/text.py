@@ -7,7 +7,7 @@ import numpy as np
 
 from data.examples import QUESTION_TYPES
 from data.phantoms.attributes import ANATOMIES, FINDINGS, GRADES, MODALITY_NAMES, SITES, Attributes
-from data.phantoms.questions import WORDINGS
+from data.phantoms.wordings import WORDINGS
 from data.prompts import prompt_template, render_prompt
 from rewards.modes import MODES
 

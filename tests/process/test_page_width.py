@@ -12,7 +12,7 @@ import evaluation.curate.__main__
 import evaluation.report.__main__
 import train
 from data.phantoms import __main__ as phantoms
-from data.phantoms.writer import write_phantoms
+from data.phantoms.export import write_phantoms
 from grpo import step_log
 from process.page import fitted
 from process.tables.text import table_lines

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from data.audit.files import read_files
-from data.audit.report import audit
+from data.audit.audited import read_files
+from data.audit.findings import audit
 from data.splits import comparison
 from evaluation.answers.prediction import Prediction
 from evaluation.curate.effect import summarize_curation

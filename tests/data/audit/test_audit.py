@@ -5,10 +5,10 @@ import json
 import pytest
 
 from data.audit.__main__ import main
+from data.audit.audited import pairs_of, read_files
 from data.audit.facts import file_facts
-from data.audit.files import pairs_of, read_files
+from data.audit.findings import audit
 from data.audit.overlap import foreign_rows, path_overlap, patient_overlap
-from data.audit.report import audit
 from tests.data.audit.test_hashes import picture
 from tests.data.audit_rows import row, write_rows
 

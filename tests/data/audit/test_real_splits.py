@@ -2,8 +2,8 @@
 
 import pytest
 
-from data.audit.files import read_files
-from data.audit.report import audit
+from data.audit.audited import read_files
+from data.audit.findings import audit
 from data.audit.sections import tables_of
 from process.tables.text import titled_text
 

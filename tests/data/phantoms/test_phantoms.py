@@ -16,8 +16,8 @@ from data.examples import MODALITIES, QUESTION_TYPES
 from data.phantoms import SLICES, phantom_examples
 from data.phantoms.attributes import Attributes, generator
 from data.phantoms.drawing import draw_phantom
-from data.phantoms.questions import right_text
-from data.phantoms.writer import published_row, write_phantoms
+from data.phantoms.export import published_row, write_phantoms
+from data.phantoms.wordings import right_text
 from tests.places import ROOT
 
 

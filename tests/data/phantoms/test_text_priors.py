@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.phantoms import phantom_examples
-from data.phantoms.questions import WORDINGS
+from data.phantoms.wordings import WORDINGS
 
 TRAIN, HELDOUT = phantom_examples("train"), phantom_examples("heldout", rows_per_cell=30)
 TEXTS = sorted({text for row in TRAIN for text in row.options})

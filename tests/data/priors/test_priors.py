@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data.priors import PRIORS, LinearRanker, OptionLookup, QuestionMajority, fit_all, prior_table
-from data.priors.features import option_columns
+from data.priors.hashed import option_columns
 from data.priors.ranker import _part, design_of
 from tests.data.audit_rows import example
 
@@ -132,7 +132,7 @@ def test_many_rows_are_answered_as_one_by_one():
 @pytest.mark.command
 def test_features_are_the_same_in_every_process():
     code = (
-        "import zlib; from audit_rows import example; from data.priors.features import *;"
+        "import zlib; from audit_rows import example; from data.priors.hashed import *;"
         "row = example('Which organ?', ['Liver.', 'left lung (upper)'], 'A');"
         "print(zlib.crc32(b''.join(c.tobytes() for c in option_columns(row))))"
     )

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from scipy.stats import chisquare
 
-from data.audit.files import read_files
+from data.audit.audited import read_files
 from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
 from data.grouping import row_keys
 from data.splits.answers import may_both_be_right, surface, words_of_answer

@@ -13,7 +13,7 @@ from data import load_examples
 from data.audit.hashes import near_pairs
 from data.splits.__main__ import main
 from data.splits.assign import assign
-from data.splits.groups import Pictures
+from data.splits.kept_together import Pictures
 from data.splits.proof import prove
 from tests.data.audit.test_hashes import picture
 from tests.data.audit_rows import row, write_rows

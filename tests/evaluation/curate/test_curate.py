@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.examples import VQAExample
-from data.phantoms.writer import write_phantoms
+from data.phantoms.export import write_phantoms
 from data.prompts import TEMPLATES
 from data.reading.readers import load_examples
 from data.turns import TurnBuilder

@@ -45,7 +45,7 @@ class AuditFile:
         return "question type" if question_type_label(self.subject) != UNKNOWN else "other"
 
 
-Pair = tuple[AuditFile, AuditFile]  # train, test
+FilePair = tuple[AuditFile, AuditFile]  # train, test
 
 
 def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]:
@@ -73,7 +73,7 @@ def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]
     return list(files.values())
 
 
-def pairs_of(files: Sequence[AuditFile]) -> list[Pair]:
+def pairs_of(files: Sequence[AuditFile]) -> list[FilePair]:
     """Return (train, test) of every subject that has both.
 
     Raises:

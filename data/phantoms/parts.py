@@ -8,9 +8,9 @@ from PIL import Image
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
 from data.phantoms.attributes import Attributes, generator
-from data.phantoms.canvas import SIZE
 from data.phantoms.drawing import draw_phantom
-from data.phantoms.questions import WORDINGS, draw_options
+from data.phantoms.pencils import SIZE
+from data.phantoms.wordings import WORDINGS, draw_options
 
 # Rows for each of the 40 pairs of modality and question type. The parts draw from disjoint seeds:
 # the part's name is in every seed.

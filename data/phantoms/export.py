@@ -7,7 +7,7 @@ from string import ascii_uppercase
 
 from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
 from data.images import decode
-from data.phantoms.examples import phantom_examples
+from data.phantoms.parts import phantom_examples
 from process.bars import bar
 
 # part: what Med-R1 calls it in the names of its files

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data.audit.audited import AuditFile, FilePair, pairs_of
 from data.audit.facts import file_facts
-from data.audit.files import AuditFile, Pair, pairs_of
 from data.audit.hashes import ImageHashes, hash_images, nearest_within
 from data.audit.overlap import foreign_rows, path_overlap, patient_overlap
 from data.priors import LinearRanker, TextPrior, fit_all, prior_table
+from data.priors.fitted import score
 from data.priors.ranker import design_of
-from data.priors.table import score
 
-FORMAT = 1
+AUDIT_FORMAT = 1
 _SHOWN_PAIRS = 20
 _TOTALS = ("rows", "bad_rows", "equal_options", "right_option_repeated", "unknown_modality")
 
@@ -30,7 +30,7 @@ def audit(
     pictures = None if image_root is None else _pictures(pairs, image_root)
     priors = {file.name: fit_all(file.examples) for file in files if file.part == "train"}
     return {
-        "format": FORMAT,
+        "format": AUDIT_FORMAT,
         "image_root": None if image_root is None else str(image_root),
         "near_distance": near_distance,
         "files": facts,
@@ -46,7 +46,7 @@ def audit(
 
 
 def _pair_facts(
-    pair: Pair, priors: dict[str, TextPrior], pictures: ImageHashes | None, near_distance: int
+    pair: FilePair, priors: dict[str, TextPrior], pictures: ImageHashes | None, near_distance: int
 ) -> dict[str, Any]:
     train, test = pair
     facts = {
@@ -84,7 +84,7 @@ def _letters(prior: TextPrior, test: AuditFile, design: Any) -> list[str]:
     return prior.choose_all(test.examples)
 
 
-def _pictures(pairs: Sequence[Pair], image_root: Path) -> ImageHashes:
+def _pictures(pairs: Sequence[FilePair], image_root: Path) -> ImageHashes:
     names = {image for pair in pairs for file in pair for images in file.images for image in images}
     found = hash_images(sorted(names), image_root)
     if not found.checksums:

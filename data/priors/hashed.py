@@ -27,7 +27,7 @@ def column(*parts: str | int) -> int:
 def option_columns(example: VQAExample) -> list[np.ndarray]:
     """Return one integer array per option: its features' columns, of any length."""
     surfaces = zip(*(_relative(values) for values in _surface_values(example)), strict=True)
-    question = " ".join(words_of(example.question))
+    question = " ".join(lower_words(example.question))
     columns = []
     for place, (text, surface) in enumerate(zip(example.options, surfaces, strict=True)):
         row = [
@@ -40,10 +40,10 @@ def option_columns(example: VQAExample) -> list[np.ndarray]:
 
 
 @lru_cache(maxsize=1 << 16)
-def words_of(text: str) -> tuple[str, ...]:
+def lower_words(text: str) -> tuple[str, ...]:
     """Return a text's words in lower case.
 
-    >>> words_of("No finding (X-ray).")
+    >>> lower_words("No finding (X-ray).")
     ('no', 'finding', 'x', 'ray')
     """
     return tuple(_WORD.findall(text.lower()))
@@ -55,7 +55,7 @@ def _text_columns(text: str) -> np.ndarray:
 
     Case and punctuation stay: ``liver`` beside ``Pancreas`` is a hint of its own.
     """
-    names = {("text", text), *(("word", word) for word in words_of(text))}
+    names = {("text", text), *(("word", word) for word in lower_words(text))}
     bounded = f"^{text}$"
     for size in _NGRAMS:
         names |= {("ngram", bounded[i : i + size]) for i in range(len(bounded) - size + 1)}
@@ -64,22 +64,22 @@ def _text_columns(text: str) -> np.ndarray:
 
 def _surface_values(example: VQAExample) -> Iterator[list[int]]:
     """Yield, for each property of an option's form, its value for every option."""
-    options, question = example.options, set(words_of(example.question))
+    options, question = example.options, set(lower_words(example.question))
     yield [text.endswith(".") for text in options]
     yield [text[:1].islower() for text in options]
     yield [text.isupper() for text in options]
     yield ["(" in text for text in options]
     yield [any(map(str.isdigit, text)) for text in options]
     yield [len(text) for text in options]
-    yield [len(words_of(text)) for text in options]
-    yield [len(question.intersection(words_of(text))) for text in options]
+    yield [len(lower_words(text)) for text in options]
+    yield [len(question.intersection(lower_words(text))) for text in options]
     yield [_shared_words(place, options) for place in range(len(options))]
 
 
 def _shared_words(place: int, options: Sequence[str]) -> int:
     """Return how many of the other options have a word of this one: distractors often imitate."""
-    own = set(words_of(options[place]))
-    others = [words_of(text) for i, text in enumerate(options) if i != place]
+    own = set(lower_words(options[place]))
+    others = [lower_words(text) for i, text in enumerate(options) if i != place]
     return sum(not own.isdisjoint(words) for words in others)
 
 
