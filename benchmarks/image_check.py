@@ -17,7 +17,7 @@ import numpy as np
 from common import arguments, seconds_of, spread, write_result
 from PIL import Image
 
-from data.image_files import Verdict, examine_images
+from data.image_files import ImageVerdict, examine_images
 from data.verdict_cache import VerdictCache
 
 FILES, SIZE = 4000, 512  # a side in pixels
@@ -37,7 +37,7 @@ def write_images(folder: Path, count: int, size: int) -> list[Path]:
     return files
 
 
-def start(files: list[Path]) -> dict[Path, Verdict]:
+def start(files: list[Path]) -> dict[Path, ImageVerdict]:
     """Do what a command does with the images of its rows."""
     return examine_images(files, VerdictCache())
 
@@ -54,7 +54,7 @@ def main() -> None:
         files = write_images(Path(folder), count, 64 if args.smoke else SIZE)
         for _ in range(repeats):
             shutil.rmtree(f"{folder}/cache", ignore_errors=True)
-            found: list[dict[Path, Verdict]] = []
+            found: list[dict[Path, ImageVerdict]] = []
             for seconds in (first, second):
                 seconds.append(seconds_of(lambda found=found: found.append(start(files))))
             if found[0] != found[1] or None in {verdict.size for verdict in found[0].values()}:

@@ -1,4 +1,4 @@
-"""The two published row formats, recognised from a row's own fields.
+"""The published row formats, recognised from a row's own fields: a new one is one more entry.
 
 Med-R1's splits of OmniMedVQA (arXiv:2503.13939) hold ``image, problem, solution``: the options
 stand inside the problem, the letter inside ``<answer>`` tags. OmniMedVQA's own files
@@ -7,7 +7,7 @@ text. Either may name its ``modality_type``, ``question_type`` and ``dataset``.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from string import ascii_uppercase
 from typing import Any
@@ -47,31 +47,48 @@ class Row:
     dataset: str | None
 
 
+@dataclass(frozen=True)
+class RowFamily:
+    """One published format: how its rows are known, and how one is read."""
+
+    name: str
+    fields: tuple[str, ...]  # a row that has all of them is of this family
+    answer: str  # the field of the right answer
+    read: Callable[[dict[str, Any]], Row]  # raises a RowError for a row that has no content
+    more: tuple[str, ...] = ()  # fields besides, as messages name them
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The fields as messages name them."""
+        return self.fields + self.more
+
+
 def read_row(row: Any) -> Row:
     """Return the row's content; a `RowError` names the value and the reason where it has none."""
     if not isinstance(row, dict):
         raise RowError(row, "is not an object with named fields")
-    if all(field in row for field in MED_R1_FIELDS):
-        content = _med_r1(row)
-    elif all(field in row for field in OMNIMEDVQA_FIELDS):
-        content = _omnimedvqa(row)
-    else:
-        raise RowError(
-            sorted(row),
-            f"are the fields of no published format: use {', '.join(MED_R1_FIELDS)} (Med-R1) or"
-            f" {', '.join(OMNIMEDVQA_FIELDS)}, option_A, option_B, ... (OmniMedVQA)",
-        )
+    family = family_of(row)
+    if family is None:
+        known = " or ".join(f"{', '.join(one.shown)} ({one.name})" for one in ROW_FAMILIES)
+        raise RowError(sorted(row), f"are the fields of no published format: use {known}")
+    content = family.read(row)
     question = without_placeholders(content.question, len(content.images))
     if not question.strip():
         raise RowError(content.question, "is a mark for the image and no question: write one")
     content = replace(content, question=question)
     for text in (content.question, *content.options, *content.images):
         _check_text(text)
-    _check_right_once(row, content)
+    _check_right_once(row, family, content)
     return content
 
 
-def _check_right_once(row: dict[str, Any], content: Row) -> None:
+def family_of(row: dict[str, Any]) -> RowFamily | None:
+    """Return the first family all of whose fields a row has, None where there is none."""
+    known = (one for one in ROW_FAMILIES if all(field in row for field in one.fields))
+    return next(known, None)
+
+
+def _check_right_once(row: dict[str, Any], family: RowFamily, content: Row) -> None:
     """Raise where the right option stands under two letters: one would be scored as wrong.
 
     Two wrong options may be one text: whoever chooses either is wrong.
@@ -80,11 +97,11 @@ def _check_right_once(row: dict[str, Any], content: Row) -> None:
     pairs = zip(ascii_uppercase, content.options, strict=False)
     twins = [letter for letter, text in pairs if same_option(text) == right]
     if len(twins) > 1:
-        field = "solution" if "solution" in row else "gt_answer"
         raise RowError(
-            row[field],
-            f"({field}) {RIGHT_TWICE} ({', '.join(twins)}): it equals {len(twins)} of the options"
-            f" {list(content.options)}, and a letter of its own text would be scored as wrong",
+            row[family.answer],
+            f"({family.answer}) {RIGHT_TWICE} ({', '.join(twins)}): it equals {len(twins)} of the"
+            f" options {list(content.options)}, and a letter of its own text would be scored as"
+            " wrong",
         )
 
 
@@ -196,3 +213,16 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise RowError(ascii(text), "holds half a surrogate pair: not valid Unicode") from error
+
+
+# What is known first counts first.
+ROW_FAMILIES = [
+    RowFamily("Med-R1", MED_R1_FIELDS, answer="solution", read=_med_r1),
+    RowFamily(
+        "OmniMedVQA",
+        OMNIMEDVQA_FIELDS,
+        answer="gt_answer",
+        read=_omnimedvqa,
+        more=("option_A", "option_B", "..."),
+    ),
+]

@@ -132,7 +132,8 @@ def test_many_rows_are_answered_as_one_by_one():
 @pytest.mark.command
 def test_features_are_the_same_in_every_process():
     code = (
-        "import zlib; from audit_rows import example; from data.priors.hashed import *;"
+        "import zlib; from tests.data.audit_rows import example;"
+        "from data.priors.hashed import *;"
         "row = example('Which organ?', ['Liver.', 'left lung (upper)'], 'A');"
         "print(zlib.crc32(b''.join(c.tobytes() for c in option_columns(row))))"
     )
