@@ -18,10 +18,11 @@ from evaluation.asking.built_in import say_same_names
 from evaluation.asking.checkpoint import AskedModel, asked_model, chosen_device, chosen_dtype
 from evaluation.asking.passes import plan_passes
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
+from evaluation.asking.prior_fitting import fit_priors
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import describe
 from evaluation.command_lines import ScoreConfig
-from evaluation.measures.priors import Prior, fit_priors, summarize_priors
+from evaluation.measures.priors import Prior, summarize_priors
 from evaluation.measures.thought_changes import ThoughtRow
 from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note

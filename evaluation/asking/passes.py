@@ -14,9 +14,10 @@ from data.examples import VQAExample
 from data.prompts import render_prompt
 from evaluation.answers.controls import ControlRows, control_rows
 from evaluation.answers.prediction import AnswerKey, Prediction
+from evaluation.asking.orders import Order, permuted_rows
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
-from evaluation.measures.permutations import Order, permuted_rows, summarize_permutations
+from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import summarize
 
 BATCH_SIZE = 32  # questions of one forward, where nobody says how many and none are counted

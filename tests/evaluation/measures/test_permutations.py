@@ -6,11 +6,8 @@ import pytest
 
 from data.examples import VQAExample
 from evaluation.answers.prediction import judge
-from evaluation.measures.permutations import (
-    option_orders,
-    permuted_rows,
-    summarize_permutations,
-)
+from evaluation.asking.orders import option_orders, permuted_rows
+from evaluation.measures.permutations import summarize_permutations
 
 
 def row(number, options="WXYZ"):

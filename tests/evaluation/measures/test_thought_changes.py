@@ -14,14 +14,9 @@ from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import judge
+from evaluation.asking.lenders import Lenders, group_donor, with_thought
 from evaluation.asking.thoughts import measure_changes, read_thoughts
-from evaluation.measures.thought_changes import (
-    Lenders,
-    ThoughtRow,
-    group_donor,
-    summarize_changes,
-    with_thought,
-)
+from evaluation.measures.thought_changes import ThoughtRow, summarize_changes
 from evaluation.report.thought_text import thought_table
 from models import load_policy
 

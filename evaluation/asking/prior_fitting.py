@@ -1,0 +1,36 @@
+"""Text priors fitted on the train rows that an evaluation names; no image is opened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data.examples import VQAExample
+from data.reading.readers import read_examples
+from data.sources import is_phantoms, load_split
+from evaluation.measures.priors import Prior
+
+
+def fit_priors(
+    names: Sequence[str], image_root: str | None, *, skip_bad_rows: bool = False
+) -> dict[str, Prior]:
+    """Return every prior of data.priors by name, fitted; none where no file is named.
+
+    Args:
+        names: train files, or ``phantoms``: their training part. No image is opened.
+        image_root: as for the questions; it only becomes part of the rows' image paths.
+        skip_bad_rows: leave out rows that are wrong.
+
+    Raises:
+        ValueError: a file that cannot be read, or no rows.
+    """
+    if not names:
+        return {}
+    from data.priors import fit_all
+
+    rows: list[VQAExample] = []
+    for name in names:
+        if is_phantoms(name):
+            rows += load_split([name], part="train", image_root=None).examples
+        else:
+            found, _ = read_examples(name, Path(image_root or "."), skip_bad_rows=skip_bad_rows)
+            rows += found
+    return dict(fit_all(rows))
