@@ -5,12 +5,12 @@ on the same rows. Anything else under its name stops the matrix: numbers of two 
 would mislead, and nothing of the user's is written over.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluation.answers.finished import read_answers, read_summary
 from evaluation.answers.identity import Identity
 from evaluation.measures.matrices import AnsweredRow
 from evaluation.measures.slices import folder_name
@@ -50,7 +50,7 @@ class Cell:
         """
         file = self.path / "summary.json"
         try:
-            summary = json.loads(file.read_text(encoding="utf-8"))
+            summary = read_summary(self.path)
             if not all(isinstance(summary["overall"][name], int | float) for name in _ENTRY):
                 raise ValueError("overall is not complete")
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -71,8 +71,7 @@ class Cell:
         file, summary = self.path / "predictions.jsonl", self.read_summary()
         try:
             overall = (summary if control is None else summary["controls"][control])["overall"]
-            with file.open(encoding="utf-8") as lines:  # str.splitlines would cut at U+2028 too
-                answers = [json.loads(line) for line in lines]
+            answers = read_answers(self.path)
             rows = [_row(answer) for answer in answers if answer["control"] == control]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(

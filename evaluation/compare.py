@@ -6,11 +6,12 @@ rows share images the interval is the one to trust.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from evaluation.answers.finished import Evaluation, read_evaluation
 from evaluation.answers.prediction import Prediction
 from evaluation.command_lines import CompareConfig
 from evaluation.measures.gains import paired_gain
@@ -31,16 +32,6 @@ _COLUMNS = (
 )
 _SAME = ("question", "options", "answer")  # of two answers to one row
 _AXES = ("by_modality", "by_question_type", "by_dataset")
-_NAMES = {field.name for field in fields(Prediction)}
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What evaluate.py wrote into one directory."""
-
-    path: Path
-    about: Mapping[str, Any]  # summary.json's `evaluation`: model, mode, data
-    rows: tuple[Prediction, ...]  # asked as they stand in the data; controls and orders left out
 
 
 def compare_command(config: CompareConfig) -> None:
@@ -62,27 +53,6 @@ def compare_command(config: CompareConfig) -> None:
     if output is not None:
         output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
         print(f"written: {output}")
-
-
-def read_evaluation(path: str | Path) -> Evaluation:
-    """Return a finished evaluation.
-
-    Raises:
-        ValueError: the directory holds none, or a damaged one.
-    """
-    path = Path(path)
-    try:
-        about = json.loads((path / "summary.json").read_text(encoding="utf-8"))["evaluation"]
-        if not isinstance(about, dict):
-            raise TypeError("summary.json's evaluation is no object")
-        with (path / "predictions.jsonl").open(encoding="utf-8") as lines:
-            rows = [_prediction(json.loads(line)) for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} holds no finished evaluation ({type(error).__name__}: {error}): name a"
-            " directory that evaluate.py wrote, with summary.json and predictions.jsonl"
-        ) from error
-    return Evaluation(path, about, tuple(item for item in rows if item.is_plain))
 
 
 def pair_rows(first: Evaluation, second: Evaluation) -> list[Pair]:
@@ -171,10 +141,3 @@ def _cells(entry: Mapping[str, Any]) -> list[Cell]:
     shares = [percent(entry["first"]), percent(entry["second"]), points(entry["change"])]
     only = [f"{test[name]:,}" for name in ("first_only", "second_only")]
     return [f"{entry['n']:,}", *shares, spread, *only, p_text(test["p_value"])]
-
-
-def _prediction(line: Mapping[str, Any]) -> Prediction:
-    tuples: Mapping[str, Callable] = {"images": tuple, "options": tuple, "permutation": tuple}
-    return Prediction(
-        **{name: tuples.get(name, lambda v: v)(line[name]) for name in line if name in _NAMES}
-    )

@@ -1,8 +1,14 @@
-"""An evaluation directory: summary.json and predictions.jsonl, written whole or not at all."""
+"""A finished evaluation's directory: written whole or not at all, and read back.
+
+summary.json        accuracies, and `evaluation`: who was asked what, how and where
+predictions.jsonl   one line per answer
+thoughts.jsonl      one line per answer that was read again under other thoughts, if any was
+"""
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,3 +60,46 @@ def write_evaluation(
     if thoughts:
         files["thoughts.jsonl"] = map(json_line, thoughts)
     write_directory(path, files, what="the evaluation")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What evaluate.py wrote into one directory."""
+
+    path: Path
+    about: Mapping[str, Any]  # summary.json's `evaluation`: model, mode, data
+    rows: tuple[Prediction, ...]  # asked as they stand in the data; controls and orders left out
+
+
+def read_evaluation(path: str | Path) -> Evaluation:
+    """Return a finished evaluation, of this version or another.
+
+    Raises:
+        ValueError: the directory holds none, or a damaged one.
+    """
+    path, known = Path(path), {item.name for item in fields(Prediction)}
+    try:
+        about = read_summary(path)["evaluation"]
+        if not isinstance(about, dict):
+            raise TypeError("summary.json's evaluation is no object")
+        rows = [
+            Prediction.from_json({name: line[name] for name in line if name in known})
+            for line in read_answers(path)
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} holds no finished evaluation ({type(error).__name__}: {error}): name a"
+            " directory that evaluate.py wrote, with summary.json and predictions.jsonl"
+        ) from error
+    return Evaluation(path, about, tuple(item for item in rows if item.is_plain))
+
+
+def read_summary(directory: Path) -> dict[str, Any]:
+    """Return summary.json; OSError and ValueError where it cannot be read."""
+    return json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+
+
+def read_answers(directory: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of predictions.jsonl; OSError and ValueError where it cannot be read."""
+    with (directory / "predictions.jsonl").open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)  # str.splitlines would cut at U+2028 too

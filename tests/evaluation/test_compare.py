@@ -8,8 +8,9 @@ import pytest
 
 import evaluate
 from data.examples import VQAExample
+from evaluation.answers.finished import Evaluation, read_evaluation
 from evaluation.answers.prediction import judge
-from evaluation.compare import Evaluation, compare, comparison_table, pair_rows, read_evaluation
+from evaluation.compare import compare, comparison_table, pair_rows
 from evaluation.measures.pairs import mcnemar
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from data.audit.headlines import headlines
 from data.audit.html_page import audit_page
 from data.audit.sections import tables_of
-from evaluation.compare import Evaluation, compare, comparison_table
+from evaluation.answers.finished import Evaluation
+from evaluation.compare import compare, comparison_table
 from evaluation.measures.summary import summarize
 from evaluation.report.album import Album
 from evaluation.report.evaluation_page import evaluation_sections

@@ -9,8 +9,9 @@ cases of a size, where 3,600 trials err by 0.004, and 0.90 of each case, 400 tri
 import numpy as np
 import pytest
 
+from evaluation.answers.finished import Evaluation
 from evaluation.answers.prediction import Prediction
-from evaluation.compare import Evaluation, compare
+from evaluation.compare import compare
 from evaluation.measures.intervals import image_interval
 from evaluation.measures.matrices import AnsweredRow, part_differences
 from evaluation.measures.permutations import summarize_permutations
