@@ -79,8 +79,7 @@ def estimate_memory(
         patches: image patches of the same forward; a 384 x 384 image has 784 (28 x 28).
         reference: whether a frozen copy stands on the same device.
         freeze_vision: its features are then kept, up to `models.vision.features.LIMIT_BYTES`.
-        decode_bucket: of the rollouts, where CUDA graphs decode: their caches stay beside training
-            (models/decode/graphed.py). None: on a CPU they are given back before the update.
+        decode_bucket: of rollouts whose CUDA graphs keep caches beside training; None on a CPU.
         tiles: bytes that the log-prob op works in.
         on_cuda: whether CUDA's context and the fragmentation of its allocator are counted.
     """
@@ -89,12 +88,10 @@ def estimate_memory(
     vision = sum(parameter.numel() for parameter in model.model.visual.parameters())
     # A frozen tower has weights, and neither a master nor moments nor gradients.
     trained = count - vision if freeze_vision else count
-    elements = text_tokens * _text_elements(model, gradient_checkpointing)
-    if not freeze_vision:
-        patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
-        elements += patches * (patch_size + _vision_elements(model, gradient_checkpointing))
-    # What comes and goes within a step is what an allocator cuts its blocks for.
+    patches_kept = 0 if freeze_vision else patches  # no gradient goes through a frozen tower
+    elements = _forward_elements(model, text_tokens, patches_kept, gradient_checkpointing)
     activations, embedding = elements * dtype.itemsize, _embedding_bytes(model, dtype)
+    # What comes and goes within a step is what an allocator cuts its blocks for.
     passing = activations + embedding + tiles
     return MemoryEstimate(
         weights=count * dtype.itemsize,
@@ -137,9 +134,7 @@ def plain_copy_bytes(model: QwenVL, *, text_tokens: int, logits: int, patches: i
         patches: of its images.
     """
     count = sum(parameter.numel() for parameter in model.parameters())
-    patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
-    elements = text_tokens * _text_elements(model, checkpointing=False)
-    elements += patches * (patch_size + _vision_elements(model, checkpointing=False))
+    elements = _forward_elements(model, text_tokens, patches, checkpointing=False)
     elements += 4 * logits * len(model.lm_head.weight)
     return 4 * (2 * count + elements)
 
@@ -155,10 +150,18 @@ def _decode_elements(model: QwenVL, bucket: Bucket) -> int:
 
 
 def _weightless_model(directory: Path) -> QwenVL:
+    """Return the model's shapes: parameters that have no memory."""
     from transformers import AutoModelForImageTextToText
 
     with torch.device("meta"):
         return AutoModelForImageTextToText.from_config(transformers_config(directory))
+
+
+def _forward_elements(model: QwenVL, text_tokens: int, patches: int, checkpointing: bool) -> int:
+    """Return the elements autograd keeps of one forward, the patches' pixels included."""
+    patch_size = model.model.visual.patch_embed.proj.weight[0].numel()
+    text = text_tokens * _text_elements(model, checkpointing)
+    return text + patches * (patch_size + _vision_elements(model, checkpointing))
 
 
 def _text_elements(model: QwenVL, checkpointing: bool) -> int:
