@@ -70,11 +70,8 @@ def generate(
     end_ids = torch.tensor(policy.processor.end_ids, device=policy.device)
 
     for position in range(max_completion_tokens):
-        # 2. The distribution of the update: scaled by the temperature, without the banned ids.
-        logits = output_logits(hidden, policy.output_weight)  # (R, V)
-        if temperature != 1:
-            logits.div_(temperature)
-        logits.index_fill_(1, banned_ids, float("-inf"))
+        # 2. The distribution that is sampled from, and that the update will score by.
+        logits = _logits(hidden, policy.output_weight, temperature, banned_ids)  # (R, V)
 
         # 3. One token per row, scored by that distribution whatever top-k and top-p leave of it.
         chosen, weights = _chosen(logits, choose, rows, position)  # (R,)
@@ -119,6 +116,14 @@ def generate_greedy(
 def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:
     """Return (R, V) float32 logits, of half precision too without a rounding."""
     return float_product(hidden, weight.T).float()
+
+
+def _logits(hidden: Tensor, weight: Tensor, temperature: float, banned_ids: Tensor) -> Tensor:
+    """Return (R, V) logits divided by the temperature, with banned ids at -inf."""
+    logits = output_logits(hidden, weight)
+    if temperature != 1:
+        logits.div_(temperature)
+    return logits.index_fill_(1, banned_ids, float("-inf"))
 
 
 def _chosen(

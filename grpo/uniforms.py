@@ -34,9 +34,11 @@ def token_uniforms(
     """
     rows = np.broadcast_arrays(np.asarray(positions), np.asarray(indices))
     key = np.zeros(rows[0].shape, dtype=np.uint64)  # (B,)
+    # One after another, not added: seed 1 of step 0 is not seed 0 of step 1.
     for part in (np.full_like(key, seed), np.full_like(key, step), *rows):
         key = _mix(key, part.astype(np.uint64))
-    tokens = np.arange(num_tokens, dtype=np.uint64)
+    tokens = np.arange(num_tokens, dtype=np.uint64)  # (C,)
+    # The upper 24 bits: as many as float32 holds.
     return (_mix(key[:, None], tokens) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
 
 

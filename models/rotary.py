@@ -46,6 +46,7 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     The tables, (B, 1, d), are float32, so half precision is rounded once, at the end.
     """
+    # The sine's sign makes a roll of rotate_half: no negation, no concatenation.
     swapped = heads.roll(heads.shape[-1] // 2, dims=-1)
     return torch.addcmul(heads * cos, swapped, sin).to(heads.dtype)
 

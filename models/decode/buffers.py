@@ -115,6 +115,7 @@ class DecodeBuffers:
         A mask does not hide what an earlier rollout may have left there: 0 * NaN is NaN.
         """
         self.own[:, :, : bucket.rows, :, : bucket.slots].zero_()
+        # A prompt shorter than the longest ends in copies of its last token: finite, and masked.
         count, _, longest, _ = keys_values[0][0].shape
         self.prompts[:, :, :count, :, longest : bucket.prompt_slots].zero_()
         for layer, entry in zip(self.prompts, keys_values, strict=True):
@@ -147,13 +148,15 @@ def grid_indices(owners: Sequence[int], bucket: Bucket, kv_heads: int) -> tuple[
     """
     cell_rows = torch.zeros(bucket.prompts, bucket.cells, dtype=torch.int64)  # (N, G)
     places = torch.zeros(bucket.rows, 2, dtype=torch.int64)  # (R, 2): prompt, cell
+    # Rows of a prompt take its cells in their own order.
     seen = [0] * bucket.prompts
     for row, owner in enumerate(owners):
         cell_rows[owner, seen[owner]] = row
         places[row] = torch.tensor([owner, seen[owner]])
         seen[owner] += 1
     places[len(owners) :] = places[0]
-    heads = torch.arange(kv_heads)
+    # Heads count apart, since an attention's batch is (row, head).
+    heads = torch.arange(kv_heads)  # (Hkv,)
     shown = cell_rows[:, None] * kv_heads + heads[:, None]  # (N, Hkv, G)
     prompt, cell = places[:, :1], places[:, 1:]  # (R, 1) each
     found = (prompt * kv_heads + heads) * bucket.cells + cell  # (R, Hkv)

@@ -61,6 +61,7 @@ class EagerState:
         """Keep only these rows, (B',) int64, in this order: the others cost nothing any more."""
         rows = rows.to(self.cos.device)
         self.reader.select(rows)
+        # Copies and no views: the memory of rows that left is given back, layer by layer.
         for caches in (self.keys, self.values):
             for layer, cache in enumerate(caches):
                 caches[layer] = _rows_of(cache, rows, self.filled)
@@ -83,6 +84,7 @@ class EagerContext:
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         """Put key and value, (B, Hkv, 1, d), into the slot; return what is read, (B, Hkv, r, d)."""
         state, end = self.state, self.slot + 1
+        # Views of the slots in use alone: memory that was never written is not read.
         keys, values = state.keys[layer][:, :, :end], state.values[layer][:, :, :end]
         keys[:, :, self.slot :] = key
         values[:, :, self.slot :] = value
@@ -99,11 +101,15 @@ def start(
     """Return the state after prompts of these keys and values, (N, Hkv, P, d) per layer."""
     reader = reader_for(groups, keys_values, max(groups.prompt_lengths) + max_new_tokens)
     prompt_slots = max(groups.prompt_lengths) if reader.in_caches else 0
+
+    # Room for every token to come: a cache that grew would be copied at each of them.
     keys, values = (
         [_cache(entry[kind][:, :, :prompt_slots], groups, max_new_tokens) for entry in keys_values]
         for kind in range(2)
     )
     cos, sin = tables_to_come(text, prompts, max_new_tokens)  # (N, max_new_tokens, d)
+
+    # An update may have changed the weights since the last rollout.
     weights = FusedWeights(text, fold_norms=can_fold_norms(text))
     weights.refresh(text)
     return EagerState(
@@ -130,5 +136,6 @@ def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:
 def _rows_of(cache: Tensor, rows: Tensor, filled: int) -> Tensor:
     """Return a cache of only these rows, copying only the slots in use."""
     kept = cache.new_empty(len(rows), *cache.shape[1:])
+    # What lies beyond was never written: copying it would only take time.
     kept[:, :, :filled] = cache[:, :, :filled].index_select(0, rows)
     return kept

@@ -57,6 +57,7 @@ class GraphedContext:
         views = self._views
         rows, slots, _, prompt_slots, _ = views.bucket
         own_keys, own_values = views.own[layer]  # (R, Hkv, S, d)
+        # The slot's number is known to the device alone, or every token would be another graph.
         own_keys.index_copy_(2, views.slot, key)
         own_values.index_copy_(2, views.slot, value)
         keys, values = views.own[layer].flatten(1, 2)  # (R * Hkv, S, d)
@@ -67,6 +68,7 @@ class GraphedContext:
         # Rows of a group read their prompt as one query, and each finds its part of the scores.
         folded = query.index_select(0, views.cell_rows)  # (N * Hkv * G, r, d)
         of_prompt = float_product(_per_prompt(folded, prompt_keys), prompt_keys.transpose(1, 2))
+        # Both parts land in one tensor, which saves the kernel that would join them.
         scores = of_prompt.new_empty(len(query), per_key, prompt_slots + slots)
         of_prompt = of_prompt.view(-1, per_key, prompt_slots)  # (N * Hkv * G, r, P)
         torch.index_select(of_prompt, 0, views.row_cells, out=scores[:, :, :prompt_slots])
@@ -88,6 +90,7 @@ def _per_prompt(cells: Tensor, prompts: Tensor) -> Tensor:
 
 def _mask(views: Views) -> Tensor:
     """Return 0 where a row may read and -inf elsewhere, (R, 1, P + S)."""
+    # Slots beyond the token's own hold zeros, no tokens.
     hidden = views.slot_numbers > views.slot  # (S,)
     own = torch.zeros_like(hidden, dtype=views.cos.dtype).masked_fill_(hidden, -torch.inf)
     return torch.cat([views.prompt_mask, own.expand(views.bucket.rows, -1)], dim=1)[:, None]

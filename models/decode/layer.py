@@ -79,6 +79,7 @@ class FusedWeights:
         for layer, fused in zip(text.layers, self.layers, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+            # Written in place, since graphs hold these addresses.
             _interleave(attention, fused.projection, [part.weight for part in parts])
             if fused.bias is not None:
                 _interleave(attention, fused.bias, [part.bias for part in parts])
@@ -118,6 +119,7 @@ def _add_layer(
     projected = projected.unflatten(1, (-1, attention.head_dim))  # (B, H + 2 Hkv, d)
     turned = context.rotate(projected[:, :-kv_heads])
     turned = turned.unflatten(1, (kv_heads, -1))  # (B, Hkv, r + 1, d)
+    # Views: a query's rows are the heads that share its key, so nothing is copied to read it.
     query, key = turned[:, :, :-1], turned[:, :, -1:]  # (B, Hkv, r, d), (B, Hkv, 1, d)
     value = projected[:, -kv_heads:, None]  # (B, Hkv, 1, d)
     read = context.attend(index, query, key, value, attention.scaling)
@@ -140,9 +142,10 @@ def normed(norm: Norm, hidden: Tensor, floor: Tensor | None = None) -> Tensor:
     Half precision is rounded before the weight and after it, as by the module itself.
     """
     shape, epsilon = norm.weight.shape, norm.variance_epsilon
-    if floor is not None:
+    if floor is not None:  # three calls, and the weight is in the product that follows
         return hidden / torch.linalg.vector_norm(hidden, dim=1, keepdim=True).hypot(floor)
     if hidden.dtype in HALF_DTYPES:
+        # Given the weight, torch would multiply before it rounds.
         return rms_norm(hidden, shape, None, epsilon).mul_(norm.weight)
     return rms_norm(hidden, shape, norm.weight, epsilon)
 
@@ -172,6 +175,7 @@ def _interleave(attention: SelfAttention, fused: Tensor, parts: list[Tensor]) ->
     """Write the parts, ((heads) d, ..) of query, key and value, as `FusedWeights` lays them out."""
     kv_heads, size = attention.num_key_value_heads, attention.head_dim
     query, key, value = (part.unflatten(0, (kv_heads, -1, size)) for part in parts)
+    # Views that give the heads of one key a dimension of their own.
     turned = fused[: -kv_heads * size].unflatten(0, (kv_heads, -1, size))  # (Hkv, r + 1, d, ..)
     turned[:, :-1].copy_(query)
     turned[:, -1:].copy_(key)

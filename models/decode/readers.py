@@ -69,6 +69,7 @@ def reader_for(
     """
     if max(groups.rows_per_prompt) == 1:  # one attention costs less than two
         return UnsharedPrompts(_padding_mask(groups, slots))
+    # Contiguous, since every token to come reads them all; a pass may have left them as views.
     keys = [key.contiguous() for key, _ in keys_values]
     values = [value.contiguous() for _, value in keys_values]
     by_flash = groups.device.type == "cpu"
@@ -82,6 +83,7 @@ def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
         return None
     lengths = torch.tensor(groups.prompt_lengths, device=groups.device)[groups.row_to_prompt]
     slot = torch.arange(slots, device=groups.device)  # (S,)
+    # Between the row's own prompt and where decoded tokens begin, for all rows alike.
     padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
     mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
     return mask.masked_fill_(padding, -torch.inf)[:, None, None]
@@ -151,6 +153,7 @@ def _merged_by_softmax(
     The prompt's share of the sum is exp(lse_prompt), and what it gives is of_prompt: exactly a key
     of that score with that value. `merged_read` would need the own scores' log-sum-exp too.
     """
+    # The scale goes to the query, which has fewer numbers than the scores.
     scores = (query * scale) @ keys.transpose(2, 3)  # (B, Hkv, r, t)
     weights = torch.cat([scores, lse_prompt], dim=3).softmax(dim=3)  # (B, Hkv, r, t + 1)
     own, prompt = weights.split([keys.shape[2], 1], dim=3)
@@ -175,6 +178,7 @@ class SharedPromptsByProducts(SharedPrompts):
         scores = torch.cat([self.unfold(prompt_scores, per_row), own_scores], dim=3)
         weights = (scores * scale).softmax(dim=3).to(values.dtype)  # (B, Hkv, r, P + t)
         of_prompt, of_own = weights.split([prompt_scores.shape[3], keys.shape[2]], dim=3)
+        # The group's weights are one long query again, so its values too are read once.
         read = self.fold(of_prompt) @ self.values[layer]  # (N, Hkv, G * r, d)
         return self.unfold(read, per_row) + of_own @ values
 

@@ -36,6 +36,7 @@ def tables_to_come(
 ) -> tuple[Tensor, Tensor]:
     """Return cos and signed sin of the tokens after each prompt, (N, max_new_tokens, d) each."""
     starts = torch.tensor([prompt.next_position for prompt in prompts])  # (N,)
+    # Text advances on all three axes alike (models/prompts/positions.py).
     positions = (starts[:, None] + torch.arange(max_new_tokens)).expand(3, -1, -1)
     cos, sin = rotary_tables(text, positions)
     return cos, signed(sin)
