@@ -25,7 +25,7 @@ from evaluation.curate.command_line import CurateConfig
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.effect import summarize_curation
 from evaluation.curate.pass_counts import PassesFile
-from evaluation.curate.place import SETTINGS, check_place, open_place, write_results
+from evaluation.curate.place import SETTINGS, check_place, open_place, write_curation
 from evaluation.curate.reasons import CuratedRow, judge_row
 from evaluation.curate.split import split_files
 
@@ -145,7 +145,7 @@ class Curation:
             "model": config.model,
             "--blind-share": config.blind_share,
         }
-        write_results(Path(config.output_dir), rows, files, summary)
+        write_curation(Path(config.output_dir), rows, files, summary)
         return summary
 
 

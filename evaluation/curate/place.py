@@ -61,7 +61,7 @@ def open_place(directory: Path, identity: CurationIdentity, ids: Sequence[str]) 
     return PassesFile(directory / "passes.jsonl", ids)
 
 
-def write_results(
+def write_curation(
     directory: Path,
     rows: Iterable[CuratedRow],
     files: Mapping[str, Sequence[Any]],

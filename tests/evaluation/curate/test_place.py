@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.answers.identity import CurationIdentity
 from evaluation.curate.pass_counts import Passes
-from evaluation.curate.place import check_place, open_place, write_results
+from evaluation.curate.place import check_place, open_place, write_curation
 from evaluation.curate.reasons import CuratedRow
 
 IDENTITY = CurationIdentity(
@@ -63,7 +63,7 @@ def test_settings_that_cannot_be_read_are_said_so(tmp_path):
 def test_what_was_found_takes_the_place_of_what_was_half_written(tmp_path):
     (tmp_path / "split").mkdir()
     (tmp_path / "split" / "old.json").write_text("[]")  # of a run that stopped while writing
-    write_results(tmp_path, [ROW], {"CT_train.json": [{"problem": "Größe?"}]}, {"rows": 1})
+    write_curation(tmp_path, [ROW], {"CT_train.json": [{"problem": "Größe?"}]}, {"rows": 1})
     assert [file.name for file in (tmp_path / "split").iterdir()] == ["CT_train.json"]
     assert json.loads((tmp_path / "split" / "CT_train.json").read_text(encoding="utf-8")) == [
         {"problem": "Größe?"}
@@ -74,5 +74,5 @@ def test_what_was_found_takes_the_place_of_what_was_half_written(tmp_path):
 
 def test_without_all_of_it_a_curation_is_not_finished(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        write_results(tmp_path, [ROW], {"CT_train.json": []}, {"share": float("nan")})
+        write_curation(tmp_path, [ROW], {"CT_train.json": []}, {"share": float("nan")})
     assert not (tmp_path / "summary.json").exists()

@@ -1,4 +1,4 @@
-"""Which rows are dropped and why; the split that is written; a run that was interrupted."""
+"""The command: the split that is written, the samples of each row, a run that was interrupted."""
 
 import hashlib
 import json
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from data.examples import VQAExample
 from data.phantoms.export import write_phantoms
 from data.prompts import TEMPLATES
 from data.reading.readers import load_examples
@@ -17,94 +16,11 @@ from data.turns import TurnBuilder
 from evaluation.asking.samples import sample_groups
 from evaluation.curate import sampler
 from evaluation.curate.__main__ import main
-from evaluation.curate.crossfit import crossfit, image_folds
-from evaluation.curate.effect import summarize_curation
-from evaluation.curate.effect_text import curation_table
-from evaluation.curate.pass_counts import Passes
-from evaluation.curate.reasons import judge_row, zero_spread
 from evaluation.curate.split import split_files
 from models import load_policy
 from rewards import parse_completion
 
 pytestmark = pytest.mark.model
-
-
-def row(number, answer="A", options=("x", "y", "z"), image=None, modality="CT"):
-    images = (Path(image or f"{number}.png"),)
-    return VQAExample(f"r-{number}", images, "Which?", options, answer, modality, "Any")
-
-
-@pytest.mark.parametrize(
-    ("passes", "blank", "prior", "reasons"),
-    [
-        (8, 0, "B", ("always_right",)),
-        (7, 0, "B", ()),
-        (0, 0, "B", ("always_wrong",)),
-        (1, 0, "B", ()),
-        (4, 6, "B", ("blind",)),  # 6 of 8 is the share 0.75
-        (4, 5, "B", ()),
-        (4, 0, "A", ("prior",)),  # the right answer is A
-        (8, 8, "A", ("always_right", "blind", "prior")),
-    ],
-)
-def test_reasons_and_their_thresholds(passes, blank, prior, reasons):
-    counts = Passes("r-0", passes, blank)
-    found = judge_row(row(0), counts, prior, samples=8, drop=["blind"], blind_share=0.75)
-    assert found.reasons == reasons
-    assert found.kept == ("blind" not in reasons)  # others are said, and drop nothing here
-
-
-def test_groups_without_spread_worked_by_hand():
-    # p = 0, 1/2, 1/4 at G = 2: 1, 1/2, 1/16 + 9/16
-    assert zero_spread([0, 2, 1], 4, 2) == pytest.approx((1 + 0.5 + 0.625) / 3)
-
-
-def test_rows_of_one_image_share_a_fold_and_no_fold_is_empty():
-    rows = [row(number, image=f"{number // 3}.png") for number in range(30)]
-    folds = image_folds(rows, seed=0)
-    assert set(folds) == set(range(5))
-    assert all(len({folds[i] for i in range(start, start + 3)}) == 1 for start in range(0, 30, 3))
-    assert folds != image_folds(rows, seed=1)
-
-
-def test_no_row_vouches_for_itself():
-    # each right answer occurs on one image alone: who has seen the row knows it, nobody else does
-    rows = [
-        row(number, "C", (f"p{number}", f"q{number}", f"right{number // 2}"), f"{number // 2}.png")
-        for number in range(20)
-    ]
-    assert crossfit(rows, "lookup", seed=0) == ["A"] * 20  # all unseen: the first of equals
-    assert crossfit(rows[:2], "lookup", seed=0) is None
-    common = [replace(item, options=(*item.options[:2], "right")) for item in rows]
-    assert crossfit(common, "lookup", seed=0) == ["C"] * 20
-
-
-def test_what_the_filter_does_worked_by_hand():
-    rows = [row(i, modality="CT" if i < 3 else "MRI") for i in range(4)]
-    counts = [Passes("r-0", 4, 0), Passes("r-1", 2, 1), Passes("r-2", 1, 3), Passes("r-3", 0, 0)]
-    verdicts = [
-        judge_row(*pair, "A", samples=4, drop=["always_right", "always_wrong"], blind_share=0.75)
-        for pair in zip(rows, counts, strict=True)
-    ]
-    found = summarize_curation(
-        rows, verdicts, drop=["always_right", "always_wrong"], prior="lookup", group_size=2, seed=0
-    )
-    assert (found["rows"], found["kept"]) == (4, 2)
-    assert {name: entry["rows"] for name, entry in found["reasons"].items()} == {
-        **{"always_right": 1, "always_wrong": 1, "blind": 1, "prior": 4}
-    }
-    assert found["before"]["pass_rate"] == 7 / 16
-    assert found["before"]["blank_pass_rate"] == 4 / 16
-    assert found["before"]["zero_spread"] == pytest.approx((1 + 0.5 + 0.625 + 1) / 4)
-    assert found["after"]["zero_spread"] == pytest.approx((0.5 + 0.625) / 2)
-    assert found["after"]["pass_rate"] == 3 / 8
-    assert found["before"]["prior_accuracy"] == found["after"]["prior_accuracy"] == 1.0
-    ct, mri = found["by_modality"]["CT"], found["by_modality"]["MRI"]
-    assert (ct["kept"], ct["share_before"], ct["share_after"]) == (2, 0.75, 1.0)
-    assert (mri["kept"], mri["share_after"]) == (0, 0.0)
-    table = [" ".join(line.split()) for line in curation_table(found).splitlines()]
-    assert "CT 3 2 75.0 100.0 1 0 1 3" in table
-    assert max(map(len, curation_table(found).splitlines())) < 100
 
 
 @pytest.fixture(scope="module")
