@@ -19,7 +19,7 @@ MOST = {"cuda": 128, "cpu": 256}
 SHARE = 0.5
 
 
-# Tokens that are read behind an answer for its letters (evaluation/asking/spellings.py; Qwen2-VL's
+# Tokens that are read after an answer for its letters (evaluation/asking/spellings.py; Qwen2-VL's
 # 165).
 LETTER_TOKENS = 170
 

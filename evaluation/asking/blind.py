@@ -4,8 +4,8 @@ train.py hands `make_grounding` to the step as a callable, as it does with the r
 are in grpo/grounding.py, the letters' probabilities in evaluation/asking/letters.py.
 
 Which text stands before the letter decides what is measured. A completion's own thought was written
-with the image in sight and names what was seen; behind it the letter is certain under a blank image
-too. On the embedded model (greedy answers to 120 held-out questions, each behind its own thought)
+with the image in sight and names what was seen; after it the letter is certain under a blank image
+too. On the embedded model (greedy answers to 120 held-out questions, each after its own thought)
 its probability was 0.9999 before training and 0.9996 after 200 steps: a constant, which vanishes in
 the group, and would punish reading the image where it did not. So the question is asked blind from
 the start: the policy's own greedy thought under the blank image, then the letters (0.77 and 0.29
@@ -75,7 +75,7 @@ def blank_letters(
 ) -> list[Letters | None]:
     """Return per question the probabilities of its options' letters with its images blank.
 
-    Teacher-forced behind ``<answer>``, at temperature 1, renormalised over the options. None where
+    Teacher-forced after ``<answer>``, at temperature 1, renormalised over the options. None where
     the policy's greedy blind completion never comes to an ``<answer>``. Where a letter is hardly
     written there, `Letters.measured` is False and the term treats the question as one without.
 

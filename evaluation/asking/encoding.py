@@ -18,7 +18,7 @@ T = TypeVar("T")
 def encode_checked(
     policy: Policy, example: VQAExample, turn_builder: TurnBuilder, max_completion_tokens: int
 ) -> EncodedPrompt:
-    """Return the example's prompt, having checked that its completion fits behind it.
+    """Return the example's prompt, having checked that its completion fits after it.
 
     Raises:
         ValueError: it does not; the example and the three numbers are named. An image cannot be

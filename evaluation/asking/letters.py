@@ -10,7 +10,7 @@ Their sum over the letters is the *mass*: the probability that a letter is writt
 Probabilities are shares of it; under evaluation.answers.prediction.LEAST_MASS they do not count as
 measured.
 
-Each text is run once, and the few tokens of all ways that branch behind it go on from there.
+Each text is run once, and the few tokens of all ways that branch after it go on from there.
 
 Shapes: N prompts, M texts (prompt-major), W rows that the branches of one text run through, B
 branches of one text, U tokens that ways are made of, D hidden size.
@@ -55,7 +55,7 @@ def letter_probabilities(
     *,
     rows_per_prompt: Sequence[int] | None = None,
 ) -> list[Letters | None]:
-    """Return per completion the probability of each option's letter behind its ``<answer>``.
+    """Return per completion the probability of each option's letter after its ``<answer>``.
 
     Teacher-forced, at temperature 1, banned tokens left out. A completion without the tag gives
     None.
@@ -65,7 +65,7 @@ def letter_probabilities(
         prompts: N prompts.
         completions: M texts, as the policy wrote them, in the prompts' order.
         option_counts: M numbers of options, at most 26 each.
-        rows_per_prompt: N, how many of the texts stand behind each prompt; None: one each. The
+        rows_per_prompt: N, how many of the texts follow each prompt; None: one each. The
             images of each prompt are encoded once for all of them.
     """
     owners = [
@@ -100,7 +100,7 @@ def letter_probabilities(
 
 @dataclass(frozen=True)
 class _Tree:
-    """The ways behind one text, as rows that run through all branches and places to read them."""
+    """The ways after one text, as rows that run through all branches and places to read them."""
 
     spelled: Spellings
     rows: list[Path]  # W branches that no other one begins with; the tokens that are fed
@@ -110,7 +110,7 @@ class _Tree:
 
     @property
     def num_states(self) -> int:
-        """States of all rows: one before each row's first token and one behind each of them."""
+        """States of all rows: one before each row's first token and one after each of them."""
         return sum(len(row) + 1 for row in self.rows)
 
 
@@ -167,7 +167,7 @@ def _read(policy: Policy, tree: _Tree, states: Tensor, letters: str) -> Letters:
 
 
 def _step_logprobs(policy: Policy, tree: _Tree, states: Tensor) -> list[list[float]]:
-    """Return the log-probability of each of the tree's tokens behind each branch, B lists of U.
+    """Return the log-probability of each of the tree's tokens after each branch, B lists of U.
 
     Only the likeliest of them is scored over the whole vocabulary; the others follow from the
     distance of their logits, which are few.

@@ -1,4 +1,4 @@
-"""All the ways in which a model can write an option's letter behind ``<answer>``.
+"""All the ways in which a model can write an option's letter after ``<answer>``.
 
 Nothing here is a list of spellings. What a letter may look like comes from the parser: every ASCII
 character is tried on it, as a letter and as what stands before one, and what it accepts is kept
@@ -7,7 +7,7 @@ text is many token sequences, and one token may hold the end of the tag and the 
 ``>B``), or white space and the letter.
 
 A way ends with the token that holds the letter. So no way begins another one, they are disjoint
-events, and their probabilities add up to at most 1. What comes behind the letter is not asked: ``B
+events, and their probabilities add up to at most 1. What comes after the letter is not asked: ``B
 or C`` is a way to write B, unless the token with the letter already spells something that no answer
 goes on with (``Both``).
 
@@ -93,20 +93,20 @@ def openings() -> frozenset[str]:
     >>> " (" in openings(), "\\n\\n" in openings(), "[" in openings()
     (True, True, False)
     """
-    before, behind = _neighbours()
+    before, after = _neighbours()
     texts = ("".join(some) for n in range(MAX_OPENING + 1) for some in product(before, repeat=n))
     return frozenset(
-        text for text in texts if any(_reads(f"{text}A{closing}") for closing in ("", *behind))
+        text for text in texts if any(_reads(f"{text}A{closing}") for closing in ("", *after))
     )
 
 
 @lru_cache
 def _neighbours() -> tuple[str, str]:
-    """Return the characters that may stand next to a letter: before it, and behind it."""
+    """Return the characters that may stand next to a letter: before it, and after it."""
     around = ("", *_ASCII)
     pairs = [pair for pair in product(around, around) if _reads("A".join(pair)) == "A"]
-    before, behind = ("".join(dict.fromkeys(some)) for some in zip(*pairs, strict=True))
-    return before, behind
+    before, after = ("".join(dict.fromkeys(some)) for some in zip(*pairs, strict=True))
+    return before, after
 
 
 @dataclass(frozen=True)
@@ -127,20 +127,20 @@ def _pieces(texts: Sequence[str], before: str) -> list[_Piece]:
     for token, text in enumerate(texts):
         if len(text) == start or not text.startswith(before):
             continue
-        behind = text[start:].lstrip(signs)
-        opening = text[start : len(text) - len(behind)]
-        is_letter = behind[:1] in forms() and behind[1:2] in follows
-        if len(opening) <= MAX_OPENING and (not behind or is_letter):
-            pieces.append(_Piece(token, opening, behind[:1], behind[1:]))
+        after = text[start:].lstrip(signs)
+        opening = text[start : len(text) - len(after)]
+        is_letter = after[:1] in forms() and after[1:2] in follows
+        if len(opening) <= MAX_OPENING and (not after or is_letter):
+            pieces.append(_Piece(token, opening, after[:1], after[1:]))
     return pieces
 
 
 @lru_cache(maxsize=4096)
 def _may_go_on(opening: str, form: str, rest: str) -> bool:
     """Return whether some answer that the parser accepts begins with these."""
-    inside, tag, behind = rest.partition(_END_TAG[0])
+    inside, tag, after = rest.partition(_END_TAG[0])
     if tag:
-        return _END_TAG.startswith(tag + behind) and _names(form, f"{opening}{form}{inside}")
+        return _END_TAG.startswith(tag + after) and _names(form, f"{opening}{form}{inside}")
     _, closings = _neighbours()
     return any(_names(form, f"{opening}{form}{inside}{closing}") for closing in ("", *closings))
 

@@ -1,4 +1,4 @@
-"""The letters behind other thoughts: the model's part of evaluation/measures/thought_changes.py.
+"""The letters after other thoughts: the model's part of evaluation/measures/thought_changes.py.
 
 All texts of a batch up to ``<answer>`` are read in one forward, which encodes each image once.
 Images are decoded batch by batch and forgotten.
