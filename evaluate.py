@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from evaluation.answers.finished import default_directory
 from evaluation.ask import ask_command
-from evaluation.asking.checkpoint import chosen_policy
+from evaluation.asking.asked_model import chosen_policy
 from evaluation.command_lines import (
     AskConfig,
     CompareConfig,

@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = vars(train_parser().parse_args(argv))
     given = {name: value for name, value in parsed.items() if value is not None}
     if (protocol := given.pop("protocol", None)) is not None:
-        from evaluation.protocol.command import Training, protocol_command
+        from evaluation.protocol.run_protocol import Training, protocol_command
 
         say_shipped(protocol)
         return protocol_command(protocol, given, Training(run, resume))

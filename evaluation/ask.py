@@ -12,8 +12,8 @@ from data.images import load_image
 from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction, is_measured
+from evaluation.asking.asked_model import asked_model, chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import asked_model, chosen_device, chosen_policy
 from evaluation.asking.settings import describe
 from evaluation.command_lines import AskConfig
 from evaluation.report.summary_text import wrapped

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from evaluation.answers.controls import check_control
 from evaluation.asking.shared_flags import (
-    CHOICES,
+    FLAG_CHOICES,
+    FLAG_PATHS,
     HOW_IT_IS_ASKED,
     MODEL,
-    PATHS,
     ROWS,
     TESTS,
     MachineFlags,
@@ -192,7 +192,7 @@ def score_parser() -> FlagParser:
         Group("machine", ("device", "dtype", "batch_size")),
         Group("result", ("output_dir",)),
     )
-    add_flags(parser, ScoreConfig, groups, choices=CHOICES, paths=PATHS)
+    add_flags(parser, ScoreConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser
 
 
@@ -211,7 +211,7 @@ def ask_parser() -> FlagParser:
         HOW_IT_IS_ASKED,
         Group("machine", ("device", "dtype")),
     )
-    add_flags(parser, AskConfig, groups, choices=CHOICES, paths=PATHS)
+    add_flags(parser, AskConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser
 
 
@@ -234,7 +234,7 @@ def matrix_parser() -> FlagParser:
         Group("machine", ("device", "dtype", "batch_size")),
         Group("result", ("output_dir",)),
     )
-    add_flags(parser, MatrixConfig, groups, choices=CHOICES, paths=PATHS)
+    add_flags(parser, MatrixConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser
 
 
@@ -246,5 +246,5 @@ def compare_parser() -> FlagParser:
         " with its 95 % interval by image, and McNemar's test, per modality, question type and data"
         " set. Nothing is asked again.",
     )
-    add_flags(parser, CompareConfig, choices=CHOICES, paths=PATHS)
+    add_flags(parser, CompareConfig, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser

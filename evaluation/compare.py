@@ -23,7 +23,7 @@ from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
 
-Pair = tuple[Prediction, Prediction]
+AnswerPair = tuple[Prediction, Prediction]
 
 _COLUMNS = (
     *(LABEL, Column("n", 7), Column("first", 8), Column("second", 8), Column("change", 8)),
@@ -55,7 +55,7 @@ def compare_command(config: CompareConfig) -> None:
         print(f"written: {output}")
 
 
-def pair_rows(first: Evaluation, second: Evaluation) -> list[Pair]:
+def pair_rows(first: Evaluation, second: Evaluation) -> list[AnswerPair]:
     """Return the rows that both answered, in the first one's order.
 
     Raises:
@@ -120,7 +120,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _entry(pairs: Sequence[Pair]) -> dict[str, Any]:
+def _entry(pairs: Sequence[AnswerPair]) -> dict[str, Any]:
     found = paired_gain([other for _, other in pairs], [one for one, _ in pairs])
     test = mcnemar([one.correct for one, _ in pairs], [other.correct for _, other in pairs])
     return {

@@ -11,7 +11,7 @@ from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.answerer import answer_under
 from evaluation.asking.batching import questions_at_once
-from evaluation.asking.passes import BATCH_SIZE
+from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.summary import summarize

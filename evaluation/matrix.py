@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 from evaluation.answers.identity import CellIdentity
 from evaluation.answers.unfinished import unfinished_folder
 from evaluation.asked_rows import AskedRows, load_tests
+from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import AskedModel, asked_model, chosen_device, chosen_policy
-from evaluation.asking.passes import plan_passes
+from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.cells import Cell, cell_path

@@ -14,9 +14,9 @@ from evaluation.answers.identity import ScoreIdentity
 from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
 from evaluation.asked_rows import AskedRows, load_asked_rows
+from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_dtype
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import AskedModel, asked_model, chosen_device, chosen_dtype
-from evaluation.asking.passes import plan_passes
+from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
 from evaluation.asking.prior_fitting import fit_priors
 from evaluation.asking.resumable import ResumableEvaluation

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from evaluation.answers.prediction import Prediction
 from evaluation.asked_rows import AskedRows
 from evaluation.asking.answered_by import answered_by
-from evaluation.asking.checkpoint import AskedModel
-from evaluation.asking.passes import summarize_passes
+from evaluation.asking.asked_model import AskedModel
+from evaluation.asking.evaluation_plan import summarize_passes
 from evaluation.asking.resumable import ResumableEvaluation
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait

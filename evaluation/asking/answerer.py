@@ -19,8 +19,8 @@ from data.turns import TurnBuilder
 from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import Prediction, judge
 from evaluation.asking.encoding import encode_checked, encoded_ahead
-from evaluation.asking.letters import Letters, letter_probabilities
-from evaluation.asking.passes import BATCH_SIZE, asking_order
+from evaluation.asking.evaluation_plan import BATCH_SIZE, asking_order
+from evaluation.asking.option_letters import Letters, letter_probabilities
 from grpo.sampling import generate_greedy
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy

@@ -1,7 +1,7 @@
 """What the policy would answer without the image: the measurement behind the grounding term.
 
 train.py hands `make_grounding` to the step as a callable, as it does with the rewards: the terms
-are in grpo/grounding.py, the letters' probabilities in evaluation/asking/letters.py.
+are in grpo/grounding.py, the letters' probabilities in evaluation/asking/option_letters.py.
 
 Which text stands before the letter decides what is measured. A completion's own thought was written
 with the image in sight and names what was seen; after it the letter is certain under a blank image
@@ -21,7 +21,7 @@ from dataclasses import replace
 import torch
 
 from data.examples import VQAExample
-from evaluation.asking.letters import Letters, letter_probabilities
+from evaluation.asking.option_letters import Letters, letter_probabilities
 from evaluation.asking.spellings import ANSWER_TAG
 from grpo.grounding import Grounding, GroundingTerm, penalty_term, scale_term
 from grpo.rollout import Rollout

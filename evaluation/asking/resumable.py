@@ -16,7 +16,7 @@ from evaluation.answers.finished import write_evaluation
 from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import Unfinished
-from evaluation.asking.passes import Pass, Plan, asking_order
+from evaluation.asking.evaluation_plan import EvaluationPlan, Pass, asking_order
 from evaluation.measures.thought_changes import ThoughtRow
 from process.bars import bar
 
@@ -26,7 +26,7 @@ class ResumableEvaluation:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: EvaluationPlan,
         output: Path,
         identity: Identity,
         *,

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.answers.controls import CONTROLS, SHUFFLE_WITHIN, check_control
-from grpo.settings.config import CHOICES as TRAINED
-from grpo.settings.config import unknown_device
+from grpo.settings.config import CHOICES, unknown_device
 from process.flags import Group, flag_of, setting
 from rewards.modes import get_mode
 
-CHOICES = {
-    "mode": TRAINED["mode"],
-    "dtype": TRAINED["dtype"],
+FLAG_CHOICES = {
+    "mode": CHOICES["mode"],
+    "dtype": CHOICES["dtype"],
     "shuffle_within": tuple(SHUFFLE_WITHIN),
 }
 # The fields that name files and folders.
-PATHS = (
+FLAG_PATHS = (
     *("model", "json", "image_root", "image", "prompt_template", "text_prior", "output_dir"),
     *("first", "second", "output"),
 )
@@ -127,8 +126,10 @@ def check_machine(device: str, dtype: str) -> None:
     """Raise a ValueError for a --device or --dtype that is none anywhere: torch need not tell."""
     if problem := unknown_device("device", device):
         raise ValueError(problem)
-    if dtype not in CHOICES["dtype"]:
-        raise ValueError(f"dtype {dtype!r} is unknown: use one of {', '.join(CHOICES['dtype'])}")
+    if dtype not in FLAG_CHOICES["dtype"]:
+        raise ValueError(
+            f"dtype {dtype!r} is unknown: use one of {', '.join(FLAG_CHOICES['dtype'])}"
+        )
 
 
 def check_asking(values: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ or C`` is a way to write B, unless the token with the letter already spells some
 goes on with (``Both``).
 
 Ways of more than MAX_OPENING characters before the letter are left out, so that they are few. What
-the model puts there is missing from their sum, which evaluation/asking/letters.py reports.
+the model puts there is missing from their sum, which evaluation/asking/option_letters.py reports.
 """
 
 from collections.abc import Sequence

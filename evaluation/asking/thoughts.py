@@ -16,9 +16,9 @@ from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction, judge
 from evaluation.asking.encoding import encode_checked
+from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.asking.lenders import Donor, Lenders, group_donor, thought_of, with_thought
-from evaluation.asking.letters import Letters, letter_probabilities
-from evaluation.asking.passes import BATCH_SIZE
+from evaluation.asking.option_letters import Letters, letter_probabilities
 from evaluation.asking.samples import sample_groups
 from evaluation.measures.thought_changes import (
     ThoughtRow,

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from evaluation.asking.shared_flags import (
-    CHOICES,
+    FLAG_CHOICES,
+    FLAG_PATHS,
     HOW_IT_IS_ASKED,
     MODEL,
-    PATHS,
     ROWS,
     RowsFlags,
     check_least,
@@ -82,5 +82,5 @@ def curate_parser() -> FlagParser:
         Group("machine", ("device", "dtype", "batch_size")),
         Group("result", ("output_dir",)),
     )
-    add_flags(parser, CurateConfig, groups, choices=CHOICES, paths=PATHS)
+    add_flags(parser, CurateConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser

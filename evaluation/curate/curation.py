@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from data.examples import VQAExample
 from evaluation.answers.identity import CurationIdentity
 from evaluation.asked_rows import AskedRows, load_asked_rows
-from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import (
+from evaluation.asking.asked_model import (
     AskedModel,
     asked_model,
     chosen_device,
     chosen_dtype,
     chosen_policy,
 )
+from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
 from evaluation.asking.settings import describe
 from evaluation.curate.command_line import CurateConfig

@@ -1,7 +1,8 @@
 """Does the answer depend on the thought? Which thought stands before the letter, and what changes.
 
 Each well-formed answer of a think evaluation is read again, teacher-forced: the text up to
-``<answer>``, then the probabilities of the options' letters (evaluation/asking/letters.py), under
+``<answer>``, then the probabilities of the options' letters after it, as
+evaluation/asking/option_letters.py reads them, under
 
     own        the completion's own thought: what the others are compared with
     removed    nothing between <think> and </think>, all else as the completion wrote it

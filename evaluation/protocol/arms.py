@@ -15,10 +15,10 @@ from typing import Any
 from data.order import ExampleOrder
 from data.sources import Split
 from evaluation.answers.identity import first_difference
-from evaluation.asking.checkpoint import AskedModel
+from evaluation.asking.asked_model import AskedModel
 from evaluation.asking.settings import resolve_settings
 from evaluation.measures.slices import folder_name
-from evaluation.protocol.config import ProtocolConfig, mode_of
+from evaluation.protocol.protocol_file import ProtocolConfig, mode_of
 from grpo.run.directory import RunDirectory
 from grpo.run.provenance import model_checksum
 from grpo.settings.card import CARD

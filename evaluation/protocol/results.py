@@ -31,7 +31,7 @@ from evaluation.measures.matrices import (
     spread,
 )
 from evaluation.protocol.comparisons import compare_answers, compare_rows
-from evaluation.protocol.config import AxisPlan, ProtocolConfig, mode_of
+from evaluation.protocol.protocol_file import AxisPlan, ProtocolConfig, mode_of
 
 BASE = "base"  # the row of the start model: no slice's name
 

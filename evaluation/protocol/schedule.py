@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from data.priors import fit_all
-from evaluation.asking.checkpoint import AskedModel, asked_model
+from evaluation.asking.asked_model import AskedModel, asked_model
 from evaluation.asking.shared_flags import AskingFlags
 from evaluation.matrix import Matrix
 from evaluation.measures.priors import Prior
 from evaluation.protocol import arms as arms_of
 from evaluation.protocol.arms import NEW, TRAINED, Arm
-from evaluation.protocol.config import AxisPlan, ProtocolConfig
+from evaluation.protocol.axis_rows import AxisData, load_axis
+from evaluation.protocol.protocol_file import AxisPlan, ProtocolConfig
 from evaluation.protocol.results import BASE, AxisResults, read_grid
-from evaluation.protocol.sources import AxisData, load_axis
 from grpo.run.provenance import model_checksum
 from models.files import find_checkpoint
 

@@ -13,8 +13,8 @@ from data.splits.image_needed import NAMES_OPTIONS, image_needed
 from data.splits.pool import PoolRow
 from data.splits.tasks import DISEASE
 from evaluation.answers.prediction import judge
+from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.asking.orders import option_orders, permuted_rows
-from evaluation.asking.passes import plan_passes, summarize_passes
 from evaluation.asking.questions import read_questions, run_template
 from evaluation.report.extra_text import extra_table
 from grpo.settings.flags import config_of, train_parser

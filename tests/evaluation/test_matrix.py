@@ -8,7 +8,7 @@ import pytest
 import evaluate
 from evaluation.asked_rows import load_tests
 from evaluation.asking.answerer import Answerer
-from evaluation.asking.checkpoint import asked_model
+from evaluation.asking.asked_model import asked_model
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.shared_flags import AskingFlags
 from evaluation.matrix import Matrix, matrix_json

@@ -11,7 +11,7 @@ from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers import prediction as predictions
 from evaluation.asking.blind import blank_letters, make_grounding
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.option_letters import letter_probabilities
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
 from grpo.grounding import GroundingTerm, no_grounding, penalty_term, scale_term

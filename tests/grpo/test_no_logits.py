@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import grpo.step
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.option_letters import letter_probabilities
 from grpo.clock import StepClock
 from grpo.logprobs import api
 from grpo.optimizer import PolicyOptimizer

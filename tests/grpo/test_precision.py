@@ -12,7 +12,7 @@ from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
 import models.decode.readers
 import models.shared.layers
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.option_letters import letter_probabilities
 from grpo.clock import StepClock
 from grpo.logprobs import tiles
 from grpo.optimizer import PolicyOptimizer

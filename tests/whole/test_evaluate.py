@@ -5,7 +5,7 @@ import json
 import pytest
 
 import evaluate
-from evaluation.asking.checkpoint import chosen_policy
+from evaluation.asking.asked_model import chosen_policy
 from evaluation.measures.summary import summarize
 
 ENTRY_KEYS = {"accuracy", "n", "low", "high", "chance"}

@@ -14,7 +14,7 @@ import evaluate
 import train
 from data.prompts import TEMPLATES
 from evaluation.asking.answerer import Answerer
-from evaluation.protocol.command import Training, protocol_command
+from evaluation.protocol.run_protocol import Training, protocol_command
 from models.devices import choose_device, default_dtype
 from tests.whole.gpu_defaults import ASKED_FOR
 

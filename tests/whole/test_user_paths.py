@@ -13,7 +13,7 @@ from data.splits.__main__ import _parser as splits_parser
 from evaluation import command_lines
 from evaluation.curate.command_line import curate_parser
 from evaluation.measures.slices import named_models
-from evaluation.protocol.config import read_protocol
+from evaluation.protocol.protocol_file import read_protocol
 from evaluation.report import __main__ as report_command
 from grpo.settings.config import PATHS
 from grpo.settings.sources import read_toml, resolve_config

@@ -13,7 +13,7 @@ from data.examples import VQAExample
 from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import Prediction, judge
 from evaluation.answers.unfinished import unfinished_folder
-from evaluation.asking.passes import plan_passes, summarize_passes
+from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.asking.resumable import ResumableEvaluation
 
 TEMPLATE = "{question}\n{options}"

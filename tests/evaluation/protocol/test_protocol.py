@@ -21,9 +21,9 @@ from evaluation.protocol.arms import (
     arm_config,
     find_state,
 )
-from evaluation.protocol.command import Training, protocol_command
-from evaluation.protocol.config import read_protocol
-from evaluation.protocol.output import alone
+from evaluation.protocol.folder import alone
+from evaluation.protocol.protocol_file import read_protocol
+from evaluation.protocol.run_protocol import Training, protocol_command
 from evaluation.protocol.schedule import Schedule
 from grpo.settings.sources import typed
 

@@ -8,7 +8,7 @@ import pytest
 
 from evaluation.measures.matrices import AnsweredRow
 from evaluation.protocol.comparisons import compare_answers, compare_rows
-from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
+from evaluation.protocol.protocol_file import AxisPlan, DataPlan, ProtocolConfig
 from evaluation.protocol.results import (
     BASE,
     AxisResults,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import grpo.settings.hardware
-from evaluation.asking.checkpoint import chosen_policy
+from evaluation.asking.asked_model import chosen_policy
 from grpo.run.directory import RunDirectory
 from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig

@@ -9,7 +9,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer
 
 from data.prompts import TEMPLATES, render_prompt
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.option_letters import letter_probabilities
 from models import load_policy
 from models.checkpoint.saving import save_policy
 from models.prompts.processor import Processor

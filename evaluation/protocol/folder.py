@@ -8,7 +8,7 @@ from typing import Any
 
 from evaluation.measures.intervals import FEW_IMAGES, RESAMPLES
 from evaluation.protocol.arms import read_trained
-from evaluation.protocol.config import ProtocolConfig
+from evaluation.protocol.protocol_file import ProtocolConfig
 from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.protocol_markdown import protocol_markdown

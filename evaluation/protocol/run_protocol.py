@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from evaluation.asking.asked_model import chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.checkpoint import chosen_device, chosen_policy
 from evaluation.asking.shared_flags import check_machine
-from evaluation.protocol.config import read_protocol
-from evaluation.protocol.output import alone, check_output, write_results
+from evaluation.protocol.folder import alone, check_output, write_results
+from evaluation.protocol.protocol_file import read_protocol
 from evaluation.protocol.running import Load, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished

@@ -41,7 +41,7 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """All passes of an evaluation, the plain one first."""
 
     passes: list[Pass]
@@ -66,7 +66,7 @@ def plan_passes(
     shuffle_within: str = "modality",
     permute_options: int | None = None,
     seed: int = 0,
-) -> Plan:
+) -> EvaluationPlan:
     """Return the passes that flags ask for.
 
     Args:
@@ -91,10 +91,10 @@ def plan_passes(
         for number, pairs in enumerate(permuted_rows(examples, permute_options, seed), start=2):
             permuted, orders = zip(*pairs, strict=True)
             passes.append(Pass(f"order {number}", list(permuted), orders=list(orders)))
-    return Plan(passes, rows, permute_options)
+    return EvaluationPlan(passes, rows, permute_options)
 
 
-def summarize_passes(plan: Plan, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def summarize_passes(plan: EvaluationPlan, predictions: Sequence[Prediction]) -> dict[str, Any]:
     """Return what `summarize` says of the plain pass, and what the other passes add to it.
 
         calibration   see `summarize_confidence`; always there

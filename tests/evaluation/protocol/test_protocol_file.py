@@ -4,7 +4,7 @@ import pytest
 
 import train
 from evaluation.protocol.arms import Arm, all_arms, arm_config
-from evaluation.protocol.config import read_protocol
+from evaluation.protocol.protocol_file import read_protocol
 from tests.places import ROOT
 
 GOOD = """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluation.asking.passes import BATCH_SIZE
+from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.measures.slices import AXES
 from evaluation.protocol.toml_table import CheckedTable
 from grpo.settings.sources import GRPO_ONLY, SFT_DEFAULTS, shipped_or_own, typed

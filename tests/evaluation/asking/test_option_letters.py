@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from evaluation.asking.letters import letter_probabilities
+from evaluation.asking.option_letters import letter_probabilities
 from evaluation.asking.spellings import spellings
 from models import load_policy
 from rewards import parse_completion

@@ -12,7 +12,7 @@ from evaluation.asked_rows import AskedRows, load_tests
 from evaluation.asking.preflight import Preflight, PromptCheck
 from evaluation.measures.slices import slice_of_source
 from evaluation.protocol.arms import Arm, arm_config
-from evaluation.protocol.config import AxisPlan, DataPlan, ProtocolConfig
+from evaluation.protocol.protocol_file import AxisPlan, DataPlan, ProtocolConfig
 from rewards import load_rewards, try_rewards
 
 SAMPLE_SEED = 0  # of --limit's sample: every checkpoint answers the same rows

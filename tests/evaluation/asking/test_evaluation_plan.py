@@ -13,7 +13,7 @@ from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import judge
 from evaluation.asking.answerer import answer_all
-from evaluation.asking.passes import plan_passes, summarize_passes
+from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.measures.summary import summarize
 from evaluation.report.extra_text import extra_table, images_note
 from models import load_policy
@@ -72,7 +72,7 @@ def stand_in(rows, *, control, orders):
 
 @pytest.fixture(scope="module")
 def hand_made():
-    """Plan, predictions and summary of six rows on four images, all passes asked for."""
+    """EvaluationPlan, predictions and summary of six rows on four images, all passes asked for."""
     rows = [
         row(i, f"{i // 2}.png" if i < 4 else f"{i}.png", "A" if i < 5 else "B") for i in range(6)
     ]
