@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from models.architecture import Decoder
+from models.shared.padded import KeysValues
 
 SLOTS = 64  # own slots and prompt slots come in multiples of it
 
@@ -109,7 +110,7 @@ class DecodeBuffers:
         # x @ off_diagonal swaps the halves of x; the sign is in the sine
         self.off_diagonal = self.diagonal.roll(head_size // 2, 0)
 
-    def fill(self, bucket: Bucket, keys_values: Sequence[tuple[Tensor, Tensor]]) -> None:
+    def fill(self, bucket: Bucket, keys_values: Sequence[KeysValues]) -> None:
         """Write the prompts' keys and values, (N, Hkv, P, d) per layer, and zeros into the rest.
 
         A mask does not hide what an earlier rollout may have left there: 0 * NaN is NaN.

@@ -19,6 +19,7 @@ from models.decode.state import full_error, tables_to_come
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotate
 from models.shared.groups import PackedGroups
+from models.shared.padded import KeysValues
 
 
 @dataclass
@@ -95,10 +96,10 @@ def start(
     text: Decoder,
     prompts: Sequence[EncodedPrompt],
     groups: PackedGroups,
-    keys_values: Sequence[tuple[Tensor, Tensor]],
+    keys_values: Sequence[KeysValues],
     max_new_tokens: int,
 ) -> EagerState:
-    """Return the state after prompts of these keys and values, (N, Hkv, P, d) per layer."""
+    """Return the state after prompts of these keys and values, one entry per layer."""
     reader = reader_for(groups, keys_values, max(groups.prompt_lengths) + max_new_tokens)
     prompt_slots = max(groups.prompt_lengths) if reader.in_caches else 0
 

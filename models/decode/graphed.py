@@ -36,6 +36,7 @@ from models.decode.layer import FusedWeights
 from models.decode.state import full_error, tables_to_come
 from models.prompts.prompt import EncodedPrompt
 from models.shared.groups import PackedGroups
+from models.shared.padded import KeysValues
 
 
 class GraphedDecoder:
@@ -55,10 +56,10 @@ class GraphedDecoder:
         text: Decoder,
         prompts: Sequence[EncodedPrompt],
         groups: PackedGroups,
-        keys_values: Sequence[tuple[Tensor, Tensor]],
+        keys_values: Sequence[KeysValues],
         max_new_tokens: int,
     ) -> "GraphedState":
-        """Return the state after prompts of these keys and values, (N, Hkv, P, d) per layer.
+        """Return the state after prompts of these keys and values, one entry per layer.
 
         An earlier state ends here: its rows are overwritten.
         """

@@ -27,6 +27,7 @@ from models.decode.shared_prompts import SharedPrompts
 from models.products import float_product
 from models.shared.groups import PackedGroups
 from models.shared.lse import merged_read
+from models.shared.padded import KeysValues
 
 _flash = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 
@@ -57,9 +58,7 @@ class Reader(Protocol):
         ...
 
 
-def reader_for(
-    groups: PackedGroups, keys_values: Sequence[tuple[Tensor, Tensor]], slots: int
-) -> Reader:
+def reader_for(groups: PackedGroups, keys_values: Sequence[KeysValues], slots: int) -> Reader:
     """Return how rows read the prompts whose keys and values, (N, Hkv, P, d), a pass computed.
 
     Args:
