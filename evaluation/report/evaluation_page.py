@@ -10,7 +10,7 @@ from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.rollout_groups import image_parts, question_part, shortened
 from evaluation.report.run_files import read_json_object, read_lines
-from evaluation.report.summaries import (
+from evaluation.report.summary_html import (
     controls_table,
     permutations_table,
     priors_table,

@@ -8,7 +8,7 @@ from evaluation.report.album import Album
 from evaluation.report.figures.curves import training_curves
 from evaluation.report.rollout_groups import rollout_parts
 from evaluation.report.run_files import read_evaluations, read_json_object, read_lines
-from evaluation.report.summaries import DASH, before_after_table, slices_table
+from evaluation.report.summary_html import DASH, before_after_table, slices_table
 from grpo.watch.alarms import MetricAlarms
 from process.tables.document import folded, heading, paragraph, preformatted, section
 from process.tables.html import html_table

@@ -1,4 +1,4 @@
-"""The tables that reports share: slices of a summary, two summaries, what stands beside them.
+"""Summaries as HTML: slices, two summaries side by side, controls, orders, text priors.
 
 Accuracies and shares in per cent, changes in points.
 """
