@@ -1,7 +1,7 @@
 """Our side of a CPU benchmark in a process of its own, whose memory is handled as train.py does it.
 
 So each side runs as its user would run it: train.py tells the C library to keep freed memory on a
-CPU (grpo/settings/hardware.py), which in one process would reach the other side too, and what the
+CPU (process/allocator.py), which in one process would reach the other side too, and what the
 other side frees would be ours to fetch again.
 """
 

@@ -22,7 +22,7 @@ from our_step import Ours, load_pair, spreads
 from step_cases import Case, make_checkpoint, make_turns
 
 from grpo.run.provenance import machine
-from grpo.settings.hardware import memory_of_run
+from grpo.settings.device_memory import memory_of_run
 from grpo.watch.gap import GAP_MEAN_BFLOAT16
 from models.devices import check_device, make_current
 from models.policy import Policy

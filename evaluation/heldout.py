@@ -16,7 +16,7 @@ from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.summary import summarize
 from grpo.settings.config import GRPOConfig
-from grpo.settings.hardware import idle_between_steps
+from grpo.settings.device_memory import idle_between_steps
 from models.policy import Policy
 from process.page import fitted
 from process.tables.numbers import points

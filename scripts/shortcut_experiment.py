@@ -30,7 +30,7 @@ from evaluation.asking.answerer import answer_all  # noqa: E402
 from grpo.run.best import find_best  # noqa: E402
 from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
-from grpo.settings.sources import embedded_default  # noqa: E402
+from grpo.settings.toml_file import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
 from process.storage import write_json  # noqa: E402
 from scripts.shortcut_data import MARKS, Mark, marked_letter, write_data  # noqa: E402

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from evaluation.asking.settings import AskingSettings
-from grpo.settings.hardware import free_memory
+from grpo.settings.device_memory import free_memory
 from models.policy import Policy
 
 # Decoding reads every weight once a token whatever the number of rows: by that reasoning 128 rows

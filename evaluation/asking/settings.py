@@ -16,7 +16,7 @@ from data.turns import TurnBuilder
 from evaluation.asking.shared_flags import AskingFlags, check_asking
 from grpo.settings.card import CARD, KINDS, card_warnings, read_card
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import embedded_default, read_toml
+from grpo.settings.toml_file import embedded_default, read_toml
 from models.files import TINY
 from models.prompts.image_processor import seen_as
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from evaluation.answers.controls import CONTROLS, SHUFFLE_WITHIN, check_control
-from grpo.settings.config import CHOICES, unknown_device
+from grpo.settings.checks import unknown_device
+from grpo.settings.config import CHOICES
 from process.flags import Group, flag_of, setting
 from rewards.modes import get_mode
 

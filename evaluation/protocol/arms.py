@@ -21,9 +21,11 @@ from evaluation.measures.slices import folder_name
 from evaluation.protocol.protocol_file import ProtocolConfig, mode_of
 from grpo.run.directory import RunDirectory
 from grpo.run.provenance import model_checksum
+from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import RESUMABLE, resolve_config, with_absolute_paths
+from grpo.settings.resuming import RESUMABLE
+from grpo.settings.sources import resolve_config
 from process.storage import write_json
 
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"

@@ -1,9 +1,11 @@
 """Where a run's settings come from: file, flags, resumed run, the machine; one frozen config."""
 
+from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import card_for
 from grpo.settings.config import GRPOConfig
 from grpo.settings.flags import config_of, say_shipped, train_parser
-from grpo.settings.sources import config_to_resume, resolve_config, with_absolute_paths
+from grpo.settings.resuming import config_to_resume
+from grpo.settings.sources import resolve_config
 
 __all__ = [
     "GRPOConfig",

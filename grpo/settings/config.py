@@ -1,16 +1,16 @@
 """All settings of one run. Frozen, so what was validated is what runs.
 
 Every field is a flag of train.py with dashes for underscores (grpo/settings/flags.py), a key of a
---config file (grpo/settings/sources.py) and an entry of run.json. The defaults are Med-R1's
+--config file (grpo/settings/toml_file.py) and an entry of run.json. The defaults are Med-R1's
 (arXiv:2503.13939), meant for real models; configs/phantoms.toml holds those of the embedded one.
 """
 
 import math
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+from grpo.settings.checks import problems_of
 from grpo.settings.records import Clip, Sampling
 from process.flags import setting
 from rewards.modes import MODES
@@ -211,7 +211,7 @@ class GRPOConfig:
         return max(1, math.ceil(self.epochs * num_examples / self.prompts_per_step))
 
     def __post_init__(self) -> None:
-        problems = [f"  - {problem}" for problem in _problems(self)]
+        problems = [f"  - {problem}" for problem in problems_of(self, CHOICES)]
         if problems:
             raise ValueError("\n".join(["these settings cannot run:", *problems]))
 
@@ -227,100 +227,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "logprob_backend": get_args(LogprobBackend),
 }
 
-_AT_LEAST_ONE = (
-    *("prompts_per_step", "num_iterations", "max_completion_tokens", "keep_checkpoints"),
-    "max_bad_steps",
-)
 # The fields that name files and folders; a reward may be path.py:function.
 PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
     "output_dir",
 )
-_NOT_NEGATIVE = (
-    *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
-    *("eval_every", "eval_limit", "save_every", "seed"),
-)
-_POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
-
-
-def _problems(config: GRPOConfig) -> Iterator[str]:
-    for item in fields(config):
-        value = getattr(config, item.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and not math.isfinite(number):
-                yield f"{item.name}={number} must be a finite number"
-    if config.seed >= 2**63:
-        yield f"seed={config.seed} is too large: use one below 2^63"
-    for name, choices in CHOICES.items():
-        if getattr(config, name) not in choices:
-            yield f"{name}={getattr(config, name)!r} is unknown: use one of {', '.join(choices)}"
-    for name in _AT_LEAST_ONE:
-        if getattr(config, name) < 1:
-            yield f"{name}={getattr(config, name)} must be at least 1"
-    for name in _NOT_NEGATIVE:
-        if getattr(config, name) < 0:
-            yield f"{name}={getattr(config, name)} must not be negative: use 0 or more"
-    for name in _POSITIVE:
-        if getattr(config, name) <= 0:
-            yield f"{name}={getattr(config, name)} must be above 0"
-    for name in ("device", "reference_device"):
-        if problem := unknown_device(name, getattr(config, name)):
-            yield problem
-    if not config.train_json:
-        yield "train_json is empty: name at least one file"
-    yield from _sampling_problems(config)
-    yield from _objective_problems(config)
-
-
-def unknown_device(name: str, value: str) -> str | None:
-    """Return what is wrong with a device's spelling; whether there is one, only torch can tell."""
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
-        return None
-    return f"{name} {value!r} is not there: use one of cpu, cuda, cuda:N, auto"
-
-
-def _sampling_problems(config: GRPOConfig) -> Iterator[str]:
-    if config.method == "grpo" and config.group_size < 2:
-        yield f"group_size={config.group_size} must be at least 2: advantages compare siblings"
-    if config.temperature <= 0:
-        yield (
-            f"temperature={config.temperature} must be positive: greedy siblings are identical and"
-            " teach nothing; use 1.0"
-        )
-    if not 0 < config.top_p <= 1:
-        yield f"top_p={config.top_p} must lie in (0, 1]: 1 switches it off"
-    if config.micro_batch_tokens <= config.max_completion_tokens:
-        yield (
-            f"micro_batch_tokens={config.micro_batch_tokens} holds no completion of"
-            f" max_completion_tokens={config.max_completion_tokens}: raise the first, or lower the"
-            " second"
-        )
-
-
-def _objective_problems(config: GRPOConfig) -> Iterator[str]:
-    if not 0 < config.epsilon_low <= config.epsilon_high or config.epsilon_low >= 1:
-        yield (
-            f"need 0 < epsilon_low <= epsilon_high and epsilon_low < 1, got {config.epsilon_low}"
-            f" and {config.epsilon_high}: set both to 0.2 for plain GRPO"
-        )
-    if not config.rewards:
-        yield "rewards is empty: name at least one reward function, such as accuracy"
-    if config.reward_weights and len(config.reward_weights) != len(config.rewards):
-        yield (
-            f"reward_weights has {len(config.reward_weights)} numbers for {len(config.rewards)}"
-            f" reward functions ({', '.join(config.rewards)}): give one each, in the same order"
-        )
-    if config.reward_weights and not any(config.reward_weights):
-        yield "reward_weights are all 0: nothing would be learned; give at least one weight"
-    if config.grounding_weight <= 0:
-        yield f"grounding_weight={config.grounding_weight} must be above 0: grounding=none is off"
-    if config.grounding != "penalty" and config.grounding_weight != 1.0:
-        yield (
-            f"grounding_weight={config.grounding_weight} is not used by"
-            f" grounding={config.grounding}: leave it away, or use --grounding penalty"
-        )
-    if config.method == "sft" and config.mode != "no_think":
-        yield (
-            f"mode={config.mode} does not go with method=sft, whose target is the bare answer:"
-            " leave --mode away, or use no_think"
-        )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import GRPOConfig
+from process.flags import flag_of
 
 MOVABLE = ("model", "train_json", "eval_json", "prompt_template", "rewards")  # and image_root
 
@@ -28,9 +29,10 @@ def check_counterparts(stored: GRPOConfig, config: GRPOConfig) -> None:
         then, now = getattr(stored, name), getattr(config, name)
         if len(then) != len(now):
             raise ValueError(
-                f"cannot resume: {_flag(name)} names {len(now)} files ({', '.join(now) or 'none'}),"
-                f" the run has {len(then)} ({', '.join(then) or 'none'}): name the same ones in the"
-                " same order, each at its new place"
+                f"cannot resume: {flag_of(name)} names {len(now)} files"
+                f" ({', '.join(now) or 'none'}), the run has {len(then)}"
+                f" ({', '.join(then) or 'none'}): name the same ones in the same order, each at its"
+                " new place"
             )
     then, now = ([_function(name) for name in names] for names in (stored.rewards, config.rewards))
     if then != now:
@@ -48,9 +50,9 @@ def check_places(config: GRPOConfig, run: Path) -> None:
     """
     missing = list(_missing(config))
     if missing:
-        shown = "; ".join(f"{_flag(name)} {path}" for name, path in missing)
+        shown = "; ".join(f"{flag_of(name)} {path}" for name, path in missing)
         names = dict.fromkeys(name for name, _ in missing)
-        flags = " ".join(f"{_flag(name)} {_PLACES.get(name, 'PLACE')}" for name in names)
+        flags = " ".join(f"{flag_of(name)} {_PLACES.get(name, 'PLACE')}" for name in names)
         raise ValueError(
             f"cannot resume: not found: {shown}. If it moved, name its new place, where the same"
             f" content is expected: --resume {run} {flags}"
@@ -137,7 +139,3 @@ def _function(reward: str) -> str:
     """
     file, colon, function = reward.rpartition(":")
     return f"{Path(file).suffix}:{function}" if colon else reward
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

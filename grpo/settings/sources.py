@@ -4,21 +4,19 @@
 
 configs/phantoms.toml belongs to the embedded model, or one trained from it, on the embedded data;
 on other data `tiny` takes from there how it is asked. groupwise.json says how a checkpoint of ours
-was trained. A TOML file holds the config's field names at its top level; a table [sft] replaces
-some of them where the method is sft.
+was trained.
 """
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
-from importlib.resources import files
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
+from grpo.settings.absolute import is_phantoms_name
 from grpo.settings.card import KINDS, card_of, card_warnings, start_model
-from grpo.settings.config import PATHS, GRPOConfig
-from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
-from process.paths import expanded, user_path
-from process.toml import as_type, nearest, read_toml_file
+from grpo.settings.config import GRPOConfig
+from grpo.settings.toml_file import Settings, embedded_default, read_toml, typed
+from process.flags import flag_of
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
@@ -28,16 +26,6 @@ GRPO_ONLY = (
     *("grounding", "grounding_weight"),
 )
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
-
-# All that may change when a run goes on: none of these changes what is learned, and max_steps says
-# how long.
-RESUMABLE = (
-    *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
-    *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "max_steps"),
-    *("eval_blank", "verify_prefix", "profile", "max_bad_steps"),
-)
-
-Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +62,7 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
         )
     from_file = _file_settings(config_file, method) if config_file is not None else {}
     chosen = _override(from_file, given)
-    _refuse_grpo_flags(given, method)
+    refuse_unused(given, method)
     named = _embedded_names(chosen) | chosen
     _refuse_half_a_run(named)
     embedded, card = _embedded_settings(named, method), card_of(named["model"])
@@ -102,7 +90,7 @@ def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
     warnings = []
     names = [name for name in ("eval_every", "eval_limit", "eval_blank") if given.get(name)]
     if names and not config.eval_json:
-        flags = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+        flags = ", ".join(flag_of(name) for name in names)
         warnings.append(
             f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"
         )
@@ -125,7 +113,7 @@ def _embedded_names(chosen: Mapping[str, Any]) -> Settings:
     sources = chosen.get("train_json")
     if sources is None:
         return names if chosen.get("model", "tiny") == "tiny" else {}
-    if "model" not in chosen and all(map(_is_phantoms, sources)):
+    if "model" not in chosen and all(map(is_phantoms_name, sources)):
         return names | {"eval_json": sources}  # held-out questions of the same slices
     return {}
 
@@ -133,7 +121,7 @@ def _embedded_names(chosen: Mapping[str, Any]) -> Settings:
 def _embedded_settings(named: Mapping[str, Any], method: str) -> Settings:
     """Return what of configs/phantoms.toml belongs to this model on this data."""
     settings = _file_settings(embedded_default(), method)
-    if start_model(named["model"]) == "tiny" and all(map(_is_phantoms, named["train_json"])):
+    if start_model(named["model"]) == "tiny" and all(map(is_phantoms_name, named["train_json"])):
         return {name: settings[name] for name in settings if name not in _NAMES}
     if named["model"] == "tiny":
         return {name: settings[name] for name in settings if name in KINDS}
@@ -162,68 +150,13 @@ def _override(lower: Settings, higher: Settings) -> Settings:
     return settings
 
 
-def embedded_default() -> Path:
-    """The settings of `python train.py` without a flag; shipped with the project."""
-    return Path(str(files("configs"))) / "phantoms.toml"
-
-
-def shipped_or_own(name: str | Path) -> Path:
-    """Return the file of this name; where there is none, the shipped one that is called like it.
-
-    A shipped file is named with or without ``configs/`` and ``.toml``: an installed groupwise has
-    no such folder beside it. Any other name stays as it is.
-    """
-    path = Path(name)
-    shipped = embedded_default().parent / f"{path.name.removesuffix('.toml')}.toml"
-    by_name = bool(path.name) and str(path.parent) in (".", "configs")
-    return shipped if by_name and not path.exists() and shipped.is_file() else path
-
-
-def read_toml(path: str | Path) -> tuple[Settings, Settings]:
-    """Return the settings of a TOML file, or of a shipped one, and those of its [sft] table."""
-    table = read_toml_file(shipped_or_own(path), f"config {path}", "phantoms.toml")
-    sft = table.pop("sft", {})
-    if not isinstance(sft, dict):
-        raise ValueError(f"config {path}: [sft] must be a table of settings, got {sft!r}")
-    return typed(table, f"config {path}"), typed(sft, f"config {path}, [sft]")
-
-
-def typed(table: Mapping[str, Any], where: str) -> Settings:
-    """Return the settings of a parsed file as the config's fields want them, all checked.
-
-    Raises:
-        ValueError: naming every unknown key, with the nearest known one, and every wrong type.
-    """
-    hints = get_type_hints(GRPOConfig)
-    settings, problems = {}, []
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in hints:
-            near = nearest(name, hints)
-            problems.append(f"unknown key {key!r}" + (f": is it {near}?" if near else ""))
-            continue
-        try:
-            settings[name] = as_type(value, hints[name])
-            if name in PATHS:
-                settings[name] = _expanded(settings[name])
-        except TypeError:
-            flag = f"--{name.replace('_', '-')}"
-            problems.append(f"{key}={value!r} has the wrong type: see {flag} in --help")
-    if problems:
-        raise ValueError(f"{where}: " + "; ".join(problems))
-    return settings
-
-
-def _expanded(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
-    return expanded(value) if isinstance(value, str) else tuple(map(expanded, value))
-
-
 def _unused(name: str, method: str) -> bool:
     return method == "sft" and name in GRPO_ONLY
 
 
-def _refuse_grpo_flags(chosen: Mapping[str, Any], method: str) -> None:
-    names = [f"--{name.replace('_', '-')}" for name in chosen if _unused(name, method)]
+def refuse_unused(chosen: Mapping[str, Any], method: str) -> None:
+    """Raise a ValueError that names the chosen settings which the method does not use."""
+    names = [flag_of(name) for name in chosen if _unused(name, method)]
     if names:
         raise ValueError(
             f"{', '.join(names)}: not used by --method sft, which neither samples nor scores; leave"
@@ -242,88 +175,3 @@ def _refuse_half_a_run(chosen: Mapping[str, Any]) -> None:
             f"--train-json {' '.join(chosen['train_json'])} without --model: add a Qwen2-VL"
             " directory or hub id, or 'tiny' for the embedded model"
         )
-
-
-def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
-    """Return the config with every local path absolute: a run can be resumed from any directory.
-
-    Names that are no path here stay: hub ids, registered rewards, and the built-in `tiny` and
-    `phantoms`, also where a file or folder of that name is there.
-    """
-
-    def absolute(name: str) -> str:
-        if _is_phantoms(name):
-            return name
-        path = user_path(name)
-        return str(path.absolute() if path.exists() else expanded(name))
-
-    rewards = []
-    for name in config.rewards:
-        file, colon, function = name.rpartition(":")
-        rewards.append(f"{absolute(file)}:{function}" if colon else name)
-    return replace(
-        config,
-        model=config.model if config.model == "tiny" else absolute(config.model),
-        train_json=tuple(absolute(name) for name in config.train_json if name),
-        eval_json=tuple(absolute(name) for name in config.eval_json),
-        image_root=config.image_root and absolute(config.image_root),
-        prompt_template=config.prompt_template and absolute(config.prompt_template),
-        rewards=tuple(rewards),
-        output_dir=expanded(config.output_dir),
-    )
-
-
-def _is_phantoms(name: str) -> bool:
-    """As data.sources.is_phantoms, which this package does not import; a test compares the two."""
-    return name == "phantoms" or name.startswith("phantoms:")
-
-
-def config_to_resume(
-    run: Path,
-    stored: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    *,
-    own_rewards: Collection[str],
-    known: Collection[str],
-) -> GRPOConfig:
-    """Return the config of a run that goes on, all that it names being there.
-
-    Args:
-        run: its directory.
-        stored: its run.json.
-        changes: settings by name, as `resumed_config` takes them.
-        own_rewards: names of the reward functions that are handed in.
-        known: names of those that need not be.
-
-    Raises:
-        ValueError: as `resumed_config`, `check_places` and `check_own_rewards`.
-    """
-    config = resumed_config(stored["config"], changes)
-    check_places(config, run)
-    check_own_rewards(config, own_rewards, known, run)
-    return config
-
-
-def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:
-    """Return a stored run's config with those flags changed that may change.
-
-    Raises:
-        ValueError: naming every given flag that could change what is learned; files given for
-            others than the run has.
-    """
-    may_change = (*RESUMABLE, *MOVABLE)
-    refused = [f"--{name.replace('_', '-')}" for name in given if name not in may_change]
-    if refused:
-        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in may_change)
-        raise ValueError(
-            f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
-            f" {allowed}), or start a new run"
-        )
-    _refuse_grpo_flags(given, stored.get("method", "grpo"))
-    known = {item.name for item in fields(GRPOConfig)}
-    settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
-    if "device" in given:  # what was resolved for the old device is resolved anew for this one
-        settings |= {"reference_device": "auto", "gradient_checkpointing": None}
-    config = with_absolute_paths(GRPOConfig(**(settings | typed(given, "flags"))))
-    check_counterparts(GRPOConfig(**settings), config)
-    return config

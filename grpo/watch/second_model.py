@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from grpo.rollout import Rollout
-from grpo.settings.hardware import free_memory
+from grpo.settings.device_memory import free_memory
 from models.checkpoint.memory import plain_copy_bytes
 from models.policy import Policy
 

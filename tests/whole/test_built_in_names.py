@@ -15,8 +15,8 @@ import evaluation.curate.__main__
 import train
 from data.sources import is_phantoms, load_split
 from evaluation.report.rollout_groups import thumbnail
+from grpo.settings.absolute import is_phantoms_name, with_absolute_paths
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import _is_phantoms, with_absolute_paths
 
 NAMES = ("phantoms", "phantoms:CT", "tiny")
 RUN = (
@@ -143,4 +143,4 @@ def test_a_phantoms_picture_is_drawn_although_a_file_is_called_like_it(tmp_path,
 
 def test_both_places_that_know_the_name_agree():
     for name in ("phantoms", "phantoms:CT", "phantoms:", "./phantoms", "phantoms.json", "phantom"):
-        assert _is_phantoms(name) == is_phantoms(name)
+        assert is_phantoms_name(name) == is_phantoms(name)

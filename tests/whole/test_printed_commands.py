@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from evaluation.protocol.protocol_file import read_protocol
-from grpo.settings.sources import read_toml, shipped_or_own
+from grpo.settings.toml_file import read_toml, shipped_or_own
 from process.called import command_line, install_line, module_line
 from tests.places import ROOT
 

@@ -13,13 +13,8 @@ import evaluate
 import train
 from data.prompts import TEMPLATES
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import (
-    embedded_default,
-    read_toml,
-    resolve,
-    resolve_config,
-    untrained_settings,
-)
+from grpo.settings.sources import resolve, resolve_config, untrained_settings
+from grpo.settings.toml_file import embedded_default, read_toml
 
 SHIPPED, SFT = read_toml(embedded_default())
 NAMES = ("model", "train_json", "eval_json")

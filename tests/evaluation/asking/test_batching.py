@@ -16,7 +16,7 @@ from evaluation.asking.batching import (
     questions_at_once,
 )
 from evaluation.asking.settings import AskingSettings
-from grpo.settings import hardware
+from grpo.settings import device_memory
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 
@@ -85,11 +85,11 @@ def test_what_a_run_leaves_idle_is_the_same_at_every_evaluation(monkeypatch):
     properties = SimpleNamespace(total_memory=80e9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
     estimate = SimpleNamespace(total=50e9, activations=8e9)
-    monkeypatch.setattr(hardware, "memory_of_run", lambda _config: estimate)
+    monkeypatch.setattr(device_memory, "memory_of_run", lambda _config: estimate)
     config = GRPOConfig(device="cuda:0", dtype="bfloat16")
-    assert hardware.idle_between_steps(config) == 80e9 - 42e9
-    monkeypatch.setattr(hardware, "free_memory", lambda _device: 3e9)
-    assert hardware.idle_between_steps(GRPOConfig(device="cpu")) == 3e9
+    assert device_memory.idle_between_steps(config) == 80e9 - 42e9
+    monkeypatch.setattr(device_memory, "free_memory", lambda _device: 3e9)
+    assert device_memory.idle_between_steps(GRPOConfig(device="cpu")) == 3e9
 
 
 def test_evaluation_in_training_asks_in_batches_by_memory_and_not_by_the_step(

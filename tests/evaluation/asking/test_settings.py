@@ -10,7 +10,7 @@ from data.prompts import TEMPLATES
 from evaluation.asking.settings import describe, resolve_settings
 from evaluation.asking.shared_flags import AskingFlags
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import embedded_default
+from grpo.settings.toml_file import embedded_default
 from models.files import TINY
 
 OWN_TEMPLATE = "{options}\n{question} Answer with a letter."

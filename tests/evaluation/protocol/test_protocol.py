@@ -25,7 +25,7 @@ from evaluation.protocol.folder import alone
 from evaluation.protocol.protocol_file import read_protocol
 from evaluation.protocol.run_protocol import Training, protocol_command
 from evaluation.protocol.schedule import Schedule
-from grpo.settings.sources import typed
+from grpo.settings.toml_file import typed
 
 pytestmark = pytest.mark.model
 

@@ -10,13 +10,15 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-import grpo.settings.hardware
+import grpo.settings.device_memory
 from evaluation.asking.asked_model import chosen_policy
 from grpo.run.directory import RunDirectory
 from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig
-from grpo.settings.hardware import check_memory, free_memory, memory_of_run, resolve_hardware
-from grpo.settings.sources import GRPO_ONLY, RESUMABLE
+from grpo.settings.device_memory import check_memory, free_memory, memory_of_run
+from grpo.settings.hardware import resolve_hardware
+from grpo.settings.resuming import RESUMABLE
+from grpo.settings.sources import GRPO_ONLY
 from models import load_policy
 from models.checkpoint.memory import MemoryEstimate
 from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG
@@ -224,7 +226,7 @@ def test_no_product_adds_up_in_less_than_float32(way, tmp_path):
 
 
 def test_free_memory_is_what_the_system_and_a_containers_limit_leave(tmp_path, monkeypatch):
-    monkeypatch.setattr(grpo.settings.hardware, "_CONTAINER", tmp_path)
+    monkeypatch.setattr(grpo.settings.device_memory, "_CONTAINER", tmp_path)
     without = free_memory(torch.device("cpu"))
     assert without > 0
     (tmp_path / "memory.current").write_text("7000\n")

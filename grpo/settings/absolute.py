@@ -1,0 +1,40 @@
+"""Settings whose paths hold from any folder: a run can be resumed from wherever its user stands."""
+
+from dataclasses import replace
+
+from grpo.settings.config import GRPOConfig
+from process.paths import expanded, user_path
+
+
+def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
+    """Return the config with every local path absolute: a run can be resumed from any directory.
+
+    Names that are no path here stay: hub ids, registered rewards, and the built-in `tiny` and
+    `phantoms`, also where a file or folder of that name is there.
+    """
+
+    def absolute(name: str) -> str:
+        if is_phantoms_name(name):
+            return name
+        path = user_path(name)
+        return str(path.absolute() if path.exists() else expanded(name))
+
+    rewards = []
+    for name in config.rewards:
+        file, colon, function = name.rpartition(":")
+        rewards.append(f"{absolute(file)}:{function}" if colon else name)
+    return replace(
+        config,
+        model=config.model if config.model == "tiny" else absolute(config.model),
+        train_json=tuple(absolute(name) for name in config.train_json if name),
+        eval_json=tuple(absolute(name) for name in config.eval_json),
+        image_root=config.image_root and absolute(config.image_root),
+        prompt_template=config.prompt_template and absolute(config.prompt_template),
+        rewards=tuple(rewards),
+        output_dir=expanded(config.output_dir),
+    )
+
+
+def is_phantoms_name(name: str) -> bool:
+    """As data.sources.is_phantoms, which this package does not import; a test compares the two."""
+    return name == "phantoms" or name.startswith("phantoms:")

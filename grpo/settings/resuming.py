@@ -1,0 +1,72 @@
+"""The settings of a run that goes on: run.json's, and the few that may change."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from grpo.settings.absolute import with_absolute_paths
+from grpo.settings.config import GRPOConfig
+from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
+from grpo.settings.sources import refuse_unused
+from grpo.settings.toml_file import typed
+from process.flags import flag_of
+
+# All that may change when a run goes on: none of these changes what is learned, and max_steps says
+# how long.
+RESUMABLE = (
+    *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
+    *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "max_steps"),
+    *("eval_blank", "verify_prefix", "profile", "max_bad_steps"),
+)
+
+
+def config_to_resume(
+    run: Path,
+    stored: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    *,
+    own_rewards: Collection[str],
+    known: Collection[str],
+) -> GRPOConfig:
+    """Return the config of a run that goes on, all that it names being there.
+
+    Args:
+        run: its directory.
+        stored: its run.json.
+        changes: settings by name, as `resumed_config` takes them.
+        own_rewards: names of the reward functions that are handed in.
+        known: names of those that need not be.
+
+    Raises:
+        ValueError: as `resumed_config`, `check_places` and `check_own_rewards`.
+    """
+    config = resumed_config(stored["config"], changes)
+    check_places(config, run)
+    check_own_rewards(config, own_rewards, known, run)
+    return config
+
+
+def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:
+    """Return a stored run's config with those flags changed that may change.
+
+    Raises:
+        ValueError: naming every given flag that could change what is learned; files given for
+            others than the run has.
+    """
+    may_change = (*RESUMABLE, *MOVABLE)
+    refused = [flag_of(name) for name in given if name not in may_change]
+    if refused:
+        allowed = ", ".join(flag_of(name) for name in may_change)
+        raise ValueError(
+            f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
+            f" {allowed}), or start a new run"
+        )
+    refuse_unused(given, stored.get("method", "grpo"))
+    known = {item.name for item in fields(GRPOConfig)}
+    settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
+    if "device" in given:  # what was resolved for the old device is resolved anew for this one
+        settings |= {"reference_device": "auto", "gradient_checkpointing": None}
+    config = with_absolute_paths(GRPOConfig(**(settings | typed(given, "flags"))))
+    check_counterparts(GRPOConfig(**settings), config)
+    return config
