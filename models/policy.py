@@ -64,6 +64,7 @@ class Policy(nn.Module):
         # graphs' own step, called instead of captured, on any device
         self.decode_graphs = "auto"
         self._decoder: GraphedDecoder | None = None
+        # From here on transformers' layers call our attention, and the tower ours.
         self.text.config._attn_implementation = attention.NAME
         vision.embed_patches_by_matmul(self.visual)
         vision.attend_in_runs(self.visual)
@@ -120,6 +121,7 @@ class Policy(nn.Module):
         They carry gradient to the vision tower unless it is frozen. One that was frozen when it was
         loaded keeps them: the same image in another pass, step or epoch costs nothing.
         """
+        # A cache only where the tower is frozen: features of moving weights are used once.
         compute = partial(vision.image_features, self.visual)
         if self.vision_frozen and self.feature_cache is not None:
             return self.feature_cache.features(self.visual, prompts, compute)
@@ -202,6 +204,7 @@ class Policy(nn.Module):
         policy `keeps_prompt_passes`.
         """
         groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
+        # A packed row of prompts alone: each is its own group, of a row without tokens.
         no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
         inputs = self._layer_inputs(prompts, groups, no_tokens)
         ends, keys_values = run_prompts(self.text, *inputs, whole=self.offloaded)

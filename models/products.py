@@ -21,6 +21,7 @@ def float_product(left: Tensor, right: Tensor, out: Tensor | None = None) -> Ten
     >>> half @ half.new_ones(2, 1), float_product(half, half.new_ones(2, 1))
     (tensor([[2048.]], dtype=torch.bfloat16), tensor([[2049.]]))
     """
+    # These take an output dtype; `@` does not.
     product = torch.mm if left.dim() == 2 else torch.bmm
     if left.dtype not in HALF_DTYPES:
         return product(left, right, out=out)
@@ -35,6 +36,7 @@ def add_product(hidden: Tensor, factor: Tensor, weight: Tensor) -> None:
     Half precision is rounded before and after the sum, as by the layers that the update calls;
     wider numbers are added by the product itself.
     """
+    # addmm_ would add in float32 and round once, which the update's layers do not.
     if hidden.dtype in HALF_DTYPES:
         hidden.add_(linear(factor, weight))
     else:

@@ -44,17 +44,20 @@ def load_policy(
         ValueError: a missing, damaged or foreign file, an unknown dtype or device; each says what
             to do.
     """
+    # Everything that can be wrong is found before gigabytes of weights are read.
     device = check_device(device)
     dtype = check_dtype(dtype, device)
     sum_in_float32()
     directory = find_checkpoint(path)
-    read_config(directory)  # before the weights: a foreign model is the more useful message
+    # The config before the weights: that a model is foreign is the more useful message.
+    read_config(directory)
     check_weights(directory)
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     _own_memory(model)
     _check_finite(directory, model)
     _say_whether_tied(model)
+    # In train() mode, since transformers checkpoints activations in that mode only.
     policy = Policy(model, processor, path).train()
     if freeze_vision:
         policy.visual.requires_grad_(False)
@@ -106,6 +109,8 @@ def _load_model(directory: Path, dtype: torch.dtype) -> QwenVL:
     """Return transformers' model in `dtype`, or raise when a tensor is missing or misshapen."""
     from transformers import AutoModelForImageTextToText
 
+    # Quietly: transformers fills what is missing with random numbers and warns; `_check_report`
+    # raises for it, and names the tensors.
     with quiet():
         try:
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
@@ -117,7 +122,7 @@ def _load_model(directory: Path, dtype: torch.dtype) -> QwenVL:
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
-                ignore_mismatched_sizes=True,  # `_check_report` raises, and names them
+                ignore_mismatched_sizes=True,  # so that all of them are in the report
             )
         except Exception as error:  # many kinds: a config field, a shape, a key conversion
             raise ValueError(
@@ -126,6 +131,7 @@ def _load_model(directory: Path, dtype: torch.dtype) -> QwenVL:
             ) from error
     model, report = loaded  # as output_loading_info asks
     _check_report(directory, report)
+    # Our attention reads every earlier token, whatever window a config names.
     if getattr(model.config.text_config, "use_sliding_window", False):
         raise ValueError(
             f"{directory}: config.json asks for sliding-window attention (use_sliding_window),"
@@ -136,6 +142,7 @@ def _load_model(directory: Path, dtype: torch.dtype) -> QwenVL:
 
 def _own_memory(model: QwenVL) -> None:
     """Copy what is still a view of the file: replacing that file would end the process (SIGBUS)."""
+    # What is on a GPU has been copied there.
     for parameter in model.parameters():
         if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
@@ -159,14 +166,16 @@ def _say_whether_tied(model: QwenVL) -> None:
     tensors and leaves the config as it was, and whoever trusts it loses the head.
     """
     tied = model.lm_head.weight is model.model.language_model.embed_tokens.weight
-    for config in (model.config, model.config.text_config):  # either one alone ties on loading
+    # Either config alone makes transformers tie them on loading.
+    for config in (model.config, model.config.text_config):
         if hasattr(config, "tie_word_embeddings"):
             config.tie_word_embeddings = tied
 
 
 def _check_report(directory: Path, report: dict[str, Any]) -> None:
     """Raise for tensors that transformers has filled with random numbers; warn about spare ones."""
-    missing = sorted(report["missing_keys"])  # a tied output embedding is not among them
+    # A tied output embedding is not among the missing.
+    missing = sorted(report["missing_keys"])
     misshapen = sorted(key for key, *_ in report["mismatched_keys"])
     if missing or misshapen:
         raise ValueError(
@@ -175,6 +184,7 @@ def _check_report(directory: Path, report: dict[str, Any]) -> None:
             f" {', '.join((missing + misshapen)[:3])}: they would be random; fetch it again"
         )
     unexpected = sorted(report["unexpected_keys"])
+    # Spare tensors do no harm, but for a head or embedding: without it the model is another.
     heads = [name for name in unexpected if "lm_head" in name or "embed_tokens" in name]
     if heads:
         raise ValueError(
@@ -195,6 +205,7 @@ def quiet() -> Iterator[None]:
     """Keep transformers' warnings and progress bars off the terminal: we check its report."""
     from transformers.utils import logging
 
+    # Process-wide settings of the user's: given back as they were.
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

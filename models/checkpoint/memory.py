@@ -115,6 +115,7 @@ def _embedding_bytes(model: QwenVL, dtype: torch.dtype) -> int:
     Autograd makes each of them whole. Tied, both wait for each other before they are added; in half
     precision the sum is then copied to fp32 for the master's own, and all three are there at once.
     """
+    # The head's comes from the log-prob op, the embedding's from its own backward.
     head = model.lm_head.weight
     tied = model.config.tie_word_embeddings
     in_half = dtype != torch.float32
@@ -143,6 +144,7 @@ def _decode_elements(model: QwenVL, bucket: Bucket) -> int:
     """Return 2 L Hkv d (R S + N P) of caches and L (H + 2 Hkv) d D of fused projections."""
     config = model.config.text_config
     head_size = config.hidden_size // config.num_attention_heads
+    # A prompt is kept once for its rows, each row's own tokens beside it.
     slots = bucket.rows * bucket.slots + bucket.prompts * bucket.prompt_slots
     caches = 2 * config.num_key_value_heads * head_size * slots
     heads = config.num_attention_heads + 2 * config.num_key_value_heads
@@ -185,6 +187,7 @@ def _vision_elements(model: QwenVL, checkpointing: bool) -> int:
     its copy (5 D), and three or, gated, four widths of the MLP.
     """
     config, blocks = model.config.vision_config, model.model.visual.blocks
+    # Qwen2.5-VL's blocks are gated, and its config names the tower's width otherwise.
     gated = hasattr(blocks[0].mlp, "gate_proj")
     size = config.hidden_size if gated else config.embed_dim
     width = config.intermediate_size if gated else int(size * config.mlp_ratio)

@@ -32,10 +32,12 @@ def offload_layers(policy: Policy, device: torch.device | str) -> Policy:
             f"the layers are to be offloaded, the passes to run on {device}, but the policy is on"
             f" {policy.device}: load it with device='cpu'"
         )
+    # A backward would need the weights after the layer that lent them has given them back.
     policy.requires_grad_(False)
     layers = [*policy.text.layers, *policy.visual.blocks]
     for layer in layers:
         layer.cpu()
+    # The rest is small or needed throughout a pass: moved for good.
     in_layers = {id(parameter) for layer in layers for parameter in layer.parameters()}
     for module in policy.modules():
         for name, parameter in module.named_parameters(recurse=False):

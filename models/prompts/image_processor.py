@@ -62,11 +62,13 @@ def load_image_processor(directory: Path, config: dict[str, Any]) -> Any:
             f"{directory / file} makes no image processor ({type(error).__name__}: {error}): fetch"
             " it again"
         ) from error
+    # Unresized, an image whose sides are no multiple would fail in the patches' reshape.
     if not processor.do_resize:
         raise ValueError(
             f"{directory / file} turns resizing off (do_resize), but an image's sides must become"
             f" multiples of {side_of_a_token(settings)} pixels: set do_resize to true"
         )
+    # Files of two checkpoints would make patches that the tower reads as others.
     vision = config.get("vision_config") or {}
     for key, setting in (
         ("patch_size", "patch_size"),
@@ -88,6 +90,7 @@ def _try(processor: Any, file: Path) -> None:
     transformers checks image_mean, rescale_factor and their like only when it is given an image:
     every row of an evaluation would fail then, one after the other, and count as wrong.
     """
+    # One visual token: the smallest image there is.
     image = Image.new("RGB", (28, 28))
     try:
         with np.errstate(all="ignore"):  # what comes out is looked at below

@@ -62,8 +62,9 @@ class Processor:
         template = chat_template(directory, tokenizer)
         ends = end_ids(directory, config, tokenizer)
         turn_end = turn_end_id(template, tokenizer)
+        # A policy that is taught to end with it must be able to end with it.
         turn_end = ends[0] if turn_end is None else turn_end
-        ends = tuple(dict.fromkeys((*ends, turn_end)))  # a policy taught to end so must end so
+        ends = tuple(dict.fromkeys((*ends, turn_end)))
         controls = control_tokens(tokenizer, ends, placeholder_ids(config, tokenizer))
         pad_id = tokenizer.pad_token_id
         return cls(
@@ -134,7 +135,8 @@ class Processor:
         self._check_text(text)
         num_images = len(image_sizes)
         if num_images not in self._empty_turns:
-            self._turn_ids("", num_images)  # raises for a template without its placeholders
+            # Raises for a template without its placeholders.
+            self._turn_ids("", num_images)
             self._empty_turns[num_images] = len(self._turn("", num_images).encode())
         bound = self._empty_turns[num_images] + 3 * len(text.encode())
         return bound + self._image_tokens(image_sizes, keep_size)
@@ -156,6 +158,7 @@ class Processor:
         tags that are tokens of their own, and others as the stray text they are. A tag that ends a
         completion stays too.
         """
+        # One end token belongs to no text: the mark that the policy stopped.
         ids = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         if ids and ids[-1] in self.end_ids and not is_mode_tag(self.tokenizer, ids[-1]):
             ids = ids[:-1]
@@ -194,7 +197,7 @@ class Processor:
     def _turn_ids(self, text: str, num_images: int) -> list[int]:
         self._check_text(text)
         turn = self._turn(text, num_images)
-        # without its own word on long texts, which promises indexing errors
+        # Not verbose: the tokenizer would warn of long texts, promising indexing errors.
         ids = self.tokenizer(turn, add_special_tokens=False, verbose=False)["input_ids"]
         if ids.count(self.image_token_id) != num_images:
             raise ValueError(
@@ -214,10 +217,12 @@ class Processor:
 
     def _pixels(self, images: Sequence[Image.Image], keep_size: bool) -> tuple[Tensor, Tensor]:
         """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""
+        # Nothing to process, and yet the shapes that prompts with images have.
         if not images:
             processor = self.image_processor
             patch_dim = 3 * processor.temporal_patch_size * processor.patch_size**2
             return torch.zeros(0, patch_dim), torch.zeros(0, 3, dtype=torch.int64)
+        # A size that the user chose is not brought between the checkpoint's limits.
         limits = {"size": NO_LIMITS} if keep_size else {}
         batch = self.image_processor(images=list(images), return_tensors="pt", **limits)
         return batch["pixel_values"], batch["image_grid_thw"]

@@ -36,12 +36,14 @@ class EncodedPrompt:
     @cached_property
     def pixel_digest(self) -> bytes:
         """A digest of the images' patches and grids: equal images, equal digest."""
+        # The grid too: the same patches in another shape are another image.
         digest = hashlib.sha256(self.image_grid_thw.numpy().tobytes())
         digest.update(self.pixel_values.contiguous().numpy().tobytes())
         return digest.digest()
 
     def followed_by(self, ids: Sequence[int]) -> "EncodedPrompt":
         """Return the prompt with some tokens of its completion after it, which may be none."""
+        # Text counts on by one on all three axes.
         own = self.next_position + torch.arange(len(ids))
         return replace(
             self,

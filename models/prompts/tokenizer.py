@@ -121,6 +121,7 @@ def is_mode_tag(tokenizer: Any, token_id: int) -> bool:
 
 def placeholder_ids(config: dict[str, Any], tokenizer: Any) -> set[int]:
     """Return the ids that stand for vision input, by their usual names and by the config's ids."""
+    # By name too: some configs name only the image's id.
     vocabulary = tokenizer.get_vocab()
     named = {vocabulary[token] for token in _VISION_TOKENS if token in vocabulary}
     return named | {config[key] for key in _VISION_CONFIG_KEYS if config.get(key) is not None}
@@ -132,6 +133,7 @@ def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[in
     if (directory / "generation_config.json").is_file():
         generation = read_checkpoint_json(directory, "generation_config.json", "")
     declared = generation.get("eos_token_id", config.get("eos_token_id"))
+    # One id or several, and the tokenizer's may be another: any of them ends a completion.
     ids = list(declared) if isinstance(declared, list) else [declared]
     ends = dict.fromkeys(i for i in [*ids, tokenizer.eos_token_id] if i is not None)
     if not ends:
@@ -161,6 +163,7 @@ def turn_end_id(template: str, tokenizer: Any) -> int | None:
         text = ""
     _, _, rest = text.rpartition(reply)
     ids = tokenizer(rest, add_special_tokens=False)["input_ids"] if text else []
+    # Some templates write a newline first.
     no_text = {*tokenizer.added_tokens_decoder, *tokenizer.all_special_ids}
     return next((i for i in ids if i in no_text), tokenizer.eos_token_id)
 
@@ -182,5 +185,6 @@ def banned_ids(
             f"{directory}: the tokenizer has ids up to {max(vocabulary.values())}, the embedding"
             f" {rows} rows (vocab_size): the files come from different checkpoints"
         )
+    # The embedding's spare rows were never trained, and yet have logits.
     spare = set(range(rows)) - set(vocabulary.values())
     return tuple(sorted((spare | placeholder_ids(config, tokenizer)) - set(ends)))

@@ -33,6 +33,7 @@ class Segments:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> "Segments":
+        # int32, as the kernels read them; made on the CPU, where the longest is known too.
         bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         return cls(bounds.to(device), max(lengths))
 

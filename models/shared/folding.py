@@ -45,6 +45,7 @@ def folded_attention(
             None reads everything.
         scale: of the scores.
     """
+    # Heads that share a key are more queries to SDPA, so it needs no grouped mode.
     folded = fold_heads(query, key.shape[1])  # (M, Hkv, r * L, d)
     read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
     return unfold_heads(read, query.shape[2])

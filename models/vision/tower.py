@@ -24,6 +24,7 @@ def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> lis
     """
     merged = visual.spatial_merge_size**2
     counts = [len(prompt.pixel_values) // merged for prompt in prompts]
+    # Prompts without images need no pass, but features of the right width and device.
     weight = visual.patch_embed.proj.weight
     if sum(counts) == 0:
         last = cast(nn.Linear, visual.merger.mlp[-1])
@@ -56,6 +57,7 @@ def embed_patches_by_matmul(visual: VisionTower) -> None:
 
 def _embed_patches(patch_embed: PatchEmbed, pixels: Tensor) -> Tensor:
     """Return (K, E) embeddings of (K, patch_dim) pixels."""
+    # A product in the weights' dtype, as the convolution has it.
     weight = patch_embed.proj.weight  # (E, channels, time, height, width)
     return nn.functional.linear(pixels.to(weight.dtype), weight.flatten(1))
 
