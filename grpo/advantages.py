@@ -42,10 +42,11 @@ def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e
             [ 0.0000,  0.0000]])
     """
     _check(rewards, scale, eps)
-    # In float32 the rounding of the mean, divided by eps, would give equal rewards up to 2e-3; in
-    # float64 1e-13 remains, hence the comparison of max and min.
-    exact = rewards.detach().double()
+    # The mean of equal rewards may round away from them, and over eps that is an advantage: up to
+    # 2e-3 in float32, 1e-13 in float64. Hence float64, and below an exact 0 for such groups.
+    exact = rewards.detach().double()  # (N, G)
     advantages = exact - exact.mean(dim=1, keepdim=True)  # (N, G)
+    # The spread only scales: whatever divides, a completion is compared with its own group.
     if scale == "group":
         advantages = advantages / (exact.std(dim=1, keepdim=True) + eps)
     if scale == "batch":

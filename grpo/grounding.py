@@ -66,6 +66,7 @@ def penalty_term(
     >>> term.metrics
     {'grounding/blank_probability': 0.5}
     """
+    # Of the letter that was chosen, right or wrong: the term knows no answers.
     found = [
         [None if letters is None or choice is None else letters[choice] for choice in group]
         for letters, group in zip(blank, choices, strict=True)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# (weights (R, V), rows (R,), token position) -> ids (R,). A row of weights is in proportion to the
-# probabilities, which is all that choosing needs: its largest is 1, that of a banned id 0.
+# (weights (R, V), rows (R,), token position) -> ids (R,). Weights are unnormalised probabilities,
+# which is all that choosing needs: a row's largest is 1, that of a banned id 0.
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
-    """Return a chooser that samples row r's token t with the number ``uniforms[r, t]``: (B, C)."""
+    """Return a `Choose` that samples row r's token t with the number ``uniforms[r, t]``, (B, C)."""
 
     def choose(weights: Tensor, rows: Tensor, position: int) -> Tensor:
         weights = keep_likeliest(weights, top_k=top_k, top_p=top_p)
@@ -55,6 +55,7 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
     Top-p keeps the smallest set of likeliest ids whose total reaches it, so at least one.
     """
     if top_k and top_k < probabilities.shape[1]:
+        # By value, so that ids as likely as the last of the k stay too, in whatever order.
         smallest = probabilities.topk(top_k, dim=1).values[:, -1:]  # (R, 1) of those kept
         probabilities = probabilities.where(probabilities >= smallest, 0.0)
     if top_p < 1:

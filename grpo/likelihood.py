@@ -1,11 +1,12 @@
-"""Log-probabilities of sampled completions under a model: the one forward of every pass.
+"""Log-probabilities of given completions under a model: the forward of every pass but sampling.
 
 Policy and reference, old log-probabilities and those with gradient, supervised targets too: all go
-through `completion_logprobs`. A group is one stretch of tokens there, [prompt | row | row | ..], in
-which each row sees its prompt and itself (models/shared/groups.py has the picture), so prompt and
-image are computed once for the group, forward and backward.
+through `completion_logprobs`. There the prompts and completions of a micro-batch are packed into
+one row of tokens, in which each completion attends to its own prompt and to itself
+(models/shared/groups.py has the picture), so prompt and image are computed once for their group,
+forward and backward.
 
-Shapes: M rows of a part (micro-batch), C completion tokens, S of them scored, D hidden size, V
+Shapes: M rows of a micro-batch (`Part`), C completion tokens, S of them scored, D hidden size, V
 vocabulary; B rows of the whole step.
 """
 
@@ -29,7 +30,7 @@ def completion_logprobs(
     *,
     image_features: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Return (M, C) float32 log-probabilities of the part's tokens, with gradient.
+    """Return (M, C) float32 log-probabilities of a micro-batch's tokens, with gradient.
 
     They are those of the distribution that was sampled from: same temperature, same banned tokens.
     On the policy's device; zeros where the mask is false, so that nothing there can become NaN.
@@ -38,11 +39,13 @@ def completion_logprobs(
         policy: the model that scores: the step's policy, or its reference.
         part: M completions and their prompts, each of which is run once for all its rows.
         temperature: of the sampler.
-        prompt_pass: a run of these very prompts from before, under the same weights: only the
-            completions are run, and the gradient goes on through it. One of others is left alone.
+        prompt_pass: a pass over these very prompts from before, under the same weights: only the
+            completions are run, and the gradient goes on through it. A pass over other prompts is
+            ignored.
         backend: of `token_logprobs`.
         image_features: (T, D) per prompt, in place of running the vision tower on the images.
     """
+    # Where groups without gradient are left out, the pass has more prompts than this part.
     if prompt_pass is not None and prompt_pass.prompts != part.prompts:  # by identity
         prompt_pass = None
     # Only real tokens are run and meet the vocabulary, the widest matrix product of the step.
@@ -54,7 +57,8 @@ def completion_logprobs(
         image_features=image_features,
         prompt_pass=prompt_pass,
     )  # (S, D), each the state that predicts one token
-    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,) of M * C
+    # Row after row, as the hidden states come: where each one's token lies in (M, C), flattened.
+    scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
     ids = part.completion_ids.to(policy.device)  # (M, C)
     logprobs, _ = token_logprobs(
         hidden,
@@ -64,7 +68,8 @@ def completion_logprobs(
         banned_ids=policy.processor.banned_ids,
         backend=backend,
     )  # (S,)
-    # Back into the rectangle that loss and metrics are written in.
+    # Back into the padded batch that loss and metrics are written in; not in place, so that the
+    # gradient finds its way back to the tokens.
     padded = torch.zeros(ids.numel(), dtype=logprobs.dtype, device=ids.device)  # (M * C,)
     return padded.index_put((scored,), logprobs).view(ids.shape)
 
@@ -73,7 +78,8 @@ def completion_logprobs(
 def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Tensor:
     """Return (B, C) log-probabilities of all rows under a model as it is now, without gradient.
 
-    Cut into micro-batches exactly like the update, so that the first ratio is exactly 1.
+    Cut into micro-batches exactly like the update: a matrix product rounds by its number of rows,
+    and on the first pass every ratio should be 1.
     """
     parts = (
         completion_logprobs(policy, part, config.temperature, backend=config.logprob_backend)

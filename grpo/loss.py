@@ -1,7 +1,8 @@
 """The GRPO objective for one micro-batch of completions.
 
 Shapes in this file: B completions in the optimizer batch, M of them in this micro-batch, C
-completion tokens (right-padded; the mask is 1 up to and including the end token).
+completion tokens (right-padded; the mask is 1 up to and including the end token). What is (M, C) or
+(M,) is cut from the batch's (B, C) or (B,).
 """
 
 from typing import Literal, get_args
@@ -42,7 +43,8 @@ def token_weights(mask: Tensor, normalization: Normalization, max_completion_tok
         raise ValueError(f"mask must have shape (B, C), got {tuple(mask.shape)}")
     if max_completion_tokens < 1:
         raise ValueError(f"max_completion_tokens must be at least 1, got {max_completion_tokens}")
-    mask = mask.float()
+    mask = mask.float()  # (B, C)
+    # At least 1 where tokens are counted: a row, or a batch, without any gives zeros and no NaN.
     num_completions = mask.shape[0]
     if normalization == "sequence":
         return mask / (mask.sum(dim=1, keepdim=True).clamp(min=1) * num_completions)
@@ -70,12 +72,14 @@ def policy_loss(
 
         ratio = exp(logprobs - old_logprobs)
         surrogate = min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A)
-        kl = exp(d) - d - 1,  d = ref_logprobs - logprobs  (k3, unclamped)
+        kl = exp(d) - d - 1,  d = ref_logprobs - logprobs
         loss = sum(loss_weights * (beta * kl - surrogate))
 
     Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4; two epsilons from DAPO,
-    arXiv:2503.14476 ("clip-higher"). On the first pass every ratio is 1 and the KL about 0, so the
-    loss is a weighted mean of the advantages, about zero, and says nothing; its gradient does.
+    arXiv:2503.14476 ("clip-higher"). The KL is Schulman's estimator k3 of KL(policy, reference),
+    never negative at any token, and not clamped. On the first pass every ratio is 1 and the KL
+    about 0, so the loss is a weighted mean of the advantages, about zero, and says nothing; its
+    gradient does.
 
     Args:
         logprobs: (M, C) of the policy, with gradient.

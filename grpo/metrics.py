@@ -29,8 +29,9 @@ def rollout_metrics(
         advantages: (N, G).
     """
     completions = rollout.completions
-    # Per group: equal texts of two groups answer different questions.
+    # Per group, since equal texts of two groups answer different questions.
     unique = [len(set(texts)) / len(texts) for texts in rollout.texts]
+    # Before a grounding term, so that runs with and without one can be compared.
     metrics = {"reward": rewards.mean().item()}
     for name, scores in zip(names, rewards_per_fn.unbind(dim=2), strict=True):
         metrics[f"reward/{name}"] = scores.mean().item()
@@ -71,6 +72,8 @@ class UpdateSums:
             self._sums[name] = self._sums.get(name, 0.0) + value
         if self._passes > 1:  # weights have moved since the completions were sampled
             return
+        # Sampler and update compute the same numbers by different kernels. A gap beyond rounding
+        # means two models, which the ratio of the first pass, 1 by construction, would hide.
         mask = part.completion_mask.to(logprobs.device)  # (M, C)
         gap = (logprobs.detach() - part.cut(self._sampled)).abs() * mask  # (M, C)
         self._slots += gap.numel()

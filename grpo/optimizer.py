@@ -80,6 +80,7 @@ class PolicyOptimizer:
             return norm.item()
         self.has_moved = True
         self.adamw.step()
+        # In place: the hooks, and the CUDA graphs that decode, hold these very tensors.
         with torch.no_grad():
             for name, weight in self.weights.items():
                 if self.masters[name] is not weight:

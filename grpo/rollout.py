@@ -36,7 +36,7 @@ class PromptBatch:
 
 @dataclass(frozen=True)
 class Part:
-    """M completions of a rollout and the prompts they answer: what one forward takes."""
+    """A micro-batch: M completions of a rollout and the prompts they answer, for one forward."""
 
     rows: tuple[int, ...]  # M, ascending: which of the rollout's B they are
     prompts: tuple[EncodedPrompt, ...]  # those they answer, each once
@@ -45,7 +45,8 @@ class Part:
     completion_mask: Tensor  # (M, C) bool, on the CPU
 
     def cut(self, table: Tensor) -> Tensor:
-        """Return the part's (M, C) of a (B, C) table of the whole step, or (M,) of a (B,) one."""
+        """Return this micro-batch's (M, C) of the step's (B, C), or its (M,) of the step's (B,)."""
+        # The step's C is the longest row's of all; after this part's longest there is only padding.
         rows = list(self.rows)
         if table.dim() == 1:
             return table[rows]
@@ -85,7 +86,7 @@ class Rollout:
         ]
 
     def select(self, rows: Sequence[int]) -> Part:
-        """Return the given rows (ascending), each group's prompt once, trimmed to their longest."""
+        """Return the micro-batch of these rows (ascending), trimmed to the longest of them."""
         # Rows are prompt-major: a row's number over G is its group's, and those of a group are
         # neighbours, so its prompt stands once for all of them.
         groups, counts = np.unique(np.asarray(rows) // self.group_size, return_counts=True)
@@ -102,7 +103,12 @@ class Rollout:
         )
 
     def parts(self, token_budget: int, groups: Iterable[int] | None = None) -> Iterator[Part]:
-        """Yield the rollout cut into parts of one forward each, as `micro_batches` cuts it."""
+        """Yield the rollout in micro-batches of one forward each, cut by `micro_batches`.
+
+        Args:
+            token_budget: the most tokens of a micro-batch, prompts and completions together.
+            groups: which of the N to run, ascending; all by default.
+        """
         return (self.select(rows) for rows in micro_batches(self, token_budget, groups))
 
 
@@ -110,9 +116,11 @@ def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> 
     """Return a forward of the prompts, with gradient, that rollout and update both go on from.
 
     The policy that samples is the one whose gradient is wanted, so the prompts' keys and values are
-    the same in both. None where the update could not use it: where the policy keeps none, or
-    completions of full length would not fit one micro-batch with all prompts.
+    the same in both. None where the update could not go on from it: where the policy does not keep
+    such a pass (`Policy.keeps_prompt_passes`), or where the step may need several micro-batches.
     """
+    # One backward frees the graph of the pass, so all rows must share one micro-batch. How long
+    # they get is not known before sampling: every row is counted at its limit.
     rows = len(batch.prompts) * config.group_size
     tokens = sum(prompt.num_tokens for prompt in batch.prompts)
     fits = tokens + rows * config.max_completion_tokens <= config.micro_batch_tokens
@@ -130,9 +138,15 @@ def sample_rollout(
 ) -> Rollout:
     """Return G completions of each prompt, sampled from the policy as it is; no gradients.
 
-    The order of rows, of prompts in the batch and the batch's size have no part in the random
-    numbers: see grpo/uniforms.py. Given a pass over these prompts, the completions go on from it.
-    The backend is that of `logits_logprobs`.
+    A token's random number depends on where its example stands in the run, never on which other
+    rows are in the batch (grpo/uniforms.py).
+
+    Args:
+        policy: the model that samples.
+        batch: N prompts.
+        sampling: group size, temperature, limits and seed.
+        prompt_pass: a pass over these prompts from before; without one they are run here.
+        backend: of `logits_logprobs`.
     """
     num_prompts, size = len(batch.prompts), sampling.group_size
     # All numbers beforehand, each from where its token stands in the run: no generator has a state
@@ -173,6 +187,7 @@ def micro_batches(
     prompt_tokens = [prompt.num_tokens for prompt in rollout.batch.prompts]  # N
     row_tokens = rollout.completion_mask.sum(dim=1).tolist()  # B
     size = rollout.group_size
+    # Filled in order, not sorted by length: the rows of the step keep their place in every tensor.
     open_rows: list[int] = []
     open_tokens = 0
     for group in range(len(prompt_tokens)) if groups is None else groups:

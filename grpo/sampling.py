@@ -59,7 +59,15 @@ def generate(
 ) -> Completions:
     """Return one completion per row, its tokens chosen by ``choose``, or the likeliest without it.
 
-    The backend is that of `logits_logprobs`. Given a pass over these prompts, it starts from there.
+    Args:
+        policy: the model that writes.
+        prompts: N of them.
+        rows_per_prompt: completions of each prompt; they sum to B.
+        max_completion_tokens: where a row without an end token is cut off.
+        temperature: divides the logits.
+        choose: picks one id per row from unnormalised probabilities; None is greedy.
+        backend: of `logits_logprobs`.
+        prompt_pass: a pass over these prompts from before; without one they are run here.
     """
     # 1. Every prompt is run once for all its rows. `hidden` predicts each row's next token.
     state, hidden = policy.prefill(prompts, rows_per_prompt, max_completion_tokens, prompt_pass)
@@ -102,7 +110,7 @@ def generate(
 def generate_greedy(
     policy: Policy, prompts: Sequence[EncodedPrompt], max_completion_tokens: int
 ) -> Completions:
-    """Return the completion of each prompt that takes the likeliest token every time."""
+    """Return one completion of each prompt, N in all, by the likeliest token at every position."""
     return generate(
         policy,
         prompts,
@@ -114,7 +122,7 @@ def generate_greedy(
 
 
 def output_logits(hidden: Tensor, weight: Tensor) -> Tensor:
-    """Return (R, V) float32 logits, of half precision too without a rounding."""
+    """Return (R, V) float32 logits; those of half-precision states are never rounded to it."""
     return float_product(hidden, weight.T).float()
 
 
@@ -129,9 +137,10 @@ def _logits(hidden: Tensor, weight: Tensor, temperature: float, banned_ids: Tens
 def _chosen(
     logits: Tensor, choose: Choose | None, rows: Tensor, position: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the chosen ids, (R,), and the weights, (R, V), that they were chosen by.
+    """Return the chosen ids, (R,), and the unnormalised probabilities, (R, V), they came from.
 
-    Greedy choice needs no weights. Else the logits, (R, V), are lowered in place to at most 0.
+    Greedy choice needs none of these. Else each row of logits, (R, V), is shifted in place so that
+    its largest is 0: exp cannot overflow, and the distribution is the same.
     """
     if choose is None:
         return logits.argmax(dim=1), None
@@ -141,6 +150,7 @@ def _chosen(
 
 
 def _asks_who_ended(position: int, device: torch.device) -> bool:
+    """Return whether the host asks after this token which rows have ended."""
     return (position + 1) % TOKENS_PER_QUESTION.get(device.type, 1) == 0
 
 

@@ -2,7 +2,7 @@
 
     1. sample    G completions of each prompt                       rollout.py, sampling.py
     2. score     each completion's text -> rewards                  rewards/, handed in
-    3. compare   siblings' rewards -> advantages                    advantages.py, grounding.py
+    3. compare   the rewards of each group -> advantages            advantages.py, grounding.py
     4. measure   log-probabilities of reference and old policy      likelihood.py, logprobs/
     5. weigh     each token, so that sums are the batch's means     loss.py
     6. update    loss, backward, AdamW                              loss.py, optimizer.py
@@ -10,7 +10,7 @@
 docs/grpo.md has the formulas and one worked example, docs/prefix.md how a group shares its prompt.
 
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
-prompt 0), M rows of a part (micro-batch), C completion tokens, R reward functions.
+prompt 0), M rows of a micro-batch (`Part`), C completion tokens, R reward functions.
 """
 
 from collections.abc import Callable, Mapping
@@ -55,7 +55,7 @@ def train_step(
     clock: StepClock,
     grounding: Grounding | None = None,
 ) -> StepResult:
-    """Return what was sampled, scored and measured; the policy has learned from N prompts.
+    """Return what was sampled, scored and measured; the policy has been updated on N prompts.
 
     Source: DeepSeekMath, arXiv:2402.03300, Algorithm 1, its inner loop run once. The reference is
     None when beta is 0. The metrics of the loss are those of the last pass over the completions.
@@ -71,33 +71,35 @@ def train_step(
     rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
     rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
 
-    # 3. Compare siblings: a completion counts by how far it lies above its group's mean, and a
-    #    group whose rewards agree teaches nothing. Under a grounding term, right letters that need
-    #    no image earn less, or teach less; without one it takes off 0 and multiplies by 1.
+    # 3. Compare within each group: a completion's advantage is how far its reward lies above the
+    #    group's mean, so a group whose rewards agree has advantages of 0. A grounding term takes
+    #    from the reward of a letter, or scales the advantages of a question, that is likely without
+    #    the image; without one it subtracts 0 and multiplies by 1.
     term = (grounding or no_grounding)(policy, rollout)
     advantages = group_advantages(rewards - term.penalties, scale=config.advantage_scale)
     advantages = (advantages * term.scales).float()  # (N, G)
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
-    # 4. Measure what the update is held against before any weight moves: log-probabilities, (B, C),
-    #    of the reference and of the policy as it was. With one pass over the completions the latter
-    #    are the update's own, detached, and cost nothing.
+    # 4. Measure, before any weight moves, the log-probabilities, (B, C), that the loss compares the
+    #    policy's with: the reference's for the KL, the old policy's for the ratio. With one pass
+    #    over the completions the old ones are the update's own, detached, and cost nothing.
     ref_logprobs = None if reference is None else frozen_logprobs(reference, rollout, config)
     clock.lap("reference")
     old_logprobs = frozen_logprobs(policy, rollout, config) if config.num_iterations > 1 else None
 
     # 5. Weigh every token once for all B rows: the losses of micro-batches then add up to the mean
     #    loss of the batch, so the token budget changes the memory used, never the gradient. A
-    #    truncated row that is masked weighs 0, but still counts in every denominator of rows.
+    #    truncated row that is masked weighs 0, but is still one of the B rows that are averaged
+    #    over. Metrics are means over all sampled tokens, whatever the loss makes of them.
     limit = config.max_completion_tokens
     loss_mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
     loss_weights = token_weights(loss_mask, config.loss_normalization, limit).to(policy.device)
     metric_weights = token_weights(rollout.completion_mask, "token", limit).to(policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group whose rewards
-    #    agree has no gradient at all and is not run.
+    #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group with advantages
+    #    of 0 has no gradient at all and is not run.
     taught = None if config.beta > 0 else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
     for _ in range(config.num_iterations):
@@ -107,7 +109,7 @@ def train_step(
             logprobs = completion_logprobs(
                 policy, part, config.temperature, prompt_pass, config.logprob_backend
             )  # (M, C)
-            prompt_pass = None  # one backward spends it
+            prompt_pass = None  # its graph is freed by one backward
             loss, loss_metrics = policy_loss(
                 logprobs,
                 logprobs.detach() if old_logprobs is None else part.cut(old_logprobs),
@@ -133,7 +135,7 @@ def train_step(
 
 
 def score_completions(reward_fns: Mapping[str, Reward], rollout: Rollout) -> Tensor:
-    """Return (N, G, R) float64: every completion of every group under every reward function."""
+    """Return (N, G, R) float64: the reward of every completion under every reward function."""
     scores = rollout.for_each(
         lambda text, example: [fn(text, example) for fn in reward_fns.values()]
     )
