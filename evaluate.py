@@ -8,7 +8,7 @@
     python evaluate.py compare EVALUATION_DIR EVALUATION_DIR
 
 `score_command` says what an evaluation is made of, in the order in which it is made. The other
-commands are functions of evaluation/: ask, matrix, compare. Flags: evaluation/command_lines.py.
+commands are functions of evaluation/: ask, matrix, compare. Settings: evaluation/configs.py.
 """
 
 import sys
@@ -19,17 +19,9 @@ from typing import Any, NamedTuple
 from evaluation.answers.finished import default_directory
 from evaluation.ask import ask_command
 from evaluation.asking.asked_model import chosen_policy
-from evaluation.command_lines import (
-    AskConfig,
-    CompareConfig,
-    MatrixConfig,
-    ScoreConfig,
-    ask_parser,
-    compare_parser,
-    matrix_parser,
-    score_parser,
-)
+from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
 from evaluation.compare import compare_command
+from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConfig
 from evaluation.matrix import matrix_command
 from evaluation.report.write import report_finished
 from evaluation.score import Score

@@ -15,7 +15,7 @@ from evaluation.answers.prediction import Prediction, is_measured
 from evaluation.asking.asked_model import asked_model, chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.settings import describe
-from evaluation.command_lines import AskConfig
+from evaluation.configs import AskConfig
 from evaluation.report.summary_text import wrapped
 from process.tables.numbers import percent
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from evaluation.answers.finished import Evaluation, read_evaluation
 from evaluation.answers.prediction import Prediction
-from evaluation.command_lines import CompareConfig
+from evaluation.configs import CompareConfig
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices

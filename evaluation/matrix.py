@@ -24,15 +24,13 @@ from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.cells import Cell, cell_path
-from evaluation.command_lines import MatrixConfig
-from evaluation.measures.matrices import means, means_by_model, part_of
+from evaluation.configs import MatrixConfig
+from evaluation.matrix_json import control_json, described, matrix_json
 from evaluation.measures.priors import Prior, summarize_priors
 from evaluation.measures.slices import named_models, named_tests
-from evaluation.measures.summary import Accuracy
 from evaluation.report.matrix_text import matrix_table
 from evaluation.report.write import report_finished
 from evaluation.scoring import Scoring
-from grpo.settings.card import read_card
 from models.prompts.image_processor import seen_as
 from process.storage import check_own_directory, write_json
 
@@ -206,62 +204,13 @@ class Matrix:
             path = cell_path(self.output, cell["model"], cell["test"])
             cell["path"] = path.relative_to(self.output).as_posix()
         matrix |= {
-            "models": {model.name: _described(model) for model in self.models},
+            "models": {model.name: described(model) for model in self.models},
             "tests": {test.name: {"source": test.sources[0]} for test in self.tests},
         }
         write_json(self.output / "matrix.json", matrix)
         return matrix
 
 
-def matrix_json(entries: Mapping[tuple[str, str], Accuracy]) -> dict[str, Any]:
-    """Return cells, means and means by model as matrix.json holds them.
-
-    A cell holds model, test, part (`diagonal`, `off_diagonal`, None), accuracy, n, low, high,
-    chance.
-    """
-    tests = {test for _, test in entries}
-    cells = [
-        {
-            "model": model,
-            "test": test,
-            "part": part_of(model, test, tests),
-            "accuracy": entry["accuracy"],
-            "n": entry["n"],
-            "low": entry["low"],
-            "high": entry["high"],
-            "chance": entry["chance"],
-        }
-        for (model, test), entry in entries.items()
-    ]
-    return {"cells": cells, "means": means(entries), "by_model": means_by_model(entries)}
-
-
-def control_json(
-    summaries: Mapping[tuple[str, str], Mapping[str, Any]], name: str
-) -> dict[str, Any]:
-    """Return a control's matrix: as `matrix_json`, and per cell its gain with low and high.
-
-    ``gain`` is the accuracy of the rows it is possible for, minus the control's on the same rows.
-    """
-    found = {cell: summary["controls"][name] for cell, summary in summaries.items()}
-    matrix = matrix_json({cell: control["overall"] for cell, control in found.items()})
-    for cell in matrix["cells"]:
-        gain = found[cell["model"], cell["test"]]["gain"]
-        cell["gain"] = {key: gain[key] for key in ("gain", "low", "high")}
-    return matrix
-
-
 def check_matrix_directory(path: Path) -> None:
     """Raise for an output folder that is a file, or holds something that is no matrix."""
     check_own_directory(path, "cells", "matrix")
-
-
-def _described(model: AskedModel) -> dict[str, Any]:
-    card = read_card(model.directory)
-    return {
-        "model": model.checkpoint,
-        "model_checksum": model.checksum,
-        "method": card.get("method"),
-        "step": card.get("step"),
-        "mode": model.settings.mode,
-    }

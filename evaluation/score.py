@@ -21,7 +21,7 @@ from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_ba
 from evaluation.asking.prior_fitting import fit_priors
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import describe
-from evaluation.command_lines import ScoreConfig
+from evaluation.configs import ScoreConfig
 from evaluation.measures.priors import Prior, summarize_priors
 from evaluation.measures.thought_changes import ThoughtRow
 from evaluation.measures.thought_classes import summarize_thoughts

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +20,10 @@ from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
 from data.prompts import render_prompt
 from data.reading.readers import BadRow, bad_rows_report, shorten
-from data.sample import spread_sample
-from data.sources import Fault, FindFaults, Part, Split, Wanted, load_splits, row_number
+from data.sources import Fault, FindFaults, Split, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
-from grpo.settings.moved import first_stems
 
 Size = tuple[int, int]  # (width, height)
 
@@ -165,67 +163,6 @@ class Preflight:
         if self._all_resize:
             return (1, 1)  # it becomes another one: nothing is drawn to see it
         return getattr(source, "size", None) or decode(source).size
-
-
-def run_splits(
-    config: Any,
-    template: str,
-    stored: Mapping[str, Any] | None,
-    first_look: Callable[[Sequence[VQAExample]], None] = lambda _examples: None,
-) -> dict[Part, Split]:
-    """Return the rows of a training run, "train" and where it is evaluated "eval".
-
-    Without --skip-bad-rows a held-out row is looked at only if --eval-limit's sample holds it.
-    With it the bad ones of the whole file are left out first, so the sample is of good rows; it is
-    the same at every evaluation of the run. A resumed run leaves out the rows that it began
-    without, and goes on with those that went bad since: they are redrawn when their turn comes.
-
-    Args:
-        config: the run's `GRPOConfig`.
-        template: the prompt's text.
-        stored: run.json of a run that is resumed.
-        first_look: is shown the training rows before any image is looked at, which may take long.
-
-    Raises:
-        ValueError: what `load_split` or ``first_look`` raises.
-    """
-    turns = TurnBuilder(template, config.image_size)
-    preflight = Preflight([PromptCheck(config.model, turns, config.max_completion_tokens)])
-
-    sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
-    of_eval = preflight if config.skip_bad_rows else preflight.of_sample(sample)
-    left_out = None if stored is None else stored.get("left_out")
-    stems = {} if stored is None else first_stems(stored)
-
-    def of_train(examples: Sequence[VQAExample]) -> dict[str, Fault]:
-        first_look(examples)
-        return preflight(examples)
-
-    def wanted(part: Part, names: Sequence[str], find_faults: FindFaults) -> Wanted:
-        left = None if left_out is None else left_out.get(part, {})
-        return Wanted(names, find_faults, left, stems.get(part))
-
-    parts: dict[Part, Wanted] = {"train": wanted("train", config.train_json, of_train)}
-    if config.eval_json:
-        parts["eval"] = wanted("eval", config.eval_json, of_eval)
-    splits = load_splits(
-        parts, image_root=config.image_root or None, skip_bad_rows=config.skip_bad_rows
-    )
-    for part, split in splits.items():
-        if stored is not None and left_out is None:  # of a version that did not note them
-            _check_count(split, stored, part)
-        tell_skipped(split, f"{part}: ")
-    return splits
-
-
-def _check_count(split: Split, stored: Mapping[str, Any], part: str) -> None:
-    then = stored.get("skipped_rows", {}).get(part, len(split.bad_rows))
-    if then != len(split.bad_rows):
-        raise ValueError(
-            f"cannot resume: the run began with {then} bad rows of its {part} data left out, today"
-            f" {len(split.bad_rows)} are bad, so the others would come in another order: restore"
-            " the image files, or start a new run"
-        )
 
 
 def left_out_before(file: Path) -> Mapping[str, list[int]] | None:

@@ -16,7 +16,7 @@ from data.prompts import supervised_target
 from data.sources import Part, Split
 from data.turns import TurnBuilder
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.preflight import run_splits
+from evaluation.asking.run_splits import run_splits
 from evaluation.asking.settings import asked_template
 from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig

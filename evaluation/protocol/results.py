@@ -19,7 +19,8 @@ from itertools import combinations
 from typing import Any
 
 from evaluation.cells import Cell
-from evaluation.matrix import Matrix, matrix_json
+from evaluation.matrix import Matrix
+from evaluation.matrix_json import matrix_json
 from evaluation.measures.matrices import (
     MATRIX_PARTS,
     RESAMPLES,

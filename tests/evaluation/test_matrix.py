@@ -11,7 +11,8 @@ from evaluation.asking.answerer import Answerer
 from evaluation.asking.asked_model import asked_model
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.shared_flags import AskingFlags
-from evaluation.matrix import Matrix, matrix_json
+from evaluation.matrix import Matrix
+from evaluation.matrix_json import matrix_json
 from evaluation.measures.slices import named_models, named_tests
 from evaluation.report.matrix_text import matrix_table
 

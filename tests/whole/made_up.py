@@ -12,7 +12,7 @@ from evaluation.answers.prediction import Prediction
 from evaluation.curate.effect import summarize_curation
 from evaluation.curate.effect_text import curation_table
 from evaluation.curate.reasons import CuratedRow
-from evaluation.matrix import control_json, matrix_json
+from evaluation.matrix_json import control_json, matrix_json
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations

@@ -9,7 +9,7 @@ from data.examples import VQAExample
 from evaluate import main
 from evaluation.answers.controls import CONTROLS, Control, control_rows
 from evaluation.answers.prediction import judge
-from evaluation.command_lines import ScoreConfig
+from evaluation.configs import ScoreConfig
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.gains import paired_gain, summarize_control
 from evaluation.measures.intervals import image_interval

@@ -18,7 +18,8 @@ from data.prompts import TEMPLATES
 from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.asking.encoding import encode_checked
-from evaluation.asking.preflight import Preflight, PromptCheck, run_splits
+from evaluation.asking.preflight import Preflight, PromptCheck
+from evaluation.asking.run_splits import run_splits
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 from models.checkpoint.loading import context_tokens

@@ -10,7 +10,7 @@ from PIL import Image
 
 from evaluation.answers.finished import write_evaluation
 from evaluation.answers.prediction import Prediction
-from evaluation.matrix import control_json, matrix_json
+from evaluation.matrix_json import control_json, matrix_json
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations

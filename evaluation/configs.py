@@ -1,0 +1,161 @@
+"""What evaluate.py's commands are asked to do: one frozen config each, checked on construction.
+
+What all of them have in common is in evaluation/asking/shared_flags.py; --help groups the flags as
+evaluation/command_lines.py says. Nothing here imports torch.
+"""
+
+from dataclasses import dataclass
+
+from evaluation.answers.controls import check_control
+from evaluation.asking.shared_flags import (
+    MODEL,
+    TESTS,
+    MachineFlags,
+    ScoringFlags,
+    check_least,
+)
+from evaluation.measures.thought_changes import check_changes
+from process.flags import REQUIRED, flag_of, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(ScoringFlags):
+    """One checkpoint on one set of questions; without both, the embedded ones."""
+
+    model: str | None = setting(None, MODEL, "DIR")
+    json: tuple[str, ...] = setting((), TESTS, "FILE", nargs="+")
+    seed: int = setting(0, "of --limit's sample, of borrowed images, of orders, of --thoughts")
+    shuffle_within: str | None = setting(
+        None, "which rows a shuffled image may come from (default: modality)"
+    )
+    permute_options: int | None = setting(
+        None,
+        "ask with the options in COUNT orders, the rows' own among them; rows whose options name"
+        " each other (Both A and B) have one order and are left out of this part",
+        "COUNT",
+    )
+    text_prior: tuple[str, ...] = setting(
+        (),
+        "train files, or 'phantoms': what priors fitted on their text reach without an image",
+        "FILE",
+        nargs="+",
+    )
+    thoughts: tuple[str, ...] = setting(
+        (),
+        "also read the letters' probabilities behind another thought: removed (none), swapped (of a"
+        " sampled completion that chose another letter), borrowed (of another question's answer);"
+        " think mode",
+        "NAME",
+        nargs="+",
+    )
+    thought_samples: int | None = setting(
+        None, "completions sampled per question for --thoughts swapped (default: 4)", "COUNT"
+    )
+    output_dir: str | None = setting(
+        None,
+        "where summary.json and predictions.jsonl go, both or neither; must be new or empty"
+        " (default: runs/<date>-<time>-<model>-evaluation). Until then answers are kept in"
+        " DIR.unfinished: an interrupted evaluation goes on with the same command and this flag",
+        "DIR",
+    )
+
+    def __post_init__(self) -> None:
+        self._refuse_half_an_evaluation()
+        self._refuse_idle_flags()
+        check_changes(self.thoughts)
+        check_least(self, permute_options=2, thought_samples=2)
+        super().__post_init__()
+        for name in self.controls:
+            check_control(name, self.strata)
+
+    @property
+    def checkpoint(self) -> str:
+        """The model that is asked."""
+        return self.model or "tiny"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The test files."""
+        return self.json or ("phantoms",)
+
+    @property
+    def strata(self) -> str:
+        """What a shuffled image has in common with the row that gets it."""
+        return self.shuffle_within or "modality"
+
+    def _refuse_half_an_evaluation(self) -> None:
+        if self.model is not None and not self.json:
+            raise ValueError(
+                f"--model {self.model} without --json: add the test file (with --image-root), or"
+                " 'phantoms' for the embedded data"
+            )
+        if self.json and self.model is None:
+            raise ValueError(
+                f"--json {' '.join(self.json)} without --model: add a checkpoint's directory, a"
+                " Qwen2-VL hub id, or 'tiny' for the embedded model"
+            )
+
+    def _refuse_idle_flags(self) -> None:
+        for name, value, needed, meant in (
+            ("shuffle_within", "shuffled", "controls", "a shuffled control"),
+            ("thought_samples", "swapped", "thoughts", "swapped thoughts"),
+        ):
+            if getattr(self, name) is not None and value not in getattr(self, needed):
+                raise ValueError(
+                    f"{flag_of(name)} {getattr(self, name)} does nothing without {meant}: add"
+                    f" {flag_of(needed)} {value}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskConfig(MachineFlags):
+    """One question about one image."""
+
+    model: str = setting(REQUIRED, MODEL, "DIR")
+    image: tuple[str, ...] = setting(
+        REQUIRED,
+        "what is asked about, in any format Pillow reads; several are shown in this order",
+        "FILE",
+        nargs="+",
+    )
+    question: str = setting(REQUIRED, "in quotes", "TEXT")
+    options: tuple[str, ...] = setting(
+        REQUIRED,
+        "the answers to choose from, each in quotes; they get the letters A, B, ..",
+        "TEXT",
+        nargs="+",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatrixConfig(ScoringFlags):
+    """Every checkpoint on every test file."""
+
+    models: tuple[str, ...] = setting(
+        REQUIRED,
+        "the modality or question type that a checkpoint was trained on, and the checkpoint; any"
+        " other name (base=tiny) gets a row, and counts in neither mean",
+        "NAME=DIR",
+        nargs="+",
+    )
+    json: tuple[str, ...] = setting(REQUIRED, TESTS, "FILE", nargs="+")
+    limit: int | None = setting(
+        None,
+        "a seeded sample of N questions of each file, spread over modality, question type and data"
+        " set in proportion (default: all)",
+    )
+    seed: int = setting(0, "of --limit's sample, of borrowed images")
+    output_dir: str = setting(
+        REQUIRED, "where matrix.json and cells/ go: new, empty, or a matrix to go on with", "DIR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig:
+    """Two finished evaluations."""
+
+    first: str = setting(REQUIRED, "a directory that evaluate.py wrote", "FIRST_DIR",
+                         positional=True)  # fmt: skip
+    second: str = setting(REQUIRED, "another, of the same test file", "SECOND_DIR",
+                          positional=True)  # fmt: skip
+    output: str | None = setting(None, "also write the numbers there, as JSON", "FILE")
