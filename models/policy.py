@@ -39,7 +39,7 @@ from models.vision.features import FeatureCache
 
 @dataclass(frozen=True)
 class PromptPass:
-    """N prompts that were run once, each with its image: what their completions go on from."""
+    """The state after one run of N prompts and images, from which their completions continue."""
 
     prompts: tuple[EncodedPrompt, ...]
     last_hidden: Tensor  # (N, D), the state of each prompt's last token before the final norm
@@ -86,10 +86,12 @@ class Policy(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the text's weights are, and so where it is run."""
         return self.text.norm.weight.device
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the text's weights."""
         return self.text.norm.weight.dtype
 
     @property
@@ -113,6 +115,7 @@ class Policy(nn.Module):
 
     @property
     def vision_frozen(self) -> bool:
+        """Whether no weight of the vision tower is trained."""
         return not any(parameter.requires_grad for parameter in self.visual.parameters())
 
     def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
@@ -186,10 +189,12 @@ class Policy(nn.Module):
         if prompt_pass is not None and not self.keeps_prompt_passes:
             raise RuntimeError("this policy keeps no pass over prompts to go on from")
         check_completions(prompts, rows_per_prompt, completion_ids, lengths)
-        # Nothing is predicted from a row's last token, so it is not fed.
+        # Teacher forcing: token t is the input that predicts token t + 1. A row's last token
+        # predicts nothing that is scored, so it is not fed.
         fed = [length - 1 for length in lengths]
         groups = self._groups(prompts, rows_per_prompt, fed)
         fed_ids = pack_rows(completion_ids, fed).to(self.device)  # (T_c,)
+        # After a pass the prompts cost nothing here; their gradient goes on into its graph.
         if prompt_pass is None:
             inputs = self._layer_inputs(prompts, groups, fed_ids, image_features)
             ends, rest = run_groups(self.text, *inputs, whole=self.offloaded)  # (N, D), (T_c, D)
@@ -267,6 +272,7 @@ class Policy(nn.Module):
         rows_per_prompt: Sequence[int],
         completion_lengths: Sequence[int],
     ) -> PackedGroups:
+        """Return where each token of these prompts and completions lies in one packed row."""
         return PackedGroups(
             prompt_lengths=[prompt.num_tokens for prompt in prompts],
             rows_per_prompt=list(rows_per_prompt),
@@ -282,7 +288,7 @@ class Policy(nn.Module):
         completion_ids: Tensor,  # (T_c,)
         image_features: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, Rotary, GroupReader]:
-        """Return the embeddings, (T, D), their positions' tables and how they attend."""
+        """Return what the layers take of a packed row: embeddings, (T, D), tables and reader."""
         if image_features is None:
             image_features = self.image_features(prompts)
         image_token = self.processor.image_token_id
@@ -293,12 +299,12 @@ class Policy(nn.Module):
     def _run_after(self, prompt_pass: PromptPass, groups: PackedGroups, fed_ids: Tensor) -> Tensor:
         """Return the states of the completions' tokens, (T_c, D), after prompts already run."""
         hidden = self.text.embed_tokens(fed_ids)  # (T_c, D)
-        # Completions of one token are predicted by their prompts alone.
+        # Completions of one token are predicted from their prompts alone: nothing is fed.
         if len(hidden) == 0:
             return hidden
         reader = choose_reader(self.text, groups)
-        assert isinstance(reader, PaddedReader)  # or this policy `keeps_prompt_passes` not
-        # Completions stand where they stand in the whole row; only their part of it is run.
+        assert isinstance(reader, PaddedReader)  # else `keeps_prompt_passes` is false
+        # The positions of the whole packed row, cut to the completions: they are what is run.
         positions = packed_positions(prompt_pass.prompts, groups)[..., groups.num_prompt_tokens :]
         rotary = rotary_tables(self.text, positions)
         return run_completions(self.text, hidden, rotary, reader, prompt_pass.keys_values)

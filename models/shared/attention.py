@@ -6,7 +6,7 @@
 
 All have one method, `read`, and give the same numbers but for rounding: a prompt's token reads its
 own prompt up to itself; a completion's token its group's whole prompt, and its own row up to
-itself.
+itself. What a token "reads" is its attention output, softmax(scores) @ values, over those tokens.
 
 transformers' layers call `packed_attention`, which is registered with it here. There is no dropout,
 whatever the checkpoint's attention_dropout says: GRPO's ratio compares the distribution that was
@@ -85,7 +85,7 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **kwargs
         )
-    # Turned in float32 by tables of that dtype: rounded here, once (models/rotary.py).
+    # Rotary tables are float32, so queries and keys are too: rounded here, once (models/rotary.py).
     query, key = query.to(value.dtype), key.to(value.dtype)
     # Readers take tokens first, as the projections left them in memory: a view, no copy.
     query, key, value = (heads_first[0].transpose(0, 1) for heads_first in (query, key, value))

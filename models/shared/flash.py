@@ -81,9 +81,10 @@ def _aten_forward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
+    # 0.0 and False: no dropout, and no mask of it to be returned.
     read, lse, *_ = torch.ops.aten._flash_attention_forward(
         *(query, key, value, *_lengths(queries, keys)), 0.0, causal, False, scale=scale
-    )
+    )  # (T_q, H, d), (H, T_q)
     return read, lse
 
 

@@ -46,6 +46,7 @@ def folded_attention(
         scale: of the scores.
     """
     # Heads that share a key are more queries to SDPA, so it needs no grouped mode.
+    # Queries and keys now have as many heads: what every kernel of SDPA takes, mask or not.
     folded = fold_heads(query, key.shape[1])  # (M, Hkv, r * L, d)
     read = scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scale)
     return unfold_heads(read, query.shape[2])

@@ -3,9 +3,9 @@
     [ p1 p1 p1 | p2 p2 | c11 c11 | c12 | c21 c21 | c22 ]       cNG: completion G of prompt N
 
 Everything in a transformer but attention treats tokens one by one, so the layers run on the packed
-row as on any other; in attention each completion token reads its own group's prompt
-(models/shared/attention.py). A prompt is computed once however many completions it has, and its
-gradient is the sum over them.
+row as on any other; in attention each completion token attends to its own group's prompt, at its
+beginning of the row, and to its own completion (models/shared/attention.py). A prompt is computed
+once however many completions it has, and its gradient is the sum over them.
 
 This file knows where each token lies and nothing of what is done with it: it packs and pads.
 Padded rectangles are for attention kernels that want them; padding stands on the right, where
@@ -40,38 +40,38 @@ class PackedGroups:
     dtype: torch.dtype  # of masks
 
     def __post_init__(self) -> None:
-        """Make what is needed after the layers: a copy to a GPU waits for all launched before."""
+        """Make now what is needed after the layers: later its copy to a GPU would wait for them."""
         _ = self.row_to_prompt, self.last_tokens
 
     @property
     def num_prompt_tokens(self) -> int:
-        """T_p."""
+        """Tokens of all prompts together, T_p."""
         return sum(self.prompt_lengths)
 
     @property
     def num_completion_tokens(self) -> int:
-        """T_c."""
+        """Tokens of all completions together, T_c."""
         return sum(self.completion_lengths)
 
     @property
     def num_rows(self) -> int:
-        """M."""
+        """Completion rows, M."""
         return sum(self.rows_per_prompt)
 
     @property
     def prompt_length(self) -> int:
-        """P."""
+        """Tokens of the longest prompt, P."""
         return max(self.prompt_lengths)
 
     @property
     def completion_length(self) -> int:
-        """C."""
+        """Tokens of the longest completion that are fed, C."""
         return max(self.completion_lengths)
 
     @cached_property
     def row_to_prompt(self) -> Tensor:
         """The prompt of each row, (M,) int64."""
-        counts = torch.tensor(self.rows_per_prompt)
+        counts = torch.tensor(self.rows_per_prompt)  # (N,)
         return torch.arange(len(counts)).repeat_interleave(counts).to(self.device)
 
     @cached_property
@@ -81,12 +81,12 @@ class PackedGroups:
 
     @cached_property
     def padding(self) -> "Padding | None":
-        """Of the prompts; None when they are equally long."""
+        """Index tensors that pad prompts to (N, P); None when they are equally long."""
         return Padding.of(self.prompt_lengths, self.device)
 
     @cached_property
     def own_padding(self) -> "Padding | None":
-        """Of the completions; None when they are equally long."""
+        """Index tensors that pad completions to (M, C); None when they are equally long."""
         return Padding.of(self.completion_lengths, self.device)
 
     @cached_property
@@ -96,7 +96,8 @@ class PackedGroups:
             return None
         lengths = torch.tensor(self.prompt_lengths, device=self.device)  # (N,)
         slots = torch.arange(self.prompt_length, device=self.device)  # (P,)
-        mask = torch.zeros(len(lengths), len(slots), dtype=self.dtype, device=self.device)
+        mask = torch.zeros(len(lengths), len(slots), dtype=self.dtype, device=self.device)  # (N, P)
+        # Additive and not bool: SDPA takes both, the flash operators called directly only this.
         return mask.masked_fill_(slots >= lengths[:, None], -torch.inf)[:, None, None]
 
     def split(self, packed: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +149,7 @@ class PackedGroups:
     def keep_read(self, packed: Tensor) -> Tensor:
         """Return (N + T_c, ...) of (T, ...): each prompt's last token, then all completion tokens.
 
-        These are the tokens whose hidden states predict something.
+        These are the tokens whose last hidden states are used: each predicts a completion token.
         """
         prompts, completions = self.split(packed)
         return torch.cat([prompts.index_select(0, self.last_tokens), completions])
@@ -172,13 +173,15 @@ class PackedGroups:
 
     def _first_then_fed(self) -> Tensor:
         """Return where each row's states lie in [M first ones | T_c fed ones], (S,) int64."""
+        # A row scores one token more than it is fed: its first is predicted from the prompt.
         fed = torch.tensor(self.completion_lengths)  # (M,)
-        starts = self.num_rows + fed.cumsum(0) - fed  # of each row's fed tokens
-        counts = fed + 1
-        before = counts.cumsum(0) - counts  # scored tokens of earlier rows
+        starts = self.num_rows + fed.cumsum(0) - fed  # (M,) where each row's fed tokens begin
+        counts = fed + 1  # (M,)
+        before = counts.cumsum(0) - counts  # (M,) scored tokens of earlier rows
+        # Token 0 of a row is its first state, token t its fed token t - 1.
         within = torch.arange(int(counts.sum())) - before.repeat_interleave(counts)  # (S,)
-        rest = starts.repeat_interleave(counts) + within - 1
-        rows = torch.arange(self.num_rows).repeat_interleave(counts)
+        rest = starts.repeat_interleave(counts) + within - 1  # (S,)
+        rows = torch.arange(self.num_rows).repeat_interleave(counts)  # (S,)
         return torch.where(within == 0, rows, rest).to(self.device)
 
 
@@ -191,15 +194,15 @@ class Padding:
 
     @classmethod
     def of(cls, lengths_of: Sequence[int], device: torch.device) -> "Padding | None":
-        """Return them for sequences of these lengths; None when all are equal."""
-        lengths = torch.tensor(lengths_of)
+        """Return the index tensors for sequences of these lengths; None when all are equal."""
+        lengths = torch.tensor(lengths_of)  # (N,)
         if lengths.min() == lengths.max():
             return None
         slots = torch.arange(int(lengths.max()))  # (P,)
         starts = lengths.cumsum(0) - lengths  # (N,)
         # Slots after the end repeat the last token, so what fills them is finite.
         source = starts[:, None] + torch.minimum(slots, lengths[:, None] - 1)  # (N, P)
-        kept = (slots < lengths[:, None]).flatten().nonzero().squeeze(1)
+        kept = (slots < lengths[:, None]).flatten().nonzero().squeeze(1)  # (T_p,)
         return cls(source.flatten().to(device), kept.to(device))
 
 
@@ -214,6 +217,6 @@ def packed_positions(prompts: Sequence[EncodedPrompt], groups: PackedGroups) -> 
     rows = starts.repeat_interleave(torch.tensor(groups.rows_per_prompt))  # (M,)
     tokens = torch.arange(groups.completion_length)  # (C,)
     completions = rows[:, None] + tokens  # (M, C)
-    fed = tokens < torch.tensor(groups.completion_lengths)[:, None]
+    fed = tokens < torch.tensor(groups.completion_lengths)[:, None]  # (M, C)
     of_prompts = [prompt.position_ids for prompt in prompts]  # (3, P) each
     return torch.cat([*of_prompts, completions[fed].expand(3, -1)], dim=1)[:, None]

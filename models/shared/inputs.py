@@ -1,4 +1,4 @@
-"""What the first layer gets of packed groups: which completion tokens are fed, and embeddings.
+"""The input of the first layer for packed groups: which completion tokens are fed, and embeddings.
 
 Shapes: N prompts, M completion rows, C completion tokens, T packed tokens (T_c of completions), D
 hidden size.
@@ -35,6 +35,7 @@ def check_completions(
 
 def pack_rows(completion_ids: Tensor, lengths: Sequence[int]) -> Tensor:
     """Return the first ``lengths`` tokens of each row of (M, C), row after row: (T_c,)."""
+    # Row-major, as a mask selects: the order in which the packed row holds its completions.
     kept = torch.arange(completion_ids.shape[1]) < torch.tensor(lengths)[:, None]  # (M, C)
     return completion_ids[kept.to(completion_ids.device)]
 
@@ -57,11 +58,11 @@ def embed_groups(
     """
     # Where images stand is found on the CPU: on the device it would have to be waited for.
     prompt_ids = torch.cat([prompt.input_ids for prompt in prompts])  # (T_p,)
-    image_tokens = (prompt_ids == image_token_id).nonzero().squeeze(1)
+    image_tokens = (prompt_ids == image_token_id).nonzero().squeeze(1)  # (visual tokens,)
     packed_ids = torch.cat([prompt_ids.to(completion_ids.device), completion_ids])  # (T,)
     hidden = text.embed_tokens(packed_ids)  # (T, D)
     if len(image_tokens) == 0:
         return hidden
     # A new tensor, not a write into the embeddings: both sides get their gradient.
-    features = torch.cat(list(image_features)).to(hidden.dtype)
+    features = torch.cat(list(image_features)).to(hidden.dtype)  # (visual tokens, D)
     return hidden.index_copy(0, image_tokens.to(hidden.device), features)

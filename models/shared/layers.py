@@ -45,9 +45,10 @@ def run_groups(
 def run_prompts(
     text: Decoder, hidden: Tensor, rotary: Rotary, reader: GroupReader, *, whole: bool
 ) -> tuple[Tensor, list[KeysValues]]:
-    """Return the states of each prompt's last token, (N, D), and its keys and values per layer.
+    """Return each prompt's last token's state, (N, D), and all prompts' keys and values per layer.
 
-    Arguments are those of `run_groups`, of groups whose completions have no tokens.
+    Before the final norm. The arguments are those of `run_groups`; the reader's groups have
+    completions without tokens.
     """
     keys_values: list[KeysValues] = []
 
@@ -67,6 +68,8 @@ def run_completions(
     keys_values: Sequence[KeysValues],
 ) -> Tensor:
     """Return the completions' states, (T_c, D), after prompts that were run before.
+
+    Before the final norm.
 
     Args:
         text: the decoder.
@@ -90,7 +93,11 @@ def _run(
     keep: Keep,
     whole: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Return what `run_groups` does, and give `keep` the prompts' keys and values of each layer."""
+    """Return each prompt's last token's state, (N, D), and the completions' tokens', (T_c, D).
+
+    `keep` is called in every layer with the prompts' keys and values there, or with None by a
+    reader that leaves none.
+    """
 
     def attend(_layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         read, prompts = reader.read(query, key, value, scale)
@@ -102,6 +109,7 @@ def _run(
     if whole or not isinstance(reader, PaddedReader):
         hidden = _call(text.layers, hidden, rotary, attend)
         return hidden[groups.last_tokens], hidden[groups.num_prompt_tokens :]
+    # A padded reader has prompts and completions apart, so the last layer can leave some out.
     *layers, last = text.layers
     hidden = _call(layers, hidden, rotary, attend)
     run = partial(_last_layer, last, rotary=rotary, reader=reader, keep=keep)
@@ -136,9 +144,9 @@ def _last_layer(
     # Keys and values are needed of every token, queries only of those that are read.
     normed = layer.input_layernorm(hidden)  # (T, D)
     key = _rotated(_heads(attention, attention.k_proj(normed)), cos, sin)  # (T, Hkv, d)
-    value = _heads(attention, attention.v_proj(normed))
+    value = _heads(attention, attention.v_proj(normed))  # (T, Hkv, d)
     query = _heads(attention, attention.q_proj(groups.keep_read(normed)))  # (K, H, d)
-    query = _rotated(query, groups.keep_read(cos), groups.keep_read(sin))
+    query = _rotated(query, groups.keep_read(cos), groups.keep_read(sin))  # (K, H, d)
 
     # Completions read prompts as in every layer, and decoding goes on from them.
     (key_prompt, key_own), (value_prompt, value_own) = groups.split(key), groups.split(value)
@@ -151,7 +159,7 @@ def _last_layer(
     if len(query_own):
         read_own = reader.read_completions(
             query_own, key_own, value_own, prompts, attention.scaling
-        )
+        )  # (T_c, H, d)
         read = torch.cat([read, read_own])  # (K, H, d)
 
     # From here on tokens do not meet, so those that nobody reads are left out.
@@ -165,5 +173,5 @@ def _heads(attention: SelfAttention, projected: Tensor) -> Tensor:
 
 
 def _rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return (T, heads, d) turned by its position as transformers does, rounded once."""
+    """Return (T, heads, d) with rotary positions applied as transformers does, rounded once."""
     return (x * cos + rotate_half(x) * sin).to(x.dtype)

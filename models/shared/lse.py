@@ -9,12 +9,16 @@ two parts, weighed by their shares of the softmax's sum, which their log-sum-exp
 So each part is computed where it is cheapest: the prompt's by one long query, made of all tokens
 that read it (models/shared/folding.py), without a copy of any key.
 
-The gradient asks for no code of its own. All that a flash kernel's backward takes from its forward
-is p = exp(score - lse) and sum(grad * read); given the *merged* read and lse it returns the part's
-gradient within the whole. Left to autograd, the merge would lose what goes through each lse, and
-silently, since the kernels have no gradient for theirs. So a merge that is trained through has an
-autograd.Function around it (models/shared/merged.py, models/shared/varlen.py): its forward keeps
-what `merge` returns, its backward hands that to the backward of each part.
+The gradient asks for no kernel of its own. A flash backward computes
+
+    grad_score = p (grad . value - grad . read)         p = exp(score - lse)
+
+and takes read and lse as the forward gave them. Given the *merged* ones, p is the probability in
+the whole softmax, and the result is the part's gradient within the whole. Left to autograd, the
+merge would lose what goes through each lse, and silently, since the kernels have no gradient for
+theirs. So a merge that is trained through has an autograd.Function around it
+(models/shared/merged.py, models/shared/varlen.py): its forward keeps what `merge` returns, its
+backward hands that to the backward of each part.
 """
 
 import torch
@@ -39,8 +43,8 @@ def merge(read: Tensor, lse: Tensor, other: Tensor, other_lse: Tensor) -> tuple[
     (True, True)
     """
     # Shares are made of differences from the total, so that none overflows.
-    total = torch.logaddexp(lse, other_lse)
-    merged = read * (lse - total).exp()
+    total = torch.logaddexp(lse, other_lse)  # (..., 1)
+    merged = read * (lse - total).exp()  # (..., d), as wide as the lse
     merged = torch.addcmul(merged, other, (other_lse - total).exp())
     return merged.to(read.dtype), total
 

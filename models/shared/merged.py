@@ -29,6 +29,7 @@ class MergingReader(PaddedReader):
         """Make the causal mask of the own part, r = ``heads_per_key`` times: (r * C, C)."""
         super().__init__(groups)
         length, device = groups.completion_length, groups.device
+        # One mask for all rows: the padding after a shorter one is later than its real tokens.
         hidden = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
         mask = torch.zeros(hidden.shape, dtype=groups.dtype, device=device)
         self.own_mask = mask.masked_fill_(hidden, -torch.inf).repeat(heads_per_key, 1)
@@ -57,7 +58,7 @@ class MergingReader(PaddedReader):
 
 
 class MergedAttention(torch.autograd.Function):
-    """`MergingReader`'s call: `apply` takes what `forward` takes after ctx."""
+    """Completions' attention in two parts with one gradient; `MergingReader` applies it."""
 
     @staticmethod
     def forward(
@@ -91,6 +92,7 @@ class MergedAttention(torch.autograd.Function):
         read_prompt = unfold_rows(read_prompt, length)  # (M, Hkv, r * C, d)
         lse_prompt = unfold_rows(lse_prompt[..., None], length)  # (M, Hkv, r * C, 1)
         read, lse = merge(read_prompt, lse_prompt, read_own, lse_own[..., None])
+        # Not each part's own read and lse: the backward is that of the whole softmax.
         ctx.save_for_backward(
             query, key_prompt, value_prompt, key_own, value_own, prompt_mask, own_mask, read, lse
         )
@@ -100,11 +102,12 @@ class MergedAttention(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of the five tensors."""
+        """Return the gradients of query and both keys and values, None for masks and scale."""
         query, key_prompt, value_prompt, key_own, value_own, *rest = ctx.saved_tensors
         prompt_mask, own_mask, read, lse = rest
         prompts = len(key_prompt)  # N
-        # Both parts get the merged read and lse, so each returns its share of one softmax.
+        # Both parts get the merged read and lse, so each returns its share of one softmax. 0.0 and
+        # False: no dropout, and causality stands in the masks.
         grad_folded, grad_key, grad_value = _flash_backward(
             fold_rows(grad, prompts),
             fold_rows(query, prompts),
@@ -114,13 +117,13 @@ class MergedAttention(torch.autograd.Function):
             *(0.0, False),
             attn_mask=prompt_mask,
             scale=ctx.scale,
-        )
+        )  # (N, Hkv, G * r * C, d), (N, Hkv, P, d) twice
         grad_query, grad_key_own, grad_value_own = _flash_backward(
             *(grad.contiguous(), query, key_own, value_own, read, _lse_layout(lse)),
             *(0.0, False),
             attn_mask=own_mask,
             scale=ctx.scale,
-        )
+        )  # (M, Hkv, r * C, d), (M, Hkv, C, d) twice
         # A query went into both parts; each key and value into one.
         grad_query = grad_query + unfold_rows(grad_folded, query.shape[2])
         return grad_query, grad_key, grad_value, grad_key_own, grad_value_own, None, None, None

@@ -89,14 +89,17 @@ class PaddedReader(ABC):
     def _read_rows(
         self, query: Tensor, key: Tensor, value: Tensor, prompts: KeysValues, scale: float
     ) -> Tensor:
-        """Return (M, H, C, d) of query, (M, H, C, d), key and value, (M, Hkv, C, d)."""
+        """Return what each row's query, (M, H, C, d), reads of its prompt and itself: as query.
+
+        Padded rows: key and value (M, Hkv, C, d). This alone is where the readers differ.
+        """
 
 
 class CopyingReader(PaddedReader):
     """Copies each prompt's keys and values in front of its rows' own: one call, any shape."""
 
     def __init__(self, groups: PackedGroups, heads_per_key: int) -> None:
-        """Make the mask, r = ``heads_per_key`` times."""
+        """Make the mask of completions over their prompts and themselves, for r folded heads."""
         super().__init__(groups)
         self.mask = completion_mask(groups, heads_per_key) if groups.completion_length else None
 
@@ -129,9 +132,10 @@ def completion_mask(groups: PackedGroups, heads_per_key: int) -> Tensor:
     if groups.padding is not None:
         lengths = torch.tensor(groups.prompt_lengths)  # (N,)
         lengths = lengths.repeat_interleave(torch.tensor(groups.rows_per_prompt)).to(device)  # (M,)
-        slots = torch.arange(longest + length, device=device)
+        slots = torch.arange(longest + length, device=device)  # (P + C,)
         readable = (slots < lengths[:, None]) | (slots >= longest)  # (M, P + C)
         visible = visible & readable[:, None, None, :]  # (M, 1, C, P + C)
+    # Additive: SDPA would make such a mask of a bool one at every layer.
     mask = torch.zeros(visible.shape, dtype=groups.dtype, device=device)
     mask.masked_fill_(~visible, -torch.inf)
     repeats = [1] * (mask.dim() - 2) + [heads_per_key, 1]

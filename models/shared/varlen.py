@@ -1,4 +1,4 @@
-"""Packed groups read exactly as they lie: no prompt copied, nothing padded, no mask made.
+"""Packed groups read by varlen flash as they lie: no prompt copied, nothing padded, no mask made.
 
 Three calls of FlashAttention for sequences of different length (varlen, models/shared/flash.py)
 read the packed tokens; each gets the bounds of its sequences:
@@ -47,7 +47,9 @@ class PackedSegments:
         completion_lengths: Sequence[int],
         device: torch.device,
     ) -> "PackedSegments":
-        lengths = iter(completion_lengths)  # rows are prompt-major
+        """Return the bounds of the three attentions for prompts and completions so long."""
+        # Rows are prompt-major, so those of a prompt lie side by side: one sequence of queries.
+        lengths = iter(completion_lengths)
         own = [sum(next(lengths) for _ in range(rows)) for rows in rows_per_prompt]
         return cls(
             Segments.of(prompt_lengths, device),
@@ -105,7 +107,7 @@ def varlen_attention(
 
 
 class VarlenAttention(torch.autograd.Function):
-    """See the head of the file; `varlen_attention` calls it."""
+    """Attention over a packed row: three calls, one gradient; `varlen_attention` applies it."""
 
     @staticmethod
     def forward(
@@ -133,8 +135,8 @@ class VarlenAttention(torch.autograd.Function):
                 q_own, k_prompt, v_prompt, groups, prompts, causal=False, scale=scale
             )
             of_own = flash.forward(q_own, k_own, v_own, rows, rows, causal=True, scale=scale)
-            read_own, lse_own = _merged(*of_prompt, *of_own)
-            read = torch.cat([read, read_own])
+            read_own, lse_own = _merged(*of_prompt, *of_own)  # (T_c, H, d), (H, T_c)
+            read = torch.cat([read, read_own])  # (T, H, d)
         # The parts' own reads and lse are not kept: the backward is that of the whole.
         ctx.save_for_backward(query, key, value, read, lse_prompt, lse_own)
         ctx.segments, ctx.flash, ctx.scale = segments, flash, scale
@@ -149,6 +151,7 @@ class VarlenAttention(torch.autograd.Function):
         parts = [_split(tensor, segments) for tensor in (grad, *packed)]
         (g_prompt, g_own), (q_prompt, q_own), (k_prompt, k_own), (v_prompt, v_own), reads = parts
         prompts, groups, rows = segments.prompts, segments.groups, segments.rows
+        # Each of the three is (grad_query, grad_key, grad_value).
         of_itself = flash.backward(
             *(g_prompt, q_prompt, k_prompt, v_prompt, reads[0], lse_prompt, prompts, prompts),
             causal=True,
@@ -166,9 +169,9 @@ class VarlenAttention(torch.autograd.Function):
             *(g_own, q_own, k_own, v_own, reads[1], lse_own, rows, rows), causal=True, scale=scale
         )
         # A completion's query went into two parts, a prompt's keys were read by two kinds of token.
-        grad_query = torch.cat([of_itself[0], of_prompt[0] + of_own[0]])
-        grad_key = torch.cat([of_itself[1] + of_prompt[1], of_own[1]])
-        grad_value = torch.cat([of_itself[2] + of_prompt[2], of_own[2]])
+        grad_query = torch.cat([of_itself[0], of_prompt[0] + of_own[0]])  # (T, H, d)
+        grad_key = torch.cat([of_itself[1] + of_prompt[1], of_own[1]])  # (T, Hkv, d)
+        grad_value = torch.cat([of_itself[2] + of_prompt[2], of_own[2]])  # (T, Hkv, d)
         return grad_query, grad_key, grad_value, None, None, None
 
 

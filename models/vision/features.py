@@ -59,7 +59,7 @@ class FeatureCache:
         return [found[key] for key in keys]
 
     def _keep(self, key: tuple[int, bytes], features: Tensor) -> None:
-        """Move to the newest end, and let the oldest go until the limit is kept."""
+        """Hold these features as the last used, and drop the least lately used over the limit."""
         if key not in self._features:
             self._held += features.nbytes
         self._features[key] = features

@@ -22,7 +22,8 @@ def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> lis
     The vision tower runs once over all images of the batch. The patches of one image do not see
     another's: transformers cuts the attention at image boundaries, which it takes from the grid.
     """
-    merged = visual.spatial_merge_size**2
+    # The tower merges neighbouring patches into one visual token.
+    merged = visual.spatial_merge_size**2  # patches of one token
     counts = [len(prompt.pixel_values) // merged for prompt in prompts]
     # Prompts without images need no pass, but features of the right width and device.
     weight = visual.patch_embed.proj.weight
@@ -32,12 +33,13 @@ def image_features(visual: VisionTower, prompts: Sequence[EncodedPrompt]) -> lis
     # One pass for all images: small ones alone would leave a device idle.
     pixels = torch.cat([prompt.pixel_values for prompt in prompts])  # (K, patch_dim)
     grid = torch.cat([prompt.image_grid_thw for prompt in prompts])  # (images, 3)
+    # The prompts' pixels are float32, and rounded to the weights' dtype here alone.
     output = visual(pixels.to(weight.device, weight.dtype), grid_thw=grid.to(weight.device))
     return list(output.pooler_output.split(counts))
 
 
 def are_equal(visual: VisionTower, other: VisionTower) -> bool:
-    """Whether two towers have the same weights, to the bit."""
+    """Return whether two towers have the same weights, to the bit."""
     ours, theirs = visual.state_dict(), other.state_dict()
     return ours.keys() == theirs.keys() and all(
         ours[name].dtype == theirs[name].dtype and torch.equal(ours[name], theirs[name])
@@ -63,7 +65,7 @@ def _embed_patches(patch_embed: PatchEmbed, pixels: Tensor) -> Tensor:
 
 
 def attend_in_runs(visual: VisionTower) -> None:
-    """Make the vision tower attend to neighbours of equal size in one call, not one by one.
+    """Make the vision tower run neighbouring images of equal size in one attention call.
 
     An image, or in Qwen2.5-VL a window of one, attends to itself alone. transformers takes them one
     after the other, asking the device for their sizes in every block; images of one size, which is
@@ -81,10 +83,14 @@ def _attend(
     position_embeddings: tuple[Tensor, Tensor],
     **_: Any,
 ) -> Tensor:
-    """Return (K, E); the names are those that transformers' blocks call it by."""
+    """Return (K, E): the patches of an image, or of a window, attend to each other alone.
+
+    The arguments' names are those by which transformers' blocks call.
+    """
+    # Queries, keys and values are one projection: (K, 3, H, d) taken apart.
     query, key, value = (
         attention.qkv(hidden_states).unflatten(1, (3, attention.num_heads, -1)).unbind(1)
-    )
+    )  # (K, H, d) each
     query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)  # (K, H, d)
     # Neighbours of one size are a batch; each attends to itself, without a mask.
     runs = _runs(cu_seqlens)
@@ -97,7 +103,7 @@ def _attend(
 
 
 def _attend_batch(query: Tensor, key: Tensor, value: Tensor, *, scale: float) -> Tensor:
-    """Return (count * length, H, d) of (count, length, H, d) each."""
+    """Return (count * length, H, d) of (count, length, H, d): each sequence attends to itself."""
     query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
     read = nn.functional.scaled_dot_product_attention(query, key, value, scale=scale)
     return read.transpose(1, 2).flatten(0, 1)
