@@ -7,7 +7,7 @@
 
 The same from Python, with reward functions of your own:
 
-    config = resolve_config({"model": "tiny", "train_json": ["phantoms:CT"]}, None)
+    config = resolve_config({"model": "tiny", "train_json": ["phantoms:CT"]})
     finished = train.run(config, {"short": lambda completion, example, mode: len(completion) < 80})
 
 This file says what a run is made of, in the order in which it is made; grpo/step.py is the
@@ -74,7 +74,7 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     empty; without one the run gets a fresh one below runs/.
 
     Args:
-        config: the settings. ``grpo.settings.resolve_config({name: value, ..}, None)`` adds what
+        config: the settings. ``grpo.settings.resolve_config({name: value, ..})`` adds what
             belongs to model and data, as the command line does; ``GRPOConfig(..)`` adds nothing.
         reward_fns: reward functions of your own, ``fn(completion, example, mode) -> float``, by the
             name that metrics have for them. ``config.rewards`` may name them, instead of registered
@@ -157,8 +157,7 @@ def _train_on(
     checksums = checked_sources(config, template, questions.checksums, own_rewards, stored)
     backend = prepare_device(config)
 
-    # A run that goes on takes weights, moments and random state of its newest checkpoint, but its
-    # reference is the start model, as in the beginning.
+    # A run that goes on has its newest checkpoint's policy; its reference is the start model still.
     total_steps = config.total_steps(questions.num_training)
     checkpoint = newest_checkpoint(directory.path) if stored else None
     policy = load_trained(config, checkpoint or config.model)

@@ -1,6 +1,6 @@
 """What all TOML files of ours have in common: how one is read, and what a value must be.
 
-A file is checked by who knows its keys: a run's settings (grpo/settings/sources.py), a protocol
+A file is checked by who knows its keys: a run's settings (grpo/settings/toml_file.py), a protocol
 (evaluation/protocol/protocol_file.py).
 """
 

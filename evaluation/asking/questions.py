@@ -20,7 +20,7 @@ from evaluation.asking.run_splits import run_splits
 from evaluation.asking.settings import asked_template
 from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import untrained_settings
+from grpo.settings.resolve import untrained_settings
 from models.files import check_named
 from process.page import fitted_on
 

@@ -24,8 +24,8 @@ from grpo.run.provenance import model_checksum
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
+from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import RESUMABLE
-from grpo.settings.sources import resolve_config
 from process.storage import write_json
 
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"

@@ -11,7 +11,7 @@ from typing import Any
 from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.measures.slices import AXES
 from evaluation.protocol.toml_table import CheckedTable
-from grpo.settings.sources import GRPO_ONLY, SFT_DEFAULTS
+from grpo.settings.resolve import GRPO_ONLY, SFT_DEFAULTS
 from grpo.settings.toml_file import shipped_or_own, typed
 from process.paths import expanded
 from process.toml import read_toml_file

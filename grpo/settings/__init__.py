@@ -2,10 +2,10 @@
 
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import card_for
+from grpo.settings.command_line import config_of, say_shipped, train_parser
 from grpo.settings.config import GRPOConfig
-from grpo.settings.flags import config_of, say_shipped, train_parser
+from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import config_to_resume
-from grpo.settings.sources import resolve_config
 
 __all__ = [
     "GRPOConfig",

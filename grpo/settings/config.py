@@ -1,7 +1,7 @@
 """All settings of one run. Frozen, so what was validated is what runs.
 
-Every field is a flag of train.py with dashes for underscores (grpo/settings/flags.py), a key of a
---config file (grpo/settings/toml_file.py) and an entry of run.json. The defaults are Med-R1's
+Every field is a flag of train.py with dashes for underscores (grpo/settings/command_line.py), a key
+of a --config file (grpo/settings/toml_file.py) and an entry of run.json. The defaults are Med-R1's
 (arXiv:2503.13939), meant for real models; configs/phantoms.toml holds those of the embedded one.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
-from grpo.settings.sources import refuse_unused
+from grpo.settings.resolve import refuse_unused
 from grpo.settings.toml_file import typed
 from process.flags import flag_of
 

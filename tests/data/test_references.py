@@ -17,7 +17,7 @@ from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.asking.orders import option_orders, permuted_rows
 from evaluation.asking.questions import read_questions, run_template
 from evaluation.report.extra_text import extra_table
-from grpo.settings.flags import config_of, train_parser
+from grpo.settings.command_line import config_of, train_parser
 
 LETTERS = (
     *("Both A and B", "both a and b", "Both (A) and (B)", "Both 'A' & 'B'", "A and C", "B, D"),

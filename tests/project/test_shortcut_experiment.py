@@ -10,8 +10,8 @@ import pytest
 from data.examples import VQAExample
 from data.phantoms import phantom_examples
 from data.sources import load_split
-from grpo.settings.flags import train_parser
-from grpo.settings.sources import resolve_config
+from grpo.settings.command_line import train_parser
+from grpo.settings.resolve import resolve_config
 from scripts.shortcut_data import MARKS, marked_letter, plant, write_data
 from scripts.shortcut_experiment import ARMS, arm_flags, main, summary, train_arm
 from tests.places import ROOT

@@ -13,7 +13,7 @@ import evaluate
 import train
 from data.prompts import TEMPLATES
 from grpo.settings.config import GRPOConfig
-from grpo.settings.sources import resolve, resolve_config, untrained_settings
+from grpo.settings.resolve import resolve, resolve_config, untrained_settings
 from grpo.settings.toml_file import embedded_default, read_toml
 
 SHIPPED, SFT = read_toml(embedded_default())

@@ -5,10 +5,10 @@ from dataclasses import asdict
 import pytest
 
 from grpo.settings.absolute import with_absolute_paths
+from grpo.settings.command_line import add_config_flags
 from grpo.settings.config import CHOICES, HEADINGS, GRPOConfig
-from grpo.settings.flags import add_config_flags
+from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import resumed_config
-from grpo.settings.sources import resolve_config
 from grpo.settings.toml_file import embedded_default, read_toml
 from process.flag_parser import FlagParser
 from rewards.modes import MODES

@@ -17,8 +17,8 @@ from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import check_memory, free_memory, memory_of_run
 from grpo.settings.hardware import resolve_hardware
+from grpo.settings.resolve import GRPO_ONLY
 from grpo.settings.resuming import RESUMABLE
-from grpo.settings.sources import GRPO_ONLY
 from models import load_policy
 from models.checkpoint.memory import MemoryEstimate
 from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG

@@ -38,7 +38,7 @@ class Resolved:
     warnings: tuple[str, ...]  # of flags that do nothing beside the others
 
 
-def resolve_config(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
+def resolve_config(given: Mapping[str, Any], config_file: str | None = None) -> GRPOConfig:
     """Return the validated config of a fresh run; see `resolve`."""
     return resolve(given, config_file).config
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
-from grpo.settings.sources import resolve
+from grpo.settings.resolve import resolve
 from grpo.settings.toml_file import shipped_or_own
 from process.called import command_line
 from process.flag_parser import FlagParser
