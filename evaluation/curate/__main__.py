@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.curate.command_line import CurateConfig, curate_parser
+from evaluation.curate.curate_config import CurateConfig, curate_parser
 from process.command import command
 from process.flags import config_from
 from process.page import fitted

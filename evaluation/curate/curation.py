@@ -21,8 +21,8 @@ from evaluation.asking.asked_model import (
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
 from evaluation.asking.settings import describe
-from evaluation.curate.command_line import CurateConfig
 from evaluation.curate.crossfit import crossfit
+from evaluation.curate.curate_config import CurateConfig
 from evaluation.curate.effect import summarize_curation
 from evaluation.curate.pass_counts import PassesFile
 from evaluation.curate.place import SETTINGS, check_place, open_place, write_curation

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation.asking.shared_flags import AskingFlags
 from evaluation.configs import AskConfig, MatrixConfig, ScoreConfig
-from evaluation.curate.command_line import CurateConfig
+from evaluation.curate.curate_config import CurateConfig
 
 ONE = {"model": "tiny", "json": ("phantoms",)}
 ASK = {"model": "tiny", "image": ("x.png",), "question": "Why?", "options": ("CT", "MRI")}

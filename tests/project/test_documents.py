@@ -15,7 +15,7 @@ import pytest
 
 from evaluate import main as evaluate
 from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
-from evaluation.curate.command_line import curate_parser
+from evaluation.curate.curate_config import curate_parser
 from grpo.settings.command_line import train_parser
 from tests.places import ROOT
 from train import main as train

@@ -240,13 +240,13 @@ def test_an_evaluation_keeps_its_answers_and_goes_on_to_the_same(tmp_path, monke
 
 
 def test_a_report_that_is_being_written_is_finished_first(tmp_path, monkeypatch, capsys):
-    real = evaluation.report.write.page
+    real = evaluation.report.write.document
 
     def asked(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
         return real(*arguments)
 
-    monkeypatch.setattr(evaluation.report.write, "page", asked)
+    monkeypatch.setattr(evaluation.report.write, "document", asked)
     assert score(tmp_path / "out") == 143
     assert (tmp_path / "out" / "report.html").is_file()
     told = capsys.readouterr()

@@ -11,7 +11,7 @@ from data.phantoms import __main__ as phantoms_command
 from data.reading.readers import read_examples
 from data.splits.__main__ import _parser as splits_parser
 from evaluation import command_lines
-from evaluation.curate.command_line import curate_parser
+from evaluation.curate.curate_config import curate_parser
 from evaluation.measures.slices import named_models
 from evaluation.protocol.protocol_file import read_protocol
 from evaluation.report import __main__ as report_command
