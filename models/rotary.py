@@ -1,12 +1,12 @@
-"""The rotary turn: one table for every way to run the model, so that all turn a token alike.
+"""Rotary positions: one table for every way to run the model, so that all rotate a token alike.
 
 transformers makes the tables in float32 and rounds them to the weights' dtype; they are taken like
-that, and what they turn is computed in float32 and rounded once. Turned in half precision it would
-be rounded three times, elsewhere in the update than in the decode step; where query and key biases
+that, and the rotation is computed in float32 and rounded once. In half precision it would be
+rounded three times, elsewhere in the update than in the decode step; where query and key biases
 are large, that alone moves an attention weight visibly.
 
-Layers with gradient turn as transformers does (models/shared/layers.py). Decoding turns queries and
-keys of a token together, by one of two forms of the same formula, whose sine is signed beforehand:
+Layers with gradient rotate as transformers does (models/shared/layers.py). Decoding rotates queries
+and keys of a token together, by one of two forms of the same formula, its sine signed beforehand:
 `rotate` does the least arithmetic; a product with `rotation_matrix` is one kernel where `rotate` is
 three or four, which is what counts in a CUDA graph (models/decode/graphed_step.py).
 
@@ -42,7 +42,7 @@ def signed(sin: Tensor) -> Tensor:
 
 
 def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return (B, heads, d) turned by its position: x cos + swap_halves(x) sin, the sine signed.
+    """Return (B, heads, d) rotated by its position: x cos + swap_halves(x) sin, the sine signed.
 
     The tables, (B, 1, d), are float32, so half precision is rounded once, at the end.
     """
@@ -52,7 +52,7 @@ def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def rotation_matrix(cos: Tensor, sin: Tensor, diagonal: Tensor, off_diagonal: Tensor) -> Tensor:
-    """Return the turn as a matrix per row, (B, d, d): x @ it = x cos + swap_halves(x) sin.
+    """Return the rotation as a matrix per row, (B, d, d): x @ it = x cos + swap_halves(x) sin.
 
     Its product has two terms that are not 0, so half precision is rounded once here too.
 

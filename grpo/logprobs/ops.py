@@ -32,7 +32,10 @@ def token_logprobs_op(
     tile_bytes: int,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,)."""
+    """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,).
+
+    The arguments are those of `token_logprobs`, checked and flattened: hidden (N, D).
+    """
     plan = _plan(
         *(hidden, weight, temperature, with_entropy, banned_ids),
         *(ignore_index, tile_dtype, tile_bytes),
@@ -55,6 +58,7 @@ def _(
     tile_dtype: torch.dtype,
     *_rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    # Results are at least float32 whatever the tiles are: sums over the vocabulary need its digits.
     dtype = torch.promote_types(tile_dtype, torch.float32)
     logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)
     entropies = hidden.new_empty(hidden.shape[0] if with_entropy else 0, dtype=dtype)
@@ -80,6 +84,7 @@ def token_logprobs_backward_op(
     backend: str,
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of hidden (N, D) and weight (V, D), each of size 0 if not wanted."""
+    # An entropy that nobody differentiates is not carried through the tiles again.
     with_entropy = grad_entropy is not None
     plan = _plan(
         *(hidden, weight, temperature, with_entropy, banned_ids),
@@ -146,6 +151,7 @@ def _backward(
         ctx.temperature,
         *ctx.rest,
     )
+    # An operator cannot return None: what was not wanted came back with size 0.
     found = (gradient if want else None for gradient, want in zip(gradients, wants, strict=True))
     return *found, *[None] * (3 + len(ctx.rest))
 
@@ -229,7 +235,8 @@ def _plan(
 
 
 def _check_targets(targets: Tensor, plan: TilePlan) -> None:
-    wrong = (targets < 0) | (targets >= plan.vocab_size)
+    # Unchecked, such a row would come out NaN, without a word about which one it is.
+    wrong = (targets < 0) | (targets >= plan.vocab_size)  # (N,)
     for low, high in plan.banned_runs:
         wrong |= (targets >= low) & (targets < high)
     wrong &= targets != plan.ignore_index

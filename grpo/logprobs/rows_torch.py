@@ -19,7 +19,7 @@ _NOTHING = -1e4
 
 
 class TorchRows:
-    """The running rows of a block of tokens, in four numbers per token.
+    """Online softmax of a block of tokens: four numbers per token stand for all tiles so far.
 
     With z the scaled logits, top their running maximum and picked the target's z:
 
@@ -84,19 +84,21 @@ def grad_logits(
 
     The unscaled logits' gradient has one more 1 / temperature.
     """
-    ignored = rows.targets == plan.ignore_index
+    ignored = rows.targets == plan.ignore_index  # (B,)
 
     def upstream(grad: Tensor | None) -> Tensor:
         grad = torch.zeros_like(rows.lse) if grad is None else grad
         return (grad / plan.temperature).masked_fill(ignored, 0.0)  # (B,)
 
-    # p anew from the logits and the log-sum-exp of the forward; the one-hot part comes last
+    # p is made again from the logits and the forward's log-sum-exp. The one-hot part comes last:
+    # one number per row, added where the target's column is in this tile.
     of_logprob = upstream(rows.grad_logprobs)  # (B,)
     log_p = _scaled(logits, plan.temperature).sub_(rows.lse[:, None])  # (B, K)
     if rows.grad_entropy is None or rows.entropy is None:
         grad = log_p.exp_().mul_(-of_logprob[:, None])  # (B, K)
     else:
-        p = log_p.exp()
+        # (grad_entropy (log p + H) + grad_logprob) times -p, in the memory of the logits.
+        p = log_p.exp()  # (B, K)
         pull = log_p.clamp_(min=_NOTHING).add_(rows.entropy[:, None])
         pull.mul_(upstream(rows.grad_entropy)[:, None]).add_(of_logprob[:, None])
         grad = pull.mul_(p).neg_()
@@ -110,7 +112,7 @@ def score_tile(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probs (B,) and entropies (B,) or (0,) of existing logits (B, V), only read.
 
-    One chunk is all there is, so nothing runs and nothing is rescaled.
+    All columns are there, so this is a plain softmax: no running state, nothing rescaled.
     """
     if weights is None:
         z = logits.to(torch.promote_types(logits.dtype, torch.float32))
@@ -121,13 +123,15 @@ def score_tile(
     else:
         shifted, exps = logits, weights  # the caller has shifted them already
     total = exps.sum(dim=1)  # (B,)
-    log_total = total.log()
-    ignored = targets == plan.ignore_index
-    picked = shifted.gather(1, targets.masked_fill(ignored, 0)[:, None])[:, 0]
+    log_total = total.log()  # (B,)
+    # An ignored target may be no column at all: gather takes column 0, and the result is dropped.
+    ignored = targets == plan.ignore_index  # (B,)
+    picked = shifted.gather(1, targets.masked_fill(ignored, 0)[:, None])[:, 0]  # (B,)
     logprobs = (picked - log_total).masked_fill_(ignored, 0.0)
     entropy = log_total.new_empty(0)
     if plan.with_entropy:
-        moment = shifted.clamp(min=_NOTHING).mul_(exps).sum(dim=1)
+        # A banned column would be -inf * 0: clamped, it is a finite number times 0.
+        moment = shifted.clamp(min=_NOTHING).mul_(exps).sum(dim=1)  # (B,)
         entropy = (log_total - moment / total).masked_fill_(ignored, 0.0)
     return logprobs.masked_fill_(logprobs == -torch.inf, torch.nan), entropy
 

@@ -101,6 +101,8 @@ def backward(
     wants_weight: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return the gradients of hidden (N, D) and weight (V, D), None where not wanted."""
+    # The hidden states' gradient is a sum over chunks, so it is wide; of the weight's each row is
+    # complete after its chunk.
     accumulator = _accumulator(plan.tile_dtype)
     grad_hidden = torch.zeros_like(hidden, dtype=accumulator) if wants_hidden else None
     grad_weight = torch.empty_like(weight) if wants_weight else None
@@ -145,7 +147,8 @@ class _Tiles:
 
     def logits(self, tokens: Span, rows: Tensor, chunk: Span) -> Tensor:
         """Return (B, K) unscaled logits of the tile's dtype, banned columns at -inf."""
-        shape = (tokens[1] - tokens[0], len(rows))
+        # The last tile of a row or column is smaller: a view of the buffer's beginning.
+        shape = (tokens[1] - tokens[0], len(rows))  # B, K
         logits = self._buffer[: shape[0] * shape[1]].view(shape)
         _product(self.operand[slice(*tokens)], rows.t(), out=logits)
         for low, high in self._plan.banned_in(*chunk):
@@ -163,12 +166,14 @@ class _RowsOfGradient:
             self._sum = torch.zeros_like(out, dtype=_accumulator(out.dtype))
 
     def add(self, a: Tensor, b: Tensor) -> None:
+        """Add a @ b, (K, B) and (B, D): what one block of tokens gives."""
         if self._sum is None:
             _product(a, b, out=self._out)
         else:
             _add_product(self._sum, a, b)
 
     def finish(self) -> None:
+        """Round the sum into the gradient, where there were several blocks."""
         if self._sum is not None:
             self._out.copy_(self._sum)
 

@@ -46,7 +46,7 @@ class EagerState:
 
     @property
     def num_rows(self) -> int:
-        """B."""
+        """Rows that are still decoded, B."""
         return len(self.cos)
 
     def decode(self, token_ids: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ class EagerState:
 
 @dataclass(frozen=True)
 class EagerContext:
-    """One token of the state's rows: it goes into a slot and reads all up to it."""
+    """Where one token of the state's rows goes, and how it is rotated: made anew per token."""
 
     state: EagerState
     slot: int
@@ -79,11 +79,11 @@ class EagerContext:
     sin: Tensor  # (B, 1, d), signed
 
     def rotate(self, heads: Tensor) -> Tensor:
-        """Return the heads, (B, H + Hkv, d), turned by their row's position."""
+        """Return the heads, (B, H + Hkv, d), with the rotary position of their row's token."""
         return rotate(heads, self.cos, self.sin)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Put key and value, (B, Hkv, 1, d), into the slot; return what is read, (B, Hkv, r, d)."""
+        """Cache key and value, (B, Hkv, 1, d); return the attention output, (B, Hkv, r, d)."""
         state, end = self.state, self.slot + 1
         # Views of the slots in use alone: memory that was never written is not read.
         keys, values = state.keys[layer][:, :, :end], state.values[layer][:, :, :end]

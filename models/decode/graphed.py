@@ -63,6 +63,7 @@ class GraphedDecoder:
 
         An earlier state ends here: its rows are overwritten.
         """
+        # Rounded up, so that rollouts of about the same size meet the same graphs.
         bucket = Bucket(
             rows=count_bucket(groups.num_rows),
             slots=slot_bucket(max_new_tokens),
@@ -120,7 +121,7 @@ class GraphedState:
 
     @property
     def num_rows(self) -> int:
-        """B."""
+        """Rows that are still decoded, B."""
         return len(self._rows.owners)
 
     def select(self, rows: Tensor) -> None:
@@ -151,6 +152,7 @@ class GraphedState:
         self._check_current()
         if self.filled == self._rows.max_new_tokens:
             raise full_error(self.filled)
+        # Written, not passed: a graph reads what lies at its addresses when it is replayed.
         text, weights, buffers = self._text, self._weights, self._buffers
         buffers.token_ids[: self.num_rows].copy_(token_ids)
         buffers.slot.fill_(self.filled)

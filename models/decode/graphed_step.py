@@ -6,7 +6,7 @@ device, and read whole, with a mask.
 
 Every kernel costs its launch, even in a graph, so there are few of them: 22 per layer in float32,
 27 in half precision, counted by tests/models/decode/test_graphed_step.py as the operations that are
-no views. The rotary turn of queries and keys is one product with a matrix; scores over the prompt
+no views. The rotation of queries and keys is one product with a matrix; scores over the prompt
 land beside those over own tokens by `out=`. The five kernels more keep scores in float32, and round
 norms and residuals where the layers of the update round them (docs/precision.md).
 
@@ -43,7 +43,7 @@ class GraphedContext:
         self._mask = _mask(views)  # (R, 1, P + S)
 
     def rotate(self, heads: Tensor) -> Tensor:
-        """Return the heads, (R, H + Hkv, d), turned by their row's position."""
+        """Return the heads, (R, H + Hkv, d), with the rotary position of their row's token."""
         return torch.bmm(heads, self._rotation)
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:

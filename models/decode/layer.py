@@ -1,12 +1,13 @@
 """One token of every row through the decoder: the one layer that eager and graphed decoding run.
 
-    norm -> query, key, value -> rotary turn -> attention -> output -> norm -> MLP
+    norm -> query, key, value -> rotary positions -> attention -> output -> norm -> MLP
 
-Attention is not here: a `Context` turns query and key to where the token stands, keeps key and
-value, and returns what the query reads. Only in that do the two ways of decoding differ, and they
-must: eager decoding asks the host which slots are in use and reads those alone, by the kernels that
-suit the sizes of the moment (models/decode/readers.py); a graph sees no value of the host, so it
-reads whole buckets under a mask, in as few kernels as can be (models/decode/graphed_step.py).
+Attention is not here: a `Context` gives query and key their rotary position, puts key and value
+into the cache, and returns what the query reads. Only in that do the two ways of decoding differ,
+and they must: eager decoding asks the host which slots are in use and reads those alone, by the
+kernels that suit the sizes of the moment (models/decode/readers.py); a graph sees no value of the
+host, so it reads whole buckets under a mask, in as few kernels as can be
+(models/decode/graphed_step.py).
 
 Few calls, since each costs its launch, on a CPU too: query, key and value are one product with
 weights laid side by side (`FusedWeights`); in float32 the products before add to the residual
@@ -28,16 +29,16 @@ from models.products import HALF_DTYPES, add_product
 
 
 class Context(Protocol):
-    """Where the token of each row stands, and what it reads."""
+    """How attention is computed for one token of every row: its position, its cache."""
 
     def rotate(self, heads: Tensor) -> Tensor:
-        """Return the heads, (B, H + Hkv, d), turned by their row's position."""
+        """Return the heads, (B, H + Hkv, d), with the rotary position of their row's token."""
         ...
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-        """Keep the token's key and value; return what its query reads.
+        """Put the token's key and value into the cache; return what its query reads.
 
-        (B, Hkv, r, d), or the same with the first two dimensions as one.
+        That is the attention output, (B, Hkv, r, d), or with the first two dimensions as one.
 
         Args:
             layer: whose keys and values.
@@ -75,7 +76,7 @@ class FusedWeights:
 
     @torch.no_grad()
     def refresh(self, text: Decoder) -> None:
-        """Copy the weights as they are now."""
+        """Write the decoder's weights as they are now into this layout, norms folded if asked."""
         for layer, fused in zip(text.layers, self.layers, strict=True):
             attention, mlp = layer.self_attn, layer.mlp
             parts = (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -113,14 +114,14 @@ def _add_layer(
     fused, floor = weights.layers[index], weights.norm_floor
     kv_heads = attention.num_key_value_heads
 
-    # Values are not turned, so they lie last: the turned part is one slice.
+    # Values have no rotary position, so they lie last: what has one is one slice.
     before = normed(layer.input_layernorm, hidden, floor)  # (B, D)
-    projected = linear(before, fused.projection, fused.bias)
+    projected = linear(before, fused.projection, fused.bias)  # (B, (H + 2 Hkv) d)
     projected = projected.unflatten(1, (-1, attention.head_dim))  # (B, H + 2 Hkv, d)
-    turned = context.rotate(projected[:, :-kv_heads])
-    turned = turned.unflatten(1, (kv_heads, -1))  # (B, Hkv, r + 1, d)
+    rotated = context.rotate(projected[:, :-kv_heads])  # (B, H + Hkv, d)
+    rotated = rotated.unflatten(1, (kv_heads, -1))  # (B, Hkv, r + 1, d)
     # Views: a query's rows are the heads that share its key, so nothing is copied to read it.
-    query, key = turned[:, :, :-1], turned[:, :, -1:]  # (B, Hkv, r, d), (B, Hkv, 1, d)
+    query, key = rotated[:, :, :-1], rotated[:, :, -1:]  # (B, Hkv, r, d), (B, Hkv, 1, d)
     value = projected[:, -kv_heads:, None]  # (B, Hkv, 1, d)
     read = context.attend(index, query, key, value, attention.scaling)
     add_product(hidden, read.reshape(len(hidden), -1), attention.o_proj.weight)
@@ -176,7 +177,7 @@ def _interleave(attention: SelfAttention, fused: Tensor, parts: list[Tensor]) ->
     kv_heads, size = attention.num_key_value_heads, attention.head_dim
     query, key, value = (part.unflatten(0, (kv_heads, -1, size)) for part in parts)
     # Views that give the heads of one key a dimension of their own.
-    turned = fused[: -kv_heads * size].unflatten(0, (kv_heads, -1, size))  # (Hkv, r + 1, d, ..)
-    turned[:, :-1].copy_(query)
-    turned[:, -1:].copy_(key)
+    rotated = fused[: -kv_heads * size].unflatten(0, (kv_heads, -1, size))  # (Hkv, r + 1, d, ..)
+    rotated[:, :-1].copy_(query)
+    rotated[:, -1:].copy_(key)
     fused[-kv_heads * size :].unflatten(0, (kv_heads, 1, size)).copy_(value)

@@ -36,7 +36,7 @@ SHORT_ROW = 64  # own tokens
 
 
 class Reader(Protocol):
-    """What stands before the rows' own tokens."""
+    """How the rows' tokens attend to their prompts and to their own caches."""
 
     in_caches: bool  # whether the rows' own caches begin with the prompt
 
@@ -113,7 +113,8 @@ class SharedPromptsByFlash(SharedPrompts):
     def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
         """Return (B, Hkv, r, d), as `Reader` says."""
         per_row = query.shape[2]  # r
-        # No causal mask: the whole prompt comes before every token of its rows.
+        # Folded into one query, so that a prompt's keys are read from memory once for all its rows.
+        # No causal mask: the whole prompt comes before every token of them.
         of_prompt, lse_prompt = _flash(
             self.fold(query),
             *(self.keys[layer], self.values[layer]),

@@ -1,4 +1,4 @@
-"""Prompts that are kept once per group, not once per row, while rows leave in any order.
+"""Keys and values of prompts, held once per group and not once per row while rows end one by one.
 
 All rows of a group become one query of their prompt: `fold` and `unfold`. Where groups have become
 unequal, each takes as many places as the largest. How such a query is read is in
@@ -43,17 +43,22 @@ class SharedPrompts:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        """Work out where rows stand; places that a smaller group leaves show one of its rows."""
+        """Work out where rows stand; places that a smaller group leaves show one of its rows.
+
+        What those places compute is dropped by `unfold`.
+        """
+        # A rectangle of N * G places, since a prompt's rows are to be one query and all as long.
         counts = self.row_to_prompt.bincount()  # (N,)
         size = int(counts.max())  # G
         owners, order = self.row_to_prompt.sort(stable=True)  # (B,) each, rows by prompt
-        rows = torch.arange(len(order), device=order.device)
+        rows = torch.arange(len(order), device=order.device)  # (B,)
         if int(counts.min()) == size and torch.equal(order, rows):
             self.row_of_place = self.place_of_row = None  # a reshape does it, without a copy
             return
         first = counts.cumsum(0) - counts  # (N,) where each prompt's rows begin in that order
         within = torch.arange(size, device=counts.device).minimum(counts[:, None] - 1)  # (N, G)
-        self.row_of_place = order[first[:, None] + within].flatten()
+        self.row_of_place = order[first[:, None] + within].flatten()  # (N * G,)
+        # The way back: a row's place is its prompt's first one and its rank among that one's rows.
         self.place_of_row = torch.empty_like(order)
         self.place_of_row[order] = owners * size + rows - first[owners]
 

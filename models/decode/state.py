@@ -19,7 +19,7 @@ class DecodeState(Protocol):
 
     @property
     def num_rows(self) -> int:
-        """B."""
+        """Rows that are still decoded, B."""
         ...
 
     def decode(self, token_ids: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def kernel_backend(launcher: Launcher) -> Backend:
 
 
 class KernelRows:
-    """The running rows of a block of tokens, in four floats per token on the device."""
+    """Online softmax of a block of tokens by kernels: four floats per token, on the device."""
 
     def __init__(self, targets: Tensor, plan: TilePlan, launcher: Launcher) -> None:
         self._targets, self._plan, self._launcher = targets, plan, launcher
