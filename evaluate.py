@@ -28,8 +28,8 @@ from evaluation.score import Score
 from process.command import command
 from process.flag_parser import FlagParser
 from process.flags import config_from
+from process.places import check_new_directory
 from process.signals import exit_status, reason
-from process.storage import check_new_directory
 
 
 def score_command(config: ScoreConfig) -> None:

@@ -78,7 +78,7 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
             belongs to model and data, as the command line does; ``GRPOConfig(..)`` adds nothing.
         reward_fns: reward functions of your own, ``fn(completion, example, mode) -> float``, by the
             name that metrics have for them. ``config.rewards`` may name them, instead of registered
-            ones or among them; those that it does not name come behind.
+            ones or among them; those that it does not name come last.
 
     Raises:
         ValueError, OSError: a setting, a file or the data is wrong; the message says what to do.

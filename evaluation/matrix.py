@@ -32,7 +32,8 @@ from evaluation.report.matrix_text import matrix_table
 from evaluation.report.write import report_finished
 from evaluation.scoring import Scoring
 from models.prompts.image_processor import seen_as
-from process.storage import check_own_directory, write_json
+from process.places import check_own_directory
+from process.storage import write_json
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
     from models.policy import Policy

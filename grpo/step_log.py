@@ -8,12 +8,13 @@ from tqdm import tqdm
 
 from grpo.methods import TakenStep
 from grpo.rollout import PromptBatch
-from grpo.run.directory import RunDirectory, finite_or_null
+from grpo.run.directory import RunDirectory
 from grpo.run.profiler import StepProfiler
 from grpo.run.rollouts import rollout_rows
 from grpo.watch.bad_steps import BadSteps
 from grpo.watch.every_step import StepWatch
 from process.page import fitted_on
+from process.storage import finite_or_null
 
 
 @dataclass
@@ -69,7 +70,7 @@ def _rates(taken: TakenStep, times: dict[str, float]) -> dict[str, float]:
 
 
 def bar_text(metrics: dict[str, Any]) -> str:
-    """Return the progress bar's numbers; those that a method does not have are left away."""
+    """Return the progress bar's numbers; those that a method does not have are left out."""
     shown = (
         ("reward", "reward", ".2f"),
         ("accuracy", "reward/accuracy", ".0%"),

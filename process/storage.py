@@ -1,26 +1,23 @@
-"""What a command leaves on the disk: whole or not at all, and never over anything of somebody else.
+"""What a command leaves on the disk: files and folders whole or not at all, lines one by one.
 
     replacing          a file or folder comes to stand in its place in one moment
     write_text, ..     what most callers write through it
-    check_..           whether a folder may be written to, asked before the work
+    append_lines       what grows while a run is at work
 
 It lies here and not in data/, since grpo/, which may not import data/, writes checkpoints and
 compiled kernels through it.
 """
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from process.output import ERRORS
-
-_KNOWN = {"summary.json": "another evaluation", "run.json": "a run", "audit.json": "another audit"}
-_KNOWN |= {"splits.json": "other splits"}
 
 
 @contextmanager
@@ -65,6 +62,29 @@ def write_json(file: Path, value: Any) -> None:
     write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def append_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Add one line of JSON per row; NaN and inf become null."""
+    finite = map(finite_or_null, rows)
+    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in finite)
+    with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
+        stream.write(text)
+
+
+def finite_or_null(value: Any) -> Any:
+    """Return the value as JSON can hold it: every NaN and inf in it is None.
+
+    >>> finite_or_null({"loss": float("nan"), "rewards": [1.0, float("inf")]})
+    {'loss': None, 'rewards': [1.0, None]}
+    """
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite_or_null(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite_or_null(item) for item in value]
+    return value
+
+
 def write_directory(
     path: Path,
     files: Mapping[str, Iterable[str]],
@@ -105,92 +125,6 @@ def remove_folder(folder: Path) -> None:
         shutil.rmtree(leaving, ignore_errors=True)
         folder.replace(leaving)
         shutil.rmtree(leaving)
-
-
-def unused_directory(name: str) -> Path:
-    """Return runs/<date>-<time>-<name>, one that is not taken yet."""
-    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-    place, number = Path("runs") / stem, 2
-    while place.exists():
-        place, number = Path("runs") / f"{stem}-{number}", number + 1
-    return place
-
-
-def check_new_directory(path: Path) -> None:
-    """Raise now what would stop `write_directory` after the work.
-
-    Raises:
-        ValueError: the path is a file, a mount point, a directory that holds something (another
-            evaluation, a run), or cannot be written.
-    """
-    check_no_file(path)
-    try:
-        if path.is_dir() and any(path.iterdir()):
-            raise ValueError(
-                f"output directory {path} holds {_content(path)}: name another --output-dir,"
-                " nothing is written over"
-            )
-        if path.is_dir() and path.resolve().is_mount():
-            raise ValueError(
-                f"output directory {path} is a mount point, which cannot be replaced: name a"
-                " directory inside it"
-            )
-    except OSError as error:
-        raise ValueError(
-            f"output directory {path} cannot be used ({error}): name another --output-dir"
-        ) from error
-    _check_may_write(path, path.resolve().parents)
-
-
-def check_own_directory(path: Path, mark: str, what: str) -> None:
-    """Raise unless the path is new, empty, or what an earlier start of the same command began.
-
-    Args:
-        path: the place; nothing is made.
-        mark: a file or folder in it that only such a start leaves.
-        what: the command's result in one word, such as "matrix".
-
-    Raises:
-        ValueError: the path is a file, a directory that holds something else, or cannot be written.
-    """
-    check_no_file(path)
-    if path.is_dir() and any(path.iterdir()) and not (path / mark).exists():
-        raise ValueError(
-            f"output directory {path} holds {_first_file(path)} and no {what} to go on with: name"
-            " another --output-dir"
-        )
-    check_can_be_made(path)
-
-
-def check_no_file(path: Path) -> None:
-    """Raise a ValueError where a file stands at the place of a directory."""
-    if path.exists() and not path.is_dir():
-        raise ValueError(f"output directory {path} is a file: name another --output-dir")
-
-
-def check_can_be_made(path: Path) -> None:
-    """Raise a ValueError where no folder can be made, or no file in the one that is there."""
-    whole = path.resolve()
-    _check_may_write(path, (whole, *whole.parents))
-
-
-def _check_may_write(path: Path, places: Sequence[Path]) -> None:
-    nearest = next(folder for folder in places if folder.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ValueError(
-            f"output directory {path} cannot be made, {nearest} is no folder that you may write to:"
-            " name another --output-dir"
-        )
-
-
-def _content(path: Path) -> str:
-    return next(
-        (text for name, text in _KNOWN.items() if (path / name).exists()), _first_file(path)
-    )
-
-
-def _first_file(path: Path) -> str:
-    return f"files ({min(entry.name for entry in path.iterdir())} ..)"
 
 
 def _write_files(folder: Path, files: Mapping[str, Iterable[str]]) -> None:

@@ -8,7 +8,7 @@ from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
 from process.paths import user_path
-from process.storage import check_can_be_made
+from process.places import check_can_be_made
 
 
 @command

@@ -15,7 +15,7 @@ from process.command import command
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
-from process.storage import check_new_directory
+from process.places import check_new_directory
 from process.tables.numbers import percent
 from process.tables.text import titled_text
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from evaluation.answers.prediction import Prediction
-from process.storage import unused_directory, write_directory
+from process.places import unused_directory
+from process.storage import write_directory
 
 
 class JsonLine(Protocol):

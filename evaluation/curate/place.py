@@ -14,8 +14,9 @@ from typing import Any
 from evaluation.answers.identity import CurationIdentity
 from evaluation.curate.pass_counts import PassesFile
 from evaluation.curate.reasons import CuratedRow
+from process.places import check_can_be_made
 from process.signals import held
-from process.storage import check_can_be_made, replacing, write_json, write_text
+from process.storage import replacing, write_json, write_text
 
 SETTINGS = "settings.json"  # what a curation was begun with
 

@@ -13,7 +13,8 @@ from evaluation.protocol.results import axis_json
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.protocol_markdown import protocol_markdown
 from grpo.run.provenance import machine
-from process.storage import check_own_directory, write_json, write_text
+from process.places import check_own_directory
+from process.storage import write_json, write_text
 
 RESULT, PAGE, LOCK = "protocol.json", "protocol.md", ".lock"
 _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again

@@ -5,7 +5,6 @@ whole.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -13,8 +12,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from process.output import ERRORS
-from process.storage import check_can_be_made, check_no_file, write_json, write_text
+from process.places import check_can_be_made, check_no_file
+from process.storage import append_lines, write_json, write_text
 
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
@@ -116,7 +115,7 @@ class RunDirectory:
 
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Add one line to metrics.jsonl; a number that is not finite becomes null."""
-        _append(self.path / "metrics.jsonl", [metrics])
+        append_lines(self.path / "metrics.jsonl", [metrics])
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of metrics.jsonl, if there are any."""
@@ -127,7 +126,7 @@ class RunDirectory:
 
     def append_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add one line per completion to rollouts.jsonl; NaN and inf become null."""
-        _append(self.path / "rollouts.jsonl", rows)
+        append_lines(self.path / "rollouts.jsonl", rows)
 
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
         """Write eval/step-000100.json."""
@@ -188,25 +187,3 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError, TypeError):
         return float("inf")
-
-
-def finite_or_null(value: Any) -> Any:
-    """Return the value as JSON can hold it: every NaN and inf in it is None.
-
-    >>> finite_or_null({"loss": float("nan"), "rewards": [1.0, float("inf")]})
-    {'loss': None, 'rewards': [1.0, None]}
-    """
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: finite_or_null(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_or_null(item) for item in value]
-    return value
-
-
-def _append(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    finite = map(finite_or_null, rows)
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in finite)
-    with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
-        stream.write(text)

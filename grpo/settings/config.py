@@ -194,7 +194,7 @@ class GRPOConfig:
         return Clip(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, beta=self.beta)
 
     def with_rewards(self, names: Iterable[str]) -> "GRPOConfig":
-        """Return the settings with these reward functions behind those that they name already.
+        """Return the settings with these reward functions after those that they name already.
 
         Raises:
             ValueError: there are other than one weight each, or nothing is rewarded in the method.

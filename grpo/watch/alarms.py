@@ -49,7 +49,7 @@ class MetricAlarms:
     """All rules over one run; each warns once until it is worse or has recovered."""
 
     def __init__(self, past: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Start, or go on behind the steps that a resumed run has done."""
+        """Start, or go on after the steps that a resumed run has done."""
         self._history = History()
         self._repetitions = {rule: Repetition(LONG_WINDOW) for rule in RULES}
         for metrics in past:

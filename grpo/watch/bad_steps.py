@@ -56,7 +56,7 @@ class BadSteps:
         )
 
     def stop_message(self, done: int, checkpoint: Any) -> str:
-        """Return why the run stops behind ``done`` steps, which this checkpoint holds."""
+        """Return why the run stops after ``done`` steps, which this checkpoint holds."""
         first = done - self.in_a_row + 1
         steps = f"step {done}" if first == done else f"steps {first} to {done}"
         return (

@@ -80,7 +80,7 @@ def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iter
 
 
 def blanked(part: Part) -> Part:
-    """Return the same completions to the same prompts with nothing to see."""
+    """Return a part whose prompts have blank images: the same completions, and nothing to see."""
     return replace(part, prompts=tuple(prompt.blanked() for prompt in part.prompts))
 
 

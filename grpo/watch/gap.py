@@ -25,7 +25,7 @@ class GapAlarm:
     """
 
     def __init__(self, dtype: torch.dtype, past: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Start, or go on behind the steps that a resumed run has done."""
+        """Start, or go on after the steps that a resumed run has done."""
         self._dtype = dtype
         self._first_means: list[float] = []
         self._repetition = Repetition()
@@ -33,7 +33,7 @@ class GapAlarm:
             self.look(metrics)
 
     def look(self, metrics: Mapping[str, Any]) -> str | None:
-        """Return a warning if this step's gap is more than rounding and has not been told of."""
+        """Return a warning if this step's gap is more than rounding and was not warned about."""
         mean, largest = metrics.get("logprob_gap/mean"), metrics.get("logprob_gap/max")
         if mean is None or largest is None:  # no row was run, it was not finite, or nothing sampled
             return None

@@ -17,7 +17,7 @@ class PrefixReport:
     limit: float  # for every parameter
     baseline: str  # what was compared with
     tokens: int  # that were sampled
-    decoded: int  # of them from the cache, behind each row's first
+    decoded: int  # of them from the cache, after each row's first
     moved: int = 0  # parameters that were not the checkpoint's
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A file or a folder comes to its place whole or not at all, and the place is asked for first."""
+"""A file or a folder comes to its place whole or not at all."""
 
 import ast
 import os
@@ -6,14 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from process.storage import (
-    check_new_directory,
-    check_own_directory,
-    replacing,
-    write_directory,
-    write_json,
-    write_text,
-)
+from process.storage import replacing, write_directory, write_json, write_text
 from tests.places import ROOT
 
 
@@ -92,28 +85,6 @@ def test_a_directory_is_written_with_all_files_or_not_at_all(tmp_path):
     write_directory(tmp_path / "deep" / "out", files, what="the split", finish=lambda _: proven)
     names = sorted(file.name for file in (tmp_path / "deep" / "out").iterdir())
     assert names == ["a.txt", "proof.txt"]
-
-
-def test_a_place_is_ones_own_by_its_mark(tmp_path):
-    for place in (tmp_path / "new" / "below", tmp_path):
-        check_own_directory(place, "cells", "matrix")
-    (tmp_path / "notes").write_text("")
-    with pytest.raises(ValueError, match=r"holds files \(notes \.\.\) and no matrix to go on with"):
-        check_own_directory(tmp_path, "cells", "matrix")
-    (tmp_path / "cells").mkdir()
-    check_own_directory(tmp_path, "cells", "matrix")
-    with pytest.raises(ValueError, match="notes is a file: name another --output-dir"):
-        check_own_directory(tmp_path / "notes", "cells", "matrix")
-    with pytest.raises(
-        ValueError, match=r"below cannot be made, .* is no folder that you may write"
-    ):
-        check_own_directory(tmp_path / "notes" / "below", "cells", "matrix")
-
-
-def test_a_mount_point_is_refused_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(Path, "is_mount", lambda _: True)
-    with pytest.raises(ValueError, match="is a mount point, which cannot be replaced"):
-        check_new_directory(tmp_path)
 
 
 def renames(file: Path) -> list[int]:

@@ -9,7 +9,7 @@ import pytest
 from data.examples import VQAExample
 from evaluation.answers.finished import default_directory, write_evaluation
 from evaluation.answers.prediction import judge
-from process.storage import check_new_directory
+from process.places import check_new_directory
 
 # DESIGN's contract, in its order
 KEYS = [
