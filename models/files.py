@@ -90,6 +90,7 @@ def _from_hub(repo_id: str) -> Path:
     if not sys.stderr.isatty():  # a log keeps every line that a bar draws itself anew with
         disable_progress_bars()
         print(f"{repo_id}: fetched from the hub, where its cache lacks a file", flush=True)
+    cause: Exception
     try:
         return Path(snapshot_download(repo_id, allow_patterns=list(DOWNLOADED)))
     except GatedRepoError as error:
@@ -202,10 +203,10 @@ def _weight_files(directory: Path) -> list[str]:
         return ["model.safetensors"]
     if (directory / WEIGHTS_INDEX).is_file():
         weight_map = read_checkpoint_json(directory, WEIGHTS_INDEX, "").get("weight_map")
-        named = isinstance(weight_map, dict) and weight_map
-        if not named or not all(isinstance(name, str) for name in weight_map.values()):
+        named = list(weight_map.values()) if isinstance(weight_map, dict) else []
+        if not named or not all(isinstance(name, str) for name in named):
             raise ValueError(f"{directory / WEIGHTS_INDEX} has no weight_map: fetch it again")
-        return sorted(set(weight_map.values()))
+        return sorted(set(named))
     pickled = [file.name for file in directory.iterdir() if file.suffix in _PICKLED]
     if pickled:
         raise ValueError(

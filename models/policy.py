@@ -12,29 +12,24 @@ scored tokens, D hidden size, V vocabulary, T packed tokens (models/shared/group
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
-from transformers.modeling_layers import GradientCheckpointingLayer
+from torch import Tensor
 
-from models.architecture import Decoder, QwenVL, VisionTower
+from models.architecture import QwenVL
 from models.decode import eager
-from models.decode.graphed import GraphedDecoder
+from models.decode.graphed import GraphedDecoder, choose_decoder
 from models.decode.state import DecodeState
+from models.model import PolicyModel
 from models.prompts.processor import Processor
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotary_tables
-from models.shared import attention
 from models.shared.attention import GroupReader, choose_reader, flash_of
 from models.shared.groups import PackedGroups, packed_positions
 from models.shared.inputs import check_completions, embed_groups, pack_rows
 from models.shared.layers import Rotary, run_completions, run_groups, run_prompts
 from models.shared.padded import KeysValues, PaddedReader
-from models.vision import tower as vision
-from models.vision.features import FeatureCache
 
 
 @dataclass(frozen=True)
@@ -46,105 +41,15 @@ class PromptPass:
     keys_values: list[KeysValues]  # per layer
 
 
-class Policy(nn.Module):
-    """A Qwen2-VL or Qwen2.5-VL with its processor.
-
-    It stays in train() mode: nothing in it is random (attention dropout is never applied, see
-    models/shared/attention.py) and transformers checkpoints activations in that mode only.
-    """
+class Policy(PolicyModel):
+    """A Qwen2-VL or Qwen2.5-VL that scores, prefills and decodes groups."""
 
     def __init__(self, model: QwenVL, processor: Processor, path: str | Path) -> None:
-        super().__init__()
-        self.model = model  # transformers' Qwen2VLForConditionalGeneration, or 2.5's
-        self.processor = processor
-        self.path = path
-        self.offloaded = False
-        self.feature_cache: FeatureCache | None = None
+        super().__init__(model, processor, path)
         # "auto": CUDA graphs on CUDA, no graphs on a CPU; "off": none anywhere; "stand-in": the
         # graphs' own step, called instead of captured, on any device
         self.decode_graphs = "auto"
         self._decoder: GraphedDecoder | None = None
-        # From here on transformers' layers call our attention, and the tower ours.
-        self.text.config._attn_implementation = attention.NAME
-        vision.embed_patches_by_matmul(self.visual)
-        vision.attend_in_runs(self.visual)
-
-    @property
-    def text(self) -> Decoder:
-        """The decoder: embed_tokens, rotary_emb, layers, norm."""
-        return self.model.model.language_model
-
-    @property
-    def visual(self) -> VisionTower:
-        """The vision tower."""
-        return self.model.model.visual
-
-    @property
-    def output_weight(self) -> nn.Parameter:
-        """The (V, D) output embedding; the input embedding itself when they are tied."""
-        return self.model.lm_head.weight
-
-    @property
-    def device(self) -> torch.device:
-        """Where the text's weights are, and so where it is run."""
-        return self.text.norm.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the text's weights."""
-        return self.text.norm.weight.dtype
-
-    @property
-    def context_tokens(self) -> int:
-        """How many tokens prompt and completion may have together."""
-        return self.text.config.max_position_embeddings
-
-    @property
-    def gradient_checkpointing(self) -> bool:
-        """Whether layers, vision blocks included, recompute their activations in the backward."""
-        return self.text.layers[0].gradient_checkpointing
-
-    @gradient_checkpointing.setter
-    def gradient_checkpointing(self, enabled: bool) -> None:
-        # Not gradient_checkpointing_enable(): its name changes between transformers releases, and
-        # its hook makes the embeddings' output require grad, which a frozen tower must not.
-        for module in self.model.modules():
-            if isinstance(module, GradientCheckpointingLayer):
-                module.gradient_checkpointing = enabled
-                module._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)
-
-    @property
-    def vision_frozen(self) -> bool:
-        """Whether no weight of the vision tower is trained."""
-        return not any(parameter.requires_grad for parameter in self.visual.parameters())
-
-    def image_features(self, prompts: Sequence[EncodedPrompt]) -> list[Tensor]:
-        """Return (visual tokens, D) per prompt, all images of the batch in one pass.
-
-        They carry gradient to the vision tower unless it is frozen. One that was frozen when it was
-        loaded keeps them: the same image in another pass, step or epoch costs nothing.
-        """
-        # A cache only where the tower is frozen: features of moving weights are used once.
-        compute = partial(vision.image_features, self.visual)
-        if self.vision_frozen and self.feature_cache is not None:
-            return self.feature_cache.features(self.visual, prompts, compute)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.vision_frozen):
-            return compute(prompts)
-
-    def share_vision(self, other: "Policy") -> bool:
-        """Use another policy's vision tower and features if both are frozen and equal; say whether.
-
-        The reference of a run with a frozen tower then encodes no image of its own, and the tower's
-        weights are in memory once.
-        """
-        if not (self.vision_frozen and other.vision_frozen) or self.device != other.device:
-            return False
-        # Frozen now does not mean equal: the reference may come from another checkpoint.
-        if not vision.are_equal(self.visual, other.visual):
-            return False
-        self.model.model.visual = other.visual
-        self.feature_cache = other.feature_cache
-        return True
 
     @property
     def keeps_prompt_passes(self) -> bool:
@@ -237,8 +142,8 @@ class Policy(nn.Module):
         # Decoding needs no gradient, and the pass may still be waiting for its own.
         keys_values = [(key.detach(), value.detach()) for key, value in prompt_pass.keys_values]
         first = self.text.norm(prompt_pass.last_hidden)  # (N, D)
-        decoder = self._graphed_decoder()
-        start = eager.start if decoder is None else decoder.start
+        self._decoder = choose_decoder(self.decode_graphs, self.device, self._decoder)
+        start = eager.start if self._decoder is None else self._decoder.start
         state = start(self.text, prompts, groups, keys_values, max_new_tokens)
         return state, groups.repeat_prompts(first)
 
@@ -250,21 +155,6 @@ class Policy(nn.Module):
     def free_decoding(self) -> None:
         """Give back what CUDA graphs of decoding keep; the next prefill makes it anew."""
         self._decoder = None
-
-    def _graphed_decoder(self) -> GraphedDecoder | None:
-        """Return the decoder that `decode_graphs` asks for; None is decoding without graphs."""
-        if self.decode_graphs not in ("auto", "off", "stand-in"):
-            raise ValueError(
-                f"policy.decode_graphs is {self.decode_graphs!r}: choose 'auto', 'off' or"
-                " 'stand-in'"
-            )
-        on_cuda = self.decode_graphs == "auto" and self.device.type == "cuda"
-        device = self.device if on_cuda else None
-        if device is None and self.decode_graphs != "stand-in":
-            self._decoder = None
-        elif self._decoder is None or self._decoder.device != device:
-            self._decoder = GraphedDecoder(device)
-        return self._decoder
 
     def _groups(
         self,

@@ -102,6 +102,28 @@ class GraphedDecoder:
         return weights, buffers
 
 
+def choose_decoder(
+    mode: str, device: torch.device, held: GraphedDecoder | None
+) -> GraphedDecoder | None:
+    """Return the decoder that `policy.decode_graphs` asks for; None is decoding without graphs.
+
+    Args:
+        mode: "auto" captures graphs on CUDA and has none on a CPU; "off" has none anywhere;
+            "stand-in" calls the graphs' own step instead, on any device.
+        device: the policy's.
+        held: the one in use, which is kept where it fits: its graphs are worth keeping.
+    """
+    if mode not in ("auto", "off", "stand-in"):
+        raise ValueError(f"policy.decode_graphs is {mode!r}: choose 'auto', 'off' or 'stand-in'")
+    on_cuda = mode == "auto" and device.type == "cuda"
+    if not on_cuda and mode != "stand-in":
+        return None
+    captured_on = device if on_cuda else None
+    if held is None or held.device != captured_on:
+        return GraphedDecoder(captured_on)
+    return held
+
+
 class GraphedState:
     """B rows in a decoder's buffers; what changes with the rows is worked out on the host."""
 

@@ -7,15 +7,16 @@ import pytest
 
 from tests.project.imports import imported_modules, imports_of
 
-FILES = "files"  # the files of models/ itself, but policy.py: checkpoint files, devices, products
+FILES = "files"  # those of models/ itself, but model.py and policy.py
 MAY_USE = {
     FILES: set(),
     "prompts": {FILES},
     "shared": {FILES, "prompts"},
     "vision": {FILES, "prompts"},
     "decode": {FILES, "prompts", "shared"},
-    "policy": {FILES, "prompts", "shared", "vision", "decode"},
-    "checkpoint": {FILES, "prompts", "shared", "vision", "decode", "policy"},
+    "model": {FILES, "prompts", "shared", "vision"},
+    "policy": {FILES, "prompts", "shared", "vision", "decode", "model"},
+    "checkpoint": {FILES, "prompts", "shared", "vision", "decode", "model", "policy"},
 }
 
 
