@@ -5,7 +5,7 @@ Images are decoded batch by batch and forgotten.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,9 +96,7 @@ def read_thoughts(
     places = [place for place, item in enumerate(predictions) if item.well_formed]
     lenders = Lenders([predictions[place] for place in places], seed)
     donors = _Donors(policy, lenders, changes, mode, max_completion_tokens, samples, seed)
-    size = max(1, batch_size // donors.rows_each)
     rows: list[ThoughtRow] = []
-    unreadable = UnreadableRows()
 
     def encode(place: int) -> EncodedPrompt:
         return encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
@@ -107,13 +105,11 @@ def read_thoughts(
         total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
     )
     with progress_bar:
-        for start in range(0, len(places), size):
-            some, prompts = _readable(places[start : start + size], encode, unreadable)
-            if some:
-                batch = [predictions[place] for place in some]
-                found = donors.of([examples[place] for place in some], batch, some, prompts)
-                rows += _read(policy, prompts, batch, found)
-                progress_bar.update(len(batch))
+        for some, prompts in _readable(places, max(1, batch_size // donors.rows_each), encode):
+            batch = [predictions[place] for place in some]
+            found = donors.of([examples[place] for place in some], batch, some, prompts)
+            rows += _read(policy, prompts, batch, found)
+            progress_bar.update(len(batch))
     return rows
 
 
@@ -171,18 +167,21 @@ class _Donors:
 
 
 def _readable(
-    places: Sequence[int], encode: Callable[[int], EncodedPrompt], unreadable: UnreadableRows
-) -> tuple[list[int], list[EncodedPrompt]]:
-    """Return the places whose rows can still be read, and their prompts; say which cannot."""
-    found: dict[int, EncodedPrompt] = {}
-    for place in places:
-        try:
-            found[place] = encode(place)
-            unreadable.clear()
-        except ROW_ERRORS as error:
-            unreadable.add(error)
-            tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
-    return list(found), list(found.values())
+    places: Sequence[int], size: int, encode: Callable[[int], EncodedPrompt]
+) -> Iterator[tuple[list[int], list[EncodedPrompt]]]:
+    """Yield batches of places whose rows can still be read, and their prompts; say which cannot."""
+    unreadable = UnreadableRows()
+    for start in range(0, len(places), size):
+        found: dict[int, EncodedPrompt] = {}
+        for place in places[start : start + size]:
+            try:
+                found[place] = encode(place)
+                unreadable.clear()
+            except ROW_ERRORS as error:
+                unreadable.add(error)
+                tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
+        if found:
+            yield list(found), list(found.values())
 
 
 def _group_donors(
