@@ -1,4 +1,4 @@
-"""The grounding term: what a completion earns only if the image had a part in it. Off by default.
+"""The grounding term: less reward, or smaller advantages, for answers that need no image. Optional.
 
 A model may be right without looking. A number that is the same for a whole group says nothing
 about that, since it vanishes in r - mean(group): the term has to differ between completions, or to
@@ -25,7 +25,7 @@ LetterProbabilities = Mapping[str, float]  # of one question's options
 
 @dataclass(frozen=True)
 class GroundingTerm:
-    """What a step takes off its rewards and multiplies its advantages with."""
+    """What a step subtracts from its rewards and multiplies its advantages by."""
 
     penalties: Tensor  # (N, G) float64, not negative
     scales: Tensor  # (N, 1) float64, 0 to 1
@@ -36,7 +36,7 @@ Grounding = Callable[[Policy, Rollout], GroundingTerm]
 
 
 def no_grounding(_policy: Policy, rollout: Rollout) -> GroundingTerm:
-    """Return the term that changes nothing: where none is asked for."""
+    """Return the term that changes nothing, for runs without grounding."""
     num_prompts = len(rollout.batch.prompts)
     return GroundingTerm(
         penalties=torch.zeros(num_prompts, rollout.group_size, dtype=torch.float64),
@@ -50,7 +50,7 @@ def penalty_term(
     choices: Sequence[Sequence[str | None]],
     weight: float,
 ) -> GroundingTerm:
-    """Return the term that takes the blind probability of its own letter off each reward.
+    """Return the term that lowers each reward by its letter's probability under a blank image.
 
     Args:
         blank: N, the letters' probabilities under the blank image; None where there are none, or
@@ -82,7 +82,7 @@ def penalty_term(
 def scale_term(
     blank: Sequence[LetterProbabilities | None], answers: Sequence[str], group_size: int
 ) -> GroundingTerm:
-    """Return the term that lets a group teach as far as its question is not answered blind.
+    """Return the term that scales a group's advantages by 1 - p_blank of its right letter.
 
     Args:
         blank: N, the letters' probabilities under the blank image; None where there are none.
@@ -106,6 +106,6 @@ def scale_term(
 
 
 def _metrics(probabilities: Sequence[float | None]) -> dict[str, float | None]:
-    """Return the mean over those that were found; None where none was."""
+    """Return the mean of the blank probabilities that are known; None where none is."""
     known = [p for p in probabilities if p is not None]
     return {"grounding/blank_probability": sum(known) / len(known) if known else None}

@@ -86,7 +86,7 @@ class UpdateSums:
 
         The gap and the padding are those of the rows that were run; None where none was.
         """
-        # What an update without any taught row leaves: a loss of 0, and nothing to compare.
+        # What an update leaves whose groups all agree, so that none was run: a loss of 0, no gap.
         none: dict[str, float | None] = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
         metrics = none | {name: float(value) for name, value in self._sums.items()}
         if not with_kl:

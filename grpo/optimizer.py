@@ -46,7 +46,7 @@ class PolicyOptimizer:
 
     @property
     def learning_rate(self) -> float:
-        """That of the current step."""
+        """The learning rate of the current step."""
         return self.adamw.param_groups[0]["lr"]
 
     def start_step(self, step: int) -> None:
@@ -70,7 +70,7 @@ class PolicyOptimizer:
         so: see grpo/watch/bad_steps.py.
         """
         if all(master.grad is None for master in self.masters.values()):
-            # nothing was taught: the gradient is 0, and AdamW's momentum goes on all the same
+            # no group was run: the gradient is 0, and AdamW's momentum goes on all the same
             for master in self.masters.values():
                 master.grad = torch.zeros_like(master)
         norm = nn.utils.clip_grad_norm_(self.masters.values(), max_grad_norm)
@@ -122,6 +122,7 @@ class PolicyOptimizer:
                 }
 
     def _named(self) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Yield name, weight and float32 master of every parameter that is trained."""
         for name, weight in self.weights.items():
             yield name, weight, self.masters[name]
 

@@ -187,7 +187,7 @@ def micro_batches(
     prompt_tokens = [prompt.num_tokens for prompt in rollout.batch.prompts]  # N
     row_tokens = rollout.completion_mask.sum(dim=1).tolist()  # B
     size = rollout.group_size
-    # Filled in order, not sorted by length: the rows of the step keep their place in every tensor.
+    # In the rows' own order, not sorted by length: what micro-batches give is stacked as it comes.
     open_rows: list[int] = []
     open_tokens = 0
     for group in range(len(prompt_tokens)) if groups is None else groups:

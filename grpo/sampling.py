@@ -1,4 +1,4 @@
-"""Writing completions: our own loop over a key/value cache, greedy or by inverse CDF.
+"""Sampling completions: our own loop over a key/value cache, greedy or by inverse CDF.
 
 The image is encoded once and the prompt run once per group; the completions of a group continue
 from there. Which token a random number stands for is in grpo/inverse_cdf.py. Log-probabilities are
@@ -166,6 +166,7 @@ class _Draft:
 
     @classmethod
     def of(cls, rows: int, limit: int, policy: Policy) -> "_Draft":
+        """Return a draft of B rows without a token yet, on the policy's device."""
         ids = torch.full((rows, limit), policy.processor.pad_id, device=policy.device)
         mask = torch.zeros_like(ids, dtype=torch.bool)
         logprobs, entropies = (torch.zeros(ids.shape, device=ids.device) for _ in range(2))
@@ -187,7 +188,7 @@ class _Draft:
         self.entropies[rows, position] = entropy * live
 
     def completions(self) -> Completions:
-        """Return them on the CPU, cut to the longest one, with their texts."""
+        """Return the finished completions on the CPU, cut to the longest one, with their texts."""
         length = int(self.mask.sum(dim=1).max())  # C
         mask, ids = self.mask[:, :length].cpu(), self.ids[:, :length].cpu()
         lengths = mask.sum(dim=1)  # (B,)

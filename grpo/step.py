@@ -100,12 +100,12 @@ def train_step(
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
     #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group with advantages
     #    of 0 has no gradient at all and is not run.
-    taught = None if config.beta > 0 else advantages.any(dim=1).nonzero()[:, 0].tolist()
+    groups_to_run = None if config.beta > 0 else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
     for _ in range(config.num_iterations):
         sums.start_pass()
         optimizer.zero_grad()
-        for part in rollout.parts(config.micro_batch_tokens, taught):
+        for part in rollout.parts(config.micro_batch_tokens, groups_to_run):
             logprobs = completion_logprobs(
                 policy, part, config.temperature, prompt_pass, config.logprob_backend
             )  # (M, C)

@@ -86,7 +86,7 @@ class VisionConfig:
 
 
 class VisionAttention(nn.Module):
-    """Of one block."""
+    """Attention of one vision block."""
 
     qkv: nn.Linear
     proj: nn.Linear

@@ -65,4 +65,5 @@ def rotation_matrix(cos: Tensor, sin: Tensor, diagonal: Tensor, off_diagonal: Te
 
 
 def _widened(table: Tensor) -> Tensor:
+    """Return the table in float32 where it is half precision, else as it is."""
     return table.float() if table.dtype in HALF_DTYPES else table

@@ -18,6 +18,7 @@ Factory = Callable[[torch.device], Backend]
 
 
 def _kernels(device: torch.device) -> Backend:
+    """Return the backend of the CUDA kernels, compiled for this device."""
     if device.type != "cuda":
         raise RuntimeError(
             f"backend='cuda' cannot run on {device}: use 'auto' or 'torch', or move to a GPU"
@@ -85,6 +86,7 @@ def get_backend(name: str, device: torch.device) -> Backend:
 
 @lru_cache  # so that the attempt, and the warning, happen once
 def _why_no_kernels(device: torch.device) -> str:
+    """Return why the kernels cannot run on this GPU, nothing where they can; warn once."""
     try:
         get_backend("cuda", device)
     except RuntimeError as error:
@@ -99,6 +101,7 @@ def _why_no_kernels(device: torch.device) -> str:
 
 
 def _is_capturing(device: torch.device) -> bool:
+    """Return whether a CUDA graph is being recorded on this device's current stream."""
     if not torch.cuda.is_available():
         return False
     with torch.cuda.device(device):

@@ -58,6 +58,7 @@ def _(
     tile_dtype: torch.dtype,
     *_rest: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return empty tensors of the forward operator's shapes and dtypes."""
     # Results are at least float32 whatever the tiles are: sums over the vocabulary need its digits.
     dtype = torch.promote_types(tile_dtype, torch.float32)
     logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)
@@ -122,6 +123,7 @@ def _(
     wants_weight: bool,
     *_rest: Any,
 ) -> tuple[Tensor, Tensor]:
+    """Return empty tensors of the backward operator's shapes and dtypes."""
     return (
         torch.empty_like(hidden) if wants_hidden else hidden.new_empty(0),
         torch.empty_like(weight) if wants_weight else weight.new_empty(0),
@@ -142,6 +144,7 @@ def _save_for_backward(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor, Te
 def _backward(
     ctx: Any, grad_logprobs: Tensor | None, grad_entropy: Tensor | None, _lse: None
 ) -> tuple[Tensor | None, ...]:
+    """Return the gradients of hidden and weight, None for every other argument."""
     wants = ctx.needs_input_grad[:2]
     gradients = token_logprobs_backward_op(
         grad_logprobs,
@@ -205,6 +208,7 @@ def _(
 
 
 def _backend(name: str, tensor: Tensor) -> tiles.Backend:
+    """Return the backend that runs where this tensor is, in its dtype."""
     chosen, _why = choose_backend(name, tensor.device, tensor.dtype)
     return get_backend(chosen, tensor.device)
 
@@ -219,6 +223,7 @@ def _plan(
     tile_dtype: torch.dtype,
     tile_bytes: int,
 ) -> TilePlan:
+    """Return how this call is cut into tiles of at most ``tile_bytes``."""
     num_tokens, vocab_size = len(hidden), len(weight)
     tokens, columns = tile_shape(num_tokens, vocab_size, tile_bytes, tile_dtype.itemsize)
     return TilePlan(
@@ -235,6 +240,7 @@ def _plan(
 
 
 def _check_targets(targets: Tensor, plan: TilePlan) -> None:
+    """Raise an IndexError for a target, (N,), that is banned or outside the vocabulary."""
     # Unchecked, such a row would come out NaN, without a word about which one it is.
     wrong = (targets < 0) | (targets >= plan.vocab_size)  # (N,)
     for low, high in plan.banned_runs:

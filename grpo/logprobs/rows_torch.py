@@ -87,6 +87,7 @@ def grad_logits(
     ignored = rows.targets == plan.ignore_index  # (B,)
 
     def upstream(grad: Tensor | None) -> Tensor:
+        """Return the result's gradient over the temperature, (B,): 0 at ignored rows."""
         grad = torch.zeros_like(rows.lse) if grad is None else grad
         return (grad / plan.temperature).masked_fill(ignored, 0.0)  # (B,)
 

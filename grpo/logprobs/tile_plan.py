@@ -46,6 +46,7 @@ class TilePlan:
 
 
 def _cut(size: int, part: int) -> Iterator[Span]:
+    """Yield spans of ``part`` that cover 0 to ``size``; the last may be shorter."""
     for start in range(0, size, part):
         yield start, min(start + part, size)
 

@@ -23,7 +23,7 @@ from grpo.logprobs.tile_plan import Span, TilePlan
 
 
 class RunningRows(Protocol):
-    """What a backend keeps of a block's rows while the chunks of the vocabulary pass by."""
+    """Online softmax of a block of tokens, told of one chunk of the vocabulary after another."""
 
     def fold(self, logits: Tensor, start: int) -> None:
         """Take in (B, K) unscaled logits of columns from ``start`` on; may overwrite them."""
@@ -46,7 +46,7 @@ class RowsForBackward:
     grad_logprobs: Tensor | None
 
     def block(self, tokens: Span) -> "RowsForBackward":
-        """Return those of tokens [start, stop)."""
+        """Return these tensors cut to tokens [start, stop)."""
         inside = slice(*tokens)
         return RowsForBackward(
             targets=self.targets[inside],
@@ -232,4 +232,5 @@ def _adds_products_of_bf16(device: torch.device) -> bool:
 
 
 def _accumulator(dtype: torch.dtype) -> torch.dtype:
+    """Return the dtype in which numbers of this one are summed: at least float32."""
     return torch.promote_types(dtype, torch.float32)

@@ -70,7 +70,7 @@ class LiveRows:
         return self.cos.shape[1]
 
     def keep_prompts(self, used: list[int], index: Tensor) -> None:
-        """Keep only the used prompts; the index says the same on the device."""
+        """Keep only prompts that rows still have: their numbers, on the host and on the device."""
         self.cos, self.sin = self.cos[index], self.sin[index]
         self.prompt_lengths = [self.prompt_lengths[prompt] for prompt in used]
         self.owners = [used.index(owner) for owner in self.owners]

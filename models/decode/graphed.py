@@ -190,6 +190,7 @@ class GraphedState:
         return buffers.hidden[: self.num_rows].clone()  # the next step overwrites it
 
     def _check_current(self) -> None:
+        """Raise a RuntimeError where a later prefill has overwritten this state's rows."""
         if self._decoder.state is not self:
             raise RuntimeError(
                 "a later prefill took this state's caches: finish one rollout before the next"

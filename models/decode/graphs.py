@@ -60,6 +60,7 @@ class Graphs:
         return self._graphs[key]
 
     def _graph_of(self, function: Function) -> "StandIn | torch.cuda.CUDAGraph":
+        """Return the function captured, or a stand-in where it is not or cannot be."""
         if self.device is None:
             return StandIn(function)
         if self._stream is None:

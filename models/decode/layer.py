@@ -162,6 +162,7 @@ def norm_floor(norm: Norm) -> Tensor:
 
 
 def _empty(layer: DecoderLayer, fold_norms: bool) -> FusedLayer:
+    """Return a layer's fused weights, allocated and not yet written."""
     attention, gate = layer.self_attn, layer.mlp.gate_proj
     weight, bias = attention.q_proj.weight, attention.q_proj.bias
     heads = attention.q_proj.out_features + 2 * attention.k_proj.out_features  # (H + 2 Hkv) d

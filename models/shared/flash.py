@@ -33,6 +33,7 @@ class Segments:
 
     @classmethod
     def of(cls, lengths: Sequence[int], device: torch.device) -> "Segments":
+        """Return the bounds of S sequences of these lengths, on the device."""
         # int32, as the kernels read them; made on the CPU, where the longest is known too.
         bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
         return cls(bounds.to(device), max(lengths))
@@ -81,6 +82,7 @@ def _aten_forward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor]:
+    """Return the attention output and its log-sum-exp, by torch's operator: see `Flash`."""
     # 0.0 and False: no dropout, and no mask of it to be returned.
     read, lse, *_ = torch.ops.aten._flash_attention_forward(
         *(query, key, value, *_lengths(queries, keys)), 0.0, causal, False, scale=scale
@@ -101,6 +103,7 @@ def _aten_backward(
     causal: bool,
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of query, key and value, by torch's operator: see `Flash`."""
     # The state of a random generator, for dropout: there is none, so it is never read.
     random_state, unused = (lse.new_empty(size, dtype=torch.uint64) for size in (2, 0))
     return torch.ops.aten._flash_attention_backward(
