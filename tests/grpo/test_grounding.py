@@ -24,8 +24,6 @@ from models import load_policy
 from rewards import parse_completion
 from tests.models.nano import random_image
 
-pytestmark = pytest.mark.model
-
 CONFIG = GRPOConfig(
     mode="no_think",
     group_size=4,
@@ -105,6 +103,7 @@ def questions(tiny):
     return prompts, rows
 
 
+@pytest.mark.model
 @pytest.mark.parametrize("mode", ["think", "no_think", "think_after"])
 def test_the_letters_are_those_of_a_policy_that_never_sees_the_image(tiny, questions, mode):
     prompts, rows = questions
@@ -123,6 +122,7 @@ def test_the_letters_are_those_of_a_policy_that_never_sees_the_image(tiny, quest
     assert blank_letters(tiny, other, rows, mode, 24) == found
 
 
+@pytest.mark.model
 def test_behind_its_own_thought_every_letter_is_certain_without_the_image_too(tiny):
     # why the blind thought is asked for: 1 for all of a group would vanish
     rows = phantom_examples("heldout", rows_per_cell=1)[:16]
@@ -141,6 +141,7 @@ def test_behind_its_own_thought_every_letter_is_certain_without_the_image_too(ti
     assert min(given) < 0.1
 
 
+@pytest.mark.model
 def test_each_prompt_is_run_once_for_its_group(tiny, questions, monkeypatch):
     prompts, rows = questions
     real, run = type(tiny).scored_hidden, []

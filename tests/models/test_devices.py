@@ -22,8 +22,6 @@ from models.decode.graphs import Graphs
 from models.devices import check_device, choose_device, default_dtype, make_current
 from tests.places import ROOT
 
-pytestmark = pytest.mark.model
-
 FOLDERS = ("models", "grpo", "evaluation", "data", "rewards", "benchmarks", "scripts")
 SOURCES = sorted(ROOT.glob("*.py"))
 SOURCES += sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.py"))
@@ -128,6 +126,7 @@ def run(command, folder, device):
 COMMANDS = ("train", "evaluate", "matrix", "ask", "curate", "protocol")
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_makes_its_device_current_before_it_loads_a_model(
     command, two_gpus, tmp_path, monkeypatch, capsys

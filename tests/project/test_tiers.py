@@ -2,6 +2,7 @@
 
 import pytest
 
+from scripts.structure.owners import find_tests
 from tests import tiers
 from tests.places import ROOT
 from tests.tiers import TIERS, has_no_units
@@ -21,6 +22,14 @@ MODEL_FILE = """
     @pytest.mark.parametrize("n", [1, pytest.param(2, marks=pytest.mark.command)])
     def test_of_a_parameter(n): pass
 """
+# What needs a policy to say anything is left out: the step, likelihoods, a decoder's layer.
+MATHS = (
+    *("grpo/advantages.py", "grpo/loss.py", "grpo/sampling.py", "grpo/inverse_cdf.py"),
+    *("grpo/uniforms.py", "grpo/optimizer.py", "grpo/metrics.py", "grpo/grounding.py"),
+    *("grpo/rollout.py", "models/products.py", "data/options.py", "data/order.py"),
+    *("data/sample.py", "data/grouping.py", "rewards", "grpo/logprobs", "evaluation/measures"),
+    *("models/shared/lse.py", "models/shared/merged.py", "models/shared/groups.py"),
+)
 OTHER_FILE = """
     import pytest
 
@@ -46,6 +55,16 @@ def test_every_test_has_one_tier(request):
     for item in request.session.items:
         own = [mark.name for mark in item.iter_markers() if mark.name in TIERS]
         assert len(own) == 1, f"{item.nodeid}: {own}"
+
+
+@pytest.mark.parametrize("place", MATHS)
+def test_every_file_of_maths_has_unit_tests(place):
+    files = sorted((ROOT / place).glob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
+    for file in files:
+        tests = find_tests(ROOT, file.relative_to(ROOT).as_posix())
+        places = [ROOT / test for test in tests if test.startswith("tests/")]
+        tests = [test for one in places for test in ([one] if one.is_file() else one.glob("*.py"))]
+        assert not all(map(has_no_units, tests)), f"no unit test of {file.relative_to(ROOT)}"
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from rewards.trial import FIRST_ROWS, trial_texts
 from tests.models.nano import random_image
 from tests.places import ROOT
 
-pytestmark = pytest.mark.model
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## Your own reward\n")[2].partition("\n## ")[0]
 CODE = re.search(r"```python\n(.*?)```", SECTION, re.DOTALL)[1]
@@ -66,6 +64,7 @@ def test_readmes_reward_does_what_its_docstring_says(tmp_path):
     try_rewards(load_rewards(names, "think"), EXAMPLES, "think")
 
 
+@pytest.mark.command
 def test_readmes_command_trains_with_it(tmp_path, data, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_rewards.py").write_text(CODE)
@@ -163,6 +162,7 @@ def test_every_reward_is_called_on_the_first_rows(tmp_path):
     try_rewards(rewards, EXAMPLES[:3], "think")
 
 
+@pytest.mark.command
 def test_the_supervised_baseline_calls_none(data):
     flags = [flag for flag in data if flag not in ("--group-size", "2", "--beta", "0")]
     flags = [*flags[: flags.index("--max-steps")], "--max-steps", "1", *flags[-2:]]
@@ -172,6 +172,7 @@ def test_the_supervised_baseline_calls_none(data):
 # --- later --------------------------------------------------------------------------------------
 
 
+@pytest.mark.command
 def test_what_fails_in_the_middle_names_function_and_example_and_the_steps_are_saved(
     data, tmp_path, capsys
 ):

@@ -18,8 +18,6 @@ from models.shared.varlen import PackedSegments, VarlenReader, varlen_attention
 from tests.models.shared.varlen_cases import CASES, GRADIENTS, Case, relative, run, truth
 from tests.models.shared.varlen_standin import SLOW, slow_backward, slow_forward
 
-pytestmark = pytest.mark.model
-
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 
