@@ -62,5 +62,5 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
         ordered, order = probabilities.sort(dim=1, descending=True)  # (R, V) each
         before = ordered.cumsum(dim=1) - ordered  # what the likelier ones already hold
         ordered = ordered.where(before < top_p * ordered.sum(dim=1, keepdim=True), 0.0)
-        probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)
+        probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)  # (R, V)
     return probabilities

@@ -167,8 +167,8 @@ class _Draft:
     @classmethod
     def of(cls, rows: int, limit: int, policy: Policy) -> "_Draft":
         """Return a draft of B rows without a token yet, on the policy's device."""
-        ids = torch.full((rows, limit), policy.processor.pad_id, device=policy.device)
-        mask = torch.zeros_like(ids, dtype=torch.bool)
+        ids = torch.full((rows, limit), policy.processor.pad_id, device=policy.device)  # (B, limit)
+        mask = torch.zeros_like(ids, dtype=torch.bool)  # (B, limit)
         logprobs, entropies = (torch.zeros(ids.shape, device=ids.device) for _ in range(2))
         return cls(policy.processor, ids, mask, logprobs, entropies)
 

@@ -115,7 +115,7 @@ class Policy(PolicyModel):
         """
         groups = self._groups(prompts, [1] * len(prompts), [0] * len(prompts))
         # A packed row of prompts alone: each is its own group, of a row without tokens.
-        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)
+        no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)  # (0,), T_c = 0
         inputs = self._layer_inputs(prompts, groups, no_tokens)
         ends, keys_values = run_prompts(self.text, *inputs, whole=self.offloaded)
         return PromptPass(tuple(prompts), ends, keys_values)

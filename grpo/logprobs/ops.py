@@ -61,7 +61,7 @@ def _(
     """Return empty tensors of the forward operator's shapes and dtypes."""
     # Results are at least float32 whatever the tiles are: sums over the vocabulary need its digits.
     dtype = torch.promote_types(tile_dtype, torch.float32)
-    logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)
+    logprobs = hidden.new_empty(hidden.shape[0], dtype=dtype)  # (N,)
     entropies = hidden.new_empty(hidden.shape[0] if with_entropy else 0, dtype=dtype)
     return logprobs, entropies, torch.empty_like(logprobs)
 
@@ -203,7 +203,7 @@ def _(
     logits: Tensor, _targets: Tensor, _temperature: float, with_entropy: bool, *_rest: Any
 ) -> tuple[Tensor, Tensor]:
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    logprobs = logits.new_empty(logits.shape[0], dtype=dtype)
+    logprobs = logits.new_empty(logits.shape[0], dtype=dtype)  # (N,)
     return logprobs, logits.new_empty(logits.shape[0] if with_entropy else 0, dtype=dtype)
 
 

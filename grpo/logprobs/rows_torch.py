@@ -33,8 +33,8 @@ class TorchRows:
         # banned
         lowest = torch.finfo(dtype).min
         self._top = torch.full_like(targets, lowest, dtype=dtype)  # (B,)
-        self._total, self._moment = torch.zeros_like(self._top), torch.zeros_like(self._top)
-        self._picked = torch.full_like(self._top, torch.nan)
+        self._total, self._moment = torch.zeros_like(self._top), torch.zeros_like(self._top)  # (B,)
+        self._picked = torch.full_like(self._top, torch.nan)  # (B,)
         self._targets, self._plan = targets, plan
 
     def fold(self, logits: Tensor, start: int) -> None:
@@ -47,21 +47,21 @@ class TorchRows:
 
         # the sums so far are relative to the maximum so far: rescaled where it has risen
         shifted, rise = z.sub_(top[:, None]), self._top - top  # (B, K), (B,)
-        rescale = rise.exp()
+        rescale = rise.exp()  # (B,)
         if self._plan.with_entropy:
-            exps = shifted.exp()
+            exps = shifted.exp()  # (B, K)
             shifted.clamp_(min=_NOTHING)
             moment = (self._moment + self._total * rise) * rescale
             self._moment = moment + shifted.mul_(exps).sum(dim=1)
         else:
-            exps = shifted.exp_()
+            exps = shifted.exp_()  # (B, K)
         self._total = self._total * rescale + exps.sum(dim=1)
         self._top = top
 
     def finish(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probs (B,), entropies (B,) or (0,), and log-sum-exps (B,)."""
-        log_total = self._total.log()
-        ignored = self._targets == self._plan.ignore_index
+        log_total = self._total.log()  # (B,)
+        ignored = self._targets == self._plan.ignore_index  # (B,)
         # top - picked >= 0 and total >= 1 exactly: no log-prob comes out above 0
         logprobs = (self._picked - self._top - log_total).masked_fill_(
             self._picked == -torch.inf,
@@ -148,5 +148,5 @@ def _scaled(logits: Tensor, temperature: float) -> Tensor:
 
 def _target_columns(targets: Tensor, start: int, columns: int) -> tuple[Tensor, Tensor]:
     """Return whether each target is in the tile, and its column, or some valid one."""
-    column = targets - start
+    column = targets - start  # (B,)
     return (column >= 0) & (column < columns), column.clamp(0, columns - 1)

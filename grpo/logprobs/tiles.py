@@ -74,6 +74,7 @@ def forward(
     backend: Backend, hidden: Tensor, weight: Tensor, targets: Tensor, plan: TilePlan
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return log-probs (N,), entropies (N,) or (0,), and log-sum-exps (N,)."""
+    # A state per block of tokens: blocks are independent, chunks of a row are not.
     blocks = list(plan.token_blocks())
     states = [backend.running_rows(targets[slice(*tokens)], plan) for tokens in blocks]
     tiles = _Tiles(hidden, weight, plan)
@@ -105,7 +106,7 @@ def backward(
     # complete after its chunk.
     accumulator = _accumulator(plan.tile_dtype)
     grad_hidden = torch.zeros_like(hidden, dtype=accumulator) if wants_hidden else None
-    grad_weight = torch.empty_like(weight) if wants_weight else None
+    grad_weight = torch.empty_like(weight) if wants_weight else None  # (V, D)
     blocks = list(plan.token_blocks())
     tiles = _Tiles(hidden, weight, plan)
     for chunk in plan.vocabulary_chunks():

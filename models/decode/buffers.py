@@ -94,7 +94,7 @@ class DecodeBuffers:
 
         # What depends on which rows are left, written when they change:
         self.cos = weight.new_zeros(rows, slots, head_size)  # of each row's tokens to come
-        self.sin = weight.new_zeros(rows, slots, head_size)
+        self.sin = weight.new_zeros(rows, slots, head_size)  # signed
         self.prompt_mask = weight.new_zeros(rows, prompt_slots)  # -inf after a row's prompt
         self.cell_rows = integers(prompts * kv_heads * cells)  # see `Views.cell_rows`
         self.row_cells = integers(rows * kv_heads)
@@ -105,7 +105,7 @@ class DecodeBuffers:
         self.hidden = weight.new_zeros(rows, weight.shape[0])  # (R, D)
 
         # Constants, here because a graph needs their addresses too.
-        self.slot_numbers = torch.arange(slots, device=weight.device)
+        self.slot_numbers = torch.arange(slots, device=weight.device)  # (S,)
         self.diagonal = torch.eye(head_size, dtype=weight.dtype, device=weight.device)
         # x @ off_diagonal swaps the halves of x; the sign is in the sine
         self.off_diagonal = self.diagonal.roll(head_size // 2, 0)

@@ -136,7 +136,7 @@ def _cache(prompt: Tensor, groups: PackedGroups, max_new_tokens: int) -> Tensor:
 
 def _rows_of(cache: Tensor, rows: Tensor, filled: int) -> Tensor:
     """Return a cache of only these rows, copying only the slots in use."""
-    kept = cache.new_empty(len(rows), *cache.shape[1:])
+    kept = cache.new_empty(len(rows), *cache.shape[1:])  # (B', Hkv, S, d)
     # What lies beyond was never written: copying it would only take time.
     kept[:, :, :filled] = cache[:, :, :filled].index_select(0, rows)
     return kept

@@ -38,7 +38,7 @@ class GraphedContext:
     def __init__(self, views: Views) -> None:
         self._views = views
         cos = views.cos.index_select(1, views.slot)  # (R, 1, d)
-        sin = views.sin.index_select(1, views.slot)
+        sin = views.sin.index_select(1, views.slot)  # (R, 1, d), signed
         self._rotation = rotation_matrix(cos, sin, views.diagonal, views.off_diagonal)  # (R, d, d)
         self._mask = _mask(views)  # (R, 1, P + S)
 
@@ -68,7 +68,7 @@ class GraphedContext:
         # Rows of a group read their prompt as one query, and each finds its part of the scores.
         folded = query.index_select(0, views.cell_rows)  # (N * Hkv * G, r, d)
         of_prompt = float_product(_per_prompt(folded, prompt_keys), prompt_keys.transpose(1, 2))
-        # Both parts land in one tensor, which saves the kernel that would join them.
+        # Both land in one tensor, (R * Hkv, r, P + S): it saves the kernel that would join them.
         scores = of_prompt.new_empty(len(query), per_key, prompt_slots + slots)
         of_prompt = of_prompt.view(-1, per_key, prompt_slots)  # (N * Hkv * G, r, P)
         torch.index_select(of_prompt, 0, views.row_cells, out=scores[:, :, :prompt_slots])

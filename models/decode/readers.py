@@ -84,7 +84,7 @@ def _padding_mask(groups: PackedGroups, slots: int) -> Tensor | None:
     slot = torch.arange(slots, device=groups.device)  # (S,)
     # Between the row's own prompt and where decoded tokens begin, for all rows alike.
     padding = (slot >= lengths[:, None]) & (slot < max(groups.prompt_lengths))  # (B, S)
-    mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)
+    mask = torch.zeros(padding.shape, dtype=groups.dtype, device=groups.device)  # (B, S)
     return mask.masked_fill_(padding, -torch.inf)[:, None, None]
 
 

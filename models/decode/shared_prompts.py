@@ -59,7 +59,7 @@ class SharedPrompts:
         within = torch.arange(size, device=counts.device).minimum(counts[:, None] - 1)  # (N, G)
         self.row_of_place = order[first[:, None] + within].flatten()  # (N * G,)
         # The way back: a row's place is its prompt's first one and its rank among that one's rows.
-        self.place_of_row = torch.empty_like(order)
+        self.place_of_row = torch.empty_like(order)  # (B,)
         self.place_of_row[order] = owners * size + rows - first[owners]
 
     def fold(self, query: Tensor) -> Tensor:

@@ -35,7 +35,7 @@ class Segments:
     def of(cls, lengths: Sequence[int], device: torch.device) -> "Segments":
         """Return the bounds of S sequences of these lengths, on the device."""
         # int32, as the kernels read them; made on the CPU, where the longest is known too.
-        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)
+        bounds = torch.tensor([0, *accumulate(lengths)], dtype=torch.int32)  # (S + 1,)
         return cls(bounds.to(device), max(lengths))
 
 

@@ -31,7 +31,7 @@ class MergingReader(PaddedReader):
         length, device = groups.completion_length, groups.device
         # One mask for all rows: the padding after a shorter one is later than its real tokens.
         hidden = torch.ones(length, length, dtype=torch.bool, device=device).triu(1)
-        mask = torch.zeros(hidden.shape, dtype=groups.dtype, device=device)
+        mask = torch.zeros(hidden.shape, dtype=groups.dtype, device=device)  # (C, C)
         self.own_mask = mask.masked_fill_(hidden, -torch.inf).repeat(heads_per_key, 1)
 
     @staticmethod

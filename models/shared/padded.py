@@ -56,7 +56,7 @@ class PaddedReader(ABC):
         prompts = key_prompt, value_prompt
         if len(query_own):
             read_own = self.read_completions(query_own, key_own, value_own, prompts, scale)
-            read = torch.cat([read, read_own])
+            read = torch.cat([read, read_own])  # (T, H, d)
         return read, prompts
 
     def read_completions(

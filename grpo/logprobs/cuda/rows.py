@@ -49,7 +49,7 @@ class KernelRows:
 
     def __init__(self, targets: Tensor, plan: TilePlan, launcher: Launcher) -> None:
         self._targets, self._plan, self._launcher = targets, plan, launcher
-        # top, total, moment, picked; the first fold writes them, so nothing is cleared here
+        # (4, B): top, total, moment, picked. The first fold writes them: nothing is cleared here.
         self._state = targets.new_empty((4, len(targets)), dtype=torch.float32)
         self._is_first = True
 
@@ -81,8 +81,9 @@ class KernelRows:
 
     def finish(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-probs (B,), entropies (B,) or (0,), and log-sum-exps (B,)."""
+        # One thread per token: its row is four numbers by now.
         num_tokens, with_entropy = len(self._targets), self._plan.with_entropy
-        logprobs, lses = torch.empty_like(self._state[:2])
+        logprobs, lses = torch.empty_like(self._state[:2])  # (B,) each
         entropies = logprobs.new_empty(num_tokens if with_entropy else 0)
         launch = Launch(
             kernel="finalise",
