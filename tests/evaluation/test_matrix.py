@@ -16,8 +16,6 @@ from evaluation.matrix_json import matrix_json
 from evaluation.measures.slices import named_models, named_tests
 from evaluation.report.matrix_text import matrix_table
 
-pytestmark = pytest.mark.model
-
 TESTS = ("phantoms:CT", "phantoms:Lesion Grading")
 QUICK = ("--limit", 3, "--max-completion-tokens", 3)
 
@@ -64,6 +62,7 @@ def times(output):
     }
 
 
+@pytest.mark.command
 def test_the_matrix_is_written_and_printed(copied, capsys):
     status, out, err = run(capsys, output=copied)
     assert status == 0
@@ -84,6 +83,7 @@ def test_the_matrix_is_written_and_printed(copied, capsys):
     assert "on the diagonal" in page and "data:image/png;base64," in page and "://" not in page
 
 
+@pytest.mark.command
 def test_every_cell_has_its_control_beside_it(tmp_path, capsys):
     status, out, _ = run(capsys, "--controls", "blank", output=tmp_path / "m")
     assert status == 0 and "the same under blank" in out
@@ -105,6 +105,7 @@ def test_every_cell_has_its_control_beside_it(tmp_path, capsys):
     assert status == 2 and "another list of controls" in err
 
 
+@pytest.mark.command
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
     answer = Answerer.__call__
@@ -140,6 +141,7 @@ def test_a_cell_that_was_begun_otherwise_stops_the_matrix_at_once(tmp_path, caps
     assert "was begun with another mode ('no_think' there, 'think' now)" in err
 
 
+@pytest.mark.command
 def test_a_removed_cell_is_evaluated_again_and_only_it(copied, capsys, finished):
     shutil.rmtree(copied / "cells" / "base" / "CT")
     before = times(copied)
@@ -151,6 +153,7 @@ def test_a_removed_cell_is_evaluated_again_and_only_it(copied, capsys, finished)
     assert lines[0] == lines[1]
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     ("quick", "message"),
     [
@@ -169,6 +172,7 @@ def test_cells_of_other_settings_are_refused_with_words(finished, capsys, quick,
     assert times(finished) == before
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("name", ["model_checksum", "checksums"])
 def test_cells_of_other_weights_or_data_are_refused(copied, capsys, name):
     file = copied / "cells" / "CT" / "CT" / "summary.json"
@@ -185,6 +189,7 @@ def test_cells_of_other_weights_or_data_are_refused(copied, capsys, name):
     assert "was evaluated with another checksum of the" in err
 
 
+@pytest.mark.command
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
