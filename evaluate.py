@@ -25,11 +25,10 @@ from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConf
 from evaluation.matrix import matrix_command
 from evaluation.report.write import report_finished
 from evaluation.score import Score
-from process.command import command
+from process.command import command, exit_status_of
 from process.flag_parser import FlagParser
 from process.flags import config_from
 from process.places import check_new_directory
-from process.signals import exit_status, reason
 
 
 def score_command(config: ScoreConfig) -> None:
@@ -78,20 +77,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     chosen, flags = _chosen(list(sys.argv[1:] if argv is None else argv))
     given = vars(chosen.parser().parse_args(flags))
-    try:
-        chosen.run(config_from(chosen.config, given))
-    except KeyboardInterrupt as error:
-        print(f"\n{reason(error)}{chosen.kept}", file=sys.stderr)
-        return exit_status(error)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
-            raise
-        print(f"error: the GPU's memory is full ({error}): {chosen.lower}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status_of(
+        lambda: chosen.run(config_from(chosen.config, given)),
+        kept=chosen.kept,
+        out_of_memory=f"the GPU's memory is full ({{error}}): {chosen.lower}",
+    )
 
 
 def _chosen(argv: list[str]) -> tuple[Subcommand, list[str]]:

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from process.alone import refusal
@@ -41,6 +41,30 @@ def command(main: Main) -> Main:
                 return exit_status(error)
 
     return run
+
+
+def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -> int:
+    """Return 0 once the work is done, else the status of what was printed in its place.
+
+    Args:
+        work: raises ValueError or OSError for a mistake that its text explains: status 2.
+        kept: what stays of it after a signal, to end that line with.
+        out_of_memory: what to say, with ``{error}`` in it, where a device's memory is full.
+    """
+    try:
+        work()
+    except KeyboardInterrupt as error:
+        print(f"\n{reason(error)}{kept}", file=sys.stderr)
+        return exit_status(error)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Exception as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
+            raise
+        print(f"error: {out_of_memory.format(error=error)}", file=sys.stderr)
+        return 2
+    return 0
 
 
 def notes(error: BaseException) -> str:

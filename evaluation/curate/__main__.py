@@ -5,30 +5,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.curate.curate_config import CurateConfig, curate_parser
-from process.command import command
+from process.command import command, exit_status_of
 from process.flags import config_from
 from process.page import fitted
-from process.signals import exit_status, reason
 
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(curate_parser().parse_args(argv))
-    try:
-        curate(config_from(CurateConfig, given))
-    except KeyboardInterrupt as error:
-        print(f"\n{reason(error)}: the same command goes on where it was", file=sys.stderr)
-        return exit_status(error)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
-            raise
-        print(f"error: the GPU's memory is full ({error}): lower --batch-size", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status_of(
+        lambda: curate(config_from(CurateConfig, given)),
+        kept=": the same command goes on where it was",
+        out_of_memory="the GPU's memory is full ({error}): lower --batch-size",
+    )
 
 
 def curate(config: CurateConfig) -> None:

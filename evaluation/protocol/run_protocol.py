@@ -1,6 +1,5 @@
 """`train.py --protocol FILE.toml`: all of it, from the file to protocol.json and protocol.md."""
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ from evaluation.protocol.protocol_file import read_protocol
 from evaluation.protocol.running import Load, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
-from process.signals import exit_status, reason
+from process.command import exit_status_of
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -28,31 +27,21 @@ def protocol_command(file: str, given: Mapping[str, Any], training: Training) ->
         given: the other flags that stand on the command line, by field name.
         training: how its runs are trained.
     """
-    try:
-        refused = [f"--{name.replace('_', '-')}" for name in given if name not in BESIDE]
-        if refused:
-            allowed = ", ".join(f"--{name.replace('_', '-')}" for name in BESIDE)
-            raise ValueError(
-                f"{', '.join(refused)} cannot be given with --protocol (allowed: {allowed}): the"
-                f" settings of its runs stand in {file}"
-            )
-        _run(file, given, training)
-    except KeyboardInterrupt as error:
-        kept = "what is finished stays, the same command goes on with the rest"
-        print(f"\n{reason(error)}: {kept}", file=sys.stderr)
-        return exit_status(error)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, while a cell was asked
-            raise
-        print(f"error: the device is out of memory ({error}): lower batch_size", file=sys.stderr)
-        return 2
-    return 0
+    return exit_status_of(
+        lambda: _run(file, given, training),
+        kept=": what is finished stays, the same command goes on with the rest",
+        out_of_memory="the device is out of memory ({error}): lower batch_size",
+    )
 
 
 def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
+    refused = [f"--{name.replace('_', '-')}" for name in given if name not in BESIDE]
+    if refused:
+        allowed = ", ".join(f"--{name.replace('_', '-')}" for name in BESIDE)
+        raise ValueError(
+            f"{', '.join(refused)} cannot be given with --protocol (allowed: {allowed}): the"
+            f" settings of its runs stand in {file}"
+        )
     config = read_protocol(file, given.get("output_dir"))
     machine = {name: given[name] for name in ("device", "dtype") if name in given}
     config = replace(config, settings={**config.settings, **machine})

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.architecture import Decoder
 from models.decode.layer import FusedWeights, can_fold_norms, next_hidden
-from models.decode.readers import Reader, reader_for
+from models.decode.prompt_readers import Reader, reader_for
 from models.decode.state import full_error, tables_to_come
 from models.prompts.prompt import EncodedPrompt
 from models.rotary import rotate

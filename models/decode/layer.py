@@ -5,8 +5,8 @@
 Attention is not here: a `Context` gives query and key their rotary position, puts key and value
 into the cache, and returns what the query reads. Only in that do the two ways of decoding differ,
 and they must: eager decoding asks the host which slots are in use and reads those alone, by the
-kernels that suit the sizes of the moment (models/decode/readers.py); a graph sees no value of the
-host, so it reads whole buckets under a mask, in as few kernels as can be
+kernels that suit the sizes of the moment (models/decode/prompt_readers.py); a graph sees no value
+of the host, so it reads whole buckets under a mask, in as few kernels as can be
 (models/decode/graphed_step.py).
 
 Few calls, since each costs its launch, on a CPU too: query, key and value are one product with

@@ -2,7 +2,7 @@
 
 All rows of a group become one query of their prompt: `fold` and `unfold`. Where groups have become
 unequal, each takes as many places as the largest. How such a query is read is in
-models/decode/readers.py.
+models/decode/prompt_readers.py.
 
 Shapes: N prompts, B rows, G rows of the largest group, P prompt tokens (of the longest), Hkv
 key/value heads, r query heads per key head, d head size.

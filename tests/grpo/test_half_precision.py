@@ -12,9 +12,9 @@ import pytest
 import torch
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
-import models.decode.readers
 from models import load_policy
-from models.decode.readers import SharedPromptsByProducts
+from models.decode import prompt_readers
+from models.decode.prompt_readers import SharedPromptsByProducts
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, write_checkpoint
@@ -134,7 +134,7 @@ def test_the_gap_is_that_of_scores_in_float32(biased, way, monkeypatch):
     policy, bar = biased
     monkeypatch.setattr(policy, "decode_graphs", "stand-in" if way == "graphs" else "off")
     if way == "products":
-        monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
+        monkeypatch.setattr(prompt_readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     gap = mean_gap(policy, sampled, ALONE if way == "alone" else ROWS)
     print(f"gap {gap:.4f}, allowed {bar:.4f}")
     assert gap < bar < 0.02

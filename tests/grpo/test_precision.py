@@ -10,7 +10,6 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers.models.qwen2_vl.modeling_qwen2_vl import rotate_half
 
-import models.decode.readers
 import models.shared.layers
 from evaluation.asking.option_letters import letter_probabilities
 from grpo.clock import StepClock
@@ -23,7 +22,8 @@ from grpo.step import train_step
 from models import load_policy
 from models.checkpoint.offload import offload_layers
 from models.checkpoint.saving import save_policy
-from models.decode.readers import SharedPromptsByFlash, SharedPromptsByProducts
+from models.decode import prompt_readers
+from models.decode.prompt_readers import SharedPromptsByFlash, SharedPromptsByProducts
 from models.rotary import rotary_tables, rotate, rotation_matrix, signed
 from models.shared.folding import folded_attention
 from models.shared.merged import MergedAttention
@@ -90,7 +90,7 @@ def test_a_step_computes_in_float32_what_must_be(policy, watch, way, monkeypatch
     """Rollout, reference, two passes of the update, optimizer and metrics."""
     monkeypatch.setattr(policy, "decode_graphs", "stand-in" if way == "graphs" else "off")
     if way == "products":
-        monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
+        monkeypatch.setattr(prompt_readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     with watch:
         result = a_step(policy)
     assert watch.broken == []

@@ -50,7 +50,7 @@ def test_no_floor_of_models_knows_the_one_above_it():
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("models.shared.groups", "from models.decode.readers import Reader"),
+        ("models.shared.groups", "from models.decode.prompt_readers import Reader"),
         ("models.vision.tower", "def f():\n    import models.shared.lse"),
         ("models.decode.eager", "from models import policy"),
         ("models.rotary", "from models.prompts.prompt import EncodedPrompt"),

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import models.decode.eager
-import models.decode.readers
+from models.decode import prompt_readers
 from models.decode.layer import fold_norm, norm_floor, normed
-from models.decode.readers import (
+from models.decode.prompt_readers import (
     SharedPromptsByFlash,
     SharedPromptsByProducts,
     UnsharedPrompts,
@@ -201,7 +201,7 @@ def test_a_rollout_is_the_same_by_products_alone(nano_policy, monkeypatch):
         return torch.cat(found)
 
     by_flash = run()
-    monkeypatch.setattr(models.decode.readers, "SharedPromptsByFlash", SharedPromptsByProducts)
+    monkeypatch.setattr(prompt_readers, "SharedPromptsByFlash", SharedPromptsByProducts)
     torch.testing.assert_close(run(), by_flash, atol=1e-5, rtol=1e-5)
 
 
