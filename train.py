@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config_file, resumed = given.pop("config", None), given.pop("resume", None)
     try:
         if resumed is None:
-            run(config_of(given, config_file))
+            run(config_of(given, config_file, RunDirectory.choose))
         elif config_file is None:
             resume(resumed, given)
         else:

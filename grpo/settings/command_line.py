@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -48,11 +48,22 @@ def train_parser() -> FlagParser:
     return parser
 
 
-def config_of(given: Mapping[str, Any], config_file: str | None) -> GRPOConfig:
-    """Return a fresh run's config, as `resolve` does, and print what was not given but taken."""
+def config_of(
+    given: Mapping[str, Any],
+    config_file: str | None,
+    choose: Callable[[str, str], object] = lambda *_: None,
+) -> GRPOConfig:
+    """Return a fresh run's config, as `resolve` does, and print what was not given but taken.
+
+    Args:
+        given: only the flags that stand on the command line, by field name.
+        config_file: a TOML file, or None.
+        choose: raises where the run's folder is in use, before anything is said of the run.
+    """
     if config_file is not None:
         say_shipped(config_file)
     resolved = resolve(given, config_file)
+    choose(resolved.config.output_dir, resolved.config.model)
     if resolved.by_default:
         print("the embedded default: model tiny, data phantoms")
     for origin, names in resolved.taken.items():

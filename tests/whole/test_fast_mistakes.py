@@ -204,3 +204,9 @@ def test_the_choices_of_the_maths_are_those_of_the_flags():
     flags = grpo.settings.config
     assert get_args(grpo.advantages.Scale) == get_args(flags.AdvantageScale)
     assert get_args(grpo.loss.Normalization) == get_args(flags.LossNormalization)
+
+
+def test_nothing_is_said_of_a_run_whose_folder_is_in_use(folder):
+    for flags in ("", "--train-json phantoms:CT"):
+        status, printed, _, _ = call(folder, "train.py", "--output-dir", "taken", *flags.split())
+        assert (status, printed) == (2, "")
