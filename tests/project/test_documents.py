@@ -160,6 +160,20 @@ def test_lines_are_under_100_characters():
             assert short, f"{path.name}:{number}: {len(line)}"
 
 
+def test_readmes_tree_has_a_line_for_every_room():
+    section = TEXTS["README.md"].split("\n## Read the code\n")[1]
+    (tree,) = re.findall(r"^```\n(.*?)^```", section.split("\n## ")[0], re.MULTILINE | re.DOTALL)
+    drawn, above = set(), ""
+    for line in tree.splitlines():
+        for name in re.findall(r"(\w+)/", line.split("  " * 3)[0] if line[0] != " " else line[:24]):
+            above = above if line[0] == " " else name
+            drawn.add(f"{above}/{name}" if line[0] == " " else name)
+    for place in ("grpo", "models", "data", "rewards", "evaluation", "process"):
+        folders = {path.parent for path in (ROOT / place).glob("*/__init__.py")} | {ROOT / place}
+        rooms = {str(folder.relative_to(ROOT)) for folder in folders}
+        assert rooms <= drawn, f"README's tree lacks {sorted(rooms - drawn)}"
+
+
 # --- tables of keys -----------------------------------------------------------------------------
 
 TINY_RUN = (
