@@ -95,6 +95,25 @@ def nano_policy(request, tmp_path_factory):
     return policy
 
 
+@pytest.fixture(autouse=True)
+def _nano_policy_is_left_as_it_was(request):
+    """A test that trains `nano_policy` hands it on with the weights that it got."""
+    if "nano_policy" not in request.fixturenames:
+        yield
+        return
+    import torch
+
+    parameters = list(request.getfixturevalue("nano_policy").model.parameters())
+    before = [(parameter.detach().clone(), parameter.requires_grad) for parameter in parameters]
+    yield
+    for parameter, (weights, learns) in zip(parameters, before, strict=True):
+        parameter.requires_grad_(learns)
+        parameter.grad = None
+        if not torch.equal(parameter, weights):
+            with torch.no_grad():
+                parameter.copy_(weights)
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory):
     """The shipped kernels under g++, registered as the log-prob backend "emulate"."""

@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -90,6 +90,7 @@ def tiny_processor() -> Processor:
 @given(text=st.text(max_size=60))
 def test_the_bound_that_costs_no_tokenizing_is_one(text):
     processor = tiny_processor()
+    assume(not any(token in text for token in processor.control_tokens))  # such text is refused
     assert processor.most_tokens(text, [(28, 28)]) >= processor.count_tokens(text, [(28, 28)])
 
 
