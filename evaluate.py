@@ -37,7 +37,8 @@ def score_command(config: ScoreConfig) -> None:
     Raises:
         ValueError, OSError: what the user can mend, in one sentence.
     """
-    output = Path(config.output_dir or default_directory(config.checkpoint))
+    given, fresh = config.output_dir, default_directory(config.checkpoint)
+    output = fresh if given is None else Path(given)
     check_new_directory(output)
     score = Score.prepare(config, output)  # all that can fail before weights are loaded
     print(score.description())

@@ -210,3 +210,8 @@ def test_nothing_is_said_of_a_run_whose_folder_is_in_use(folder):
     for flags in ("", "--train-json phantoms:CT"):
         status, printed, _, _ = call(folder, "train.py", "--output-dir", "taken", *flags.split())
         assert (status, printed) == (2, "")
+
+
+def test_an_empty_name_of_an_evaluations_folder_is_the_working_directory(folder):
+    status, printed, error, _ = call(folder, "evaluate.py", "--output-dir", "")
+    assert (status, printed) == (2, "") and error.startswith("error: output directory . holds")
