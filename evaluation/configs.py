@@ -71,7 +71,7 @@ class ScoreConfig(ScoringFlags):
     @property
     def checkpoint(self) -> str:
         """The model that is asked."""
-        return self.model or "tiny"
+        return "tiny" if self.model is None else self.model
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class ScoreConfig(ScoringFlags):
     @property
     def strata(self) -> str:
         """What a shuffled image has in common with the row that gets it."""
-        return self.shuffle_within or "modality"
+        return "modality" if self.shuffle_within is None else self.shuffle_within
 
     def _refuse_half_an_evaluation(self) -> None:
         if self.model is not None and not self.json:

@@ -20,6 +20,10 @@ def test_without_a_flag_the_embedded_model_is_asked_the_embedded_questions():
     assert config.given() == {}  # all of how it is asked is the checkpoint's
 
 
+def test_an_empty_value_is_given():
+    assert ScoreConfig(model="", json=("phantoms",)).checkpoint == ""
+
+
 def test_what_is_given_is_told_from_what_is_not():
     assert AskingFlags(image_size=0, mode="think").given() == {"mode": "think", "image_size": 0}
 
@@ -38,6 +42,11 @@ def test_what_is_given_is_told_from_what_is_not():
             ScoreConfig,
             {"controls": ("shuffled",), "shuffle_within": "x"},
             "unknown stratum 'x' to shuffle within",
+        ),
+        (
+            ScoreConfig,
+            {"controls": ("shuffled",), "shuffle_within": ""},
+            "unknown stratum '' to shuffle within",
         ),
         (ScoreConfig, {"device": "gpu"}, "device 'gpu' is not there: use one of cpu, cuda"),
         (AskConfig, {**ASK, "dtype": "float16"}, "dtype 'float16' is unknown: use one of auto"),
