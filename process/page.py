@@ -33,7 +33,7 @@ def column_blocks(first: int, widths: Sequence[int]) -> list[list[int]]:
 
 
 def fitted_on(stream: TextIO, text: str) -> str:
-    """Return the same where the stream is a terminal; a log has one line per message."""
+    """Return a text as `fitted` breaks it for a terminal, as it is for a log: a line a message."""
     return fitted(text) if stream.isatty() else text
 
 

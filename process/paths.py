@@ -13,5 +13,5 @@ def expanded(path: str) -> str:
 
 
 def user_path(path: str) -> Path:
-    """Return the same as a Path."""
+    """Return a path, its ~ expanded as `expanded` does, as a Path."""
     return Path(expanded(path))

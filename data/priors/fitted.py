@@ -34,7 +34,7 @@ def accuracy(prior: TextPrior, test: Sequence[VQAExample]) -> dict[str, Any]:
 
 
 def score(letters: Sequence[str], test: Sequence[VQAExample]) -> dict[str, Any]:
-    """Return the same of letters that were chosen already, one per row."""
+    """Return ``n``, ``right`` and ``accuracy`` of letters chosen for some rows, one per row."""
     if not test:
         raise ValueError("there is no test row to score a text prior on: name a file that has rows")
     right = sum(letter == example.answer for letter, example in zip(letters, test, strict=True))
