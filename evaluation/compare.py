@@ -19,6 +19,7 @@ from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
+from process.storage import write_text
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -51,7 +52,7 @@ def compare_command(config: CompareConfig) -> None:
     print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
           " independent"))  # fmt: skip
     if output is not None:
-        output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        write_text(output, json.dumps(result, indent=2) + "\n")
         print(f"written: {output}")
 
 

@@ -9,6 +9,7 @@ from data.examples import MODALITIES, QUESTION_TYPES, VQAExample
 from data.images import decode
 from data.phantoms.parts import phantom_examples
 from process.bars import bar
+from process.storage import write_text
 
 # part: what Med-R1 calls it in the names of its files
 _SUFFIXES = {"train": "train", "heldout": "test"}
@@ -64,5 +65,5 @@ def published_row(example: VQAExample) -> dict[str, str]:
 def _write_rows(path: Path, examples: Sequence[VQAExample]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [published_row(example) for example in examples]
-    path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(rows, indent=1) + "\n")
     return path

@@ -7,6 +7,7 @@ from typing import Any
 from evaluation.measures.slices import folder_name
 from evaluation.report.figures.shared import MatplotlibMissingError, to_png
 from process.called import install_line, module_line
+from process.storage import replacing
 from process.tables.document import figure, paragraph
 
 
@@ -47,4 +48,5 @@ class Album:
         if self.figures:
             folder.mkdir(exist_ok=True)
         for name, data in self.figures.items():
-            (folder / f"{folder_name(name)}.png").write_bytes(data)
+            with replacing(folder / f"{folder_name(name)}.png") as unfinished:
+                unfinished.write_bytes(data)

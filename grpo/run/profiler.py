@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from grpo.clock import STEP_PARTS
 from grpo.settings.config import GRPOConfig
+from process.storage import write_text
 
 FIRST, COUNT = 2, 3  # steps of a run that are looked at, counted from 1: the first one warms up
 OPERATIONS = 15  # rows of the table
@@ -74,7 +75,7 @@ class StepProfiler:
         self._directory.mkdir(parents=True, exist_ok=True)
         finished.export_chrome_trace(str(self._directory / "trace.json.gz"))
         table = self._table(finished)
-        (self._directory / "table.txt").write_text(table + "\n", encoding="utf-8")
+        write_text(self._directory / "table.txt", table + "\n")
         return f"{table}\n(trace and table: {self._directory})"
 
     def _leave_range(self) -> None:

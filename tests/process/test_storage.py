@@ -104,3 +104,29 @@ def test_nothing_else_renames_what_it_wrote():
     files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
     found = {file.relative_to(ROOT).as_posix() for file in files if renames(file)}
     assert found == {"process/storage.py"}
+
+
+def writes(file: Path) -> list[int]:
+    """Return the lines that write a file by a method of its path."""
+    return [
+        node.lineno
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("write_text", "write_bytes")
+    ]
+
+
+def test_a_file_that_stands_alone_is_written_by_the_storage():
+    rooms = ("data", "evaluation", "grpo", "models", "process", "rewards")
+    files = [file for room in rooms for file in (ROOT / room).rglob("*.py")]
+    found = {file.relative_to(ROOT).as_posix() for file in files if writes(file)}
+    inside = {  # a place that `replacing` gave, or a folder in one
+        "data/verdict_cache.py",
+        "evaluation/curate/place.py",
+        "evaluation/report/album.py",
+        "grpo/logprobs/cuda/compiler.py",
+        "models/checkpoint/saving.py",
+        "models/prompts/processor.py",
+    }
+    assert found == inside | {"process/storage.py"}
