@@ -13,7 +13,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from data.images import MISSING, decode
+from data.image_bounds import ImageRefusalError
+from data.images import MISSING, ImageMemoryError, decode
 from data.verdict_cache import VerdictCache
 from process.bars import bar
 
@@ -91,6 +92,10 @@ def _verdict(path: Path, cache: VerdictCache) -> ImageVerdict:
             cache.add(path, stat, size)
     except FileNotFoundError:
         return ImageVerdict(None, MISSING)
+    except ImageMemoryError:  # says nothing of the file
+        raise
+    except ImageRefusalError as error:
+        return ImageVerdict(None, str(error))
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         return ImageVerdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
     return ImageVerdict(size)

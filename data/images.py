@@ -6,9 +6,18 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.examples import ImageSource
+from data.image_bounds import ImageRefusalError, opened_image
+from process.regular import open_regular
+
+Box = tuple[int, int, int, int]  # left, upper, right, lower
 
 MISSING = "does not exist"
+_BAND = 1 << 20  # pixels
 _MAX_ASPECT_RATIO = 200  # of transformers' Qwen2-VL image processor, which refuses anything longer
+
+
+class ImageMemoryError(MemoryError, ValueError):
+    """The memory does not hold an image: a mistake of neither its file nor its row."""
 
 
 def load_image(source: ImageSource, image_size: int) -> Image.Image:
@@ -18,14 +27,19 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     With size 0 the image keeps its own. Of a file with several frames the first is taken.
 
     Raises:
-        ValueError: a file that is missing, truncated or no image; with size 0 one that is 200 times
-            as long as wide, which the model's processor cannot take. The file is named.
+        ValueError: a file that is missing, truncated, too large or no image; with size 0 one that
+            is 200 times as long as wide, which the model's processor cannot take. It is named.
+        ImageMemoryError: the memory does not hold it.
     """
     name = source.as_posix() if isinstance(source, Path) else str(source)
     try:
         image = decode(source)
     except FileNotFoundError as error:
         raise ValueError(f"image {name} {MISSING}: check --image-root") from error
+    except ImageMemoryError:
+        raise
+    except ImageRefusalError as error:
+        raise ValueError(f"image {name} {error}") from error
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(
@@ -51,11 +65,23 @@ def too_long(size: tuple[int, int]) -> str | None:
 
 
 def decode(source: ImageSource) -> Image.Image:
-    """Return the image as RGB, upright, in its own size; raises whatever its decoder raises."""
+    """Return the image as RGB, upright, in its own size; raises whatever its decoder raises.
+
+    Raises:
+        ImageRefusalError: its header says that it must not be decoded (data/image_bounds.py).
+        ImageMemoryError: the memory does not hold it.
+    """
     if not isinstance(source, Path):
         return to_rgb(source())
-    with Image.open(source) as image:
-        return to_rgb(ImageOps.exif_transpose(image))
+    try:
+        with open_regular(source) as stream, opened_image(stream) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_rgb(image)
+    except MemoryError as error:
+        raise ImageMemoryError(
+            f"the memory ran out while image {source.as_posix()} was decoded, and the file may be"
+            " whole: free memory, or give this process more"
+        ) from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -71,14 +97,39 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "La":
         image = image.convert("LA")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
+        return _over_black(image)
     return image.convert("RGB")
 
 
+def _over_black(image: Image.Image) -> Image.Image:
+    shown = Image.new("RGB", image.size)
+    for box in _bands(image.size):
+        band = image.crop(box).convert("RGBA")
+        black = Image.new("RGBA", band.size, (0, 0, 0, 255))
+        shown.paste(Image.alpha_composite(black, band).convert("RGB"), box)
+    return shown
+
+
 def _stretch(image: Image.Image) -> Image.Image:
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = values.min(), values.max()
+    bands = _bands(image.size)
+    ends = [(values.min(), values.max()) for box in bands for values in [_finite(image, box)]]
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
     scale = 255 / (high - low) if high > low else 0.0
-    return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8)).convert("RGB")
+    shown = Image.new("L", image.size)
+    for box in bands:
+        values = (_finite(image, box) - low) * scale
+        shown.paste(Image.fromarray(np.rint(values).astype(np.uint8)), box)
+    return shown.convert("RGB")
+
+
+def _finite(image: Image.Image, box: Box) -> np.ndarray:
+    """Return a part of an image as float64, NaN and inf as 0."""
+    values = np.asarray(image if box == (0, 0, *image.size) else image.crop(box))
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+
+
+def _bands(size: tuple[int, int]) -> list[Box]:
+    """Return boxes, one below the other: what is worked out at one time stays small."""
+    width, height = size
+    rows = max(1, _BAND // max(1, width))
+    return [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]

@@ -11,6 +11,7 @@ from string import ascii_uppercase
 
 from data.examples import VQAExample
 from data.reading.placeholders import placeholder_problem
+from process.regular import read_text
 from rewards.modes import MODES, get_mode
 
 # {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
@@ -58,7 +59,7 @@ def prompt_template(mode: str, file: str | Path | None = None) -> str:
     if file is None:
         return TEMPLATES[mode]
     try:
-        text = Path(file).read_text(encoding="utf-8-sig").removesuffix("\n")
+        text = read_text(file, "utf-8-sig").removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"prompt template {file} cannot be read ({error}): pass a UTF-8 text file"

@@ -19,6 +19,7 @@ from typing import Any
 
 import PIL
 
+from process.regular import read_bytes
 from process.storage import replacing
 
 # The decoder has a part in the verdict; the number before it is that of this file's layout.
@@ -88,7 +89,7 @@ def _place() -> Path | None:
 
 def _read(file: Path | None) -> Known:
     try:
-        content: Any = json.loads(file.read_bytes()) if file is not None else {}
+        content: Any = json.loads(read_bytes(file)) if file is not None else {}
         images = content.get("images", {}) if content.get("version") == VERSION else {}
         return {path: entry for path, entry in images.items() if _is_entry(entry)}
     except (OSError, ValueError, AttributeError, RecursionError):

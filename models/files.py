@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from models.foreign import check_kind, check_not_quantised, check_tensors
+from process.regular import read_bytes, read_text
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
@@ -156,7 +157,7 @@ def _cleaned(part: dict[str, Any]) -> dict[str, Any]:
 def read_checkpoint_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
     """Return a JSON object of the checkpoint; `missing` ends the message when it is not there."""
     try:
-        text = (directory / name).read_text(encoding="utf-8")
+        text = read_text(directory / name)
     except FileNotFoundError:
         raise ValueError(f"{directory} has no {name}: {missing}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -176,7 +177,7 @@ def read_processor_files(directory: Path) -> dict[str, bytes]:
     for name in PROCESSOR_FILES:
         if (directory / name).is_file():
             try:
-                files[name] = (directory / name).read_bytes()
+                files[name] = read_bytes(directory / name)
             except OSError as error:
                 raise ValueError(
                     f"{directory / name} cannot be read ({error}): fetch it again"

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from process.regular import check_folder, open_regular, read_text
+
 _LFS = b"version https://git-lfs.github.com/spec/"
 _LFS_SIZE = 1024  # bytes that no pointer exceeds
 _ADAPTER = "adapter_config.json"
@@ -32,6 +34,7 @@ _UNQUANTISED = (
 
 def check_kind(directory: Path) -> None:
     """Raise a ValueError for a directory whose files alone say that it is something else."""
+    check_folder(directory)
     for file in sorted(directory.iterdir()):
         if file.is_file() and file.stat().st_size < _LFS_SIZE and _starts_as_pointer(file):
             raise ValueError(
@@ -51,7 +54,7 @@ def check_kind(directory: Path) -> None:
 
 def _starts_as_pointer(file: Path) -> bool:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             return stream.read(len(_LFS)) == _LFS
     except OSError:  # whoever needs the file names it
         return False
@@ -59,7 +62,7 @@ def _starts_as_pointer(file: Path) -> bool:
 
 def _of_base(adapter_config: Path) -> str:
     try:
-        base = json.loads(adapter_config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = json.loads(read_text(adapter_config))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         return ""
     return f" for {base}" if base else ""

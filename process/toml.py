@@ -11,6 +11,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
 
+from process.regular import read_text
+
 
 def read_toml_file(path: Path, called: str, shipped: str) -> dict[str, Any]:
     """Return what a TOML file holds.
@@ -24,7 +26,7 @@ def read_toml_file(path: Path, called: str, shipped: str) -> dict[str, Any]:
         ValueError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except OSError as error:
         raise ValueError(
             f"{called} cannot be read ({error}): check the path, or name one that ships: {shipped}"

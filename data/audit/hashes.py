@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import load_image
+from process.regular import read_bytes
 
 HASH_BITS = 64
 _SPREAD = 37  # odd, so that i * 37 mod 64 visits every bit once
@@ -36,7 +37,7 @@ def hash_images(images: Iterable[str], image_root: Path) -> ImageHashes:
     for image in images:
         path = image_root / image
         try:
-            found.checksums[image] = hashlib.sha256(path.read_bytes()).hexdigest()
+            found.checksums[image] = hashlib.sha256(read_bytes(path)).hexdigest()
         except OSError:
             found.missing.append(image)
             continue

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from process.regular import read_bytes
 from process.storage import write_directory
 
 
@@ -22,7 +23,7 @@ def read_audit(path: Path) -> dict[str, Any]:
     """
     file = path / "audit.json" if path.is_dir() else path
     try:
-        report = json.loads(file.read_bytes())
+        report = json.loads(read_bytes(file))
         for pair in report["pairs"].values():
             _ = pair["label"], pair["priors"]["lookup"]["accuracy"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -11,6 +11,7 @@ from data.examples import UNKNOWN, VQAExample
 from data.reading.families import RowError, read_row
 from data.reading.image_paths import ImageRoot
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
+from process.regular import read_bytes
 
 _SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 160
@@ -111,7 +112,7 @@ def _first_known(labels: tuple[str, ...]) -> str:
 
 def _load_rows(path: Path) -> list[Any]:
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except FileNotFoundError as error:
         raise ValueError(f"data file {path} does not exist: check the path") from error
     except OSError as error:

@@ -10,6 +10,7 @@ from typing import Any
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
 from data.reading.readers import BadRow
+from process.regular import read_bytes
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
     repeated: Counter[str] = Counter()
     seen = set()
     for file in sorted(files, key=lambda file: file.name):
-        raws = json.loads(file.path.read_bytes())
+        raws = json.loads(read_bytes(file.path))
         for example, images in zip(file.examples, file.images, strict=True):
             key = _content_key(file.label, example, images)
             if key in seen:

@@ -8,6 +8,7 @@ from typing import Any
 from data.examples import VQAExample
 from data.reading.readers import load_examples
 from data.splits.kept_together import Pictures, keys_of, patients_of
+from process.regular import read_bytes
 
 _FIELDS = ("question", "options", "answer", "modality", "question_type", "dataset", "images")
 
@@ -40,7 +41,7 @@ def prove(
         if list(map(_content, read)) != list(map(_content, meant)):
             raise AssertionError(f"{name} reads otherwise")
         parts["test" if name.endswith("_test.json") else "train"] += read
-        checksums[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        checksums[name] = hashlib.sha256(read_bytes(folder / name)).hexdigest()
     train, test = (_ties(parts[part], pictures) for part in ("train", "test"))
     patients = [{p for e in parts[part] for p in patients_of(e)} for part in ("train", "test")]
     shared = {

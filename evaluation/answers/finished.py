@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from evaluation.answers.prediction import Prediction
 from process.places import unused_directory
+from process.regular import open_regular_text, read_text
 from process.storage import write_directory
 
 
@@ -97,10 +98,10 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Return summary.json; OSError and ValueError where it cannot be read."""
-    return json.loads((directory / "summary.json").read_text(encoding="utf-8"))
+    return json.loads(read_text(directory / "summary.json"))
 
 
 def read_answers(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of predictions.jsonl; OSError and ValueError where it cannot be read."""
-    with (directory / "predictions.jsonl").open(encoding="utf-8") as lines:
+    with open_regular_text(directory / "predictions.jsonl") as lines:
         yield from map(json.loads, lines)  # str.splitlines would cut at U+2028 too

@@ -24,6 +24,7 @@ from data.sources import Fault, FindFaults, Split, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
+from process.regular import read_text
 
 Size = tuple[int, int]  # (width, height)
 
@@ -171,7 +172,7 @@ def left_out_before(file: Path) -> Mapping[str, list[int]] | None:
     None where nothing was begun; a damaged file is for the one to tell who goes on from it.
     """
     try:
-        found = json.loads(file.read_text(encoding="utf-8")).get(LEFT_OUT)
+        found = json.loads(read_text(file)).get(LEFT_OUT)
     except (OSError, ValueError, AttributeError):
         return None
     return found if isinstance(found, dict) else None

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from process.regular import read_text
 from process.storage import write_text
 
 
@@ -59,7 +60,7 @@ class PassesFile:
 
 
 def _whole_lines(file: Path) -> list[Passes]:
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]  # the last one may have been cut off
+    lines = read_text(file).split("\n")[:-1]  # the last one may have been cut off
     try:
         return [Passes(**json.loads(line)) for line in lines]
     except (ValueError, TypeError) as error:

@@ -15,6 +15,7 @@ from evaluation.answers.identity import CurationIdentity
 from evaluation.curate.pass_counts import PassesFile
 from evaluation.curate.reasons import CuratedRow
 from process.places import check_can_be_made
+from process.regular import read_text
 from process.signals import held
 from process.storage import replacing, write_json, write_text
 
@@ -88,7 +89,7 @@ def write_curation(
 
 def _read_settings(file: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
+        return dict(json.loads(read_text(file)))
     except (OSError, ValueError, TypeError) as error:
         raise ValueError(
             f"{file} cannot be read ({error}): remove its directory to begin anew"

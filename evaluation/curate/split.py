@@ -13,6 +13,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.sources import is_phantoms
+from process.regular import read_bytes
 
 
 def split_files(
@@ -39,7 +40,7 @@ def split_files(
     for name in names:
         mine = [item for item in chosen if item.source == str(Path(name))]
         if mine:
-            content = Path(name).read_bytes()
+            content = read_bytes(name)
             if hashlib.sha256(content).hexdigest() != checksums[name]:
                 raise ValueError(
                     f"{name} was changed while its rows were sampled: restore it and start the same"

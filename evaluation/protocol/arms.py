@@ -26,6 +26,7 @@ from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import RESUMABLE
+from process.regular import read_text
 from process.storage import write_json
 
 NEW, BROKEN, STARTED, TRAINED = "new", "broken", "started", "trained"
@@ -199,7 +200,7 @@ def read_trained(run: Path) -> dict[str, Any]:
     """
     file = run / "trained.json"
     try:
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        facts = json.loads(read_text(file))
         if {"step", "model_checksum", "examples"} - facts.keys():
             raise ValueError("a key is missing")
     except (OSError, ValueError, AttributeError) as error:

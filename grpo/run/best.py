@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from process.regular import read_text
 from process.storage import write_json
 
 
@@ -25,7 +26,7 @@ def find_best(run: Path) -> Best | None:
     """Return the best of the run's evaluations; None where there is none yet."""
     found = []
     for file in (run / "eval").glob("step-*.json"):
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary = json.loads(read_text(file))
         found.append(Best(int(file.stem.split("-")[1]), summary["overall"]["accuracy"]))
     return max(found, key=lambda best: (best.accuracy, -best.step), default=None)
 

@@ -14,6 +14,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import names_now
 from models.files import find_checkpoint
 from process.paths import user_path
+from process.regular import open_regular
 
 PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
 
@@ -106,7 +107,7 @@ def model_checksum(directory: Path) -> str:
 
 def file_checksum(file: Path) -> str:
     """Return a file's SHA-256."""
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

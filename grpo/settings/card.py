@@ -15,6 +15,7 @@ from typing import Any
 
 from grpo.settings.config import GRPOConfig
 from process.paths import user_path
+from process.regular import read_text
 
 CARD = "groupwise.json"
 KINDS = {"mode": str, "image_size": int, "prompt_template": str, "max_completion_tokens": int}
@@ -30,7 +31,7 @@ def read_card(directory: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        card = json.loads(read_text(file))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{file} cannot be read ({error}): restore it, or remove it and give --mode,"

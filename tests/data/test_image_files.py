@@ -72,7 +72,8 @@ def test_a_size_that_would_fill_the_memory_is_found(tmp_path, monkeypatch):
     file = noise(tmp_path / "a.png", (400, 300))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)
     (reason,) = examine(file)
-    assert "DecompressionBombError" in reason and "120000 pixels" in reason
+    assert reason.startswith("is too large (Image size (120000 pixels)")
+    assert "more than 67,108,864 is not decoded" in reason
 
 
 def test_the_size_is_that_of_the_upright_image(tmp_path):
@@ -195,7 +196,7 @@ def test_what_was_seen_before_an_interruption_is_kept(tmp_path, monkeypatch):
     real = Image.open
 
     def interrupted(file, *args, **kwargs):
-        if Path(file).name == "150.png":
+        if Path(file.name).name == "150.png":
             raise KeyboardInterrupt
         return real(file, *args, **kwargs)
 

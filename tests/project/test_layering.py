@@ -13,7 +13,7 @@ from tests.project.imports import imports_of, modules_of, watch_imports, within
 
 MAY_IMPORT = {
     "rewards": set(),
-    "models": set(),
+    "models": {"process"},
     "process": set(),
     "data": {"process", "rewards.modes"},  # the tags that prompts and parser share
     "grpo": {"models", "process", "rewards.modes"},  # whose names --mode takes
