@@ -32,10 +32,9 @@ def token_uniforms(
     array([[0.602, 0.822],
            [0.908, 0.813]], dtype=float32)
     """
-    rows = np.broadcast_arrays(np.asarray(positions), np.asarray(indices))
-    key = np.zeros(rows[0].shape, dtype=np.uint64)  # (B,)
+    key = np.zeros(1, dtype=np.uint64)  # (B,) from the first part on
     # One after another, not added: seed 1 of step 0 is not seed 0 of step 1.
-    for part in (np.full_like(key, seed), np.full_like(key, step), *rows):
+    for part in np.broadcast_arrays(seed, step, positions, indices):
         key = _mix(key, part.astype(np.uint64))
     tokens = np.arange(num_tokens, dtype=np.uint64)  # (C,)
     # The upper 24 bits: as many as float32 holds.
@@ -43,9 +42,8 @@ def token_uniforms(
 
 
 def _mix(key: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Return a hash of both, elementwise; uint64 arithmetic wraps, which is what is wanted."""
-    with np.errstate(over="ignore"):
-        mixed = (key ^ value) * _FACTORS[1] + (value + np.uint64(1)) * _INCREMENT
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
+    """Return a hash of both, elementwise; uint64 arrays wrap, which is what is wanted."""
+    mixed = (key ^ value) * _FACTORS[1] + (value + np.uint64(1)) * _INCREMENT
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * _FACTORS[0]
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * _FACTORS[1]
     return mixed ^ (mixed >> np.uint64(31))

@@ -58,6 +58,15 @@ def test_agreement_gives_exactly_zero(value, group_size, eps, scale):
     assert torch.equal(group_advantages(rewards, scale=scale, eps=eps), torch.zeros(2, group_size))
 
 
+@any_scale
+def test_groups_that_agree_on_different_rewards_get_exactly_zero_beside_one_that_does_not(scale):
+    # the mean of 0.1 three times is not 0.1, and without an eps the rounding divides itself
+    rewards = torch.tensor([[0.1] * 3, [0.7] * 3, [0.1, 0.7, 0.1]], dtype=torch.float64)
+    advantages = group_advantages(rewards, scale=scale, eps=0.0)
+    assert torch.equal(advantages[:2], torch.zeros(2, 3))
+    assert advantages[2].argmax() == 1 and advantages[2, 1] > 0.3
+
+
 @any_rewards
 @any_scale
 @pytest.mark.parametrize("offset", [0, 1000])  # float32 would lose four digits of the mean
@@ -118,10 +127,11 @@ def test_the_rewards_are_not_written_to_and_get_no_gradient(scale):
     ("rewards", "scale", "eps", "error", "message"),
     [
         (torch.zeros(6), "group", 1e-4, ValueError, r"shape \(N, G\) .* got \(6,\)"),
-        (torch.zeros(3, 1), "group", 1e-4, ValueError, r"at least 2, got \(3, 1\)"),
-        (torch.zeros(2, 2), "std", 1e-4, ValueError, "unknown scale 'std': use one of"),
+        (torch.zeros(3, 1), "group", 1e-4, ValueError, r"got \(3, 1\): pass one .* per prompt$"),
+        (torch.zeros(2, 2), "std", 1e-4, ValueError, r"scale 'std': use one of \('group', "),
         (torch.zeros(2, 2), "group", -1.0, ValueError, "not negative, got -1.0"),
         (torch.zeros(2, 2), "group", float("nan"), ValueError, "finite .* got nan"),
+        (torch.zeros(2, 2), "group", float("inf"), ValueError, "finite .* got inf"),
         (torch.zeros(2, 2, dtype=torch.int64), "group", 1e-4, TypeError, "got torch.int64"),
         (torch.tensor([[0.0, float("nan")], [1.0, 2.0]]), "none", 1e-4, ValueError, r"\[\[0, 1\]"),
         (torch.tensor([[0.0, 1.0], [float("inf"), 2.0]]), "none", 1e-4, ValueError, r"\[\[1, 0\]"),

@@ -68,6 +68,12 @@ def test_an_empty_batch_weighs_nothing(normalization):
     assert torch.equal(weights, torch.zeros(2, 3))
 
 
+def test_a_single_token_weighs_one_under_every_normalization():
+    # the least that a batch, and a limit, can be
+    for normalization in NORMALIZATIONS:
+        assert token_weights(torch.ones(1, 1), normalization, 1).tolist() == [[1.0]]
+
+
 @pytest.mark.parametrize("normalization", ["sequence", "constant"])
 def test_a_row_left_out_still_counts_in_the_denominator(normalization):
     whole = token_weights(right_padded_mask([3, 2], 3), normalization, 3)
@@ -181,6 +187,18 @@ def test_an_independent_slow_version_agrees(seed, beta, epsilon_high):
     fast = [loss.item(), metrics["kl"].item(), metrics["clip_fraction"].item()]
     assert fast == pytest.approx(slow, abs=2e-6)
     assert 0.05 < metrics["clip_fraction"] < 0.9  # or the clip was not tried
+
+
+@any_seed
+@pytest.mark.parametrize("name", ["loss_weights", "metric_weights"])
+def test_a_token_that_one_of_the_weights_leaves_out_still_counts_in_the_other(seed, name):
+    # a truncated row that is masked has no weight in the loss, but its KL and its clips are logged
+    batch = random_batch(seed)
+    batch[name] = batch[name].clone()
+    batch[name][::2] = 0
+    loss, metrics = policy_loss(**batch, **CLIP, beta=0.3)
+    fast = [loss.item(), metrics["kl"].item(), metrics["clip_fraction"].item()]
+    assert fast == pytest.approx(slow_loss(batch, 0.2, 0.2, 0.3), abs=2e-6)
 
 
 @any_seed
