@@ -50,6 +50,20 @@ def test_a_group_is_split_only_when_it_does_not_fit_alone():
     assert parts == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
+def test_a_budget_that_is_met_to_the_token_is_kept():
+    # two groups are 40, also after the first 40; a split group's pieces are 10 + 2 * 10 each
+    assert list(micro_batches(rollout([10] * 4, [5] * 8, 2), 40)) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert list(micro_batches(rollout([10], [10] * 4, 4), 30)) == [[0, 1], [2, 3]]
+    assert list(micro_batches(rollout([10], [10] * 4, 4), 29)) == [[0], [1], [2], [3]]
+
+
+def test_a_group_behind_one_that_was_split_starts_a_micro_batch_of_its_own():
+    # 10 + 4 * 10 does not fit into 35; the two groups of 10 + 4 * 1 behind it share one
+    lengths = [10] * 4 + [1] * 8
+    parts = list(micro_batches(rollout([10] * 3, lengths, 4), 35))
+    assert parts == [[0, 1], [2, 3], [4, 5, 6, 7, 8, 9, 10, 11]]
+
+
 def test_a_single_row_is_never_refused():
     assert list(micro_batches(rollout([100], [50, 50], 2), 10)) == [[0], [1]]
 

@@ -117,6 +117,16 @@ def test_the_other_benchmarks_still_import(load):
         assert load(name).main
 
 
+def test_a_mutant_that_survives_is_explained_and_an_explanation_has_a_mutant(load):
+    mutants = load("mutants")
+    case = mutants.Case("grpo/loss.py", (), {"equal": (("f", "x + 1"), ("f", "gone"))})
+    rows, wrong = mutants.explained(case, [("f", "x", "x + 1"), ("g", "x", "x + 1")])
+    assert [row["why"] for row in rows] == ["equal", ""]
+    assert wrong == ["no survivor, in f: gone", "unexplained, in g: x + 1"]
+    assert mutants.function_of("grpo.loss.x_token_weights__mutmut_3") == "token_weights"
+    assert mutants.function_of("grpo.rollout.xǁRolloutǁselect__mutmut_12") == "Rollout.select"
+
+
 def test_a_step_is_timed_beside_another_checkouts(load, tmp_path):
     output = tmp_path / "result.json"
     script = load("before_after", "--smoke", "--before", str(ROOT), "--output", str(output))

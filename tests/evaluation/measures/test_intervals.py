@@ -23,9 +23,14 @@ def test_the_quantiles_are_scipys(confidence):
         assert student_t_quantile(freedom, confidence=confidence) == pytest.approx(expected)
 
 
+def test_a_quantile_is_the_95_percents_unless_told_otherwise():
+    assert student_t_quantile(4) == student_t_quantile(4, confidence=0.95)
+
+
 @pytest.mark.parametrize(("freedom", "confidence"), [(0, 0.95), (3, 1.0), (3, 0.0)])
 def test_a_quantile_that_is_none_says_why(freedom, confidence):
-    with pytest.raises(ValueError, match=f"{freedom} degrees of freedom and confidence"):
+    words = f"{freedom} degrees of freedom and .* a number between 0 and 1, such as 0.95$"
+    with pytest.raises(ValueError, match=words):
         student_t_quantile(freedom, confidence=confidence)
 
 

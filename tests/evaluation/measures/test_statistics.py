@@ -41,6 +41,9 @@ def test_right_and_wrong_are_mirror_images():
         (5, 4, 0.95, "5 successes of 4"),
         (-1, 4, 0.95, "-1 successes of 4"),
         (1, 4, 95, "confidence 95 must lie between 0 and 1"),
+        (1, 4, 1.5, "confidence 1.5 must lie"),
+        (1, 4, 1, "confidence 1 must lie"),
+        (1, 4, 0, "confidence 0 must lie"),
     ],
 )
 def test_the_error_says_which_numbers_make_no_interval(successes, n, confidence, message):
@@ -52,6 +55,7 @@ def test_chance_is_the_mean_of_one_over_the_number_of_options():
     # not 1 / the mean number of options, which would be 1 / 3 = 0.33
     assert chance_level([2, 4]) == pytest.approx((0.5 + 0.25) / 2)
     assert chance_level([4] * 7) == 0.25
+    assert chance_level([1, 2]) == 0.75  # one option is always right
 
 
 @pytest.mark.parametrize("counts", [[], [4, 0]])

@@ -1,0 +1,55 @@
+"""What mutants.py changes, the tests that are to notice, and why what survives may."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file, the tests that belong to it, and why a mutant survives: function and changed line."""
+
+    file: str
+    tests: tuple[str, ...]
+    survivors: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+
+STEP = ("tests/grpo/test_sampling.py", "tests/grpo/test_prompt_pass.py", "tests/grpo/test_step.py")
+MEASURES = "tests/evaluation/measures"
+CASES = (
+    Case("grpo/advantages.py", ("tests/grpo/test_advantages.py",)),
+    Case("grpo/loss.py", ("tests/grpo/test_loss.py",)),
+    Case("grpo/uniforms.py", ("tests/grpo/test_uniforms.py",)),
+    Case("grpo/inverse_cdf.py", ("tests/grpo/test_inverse_cdf.py",)),
+    Case(
+        "grpo/rollout.py",
+        (
+            "tests/grpo/test_rollout.py",
+            "tests/grpo/test_sampling_loop.py",
+            "tests/grpo/test_prompt_pass.py::test_nothing_is_kept_where_the_update_could_not_use_it",
+        ),
+    ),
+    Case(
+        "grpo/sampling.py",
+        (
+            "tests/grpo/test_sampling_loop.py",
+            "tests/grpo/test_sampling.py::test_logits_are_float32_products_of_what_the_model_computed",
+        ),
+    ),
+    Case("grpo/likelihood.py", STEP),
+    Case("grpo/metrics.py", ("tests/grpo/test_metrics.py", "tests/grpo/test_step.py")),
+    Case("grpo/step.py", ("tests/grpo/test_step.py",)),
+    Case("rewards/parsing.py", ("tests/rewards/test_parsing.py",)),
+    Case("rewards/letters.py", ("tests/rewards/test_parsing.py",)),
+    Case(
+        "evaluation/measures/statistics.py",
+        (f"{MEASURES}/test_statistics.py", f"{MEASURES}/test_intervals.py"),
+    ),
+    Case(
+        "evaluation/measures/clusters.py",
+        (f"{MEASURES}/test_bootstrap.py", f"{MEASURES}/test_intervals.py"),
+    ),
+    Case(
+        "evaluation/measures/intervals.py",
+        (f"{MEASURES}/test_bootstrap.py", f"{MEASURES}/test_intervals.py"),
+    ),
+)
+SMOKE = CASES[2]
