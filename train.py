@@ -125,7 +125,9 @@ def _train(
     # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
     template = run_template(config, stored)
     parse = ParseOnce()  # for rewards, rollout log and metrics
-    reward_fns = load_rewards(config.rewards, config.mode, parse, own_rewards)
+    reward_fns = load_rewards(
+        config.rewards, config.mode, parse, own_rewards, config.weights_of_rewards
+    )
     questions = read_questions(
         config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )

@@ -44,6 +44,11 @@ class Completions:
     truncated: Tensor  # (B,) bool; no end token within the limit
     texts: list[str]  # B; without the end token
 
+    @property
+    def not_finite(self) -> Tensor:
+        """(B, C) bool; true where a token's logits held NaN or inf, which its scores then do."""
+        return ~(self.logprobs.isfinite() & self.entropies.isfinite())
+
 
 @torch.no_grad()
 def generate(

@@ -100,7 +100,9 @@ def train_step(
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
     #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group with advantages
     #    of 0 has no gradient at all and is not run.
-    groups_to_run = None if config.beta > 0 else advantages.any(dim=1).nonzero()[:, 0].tolist()
+    #    Where the sampler met NaN all are run, so that the update is left out and counted.
+    run_all = config.beta > 0 or bool(rollout.completions.not_finite.any())
+    groups_to_run = None if run_all else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
     for _ in range(config.num_iterations):
         sums.start_pass()

@@ -190,7 +190,7 @@ def check_weights(directory: Path) -> None:
 
     Pickled weights (.bin) are refused even when they are all there is: loading them runs code.
     """
-    for name in _weight_files(directory):
+    for name in weight_files(directory):
         file = directory / name
         if not file.is_file():
             raise ValueError(
@@ -199,7 +199,12 @@ def check_weights(directory: Path) -> None:
         _check_safetensors(file)
 
 
-def _weight_files(directory: Path) -> list[str]:
+def weight_files(directory: Path) -> list[str]:
+    """Return the names of a checkpoint's safetensors files.
+
+    Raises:
+        ValueError: there are none, or the index that should name them is damaged.
+    """
     if (directory / "model.safetensors").is_file():
         return ["model.safetensors"]
     if (directory / WEIGHTS_INDEX).is_file():

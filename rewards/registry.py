@@ -26,6 +26,9 @@ from rewards.parsing import parse_completion
 
 RewardFn = Callable[[str, Any, str], float]  # (completion, example, mode) -> reward
 BoundReward = Callable[[str, Any], float]  # the mode is bound, the result checked
+# Weighted, in magnitude. The spread of a batch sums squares of rewards and advantages, in float32:
+# beyond this it is inf, and divided by it every advantage is silently 0.
+LARGEST_REWARD = 1e18
 
 
 def _accuracy(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
@@ -44,6 +47,7 @@ def load_rewards(
     mode: str,
     parse: Parse = parse_completion,
     own: Mapping[str, RewardFn] | None = None,
+    weights: Sequence[float] = (),
 ) -> dict[str, BoundReward]:
     """Return the functions called ``names``, in that order, with ``mode`` bound.
 
@@ -53,8 +57,16 @@ def load_rewards(
     function's name, which is what metrics and rollouts call it (``reward/function``).
 
     The returned functions take ``(completion, example)`` and raise ValueError, naming function and
-    example, when the function fails or returns something other than a finite number: a reward that
-    is silently wrong teaches something false.
+    example, when the function fails or returns something other than a finite number, or one that is
+    too large to be compared (`LARGEST_REWARD`, after its weight): a reward that is silently wrong
+    teaches something false.
+
+    Args:
+        names: of the functions.
+        mode: which tags a completion writes.
+        parse: reads completions for our own functions.
+        own: functions by name that stand in no file.
+        weights: of the rewards in their total, in the order of ``names``; none: 1 each.
 
     Raises:
         ValueError: unknown mode or name, no names, two with one name, a file that is missing or
@@ -68,7 +80,7 @@ def load_rewards(
         raise ValueError(f"no reward functions given: name at least one of {', '.join(REWARDS)}")
     modules: dict[Path, ModuleType] = {}  # a file with two rewards runs once
     bound: dict[str, BoundReward] = {}
-    for name in names:
+    for name, weight in zip(names, weights or [1.0] * len(names), strict=True):
         short_name, function = _find(name, modules, own)
         if short_name in bound:
             raise ValueError(
@@ -77,7 +89,7 @@ def load_rewards(
             )
         if function in (_accuracy, _format):
             function = partial(function, parse=parse)
-        bound[short_name] = _bind(name, function, mode)
+        bound[short_name] = _bind(name, function, mode, weight)
     return bound
 
 
@@ -153,7 +165,7 @@ def _load_file(name: str, path: Path) -> ModuleType:
     return module
 
 
-def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
+def _bind(name: str, function: RewardFn, mode: str, weight: float) -> BoundReward:
     file = str(_file(name.rpartition(":")[0]))  # a registered one has none
 
     def reward(completion: str, example: Any) -> float:
@@ -170,6 +182,13 @@ def _bind(name: str, function: RewardFn, mode: str) -> BoundReward:
                 f"reward {name!r} returned {_shown(value)} on example {example.id!r} for"
                 f" {_shown(completion)}: it must return a finite number, such as 0.0 or"
                 f" 1.0{_hint(value)}"
+            )
+        if abs(float(value) * weight) > LARGEST_REWARD:
+            raise ValueError(
+                f"reward {name!r} returned {_shown(value)} on example {example.id!r} for"
+                f" {_shown(completion)}: times its weight {weight:g} that is beyond"
+                f" {LARGEST_REWARD:g}, where the spread of a group overflows and every advantage"
+                " would be 0: return smaller numbers, or give it a smaller weight"
             )
         return float(value)
 

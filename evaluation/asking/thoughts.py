@@ -26,6 +26,7 @@ from evaluation.measures.thought_changes import (
     not_applicable,
     summarize_changes,
 )
+from grpo.finite import check_masses
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
@@ -228,6 +229,7 @@ def _read(
     rows = []
     for item, row in zip(predictions, donors, strict=True):
         read = {name: _letters(next(letters)) for name in ("own", *row)}
+        check_masses(policy, [one.mass for one in read.values()], [item.id] * len(read))
         assert item.choice is not None, "a well-formed answer chooses"
         lent = {name: donor for name, donor in row.items() if name != "removed"}
         rows.append(

@@ -82,7 +82,8 @@ def _try_rewards(
     for method in config.methods:
         one = arm_config(config, Arm(axis.name, axis.slices[0], method, config.seeds[0]), source)
         if one.method == "grpo":
-            try_rewards(load_rewards(one.rewards, one.mode), examples, one.mode)
+            rewards = load_rewards(one.rewards, one.mode, weights=one.weights_of_rewards)
+            try_rewards(rewards, examples, one.mode)
 
 
 def _check_same_rows(

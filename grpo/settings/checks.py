@@ -18,6 +18,7 @@ _NOT_NEGATIVE = (
     *("eval_every", "eval_limit", "save_every", "seed"),
 )
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
+_LARGEST = 1e18  # as rewards/registry.py has it for rewards; it overflows what compares them
 
 
 def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -97,6 +98,8 @@ def _objective_problems(config: "GRPOConfig") -> Iterator[str]:
         yield "reward_weights are all 0: nothing would be learned; give at least one weight"
     if config.grounding_weight <= 0:
         yield f"grounding_weight={config.grounding_weight} must be above 0: grounding=none is off"
+    if config.grounding_weight > _LARGEST:
+        yield f"grounding_weight={config.grounding_weight} must not be above {_LARGEST:g}"
     if config.grounding != "penalty" and config.grounding_weight != 1.0:
         yield (
             f"grounding_weight={config.grounding_weight} is not used by"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from grpo.finite import advice, not_finite
 from grpo.methods import SampledStep
 from grpo.settings.config import GRPOConfig
 from grpo.watch.alarms import MetricAlarms
@@ -26,9 +27,14 @@ class StepWatch:
 
     def look(self, done: int, metrics: Mapping[str, Any], sampled: SampledStep) -> Iterator[str]:
         """Yield what is wrong with step number ``done``, the run's first being 1."""
-        if done == 1:
+        rollout = sampled.result.rollout
+        names = [example.id for example in rollout.batch.examples]
+        rows = [name for name in names for _ in range(rollout.group_size)]
+        if (where := not_finite(rollout.completions, rows)) is not None:
+            yield f"step {done}: {where}. {advice(self._policy)}"
+        elif done == 1:  # of completions that mean something
             yield from first_rollout_warnings(metrics, sampled.well_formed, self._config)
-            yield from image_warnings(self._policy, sampled.result.rollout, self._config)
+            yield from image_warnings(self._policy, rollout, self._config)
         if (text := self._gap.look(metrics)) is not None:
             yield f"step {done}: {text}"
         for text in self._alarms.look(metrics):

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from models.architecture import QwenVL
+from models.checkpoint.finite import check_finite
 from models.devices import check_device, default_dtype
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
 from models.policy import Policy
@@ -55,7 +56,7 @@ def load_policy(
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     _own_memory(model)
-    _check_finite(directory, model)
+    check_finite(directory, model)
     _say_whether_tied(model)
     # In train() mode, since transformers checkpoints activations in that mode only.
     policy = Policy(model, processor, path).train()
@@ -146,17 +147,6 @@ def _own_memory(model: QwenVL) -> None:
     for parameter in model.parameters():
         if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
-
-
-def _check_finite(directory: Path, model: QwenVL) -> None:
-    """Raise for weights that are NaN or inf: whatever they touch would be so, gradients too."""
-    broken = [name for name, weight in model.named_parameters() if not weight.isfinite().all()]
-    if broken:
-        raise ValueError(
-            f"{directory}: {len(broken)} tensors of the weights hold NaN or inf in"
-            f" {str(model.dtype).removeprefix('torch.')}, for example {', '.join(broken[:3])}:"
-            " fetch them again, or take a checkpoint from before they broke"
-        )
 
 
 def _say_whether_tied(model: QwenVL) -> None:

@@ -174,3 +174,24 @@ def test_a_wrong_answer_key_is_named_with_its_example():
     reward = load_rewards(["accuracy"], "think")["accuracy"]
     with pytest.raises(ValueError, match=r"'CT_test-17'.*from A to C, got 'D'"):
         reward(THINK_C, Example(answer="D"))
+
+
+@pytest.mark.parametrize(
+    ("value", "weight", "shown"),
+    [
+        (1e308, 1.0, r"1e\+308 .*its weight 1 that is beyond 1e\+18"),
+        (-2e18, 1.0, r"-2e\+18 .*beyond 1e\+18"),
+        (10**30, 1.0, "1000000000000000000000000000000 .*beyond"),
+        (1.0, 1e19, r"1\.0 .*its weight 1e\+19 that is beyond .*smaller weight"),
+        (1e300, 1e300, r"1e\+300 .*its weight 1e\+300"),
+    ],
+)
+def test_a_reward_too_large_to_be_compared_is_blamed_with_its_weight(
+    monkeypatch, value, weight, shown
+):
+    """Their spread would overflow, and every advantage silently be 0."""
+    monkeypatch.setitem(REWARDS, "mine", lambda _completion, _example, _mode: value)
+    reward = load_rewards(["mine"], "think", weights=[weight])["mine"]
+    with pytest.raises(ValueError, match=rf"reward 'mine' returned {shown}") as caught:
+        reward(THINK_C, Example())
+    assert "'CT_test-17'" in str(caught.value) and "every advantage would be 0" in str(caught.value)

@@ -10,7 +10,8 @@ import torch
 
 import grpo.policies
 import train
-from rewards import load_rewards, try_rewards
+from grpo.advantages import group_advantages
+from rewards import load_rewards, registry, try_rewards
 from rewards.trial import FIRST_ROWS, trial_texts
 from tests.models.nano import random_image
 from tests.places import ROOT
@@ -208,3 +209,17 @@ def test_a_tensor_is_no_number_even_of_one_element(tmp_path):
         name = reward_file(tmp_path, "    import torch\n    return torch.ones(())\n")
         load_rewards([name], "think")["mine"]("x", EXAMPLES[0])
     assert torch.ones(()).item() == 1.0
+
+
+def test_the_largest_rewards_that_are_taken_still_have_a_spread(monkeypatch):
+    monkeypatch.setitem(
+        registry.REWARDS, "mine", lambda text, _example, _mode: registry.LARGEST_REWARD * len(text)
+    )
+    reward = load_rewards(["mine"], "think")["mine"]
+    rewards = torch.tensor(
+        [[reward("", EXAMPLES[0]), reward("x", EXAMPLES[0])]], dtype=torch.float64
+    )
+    for scale in ("group", "batch", "none"):
+        advantages = group_advantages(rewards, scale=scale)
+        assert advantages.isfinite().all() and advantages[0, 1] > 0
+        assert advantages.std().isfinite() and (advantages**2).sum().isfinite()

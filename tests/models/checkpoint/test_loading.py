@@ -1,6 +1,7 @@
 """Every layout of the hub loads; everything else ends in one message that says what to do."""
 
 import json
+import math
 import subprocess
 import sys
 import warnings
@@ -308,3 +309,39 @@ def test_a_download_draws_bars_on_a_terminal_alone(terminal, monkeypatch, capsys
         enable_progress_bars()
     assert disabled == [not terminal]
     assert ("nobody/a-model: fetched from the hub" in capsys.readouterr().out) is not terminal
+
+
+def test_a_number_that_is_none_is_named_with_tensor_and_file(tmp_path):
+    directory = write_checkpoint(tmp_path / "nano", shard_size="60KB")
+    shards = sorted(directory.glob("*.safetensors"))
+    name = put_into(shards[2], float("nan"))
+    with pytest.raises(ValueError, match=rf"NaN or inf .* {name} in {shards[2].name}: fetch them"):
+        load_policy(directory)
+
+
+def test_numbers_that_become_inf_in_the_dtype_are_called_that(tmp_path):
+    """2e5 is finite in the file, and float16 ends at 65,504."""
+    directory = write_checkpoint(tmp_path / "nano", shard_size="60KB")
+    shard = sorted(directory.glob("*.safetensors"))[1]
+    name = put_into(shard, 2e5)
+    message = rf"numbers that float16 does not reach.* {name} in {shard.name}: use a wider --dtype"
+    with pytest.raises(ValueError, match=message):
+        load_policy(directory, dtype=torch.float16)
+    load_policy(directory, dtype="bfloat16")
+
+
+def put_into(shard, number):
+    weights = load_file(shard)
+    name = next(name for name in weights if name.endswith("weight"))
+    weights[name].view(-1)[0] = number
+    save_file(weights, shard, {"format": "pt"})
+    return name
+
+
+@pytest.mark.parametrize("theta", [math.nan, 0.0, -1.0])
+def test_a_config_that_makes_a_buffer_nan_is_named(theta, tmp_path):
+    directory = write_checkpoint(tmp_path / "nano")
+    file = directory / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"rope_theta": theta}))
+    with pytest.raises(ValueError, match=r"config\.json makes .*inv_freq NaN or inf: .*rope_theta"):
+        load_policy(directory)
