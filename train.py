@@ -27,6 +27,7 @@ from grpo.run import (
     Session,
     checked_sources,
     run_description,
+    seeded,
 )
 from grpo.settings import (
     GRPOConfig,
@@ -86,11 +87,15 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
         DeviceMemoryError: the device is out of memory; the message names what to lower.
         KeyboardInterrupt: a signal, once the steps that are done are saved.
 
+    Python's, numpy's and torch's global random generators, which a reward may draw from, are seeded
+    with ``config.seed``, and afterwards are again where they were.
+
     Of a run that has begun, a note on whatever is raised (PEP 678) says how to go on.
     """
     own = dict(reward_fns or {})
     config = with_absolute_paths(config.with_rewards(own))
-    return _train(config, RunDirectory.choose(config.output_dir, config.model), None, own)
+    with seeded(config.seed):
+        return _train(config, RunDirectory.choose(config.output_dir, config.model), None, own)
 
 
 def resume(
@@ -112,7 +117,8 @@ def resume(
     """
     own, (found, stored) = dict(reward_fns or {}), RunDirectory.open(str(directory))
     config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
-    return _train(config, found, stored, own)
+    with seeded(config.seed):
+        return _train(config, found, stored, own)
 
 
 def _train(
@@ -131,7 +137,7 @@ def _train(
     questions = read_questions(
         config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )
-    with Session(config, directory) as session:
+    with Session(config, directory) as session, seeded(config.seed, torch_too=True):
         return _train_on(questions, session, stored, own_rewards, reward_fns, parse)
 
 

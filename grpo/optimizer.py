@@ -45,6 +45,11 @@ class PolicyOptimizer:
                 weight.register_post_accumulate_grad_hook(_move_gradient_to(self.masters[name]))
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(iter(self.weights.values())).device
+
+    @property
     def learning_rate(self) -> float:
         """The learning rate of the current step."""
         return self.adamw.param_groups[0]["lr"]

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from grpo.clock import StepClock
 from grpo.methods import TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
@@ -13,6 +15,7 @@ from grpo.rollout import PromptBatch, sample_rollout
 from grpo.run.best import Best, find_best, write_best
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.directory import RunDirectory
+from grpo.run.generators import generator_tensors
 from grpo.run.profiler import StepProfiler
 from grpo.settings.config import GRPOConfig
 from grpo.step_log import StepLog, bar_text, warn
@@ -48,6 +51,8 @@ class Trainer:
     profiler: StepProfiler | None = field(init=False)
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
     _batches: BatchLoader = field(init=False)
+    # steps done when the step in work began, and the random generators' states then
+    _began: tuple[int, Mapping[str, Tensor]] = field(init=False, default=(-1, {}))
 
     def __post_init__(self) -> None:
         self.start_step = self._saved = self.state["step"]
@@ -134,6 +139,7 @@ class Trainer:
         for text in batch.redrawn:
             warn(f"step {step + 1}: {text}")
         clock.lap("data")
+        self._began = step, generator_tensors(self.policy.device)
         self.optimizer.start_step(step)
         return self.take_step(batch, clock), clock.metrics(), batch
 
@@ -161,6 +167,7 @@ class Trainer:
     def _save(self, done: int) -> Path:
         self.under_way = "saving"
         self._saved = done  # also when it fails: it would fail again
+        begun, generators = self._began  # a step that was dropped may have drawn from them
         with held():
             place = save_checkpoint(
                 self.run.path,
@@ -171,6 +178,7 @@ class Trainer:
                 card=self.card,
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,
+                generators=generators if begun == done else None,
             )
             self._record_best()  # only now: it never names a checkpoint that is not there
         return place

@@ -1,6 +1,7 @@
 """What a run leaves behind: its directory, checkpoints, what it came from, profiles, rollouts."""
 
 from grpo.run.directory import RunDirectory
+from grpo.run.generators import seeded
 from grpo.run.provenance import checked_sources, run_description
 from grpo.run.session import DeviceMemoryError, FinishedRun, Session
 
@@ -11,4 +12,5 @@ __all__ = [
     "Session",
     "checked_sources",
     "run_description",
+    "seeded",
 ]

@@ -4,7 +4,7 @@
         groupwise.json                  mode, image size, prompt template, limits, method, step
         trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not
         trainer/state.json              step, which is also the position in the data order
-        trainer/rng.safetensors         torch's generator (sampling itself needs none)
+        trainer/rng.safetensors         random generators (grpo/run/generators.py), for rewards
 
 No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into
 it, so that the newest directory is whole whatever interrupted the run.
@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from grpo.optimizer import PolicyOptimizer
+from grpo.run.generators import generator_tensors, restore_generators
 from models.checkpoint.saving import save_policy
 from models.policy import Policy
 from process.storage import remove_folder, replacing, write_json
@@ -36,6 +37,7 @@ def save_checkpoint(
     card: Mapping[str, Any],
     keep: int,
     best: int | None = None,
+    generators: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write checkpoints/step-<step>, then remove all but the newest ``keep`` and the best.
 
@@ -50,6 +52,7 @@ def save_checkpoint(
         card: groupwise.json, what an evaluation needs to know.
         keep: at least 1.
         best: the step whose checkpoint stays however old it is, if it has one.
+        generators: the random generators' states after that step; None: as they are now.
 
     Raises:
         OSError: the disk is full or not writable. Then, and where anything else breaks it off,
@@ -63,7 +66,10 @@ def save_checkpoint(
             save_policy(policy, folder)
             tensors = {name: item.contiguous() for name, item in optimizer.state_tensors().items()}
             save_file(tensors, folder / "trainer" / "optimizer.safetensors")
-            save_file({"cpu": torch.get_rng_state()}, folder / "trainer" / "rng.safetensors")
+            save_file(
+                dict(generators or generator_tensors(policy.device)),
+                folder / "trainer" / "rng.safetensors",
+            )
             write_json(folder / "groupwise.json", {**card, "step": step})
             write_json(folder / "trainer" / "state.json", {**state, "step": step})
     except (OSError, SafetensorError) as error:
@@ -126,7 +132,7 @@ def first_state(
 
 
 def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
-    """Put the optimizer and torch's generator where they were; return state.json.
+    """Put the optimizer and the random generators where they were; return state.json.
 
     Raises:
         ValueError: a file is missing or damaged, or belongs to another model.
@@ -137,12 +143,13 @@ def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str
         if not isinstance(state, dict) or not isinstance(state.get("step"), int):
             raise ValueError("state.json has no step")
         tensors = load_file(folder / "optimizer.safetensors")
-        generator = load_file(folder / "rng.safetensors")["cpu"]
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        fresh = restore_generators(load_file(folder / "rng.safetensors"), optimizer.device)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"checkpoint {checkpoint} cannot be resumed ({error}): remove it to go on from the one"
             " before it"
         ) from error
     optimizer.load_state_tensors(tensors)
-    torch.set_rng_state(generator)
+    if fresh:
+        print(f"{checkpoint} knows no state of the generators {', '.join(fresh)}: seeded anew")
     return state

@@ -85,7 +85,11 @@ class GRPOConfig:
     micro_batch_tokens: int = setting(
         4096, "tokens of one forward with gradient: changes memory, never the gradient"
     )
-    seed: int = setting(0, "of the order of examples, of sampling and of --eval-limit's sample")
+    seed: int = setting(
+        0,
+        "of the order of examples, of sampling, of --eval-limit's sample and of the generators that"
+        " a reward may draw from (random, numpy, torch)",
+    )
 
     # Sampling. The same temperature divides the logits wherever log-probabilities are computed.
     max_completion_tokens: int = setting(256, "longest completion; longer ones are truncated")
