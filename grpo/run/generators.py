@@ -54,7 +54,8 @@ def generator_tensors(device: "torch.device") -> "dict[str, torch.Tensor]":
     tensors = {"python": torch.tensor(words), "cpu": torch.get_rng_state()}
     if gauss is not None:
         tensors["python/gauss"] = torch.tensor([gauss], dtype=torch.float64)
-    name, keys, *place, aside = np.random.get_state()
+    own: Any = np.random.get_state()  # a tuple; a dict only where that is asked for
+    name, keys, *place, aside = own
     if name == _MERSENNE:
         tensors["numpy"] = torch.tensor([*keys.tolist(), *place])
         tensors["numpy/gauss"] = torch.tensor([aside], dtype=torch.float64)
