@@ -1,0 +1,222 @@
+"""A long run of the embedded model: do memory, handles, threads, objects or seconds grow with it?
+
+    python benchmarks/long_run.py                 writes benchmarks/results/long_run_cpu.json
+
+`python train.py` for 2,000 steps, which evaluates and saves twenty times on the way; after every
+step the process is read (long_run_process.py). The first tenth of the steps, warm-up included, is
+compared with the last by medians. A policy that learns writes longer or shorter completions, and a
+machine has slow minutes, so seconds are compared twice more, in the last tenth and step by step in
+turns:
+
+    aged      the run itself, after 1,800 steps in one process
+    fresh     a process that goes on from the run's checkpoint: the same steps to the bit, so that
+              nothing but the age of the process differs
+    anew      the run's first steps once more: the work of the first tenth in the last one's minutes
+
+It fails where something grows by more than LIMIT, or where a step is not the same number twice.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import linear_regression, median
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from common import ROOT, arguments, write_result
+
+LIMIT = 0.02
+STEPS, SMOKE_STEPS, TENTHS, SAVES = 2000, 20, 10, 20
+FLAGS = ("--eval-limit", "40", "--seed", "0")
+GROWING = ("seconds", "resident_bytes", "open_files", "threads", "system_threads", "objects")
+NOT_COMPARED = ("time/", "samples_per_second", "tokens_per_second")
+
+
+class Turns:
+    """A training that can be stopped between two steps; a context manager."""
+
+    def __init__(self, readings: Path, turns: int, objects: int, *flags: str) -> None:
+        self._told, done = os.pipe()
+        go, self._let = os.pipe()
+        script = [sys.executable, str(ROOT / "benchmarks" / "long_run_process.py")]
+        given = [str(readings), *map(str, (turns, objects, done, go)), *flags]
+        with readings.with_suffix(".log").open("w") as log:
+            self._process = subprocess.Popen(
+                [*script, *given], pass_fds=(done, go), stdout=log, stderr=log, cwd=ROOT
+            )
+        os.close(done)
+        os.close(go)
+        self._log = readings.with_suffix(".log")
+
+    def __enter__(self) -> Self:
+        self.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._told)
+        os.close(self._let)
+
+    def wait(self) -> None:
+        """Return once its step is over."""
+        if not os.read(self._told, 1):
+            raise RuntimeError(f"it ended:\n{self._log.read_text()}")
+
+    def step(self) -> None:
+        """Let it take one step."""
+        os.write(self._let, b".")
+        self.wait()
+
+    def end(self) -> None:
+        """Let it go from its last step to its end."""
+        os.write(self._let, b".")
+        if self._process.wait():
+            raise RuntimeError(f"it failed:\n{self._log.read_text()}")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What one training left: readings and metrics by step."""
+
+    readings: dict[int, dict[str, Any]]
+    metrics: dict[int, dict[str, Any]]
+
+    @classmethod
+    def of(cls, readings: Path, run: Path) -> Self:
+        """Read it from its files."""
+        return cls(*({row["step"]: row for row in map(json.loads, file.open())}
+                     for file in (readings, run / "metrics.jsonl")))  # fmt: skip
+
+    def values(self, name: str, steps: range) -> list[float]:
+        """Return a reading, where there is one, of each of the steps."""
+        rows = [self.readings[step] for step in steps]
+        return [row[name] for row in rows if name in row]
+
+
+def measure(steps: int, folder: Path) -> tuple[Ran, Ran, Ran]:
+    """Return the run, its last tenth in a fresh process, and its first tenth done anew."""
+    tenth, every = steps // TENTHS, str(steps // SAVES)
+    flags = (*FLAGS, "--max-steps", str(steps), "--save-every", every, "--eval-every", every)
+    run, copy, again = (folder / name for name in ("run", "copy", "again"))
+    turns = steps - tenth + 1  # the checkpoint of the step before is written by its end
+    objects = max(1, steps // 200)
+    with Turns(folder / "aged", turns, objects, *flags, "--output-dir", str(run)) as aged:
+        shutil.copytree(run, copy)
+        with (
+            Turns(folder / "fresh", turns, objects, "--resume", str(copy)) as fresh,
+            Turns(folder / "anew", 1, objects, *flags, "--output-dir", str(again)) as anew,
+        ):
+            for _ in range(tenth - 1):
+                for one in (aged, fresh, anew):
+                    one.step()
+            aged.end()
+            fresh.end()
+    pairs = (("aged", run), ("fresh", copy), ("anew", again))
+    aged_ran, fresh_ran, anew_ran = (Ran.of(folder / name, place) for name, place in pairs)
+    return aged_ran, fresh_ran, anew_ran
+
+
+def first_and_last(run: Ran, steps: int) -> dict[str, dict[str, Any]]:
+    """Return each reading's medians in the ten tenths, and how much the last is above the first."""
+    tenth, found = steps // TENTHS, {}
+    for name in GROWING:
+        parts = [range(at + 1, at + tenth + 1) for at in range(0, steps, tenth)]
+        medians = [median(run.values(name, part)) for part in parts]
+        later = [step for step in range(tenth + 1, steps + 1) if name in run.readings[step]]
+        values = [run.readings[step][name] for step in later]
+        slope = linear_regression(later, values).slope * 1000 / medians[0]
+        found[name] = {
+            "first": medians[0],
+            "last": medians[-1],
+            "growth": medians[-1] / medians[0] - 1,
+            "growth_per_1000_steps_after_the_first_tenth": slope,
+            "tenths": medians,
+        }
+    return found
+
+
+def in_turns(aged: Ran, other: Ran, shift: int, steps: range) -> dict[str, Any]:
+    """Return how much longer the aged process takes than another, by the median of step by step.
+
+    Args:
+        aged: the run.
+        other: what took a step beside each of its own.
+        shift: what is taken from the run's step to find the other's.
+        steps: of the run.
+    """
+    ours, theirs = aged.readings, other.readings
+    seconds = [(ours[step]["seconds"], theirs[step - shift]["seconds"]) for step in steps]
+    tokens = [run.metrics[step - by]["completion_tokens"]
+              for step in steps for run, by in ((aged, 0), (other, shift))]  # fmt: skip
+    return {
+        "pairs": len(steps),
+        "aged_seconds": median(pair[0] for pair in seconds),
+        "other_seconds": median(pair[1] for pair in seconds),
+        "growth": median(pair[0] / pair[1] for pair in seconds) - 1,
+        "aged_completion_tokens": median(tokens[::2]),
+        "other_completion_tokens": median(tokens[1::2]),
+    }
+
+
+def differing(one: Ran, other: Ran, steps: Sequence[int]) -> list[str]:
+    """Return the numbers that two trainings have not both, as `step name`."""
+    return [
+        f"{step} {name}"
+        for step in steps
+        for name, value in one.metrics[step].items()
+        if not name.startswith(NOT_COMPARED) and other.metrics[step].get(name) != value
+    ]
+
+
+def between(run: Ran, steps: int) -> dict[str, Any]:
+    """Return the seconds that lie between two steps: plain ones, and with evaluation and save."""
+    every = steps // SAVES
+    saved = [run.readings[step + 1]["between"] for step in range(every, steps, every)]
+    tenth = steps // TENTHS
+    plain = [[run.readings[step]["between"] for step in part if (step - 1) % every]
+             for part in (range(2, tenth + 1), range(steps - tenth + 1, steps + 1))]  # fmt: skip
+    return {"plain_first": median(plain[0]), "plain_last": median(plain[1]), "with_save": saved}
+
+
+def main() -> None:
+    parser = arguments(__doc__, "long_run_cpu.json")
+    parser.add_argument("--steps", type=int, default=STEPS, help="a multiple of 20")
+    parser.add_argument("--keep", type=Path, help="a folder for the runs and readings")
+    given = parser.parse_args()
+    steps = SMOKE_STEPS if given.smoke else given.steps
+    with TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        aged, fresh, anew = measure(steps, folder.resolve())
+    tenth = steps // TENTHS
+    last, first = range(steps - tenth + 2, steps + 1), range(2, tenth + 1)
+    found = first_and_last(aged, steps)
+    sides = {
+        "the same steps in a fresh process": in_turns(aged, fresh, 0, last),
+        "the first tenth's steps anew": in_turns(aged, anew, steps - tenth, last),
+    }
+    wrong = differing(aged, fresh, last) + differing(aged, anew, first)
+    for name, row in found.items():
+        print(f"{name:>16} {row['first']:>16,.3f} {row['last']:>16,.3f} {row['growth']:>+8.2%}")
+    for name, row in sides.items():
+        print(f"seconds beside {name}: {row['growth']:+.2%}")
+    grown = [name for name, row in found.items() if name != "seconds" and row["growth"] > LIMIT]
+    grown += [f"seconds beside {name}" for name, row in sides.items() if row["growth"] > LIMIT]
+    content = {"threads": os.environ.get("OMP_NUM_THREADS"), "steps": steps, "limit": LIMIT}
+    content |= {"first_and_last_tenth": found, "in_turns": sides, "between": between(aged, steps)}
+    content |= {"not_the_same_number": wrong, "grown": grown}
+    if not given.smoke:
+        write_result(given.output, "python benchmarks/long_run.py", content)
+    for text in (*grown, *wrong):
+        print(f"GREW OR DIFFERS: {text}")
+    sys.exit(bool(grown or wrong) and not given.smoke)
+
+
+if __name__ == "__main__":
+    main()
