@@ -1,8 +1,8 @@
-"""A long run of the embedded model: do memory, handles, threads, objects or seconds grow with it?
+"""A long run of the embedded model: do memory, handles, threads or seconds grow with it?
 
     python benchmarks/long_run.py                 writes benchmarks/results/long_run_cpu.json
 
-`python train.py` for 2,000 steps, which evaluates and saves twenty times on the way; after every
+`python train.py` for 2,000 steps, which evaluates and saves fifty times on the way; after every
 step the process is read (long_run_process.py). The first tenth of the steps, warm-up included, is
 compared with the last by medians. A policy that learns writes longer or shorter completions, and a
 machine has slow minutes, so seconds are compared twice more, in the last tenth and step by step in
@@ -31,20 +31,24 @@ from typing import Any, Self
 from common import ROOT, arguments, write_result
 
 LIMIT = 0.02
-STEPS, SMOKE_STEPS, TENTHS, SAVES = 2000, 20, 10, 20
+# the first tenth has seen five evaluations and saves, which need more memory than a step
+STEPS, SMOKE_STEPS, TENTHS, SAVES = 2000, 20, 10, 50
 FLAGS = ("--eval-limit", "40", "--seed", "0")
-GROWING = ("seconds", "resident_bytes", "open_files", "threads", "system_threads", "objects")
+GROWING = (
+    *("seconds", "resident_bytes", "allocated_bytes", "python_blocks"),
+    *("open_files", "threads", "system_threads"),
+)
 NOT_COMPARED = ("time/", "samples_per_second", "tokens_per_second")
 
 
 class Turns:
     """A training that can be stopped between two steps; a context manager."""
 
-    def __init__(self, readings: Path, turns: int, objects: int, *flags: str) -> None:
+    def __init__(self, readings: Path, turns: int, *flags: str) -> None:
         self._told, done = os.pipe()
         go, self._let = os.pipe()
         script = [sys.executable, str(ROOT / "benchmarks" / "long_run_process.py")]
-        given = [str(readings), *map(str, (turns, objects, done, go)), *flags]
+        given = [str(readings), *map(str, (turns, done, go)), *flags]
         with readings.with_suffix(".log").open("w") as log:
             self._process = subprocess.Popen(
                 [*script, *given], pass_fds=(done, go), stdout=log, stderr=log, cwd=ROOT
@@ -99,18 +103,22 @@ class Ran:
         return [row[name] for row in rows if name in row]
 
 
+def saved_every(steps: int) -> int:
+    """Return after how many steps a run evaluates and saves."""
+    return max(2, steps // SAVES)
+
+
 def measure(steps: int, folder: Path) -> tuple[Ran, Ran, Ran]:
     """Return the run, its last tenth in a fresh process, and its first tenth done anew."""
-    tenth, every = steps // TENTHS, str(steps // SAVES)
+    tenth, every = steps // TENTHS, str(saved_every(steps))
     flags = (*FLAGS, "--max-steps", str(steps), "--save-every", every, "--eval-every", every)
     run, copy, again = (folder / name for name in ("run", "copy", "again"))
     turns = steps - tenth + 1  # the checkpoint of the step before is written by its end
-    objects = max(1, steps // 200)
-    with Turns(folder / "aged", turns, objects, *flags, "--output-dir", str(run)) as aged:
+    with Turns(folder / "aged", turns, *flags, "--output-dir", str(run)) as aged:
         shutil.copytree(run, copy)
         with (
-            Turns(folder / "fresh", turns, objects, "--resume", str(copy)) as fresh,
-            Turns(folder / "anew", 1, objects, *flags, "--output-dir", str(again)) as anew,
+            Turns(folder / "fresh", turns, "--resume", str(copy)) as fresh,
+            Turns(folder / "anew", 1, *flags, "--output-dir", str(again)) as anew,
         ):
             for _ in range(tenth - 1):
                 for one in (aged, fresh, anew):
@@ -176,7 +184,7 @@ def differing(one: Ran, other: Ran, steps: Sequence[int]) -> list[str]:
 
 def between(run: Ran, steps: int) -> dict[str, Any]:
     """Return the seconds that lie between two steps: plain ones, and with evaluation and save."""
-    every = steps // SAVES
+    every = saved_every(steps)
     saved = [run.readings[step + 1]["between"] for step in range(every, steps, every)]
     tenth = steps // TENTHS
     plain = [[run.readings[step]["between"] for step in part if (step - 1) % every]
