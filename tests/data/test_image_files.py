@@ -207,3 +207,18 @@ def test_what_was_seen_before_an_interruption_is_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     spoil(files[0])
     assert examine(files[0]) == [(64, 48)]
+
+
+def test_no_files_need_no_look_and_no_threads(monkeypatch):
+    monkeypatch.setattr("data.image_files.ThreadPoolExecutor", None)
+    assert examine_images([], VerdictCache()) == {}
+
+
+def test_a_user_without_a_home_has_no_cache_and_no_error(tmp_path, monkeypatch, capsys):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(Path, "home", homeless)
+    assert examine(noise(tmp_path / "a.png")) == [(64, 48)]
+    assert capsys.readouterr().err == ""

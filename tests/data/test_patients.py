@@ -119,3 +119,9 @@ def test_components_equal_a_search_over_the_graph():
 def test_image_paths_are_compared_in_one_spelling():
     assert image_key("./Images/a//b.png") == image_key("Images/c/../a/b.png") == "Images/a/b.png"
     assert image_key("Images/A.png") != image_key("Images/a.png")
+
+
+def test_a_folder_that_is_called_like_a_file_gives_no_patient():
+    # "347_r1.jpg" is a patient's picture; as a folder it says nothing of what lies in it
+    assert patient_id("Images/DeepDRiD/347_r1.jpg", "DeepDRiD") == "deepdrid/347"
+    assert patient_id("Images/DeepDRiD/347_r1.jpg/mean.png", "DeepDRiD") is None

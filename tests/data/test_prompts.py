@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.prompts import TEMPLATES, check_template, format_options, prompt_template, render_prompt
+from data.prompts import (
+    TEMPLATES,
+    check_template,
+    format_options,
+    prompt_template,
+    render_prompt,
+    supervised_target,
+)
 from rewards.modes import MODES
+from rewards.parsing import parse_completion
+from tests.data.audit_rows import example
 
 # The embedded model's tokenizer and weights know these words: a changed one makes it a worse model.
 WORDING = {
@@ -97,3 +106,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_an_unknown_mode_lists_the_modes():
     with pytest.raises(ValueError, match=r"unknown mode 'reason': use one of think, no_think"):
         prompt_template("reason")
+
+
+def test_a_supervised_target_is_the_bare_answer_and_well_formed():
+    target = supervised_target(example("Which?", ["CT", "MRI"], "B"))
+    parsed = parse_completion(target, "no_think", ("CT", "MRI"))
+    assert (parsed.choice, parsed.well_formed) == ("B", True)

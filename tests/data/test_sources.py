@@ -4,14 +4,16 @@ import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from data.examples import MODALITIES
+from data.examples import MODALITIES, VQAExample
+from data.images import MISSING
 from data.phantoms.drawing import MACHINES
-from data.sources import load_split
+from data.sources import Fault, Wanted, load_split, load_splits
 from tests.places import ROOT
 
 ROW = {"image": "a.png", "problem": "What? A)CT, B)MRI", "solution": "<answer> B </answer>"}
@@ -132,3 +134,39 @@ def test_the_data_layer_imports_no_torch():
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def faults_at(*rows: str) -> Callable[[Sequence[VQAExample]], dict[str, Fault]]:
+    """What looks at images and finds some of them missing."""
+    return lambda examples: {
+        example.id: Fault(example.image_names[0], MISSING)
+        for example in examples
+        if example.id in rows
+    }
+
+
+def test_missing_images_are_counted_with_a_guess_at_the_image_root(tmp_path):
+    rows = [ROW | {"image": f"{index}.png"} for index in range(3)]
+    name = write(tmp_path / "CT.json", rows)
+    with pytest.raises(ValueError, match="2 of 3 rows") as caught:
+        load_split([name], part="train", image_root=tmp_path, find_faults=faults_at("CT-0", "CT-2"))
+    assert "2 of 3 image files are missing: is --image-root the folder" in str(caught.value)
+
+
+def test_a_resumed_run_leaves_out_its_own_rows_mended_or_not_and_no_others(tmp_path):
+    name = write(tmp_path / "CT.json", [ROW] * 4)
+    first = load_split(
+        [name],
+        part="train",
+        image_root=tmp_path,
+        skip_bad_rows=True,
+        find_faults=faults_at("CT-1", "CT-2"),
+    )
+    assert list(first.left_out.values()) == [[1, 2]]
+    # meanwhile the image of row 1 was mended and that of row 3 went
+    wanted = {"train": Wanted([name], faults_at("CT-2", "CT-3"), left_out=first.left_out)}
+    again = load_splits(wanted, image_root=tmp_path)["train"]
+    assert [example.id for example in again.examples] == ["CT-0", "CT-3"]
+    assert [bad.reason for bad in again.bad_rows] == ["was left out when the run began", MISSING]
+    assert [bad.row for bad in again.gone_bad] == [3]
+    assert again.left_out == first.left_out

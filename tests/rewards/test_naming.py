@@ -6,7 +6,7 @@ import pytest
 
 from data.reading.readers import load_examples
 from evaluation.measures.thought_classes import named_letters
-from rewards.naming import forgiving_letter, letters_meant
+from rewards.naming import forgiving_letter, letters_meant, longest, named_texts
 from rewards.parsing import parse_completion
 
 OPTIONS = ("MRI", "CT", "Ultrasound", "X-ray")
@@ -181,3 +181,23 @@ def test_every_published_right_option_is_read_right(shared):
             found = parse_completion(completion, "think", options).lenient_choice
             read["right" if found == answer else found and "another"] += count
         assert read == {"right": 17_662}, form
+
+
+def test_an_option_of_one_letter_or_of_marks_alone_is_never_found_as_a_text():
+    # "B" stands in "B lines" and in "Hepatitis B"; as an option's text it would be found there
+    assert list(named_texts("B lines, and a + in hepatitis B", ["B", "C", "+", "..."])) == []
+    assert [item.letter for item in named_texts("2 lines", ["2", "C"])] == ["A"]
+
+
+def test_two_options_of_one_text_are_both_found_and_name_none():
+    options = ["a lung", "A Lung", "lung"]
+    found = list(longest(named_texts("It shows a lung", options)))
+    assert [item.letter for item in found] == ["A", "B"]
+    assert forgiving_letter("It shows a lung", options, first=True) is None
+
+
+def test_a_letter_and_a_full_stop_at_the_beginning_are_a_marked_letter():
+    text = "B. The border is sharp, as in (C)"
+    assert next((item.letter, item.sure) for item in letters_meant(text)) == ("B", True)
+    assert forgiving_letter(text, OPTIONS, first=True) == "B"
+    assert list(letters_meant("C. difficile")) == []

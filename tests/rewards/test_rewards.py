@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rewards import REWARDS, accuracy_reward, format_reward, load_rewards
+from rewards import REWARDS, ParseOnce, accuracy_reward, format_reward, load_rewards
 
 
 @dataclass(frozen=True)
@@ -195,3 +195,33 @@ def test_a_reward_too_large_to_be_compared_is_blamed_with_its_weight(
     with pytest.raises(ValueError, match=rf"reward 'mine' returned {shown}") as caught:
         reward(THINK_C, Example())
     assert "'CT_test-17'" in str(caught.value) and "every advantage would be 0" in str(caught.value)
+
+
+def test_functions_of_ones_own_are_named_apart_from_ours_and_as_python_names():
+    def length(completion, example, mode):
+        return float(len(completion) + len(example.options) + len(mode))
+
+    bound = load_rewards(["accuracy", "length"], "think", own={"length": length})
+    assert bound["length"]("abcd", Example()) == 4 + 3 + 5
+    for name in ("accuracy", "no name"):
+        with pytest.raises(ValueError, match=f"own reward function '{name}': call it otherwise"):
+            load_rewards([name], "think", own={name: length})
+
+
+def test_a_function_that_tells_no_arguments_is_taken_and_one_with_others_is_not():
+    def two(completion, example):
+        return float(len(completion) + len(example.options))
+
+    # written in C: some of these tell no signature, so they are tried at the first row
+    assert list(load_rewards(["largest"], "think", own={"largest": max})) == ["largest"]
+    with pytest.raises(ValueError, match=r"'two' cannot be called as fn\(completion, "):
+        load_rewards(["two"], "think", own={"two": two})
+
+
+def test_what_is_forgotten_is_read_anew():
+    parse = ParseOnce()
+    first = parse("<answer>B</answer>", "no_think", ("CT", "MRI"))
+    parse.forget()
+    again = parse("<answer>B</answer>", "no_think", ("CT", "MRI"))
+    assert again == first
+    assert again is not first

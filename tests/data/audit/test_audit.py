@@ -221,3 +221,53 @@ def test_a_picture_that_is_broken_is_counted(with_images, tmp_path):
     (tmp_path / "Images" / "new.png").write_bytes(b"no image")
     images = audit(read_files(with_images, tmp_path), tmp_path)["pairs"]["CT_test"]["images"]
     assert (images["broken"], images["near_duplicate"]) == (1, 2)
+
+
+def test_every_finding_has_its_sentence_and_its_table(tmp_path, capsys):
+    eye = f"{EYES}/10_left.jpeg"
+    fundus = {
+        "train": [
+            row(eye, "Eye?", ["healthy", "ill"], "A"),
+            row("Images/a.png", "What?", ["cat", "dog"], "B"),
+        ],
+        "test": [
+            row(f"{EYES}/10_right.jpeg", "Eye?", ["healthy", "ill"], "A"),
+            row("Images/b.png", "What?", ["hen", "Hen", "dog"], "C"),
+            row("Images/b.png", "Which?", ["no", "yes", "Yes"], "B"),  # right at two letters
+        ],
+    }
+    grading = {
+        "train": [row("Images/b.png", "What?", ["hen", "Hen", "dog"], "C")],
+        "test": [row("Images/a.png", "How?", ["mild", "severe"], "A")],
+    }
+    files = [
+        write_rows(tmp_path / f"{name}_{part}.json", rows)
+        for name, parts in (("Fundus", fundus), ("Lesion Grading", grading))
+        for part, rows in parts.items()
+    ]
+    files.append(write_rows(tmp_path / "CT_train.json", grading["test"]))
+    assert main([*map(str, files), "--output-dir", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    sentences = " ".join(lines)
+    for sentence in (
+        "of 1 whose file name gives a patient, 1 (100.0 %) have theirs in train",
+        "3 times a test row's image is in a train file of the other axis",
+        "2 rows hold two wrong options that are one text",
+        "1 rows cannot be used, and were left out",
+        "in 1 of them the right option stands twice",
+        "without a partner, so only in part looked at: CT_train",
+    ):
+        assert sentence in sentences, sentence
+    for title in ("Text priors across files: lookup", "Patients in train and test"):
+        assert title in lines
+    # Fundus' test row 1 is the grading's only train row; its image is that row's
+    assert "Fundus in Lesion Grading yes 2 1 (50.0 %) 1 (50.0 %)" in lines
+    assert "Diabetic Retinopathy 1 1 1 (100.0 %)" in lines
+
+
+def test_the_embedded_data_is_in_no_file(tmp_path, capsys):
+    assert main(["phantoms:CT", "--output-dir", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: phantoms:CT is the embedded data, which is in no file: write it")
+    assert not (tmp_path / "out").exists()

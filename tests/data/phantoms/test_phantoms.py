@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from string import ascii_uppercase
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 
 from data.examples import MODALITIES, QUESTION_TYPES
 from data.phantoms import SLICES, phantom_examples
+from data.phantoms.__main__ import main
 from data.phantoms.attributes import Attributes, generator
 from data.phantoms.drawing import draw_phantom
 from data.phantoms.export import published_row, write_phantoms
@@ -164,3 +166,40 @@ def test_the_command_refuses_a_folder_in_use(tmp_path):
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "is not an empty folder: name a fresh one" in run.stderr
+
+
+def test_the_command_writes_the_files_and_says_how_to_name_them(tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["--output-dir", str(out), "--rows-per-cell", "1"]) == 0
+    files = [file for file in out.rglob("*.json") if file.parent.name != "out"]
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith(f"{len(files)} JSON files under {out}; pass it as --image-root.")
+    named = said[1].split("'")[1]
+    assert len(json.loads(Path(named).read_text())) == len(QUESTION_TYPES)
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--rows-per-cell", "0"], "--rows-per-cell 0 must be at least 1"),
+        (["--output-dir", "{tmp}/file"], "is not an empty folder: name a fresh one"),
+        (["--output-dir", "{tmp}"], "is not an empty folder: name a fresh one"),
+        (["--output-dir", "{tmp}/file/below"], "error: "),
+    ],
+)
+def test_a_mistake_is_one_message_status_2_and_nothing_written(tmp_path, capsys, flags, message):
+    (tmp_path / "file").write_text("mine")
+    flags = ["--output-dir", str(tmp_path / "out"), *(flag.format(tmp=tmp_path) for flag in flags)]
+    try:
+        status = main(flags)
+    except SystemExit as end:  # as argparse ends
+        status = end.code
+    assert status == 2
+    err = capsys.readouterr().err
+    assert message in err and "Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_phantoms_size_is_known_without_drawing_it():
+    (image,) = phantom_examples("heldout", "CT", rows_per_cell=1)[0].images
+    assert image.size == image().size

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ from data import load_examples
 from data.audit.hashes import near_pairs
 from data.splits.__main__ import main
 from data.splits.assign import assign
+from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, mean_priors, priors_comparison
 from data.splits.kept_together import Pictures
+from data.splits.pool import PoolRow
 from data.splits.proof import prove
+from data.splits.published import rewritten_row
 from tests.data.audit.test_hashes import picture
-from tests.data.audit_rows import row, write_rows
+from tests.data.audit_rows import example, row, write_rows
 
 
 def test_an_assignment_worked_by_hand():
@@ -328,3 +332,53 @@ def test_real_images_stay_in_one_part(shared, tmp_path):
         for part in ("train", "test")
     )
     assert not train & test and len(train) + len(test) == 60
+
+
+def test_the_mean_is_over_slices_that_have_every_version():
+    def priors(n: int, lookup: float) -> dict[str, float]:
+        return {"n": n, "chance": 0.25, "lookup": lookup, "linear ranker": 0.5}
+
+    found = {
+        "CT": {AS_GIVEN: priors(10, 0.9), NEW: priors(20, 0.3)},
+        "MRI": {AS_GIVEN: priors(10, 0.5), NEW: priors(20, 0.2)},
+        "OCT": {NEW: priors(1000, 1.0)},  # its file was not given with both parts
+    }
+    table = priors_comparison(found)
+    assert [row[0] for row in table.rows] == ["CT", "MRI", "OCT", "mean of 2"]
+    assert table.rows[2][1:5] == ["-", "-", "-", "-"]
+    assert table.rows[3] == ["mean of 2", "", "25.0", "70.0", "50.0", "", "25.0", "25.0", "50.0"]
+
+
+def test_without_a_slice_that_has_every_version_there_is_no_mean():
+    one = {"n": 1, "chance": 0.5, "lookup": 1.0, "linear ranker": 1.0}
+    found = {"CT": {AS_GIVEN: one}, "MRI": {ORIGINAL: one}}
+    assert mean_priors(found) == {}
+    table = priors_comparison(found)
+    assert [row[0] for row in table.rows] == ["CT", "MRI"]
+    assert "original: the written rows with their published text" in table.note
+
+
+@pytest.mark.parametrize(
+    ("question", "options", "stays"),
+    [
+        ("Is vitamin A) low?", ["yes", "no"], True),
+        ("What?", ["one", "two, B)or so"], False),  # in line its letters would be A, B, B
+        ("What?", ["a cat", ""], False),
+    ],
+)
+def test_a_row_that_would_read_otherwise_in_line_is_not_written(question, options, stays):
+    published = {"image": "a.png"}
+    given = example(question, options, "A")
+    pool_row = PoolRow(replace(given, id="other"), published, "CT", "key")
+    assert (rewritten_row(pool_row, given) is not None) is stays
+
+
+def test_slices_that_lie_whole_in_one_part_compare_no_priors(tmp_path, capsys):
+    # an image each, so a group each: nothing of CT to score, and of MRI nothing to fit
+    files = [
+        write_rows(tmp_path / f"{name}.json", eyes(0, rows, lambda _n, name=name: f"{name}.png"))
+        for name, rows in (("CT", 4), ("MRI", 1))
+    ]
+    flags = ["--test-share", "0.5", "--output-dir", str(tmp_path / "out")]
+    assert main([*map(str, files), *flags]) == 0
+    assert "Text priors" not in capsys.readouterr().out
