@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from evaluation.answers.finished import default_directory
+from evaluation.answers.unfinished import unfinished_folder
 from evaluation.ask import ask_command
 from evaluation.asking.asked_model import chosen_policy
 from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
@@ -28,6 +29,7 @@ from evaluation.score import Score
 from process.command import command, exit_status_of
 from process.flag_parser import FlagParser
 from process.flags import config_from
+from process.owner import owned
 from process.places import check_new_directory
 
 
@@ -40,14 +42,16 @@ def score_command(config: ScoreConfig) -> None:
     given, fresh = config.output_dir, default_directory(config.checkpoint)
     output = fresh if given is None else Path(given)
     check_new_directory(output)
-    score = Score.prepare(config, output)  # all that can fail before weights are loaded
-    print(score.description())
-    policy = chosen_policy(config.checkpoint, score.device, config.dtype)
-    summary, thoughts = score.ask(policy)
-    print(f"\n{score.tables(summary)}\n")
-    score.scoring.evaluation.write(summary, thoughts)
-    print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
-    report_finished(output)
+    with owned(unfinished_folder(output), output, temporary=True):
+        check_new_directory(output)  # another process may have been at its end
+        score = Score.prepare(config, output)  # all that can fail before weights are loaded
+        print(score.description())
+        policy = chosen_policy(config.checkpoint, score.device, config.dtype)
+        summary, thoughts = score.ask(policy)
+        print(f"\n{score.tables(summary)}\n")
+        score.scoring.evaluation.write(summary, thoughts)
+        print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+        report_finished(output)
 
 
 class Subcommand(NamedTuple):

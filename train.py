@@ -94,8 +94,9 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     """
     own = dict(reward_fns or {})
     config = with_absolute_paths(config.with_rewards(own))
-    with seeded(config.seed):
-        return _train(config, RunDirectory.choose(config.output_dir, config.model), None, own)
+    directory = RunDirectory.choose(config.output_dir, config.model)
+    with directory.owned(), seeded(config.seed):
+        return _train(config, directory, None, own)
 
 
 def resume(
@@ -112,13 +113,15 @@ def resume(
         reward_fns: those that `run` was handed.
 
     Raises:
-        ValueError: a setting that may not change, a source that is not what it was. All else as in
-            `run`.
+        ValueError: a setting that may not change, a source that is not what it was, a run that
+            another process works on. All else as in `run`.
     """
-    own, (found, stored) = dict(reward_fns or {}), RunDirectory.open(str(directory))
-    config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
-    with seeded(config.seed):
-        return _train(config, found, stored, own)
+    own, (found, _) = dict(reward_fns or {}), RunDirectory.open(str(directory))
+    with found.owned():
+        _, stored = RunDirectory.open(str(directory))  # as its last owner left it
+        config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
+        with seeded(config.seed):
+            return _train(config, found, stored, own)
 
 
 def _train(

@@ -14,6 +14,7 @@ from evaluation.answers.finished import read_answers, read_summary
 from evaluation.answers.identity import Identity
 from evaluation.measures.matrices import AnsweredRow
 from evaluation.measures.slices import folder_name
+from process.leftovers import contents
 
 _ENTRY = ("accuracy", "n", "low", "high", "chance")
 _ANEW = "remove that folder to evaluate anew, or name another --output-dir"
@@ -34,7 +35,7 @@ class Cell:
         Raises:
             ValueError: the folder holds another evaluation, a damaged one, or no evaluation.
         """
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        if not self.path.is_dir() or not contents(self.path):
             return False
         evaluation = self.read_summary().get("evaluation", {})
         if difference := self.identity.difference_from_finished(evaluation):

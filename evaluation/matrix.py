@@ -32,6 +32,7 @@ from evaluation.report.matrix_text import matrix_table
 from evaluation.report.write import report_finished
 from evaluation.scoring import Scoring
 from models.prompts.image_processor import seen_as
+from process.owner import owned
 from process.places import check_own_directory
 from process.storage import write_json
 
@@ -50,6 +51,16 @@ def matrix_command(config: MatrixConfig) -> None:
     checkpoints, sources = named_models(config.models), named_tests(config.json)
     output = Path(config.output_dir)
     check_matrix_directory(output)
+    with owned(output):
+        _matrix_in(output, config, checkpoints, sources)
+
+
+def _matrix_in(
+    output: Path,
+    config: MatrixConfig,
+    checkpoints: Mapping[str, str],
+    sources: Mapping[str, str],
+) -> None:
     say_same_names(list(checkpoints.values()), config.json)
     models = [asked_model(name, checkpoint, config) for name, checkpoint in checkpoints.items()]
     tests = load_tests(
@@ -173,13 +184,15 @@ class Matrix:
     def _evaluate(
         self, policy: "Policy", model: AskedModel, test: AskedRows, batch_size: int | None
     ) -> None:
-        scoring = self._scoring(model, test)
-        batch_size = scoring.batch_size(policy, batch_size)
-        plain, summary = scoring.ask(policy, batch_size)
-        if self.priors_of is not None and (priors := self.priors_of(model.name)):
-            summary["text_priors"] = summarize_priors(priors, test.examples, plain)
-        summary["evaluation"] = scoring.about(policy, batch_size)
-        scoring.evaluation.write(summary)
+        place = self.cell(model, test).path
+        with owned(unfinished_folder(place), place, temporary=True):
+            scoring = self._scoring(model, test)
+            batch_size = scoring.batch_size(policy, batch_size)
+            plain, summary = scoring.ask(policy, batch_size)
+            if self.priors_of is not None and (priors := self.priors_of(model.name)):
+                summary["text_priors"] = summarize_priors(priors, test.examples, plain)
+            summary["evaluation"] = scoring.about(policy, batch_size)
+            scoring.evaluation.write(summary)
 
     def _scoring(self, model: AskedModel, test: AskedRows) -> Scoring:
         cell = self.cell(model, test)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from process.leftovers import contents
+
 _KNOWN = {"summary.json": "another evaluation", "run.json": "a run", "audit.json": "another audit"}
 _KNOWN |= {"splits.json": "other splits"}
 
@@ -13,7 +15,7 @@ def unused_directory(name: str) -> Path:
     """Return runs/<date>-<time>-<name>, one that is not taken yet."""
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
     place, number = Path("runs") / stem, 2
-    while place.exists():
+    while place.exists() or place.with_name(f"{place.name}.unfinished").exists():
         place, number = Path("runs") / f"{stem}-{number}", number + 1
     return place
 
@@ -27,7 +29,7 @@ def check_new_directory(path: Path) -> None:
     """
     check_no_file(path)
     try:
-        if path.is_dir() and any(path.iterdir()):
+        if path.is_dir() and contents(path):
             raise ValueError(
                 f"output directory {path} holds {_content(path)}: name another --output-dir,"
                 " nothing is written over"
@@ -56,7 +58,7 @@ def check_own_directory(path: Path, mark: str, what: str) -> None:
         ValueError: the path is a file, a directory that holds something else, or cannot be written.
     """
     check_no_file(path)
-    if path.is_dir() and any(path.iterdir()) and not (path / mark).exists():
+    if path.is_dir() and contents(path) and not (path / mark).exists():
         raise ValueError(
             f"output directory {path} holds {_first_file(path)} and no {what} to go on with: name"
             " another --output-dir"
@@ -92,4 +94,4 @@ def _content(path: Path) -> str:
 
 
 def _first_file(path: Path) -> str:
-    return f"files ({min(entry.name for entry in path.iterdir())} ..)"
+    return f"files ({contents(path)[0]} ..)"

@@ -1,22 +1,32 @@
-"""What a command leaves on the disk: files and folders whole or not at all, lines one by one.
+"""What a command leaves on the disk: files and folders, whole or not at all.
 
-    replacing          a file or folder comes to stand in its place in one moment
-    write_text, ..     what most callers write through it
-    append_lines       what grows while a run is at work
+    replacing            a file or folder comes to stand in its place in one moment
+    write_text, ..       what most callers write through it
+    remove_folder        a folder goes in one moment
+    sweep                what killed processes left of either
 
-It lies here and not in data/, since grpo/, which may not import data/, writes checkpoints and
-compiled kernels through it.
+Lines that grow while a run is at work: process/lines.py. It lies here and not in data/, since
+grpo/, which may not import data/, writes checkpoints and compiled kernels through it.
 """
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from process.disk import exchange, make_folder, sync_folder, sync_tree
+from process.leftovers import (
+    LOCK,
+    REPLACED,
+    contents,
+    discard,
+    discard_of_the_dead,
+    leftovers,
+    own_name,
+)
 from process.output import ERRORS
 
 
@@ -33,27 +43,30 @@ def replacing(
         place: where it belongs; the folder around it is there.
         unfinished: its name until then, `.<name>.tmp` if none is given. Processes that may write
             one place at a time need one each.
-        to_disk: wait until all of it is on the disk: a power cut then finds it whole, too.
+        to_disk: wait until all of it is on the disk, then its name: a power cut finds the old one
+            or the new one, too, and after the block the new one.
         over_folder: replace a folder that holds something, instead of raising.
     """
     beside = place.with_name(unfinished or f".{place.name}.tmp")
     try:
-        _discard(beside)  # of a process that was killed
+        discard(beside)  # of a process that was killed
         yield beside
         if to_disk:
-            _reach_the_disk(beside)
-        if over_folder:
-            remove_folder(place)
-        elif place.is_dir():
-            place.rmdir()  # refuses one that is not empty
-        beside.replace(place)
+            sync_tree(beside)
+        if over_folder and place.is_dir():
+            _put_over(beside, place)
+        else:
+            _clear(place)
+            beside.replace(place)
+        if to_disk:
+            sync_folder(place.parent)
     finally:
-        _discard(beside)  # gone already where all went well
+        discard(beside)  # gone already where all went well, or the one that was replaced
 
 
 def write_text(file: Path, text: str) -> None:
-    """Replace a text file whole."""
-    with replacing(file) as unfinished:
+    """Replace a text file whole, also where the power is cut."""
+    with replacing(file, to_disk=True) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors=ERRORS)
 
 
@@ -106,8 +119,9 @@ def write_directory(
     """
     place = path.resolve()
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(place, f".{place.name}.unfinished-{os.getpid()}") as unfinished:
+        make_folder(place.parent)
+        discard_of_the_dead(place)
+        with replacing(place, own_name(place), to_disk=True) as unfinished:
             unfinished.mkdir()
             _write_files(unfinished, files)
             if finish is not None:
@@ -122,27 +136,46 @@ def remove_folder(folder: Path) -> None:
     """Remove a folder that may be there; half removed, it no longer has its name."""
     if folder.exists():
         leaving = folder.with_name(f".{folder.name}.removed")
-        shutil.rmtree(leaving, ignore_errors=True)
+        discard(leaving)
         folder.replace(leaving)
+        sync_folder(folder.parent)  # or a power cut might bring the name back, and not the files
         shutil.rmtree(leaving)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left in a folder that may be there.
+
+    Only its owner may: what another process is just writing has the same names. Of two folders that
+    were changing places, an old one without a new one gets its name back.
+    """
+    for left in leftovers(folder) if folder.is_dir() else ():
+        name = left.name.removeprefix(".").removesuffix(f".{REPLACED}")
+        if left.name.endswith(f".{REPLACED}") and not (folder / name).exists():
+            left.replace(folder / name)
+            sync_folder(folder)
+        discard(left)
+
+
+def _put_over(beside: Path, place: Path) -> None:
+    if exchange(beside, place):
+        return
+    aside = place.with_name(f".{place.name}.{REPLACED}")  # `sweep` brings it back
+    discard(aside)
+    place.replace(aside)
+    beside.replace(place)
+    discard(aside)
+
+
+def _clear(place: Path) -> None:
+    """Remove an empty folder that stands in the way; one that holds something stays and raises."""
+    if place.is_dir():
+        if not contents(place):
+            for left in (*leftovers(place), place / LOCK):
+                discard(left)
+        place.rmdir()
 
 
 def _write_files(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
     for name, pieces in files.items():
         with (folder / name).open("w", encoding="utf-8", errors=ERRORS) as stream:
             stream.writelines(pieces)
-
-
-def _reach_the_disk(folder: Path) -> None:
-    for file in folder.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as stream:
-                os.fsync(stream.fileno())
-
-
-def _discard(unfinished: Path) -> None:
-    if unfinished.is_dir():
-        shutil.rmtree(unfinished, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            unfinished.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ was broken off goes on from its last checkpoint: start it again with the same fl
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +31,8 @@ from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E4
 from grpo.run.provenance import machine  # noqa: E402
 from grpo.settings.toml_file import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
-from process.storage import write_json  # noqa: E402
+from process.owner import owned  # noqa: E402
+from process.storage import remove_folder, write_json  # noqa: E402
 from scripts.shortcut_data import MARKS, Mark, marked_letter, write_data  # noqa: E402
 
 ARMS = ("none", "penalty", "scale")
@@ -111,7 +111,8 @@ def train_arm(directory: Path, flags: Sequence[str], steps: int) -> None:
     if whole_checkpoints(directory):
         flags = ["--resume", str(directory)]
     else:
-        shutil.rmtree(directory, ignore_errors=True)  # it ended before its first checkpoint
+        with owned(directory, temporary=True):  # no other process may be at work on it
+            remove_folder(directory)  # it ended before its first checkpoint
         flags = [*flags, "--output-dir", str(directory)]
     subprocess.run([sys.executable, str(ROOT / "train.py"), *flags], check=True, cwd=ROOT)
 

@@ -12,7 +12,6 @@ short is forgotten with all after it; a whole one that answers another question 
 """
 
 import json
-import shutil
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,8 @@ from pathlib import Path
 from evaluation.answers.finished import json_line
 from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import AnswerKey, Prediction
+from process.disk import make_folder
+from process.leftovers import contents, discard
 from process.output import ERRORS
 from process.storage import write_json
 
@@ -89,7 +90,7 @@ class Unfinished:
         """
         lines = [json_line(item).encode("utf-8", ERRORS) for item in predictions]
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             if not (self.folder / SETTINGS).is_file():
                 write_json(self.folder / SETTINGS, self._identity.to_json())
             with (self.folder / _ANSWERS).open("ab") as stream:
@@ -113,14 +114,17 @@ class Unfinished:
                 yield Prediction.from_json(json.loads(stream.readline()))
 
     def remove(self) -> None:
-        """Remove the folder: the evaluation is in its place."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all that the folder holds: the evaluation is in its place.
+
+        Its owner, and so its lock, is there until the end; the folder goes with that.
+        """
+        for name in (_ANSWERS, SETTINGS):  # answers alone would be nobody's
+            discard(self.folder / name)
 
     def _check_identity(self) -> None:
         file = self.folder / SETTINGS
         if not file.is_file():
-            begun = f".{SETTINGS}.tmp"  # killed while it was written
-            if any(entry.name != begun for entry in self.folder.iterdir()):
+            if contents(self.folder):  # more than what was left when it was first written
                 raise ValueError(f"{self.folder} holds no evaluation to go on: {self._otherwise}")
             return
         try:

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.curate.curate_config import CurateConfig, curate_parser
+from evaluation.curate.place import check_place
 from process.command import command, exit_status_of
 from process.flags import config_from
+from process.owner import owned
 from process.page import fitted
 
 
@@ -30,14 +32,16 @@ def curate(config: CurateConfig) -> None:
     from evaluation.curate.curation import Curation
     from evaluation.curate.effect_text import curation_table
 
-    curation = Curation.prepare(config)
-    print(curation.description())
-    curation.sample()
-    summary = curation.write()
+    output = Path(config.output_dir)
+    check_place(output)
+    with owned(output):
+        curation = Curation.prepare(config)
+        print(curation.description())
+        curation.sample()
+        summary = curation.write()
     if unreadable := summary["unreadable"]:
         print(f"\n{len(unreadable):,} rows could not be read to be sampled: none of them is kept")
     print(f"\n{fitted(curation_table(summary))}\n")
-    output = Path(config.output_dir)
     print(f"written: {output / 'summary.json'}, {output / 'split'}")
     if not summary["files"]:
         print("no row is left: drop fewer reasons, or sample from another model", file=sys.stderr)

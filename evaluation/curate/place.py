@@ -14,6 +14,8 @@ from typing import Any
 from evaluation.answers.identity import CurationIdentity
 from evaluation.curate.pass_counts import PassesFile
 from evaluation.curate.reasons import CuratedRow
+from process.disk import make_folder
+from process.leftovers import contents
 from process.places import check_can_be_made
 from process.regular import read_text
 from process.signals import held
@@ -30,7 +32,7 @@ def check_place(directory: Path) -> None:
         )
     if (directory / SETTINGS).exists():
         return
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if directory.exists() and (not directory.is_dir() or contents(directory)):
         raise ValueError(
             f"output directory {directory} holds something else: name another --output-dir"
         )
@@ -53,7 +55,7 @@ def open_place(directory: Path, identity: CurationIdentity, ids: Sequence[str]) 
     file = directory / SETTINGS
     if not file.exists():
         with held():  # a folder without it would be taken for somebody else's
-            directory.mkdir(parents=True, exist_ok=True)
+            make_folder(directory)
             write_json(file, identity.to_json())
     elif difference := identity.difference(_read_settings(file)):
         raise ValueError(
@@ -77,7 +79,7 @@ def write_curation(
         files: name -> rows of the split, in the published format.
         summary: what the filter does.
     """
-    with replacing(directory / "split", over_folder=True) as split:
+    with replacing(directory / "split", to_disk=True, over_folder=True) as split:
         split.mkdir()
         for name, kept in files.items():
             text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"

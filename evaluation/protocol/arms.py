@@ -26,6 +26,7 @@ from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import RESUMABLE
+from process.leftovers import contents
 from process.regular import read_text
 from process.storage import write_json
 
@@ -111,11 +112,10 @@ def find_state(run: Path, total_steps: int) -> str:
     Raises:
         ValueError: the folder holds something that is no run.
     """
-    if not run.is_dir() or not any(run.iterdir()):
+    if not run.is_dir() or not contents(run):
         return NEW
     if not (run / "run.json").is_file():
-        first = min(entry.name for entry in run.iterdir())
-        raise ValueError(f"{run} holds files ({first} ..) and no run: {_ANEW}")
+        raise ValueError(f"{run} holds files ({contents(run)[0]} ..) and no run: {_ANEW}")
     if (run / "trained.json").is_file():
         return TRAINED
     from grpo.run.checkpoint import whole_checkpoints  # imports torch: only where a run was begun
@@ -169,12 +169,11 @@ def finish(run: Path, total_steps: int, examples: str) -> None:
         total_steps: its last step.
         examples: as `examples_checksum` returns it.
     """
-    if (run / "trained.json").is_file():
-        return
     checkpoint = checkpoint_of(run, total_steps)
-    shutil.copy(checkpoint / CARD, run / CARD)
-    facts = {"step": total_steps, "model_checksum": model_checksum(checkpoint)}
-    write_json(run / "trained.json", {**facts, "examples": examples})
+    if not (run / "trained.json").is_file():
+        shutil.copy(checkpoint / CARD, run / CARD)
+        facts = {"step": total_steps, "model_checksum": model_checksum(checkpoint)}
+        write_json(run / "trained.json", {**facts, "examples": examples})
     shutil.rmtree(checkpoint / "trainer", ignore_errors=True)
 
 

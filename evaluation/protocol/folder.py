@@ -1,7 +1,5 @@
 """The folder of a protocol: protocol.json and protocol.md, each replaced whole."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,36 +14,13 @@ from grpo.run.provenance import machine
 from process.places import check_own_directory
 from process.storage import write_json, write_text
 
-RESULT, PAGE, LOCK = "protocol.json", "protocol.md", ".lock"
+RESULT, PAGE = "protocol.json", "protocol.md"
 _ON_THE_WAY = 200  # resamples while cells are missing: many bootstraps, and soon done again
 
 
 def check_output(output: Path) -> None:
     """Raise for an output folder that is a file, or holds something that is no protocol."""
     check_own_directory(output, RESULT, "protocol")
-
-
-@contextmanager
-def alone(output: Path) -> Iterator[None]:
-    """Hold the folder: a second process would take a run under way for a broken one.
-
-    Raises:
-        ValueError: another process holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no POSIX: nothing to lock with
-        yield
-        return
-    with (output / LOCK).open("w", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # gone with the process
-        except BlockingIOError:
-            raise ValueError(
-                f"another process works on {output}: let it finish, or end it, then start the same"
-                " command again"
-            ) from None
-        yield
 
 
 def write_results(schedule: Schedule) -> dict[str, Any]:

@@ -9,12 +9,13 @@ from typing import Any
 from evaluation.asking.asked_model import chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.shared_flags import check_machine
-from evaluation.protocol.folder import alone, check_output, write_results
-from evaluation.protocol.protocol_file import read_protocol
+from evaluation.protocol.folder import check_output, write_results
+from evaluation.protocol.protocol_file import ProtocolConfig, read_protocol
 from evaluation.protocol.running import Load, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
 from process.command import exit_status_of
+from process.owner import owned
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -49,9 +50,16 @@ def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
     check_output(output)
     where = [config.settings.get(name, "auto") for name in ("device", "dtype")]
     check_machine(*where)
+    with owned(output):
+        _run_in(output, config, training, given.get("device"), where)
+
+
+def _run_in(
+    output: Path, config: ProtocolConfig, training: Training, device: str | None, where: list[str]
+) -> None:
     say_same_names([config.model], ("phantoms",) if config.data.phantoms else ())
     schedule = Schedule(config)
-    device, dtype = chosen_device(where[0]), where[1]
+    chosen, dtype = chosen_device(where[0]), where[1]
     runs, cells = schedule.count()
     missing = schedule.missing_cells()
     print(
@@ -59,18 +67,15 @@ def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
         f" {cells - len(missing)} of them done: {output}",
         flush=True,
     )
-    output.mkdir(parents=True, exist_ok=True)
     if missing:
         write_results(schedule)  # marks the folder as a protocol's
-
-    with alone(output):
-        _fill(
-            schedule,
-            training,
-            lambda checkpoint: chosen_policy(checkpoint, device, dtype),
-            given.get("device"),
-            missing=bool(missing),
-        )
+    _fill(
+        schedule,
+        training,
+        lambda checkpoint: chosen_policy(checkpoint, chosen, dtype),
+        device,
+        missing=bool(missing),
+    )
     print(f"written: {output / 'protocol.md'}, {output / 'protocol.json'}")
     report_finished(output)
 

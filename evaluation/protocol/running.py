@@ -6,7 +6,6 @@ its axis' test files at once. What is done is skipped, what was broken off goes 
 
 import contextlib
 import gc
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +28,9 @@ from evaluation.protocol.schedule import Schedule
 from grpo.run.session import DeviceMemoryError
 from grpo.settings import GRPOConfig, config_of
 from process.command import notes
+from process.owner import owned
 from process.signals import reason
+from process.storage import remove_folder
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in the file or the data should wait
     from models.policy import Policy
@@ -101,7 +102,8 @@ class Runner:
                     changes |= {"device": self.device} if self.device else {}
                     self.training.resume(run, changes)
                 else:
-                    shutil.rmtree(run, ignore_errors=True)  # it ended before its first checkpoint
+                    with owned(run, temporary=True):  # no other process may be at work on it
+                        remove_folder(run)  # it ended before its first checkpoint
                     self.training.run(config_of({**settings, "output_dir": str(run)}, None))
         finish(run, schedule.steps(arm), schedule.examples[arm])
 

@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from process.disk import make_folder
 from process.regular import read_text
 from process.storage import write_json
 
@@ -34,7 +35,7 @@ def find_best(run: Path) -> Best | None:
 def write_best(run: Path, best: Best) -> None:
     """Write checkpoints/best.json; ``checkpoint`` is null where the start model did best."""
     folder = run / "checkpoints"
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     name = f"step-{best.step:06d}"
     checkpoint = name if (folder / name).is_dir() else None
     record = {"step": best.step, "accuracy": best.accuracy, "checkpoint": checkpoint}

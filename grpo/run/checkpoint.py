@@ -24,7 +24,8 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.run.generators import generator_tensors, restore_generators
 from models.checkpoint.saving import save_policy
 from models.policy import Policy
-from process.storage import remove_folder, replacing, write_json
+from process.disk import make_folder
+from process.storage import remove_folder, replacing, sweep, write_json
 
 
 def save_checkpoint(
@@ -61,6 +62,8 @@ def save_checkpoint(
     place = run / "checkpoints" / f"step-{step:06d}"
     unfinished = f".{place.name}.unfinished"
     try:
+        make_folder(place.parent)
+        sweep(place.parent)  # of a save that was broken off: it takes as much room
         with replacing(place, unfinished, to_disk=True, over_folder=True) as folder:
             (folder / "trainer").mkdir(parents=True)
             save_policy(policy, folder)

@@ -7,80 +7,86 @@ whole.
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from process.disk import make_folder
+from process.leftovers import contents
+from process.owner import OwnedError, check_free, owned
 from process.places import check_can_be_made, check_no_file
-from process.storage import append_lines, write_json, write_text
+from process.storage import append_lines, sweep, write_json, write_text
 
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
+_FOLDERS = ("eval", "checkpoints", "figures")
 
 
 class RunDirectory:
     """One run's folder: `choose` names a fresh one, `open` goes on in an old one."""
 
-    def __init__(self, path: Path, *, is_default: bool = False) -> None:
+    def __init__(self, path: Path, *, is_fresh: bool = False, is_default: bool = False) -> None:
         """Name the folder; nothing is read or written yet."""
         self.path = path
-        self._is_default = is_default
+        self._is_fresh, self._is_default = is_fresh, is_default
 
     @classmethod
     def choose(cls, output_dir: str, model: str) -> "RunDirectory":
         """Return the folder of a fresh run: the given one, or runs/<date>-<time>-<model>.
 
-        Nothing is made yet: `make` does that when the run is sure to begin.
+        Nothing is made yet: `owned` does that.
 
         Raises:
-            ValueError: the folder holds something, is none, or cannot be made.
+            ValueError: the folder is another process's, holds something, is none, or cannot be
+                made.
         """
         if not output_dir:
             path = _default_path(model)
             check_can_be_made(path)
-            return cls(path, is_default=True)
+            return cls(path, is_fresh=True, is_default=True)
         path = Path(output_dir)
         check_no_file(path)
         if path.is_dir():
+            check_free(path)
             _check_empty(path)
         check_can_be_made(path)
-        return cls(path)
+        return cls(path, is_fresh=True)
 
-    def make(self) -> None:
-        """Make the folder, under the next free name where another run has taken a default one.
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Keep other processes out of the folder as long as the block runs.
+
+        A fresh run's folder is made, under the next free name where another run has taken a default
+        one, and goes again if nothing is written in the block.
 
         Raises:
-            ValueError: it cannot be made, or holds something by now.
+            ValueError: another process works there, or it cannot be made, or holds something by
+                now.
         """
-        try:
+        with ExitStack() as stack:
             if self._is_default:
-                self.path = _make_fresh(self.path)
+                self.path = _own_fresh(self.path, stack)
             else:
-                self.path.mkdir(parents=True, exist_ok=True)
-                _check_empty(self.path)
-        except OSError as error:
-            raise ValueError(
-                f"output directory {self.path} cannot be made ({error}): choose another"
-                " --output-dir"
-            ) from error
+                stack.enter_context(owned(self.path))
+                if self._is_fresh:
+                    _check_empty(self.path)
+            for name in _FOLDERS:
+                sweep(self.path / name)
+            yield
 
     def begin(self, description: Mapping[str, Any], step: int) -> None:
-        """Make a fresh run's folder, or forget what an older one has written after ``step``.
+        """Write run.json; forget what a run that goes on has written after ``step``.
 
         Args:
-            description: run.json, which is written.
+            description: run.json.
             step: after which the run goes on; 0 of a fresh one.
-
-        Raises:
-            ValueError: as `make` does.
         """
         if description["resumed"]:
             self.cut_after(step)
             total = description["total_steps"]
             print(f"resumed after step {step}; the learning rate follows {total} steps")
-        else:
-            self.make()
         self.write(description)
         print(f"run directory: {self.path}")
 
@@ -131,7 +137,7 @@ class RunDirectory:
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
         """Write eval/step-000100.json."""
         folder = self.path / "eval"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         write_json(folder / f"step-{step:06d}.json", summary)
 
     def read_evaluation(self, step: int) -> dict[str, Any] | None:
@@ -157,20 +163,19 @@ def _default_path(model: str) -> Path:
     return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
 
 
-def _make_fresh(path: Path) -> Path:
-    """Make and return the folder, or path-2, path-3, ..: runs started together never share one."""
+def _own_fresh(path: Path, stack: ExitStack) -> Path:
+    """Own and return path, or path-2, path-3, ..: runs started together never share one."""
     for number in count(1):
         place = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        try:
-            place.mkdir(parents=True)
-            return place
-        except FileExistsError:
-            continue
+        if not place.exists():
+            with suppress(OwnedError):  # it was made this very moment
+                stack.enter_context(owned(place))
+                return place
     raise AssertionError("count() does not end")
 
 
 def _check_empty(path: Path) -> None:
-    if any(path.iterdir()):
+    if contents(path):
         has_run = (path / "run.json").is_file()
         way = ""
         if has_run:

@@ -72,7 +72,7 @@ class Session:
         try:
             newest = newest_checkpoint(self.run.path)
         except ValueError:
-            if not self.run.path.is_dir():  # it could not be made
+            if not (self.run.path / "run.json").is_file():  # nothing is there
                 return None
             return f"no step is saved: remove {self.run.path}, and start the run anew"
         done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps

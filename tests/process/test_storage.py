@@ -2,11 +2,14 @@
 
 import ast
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from process.storage import replacing, write_directory, write_json, write_text
+from process import storage
+from process.leftovers import own_name
+from process.storage import replacing, sweep, write_directory, write_json, write_text
 from tests.places import ROOT
 
 
@@ -63,13 +66,19 @@ def test_a_folder_is_replaced_only_where_that_is_asked_for(tmp_path):
 
 def test_files_are_on_the_disk_before_the_folder_has_its_name(tmp_path, monkeypatch):
     place, seen = tmp_path / "place", []
-    monkeypatch.setattr(os, "fsync", lambda number: seen.append((number, place.exists())))
+
+    def flushed(number):
+        name = Path(f"/proc/self/fd/{number}").readlink().relative_to(tmp_path).as_posix()
+        seen.append((name, place.exists()))
+
+    monkeypatch.setattr(os, "fsync", flushed)
     with replacing(place, to_disk=True) as unfinished:
         (unfinished / "below").mkdir(parents=True)
         for name in ("one", "below/two"):
             (unfinished / name).write_text("")
-    assert [there for _, there in seen] == [False, False]
-    assert place.is_dir()
+    before = {".place.tmp/below/two", ".place.tmp/below", ".place.tmp/one", ".place.tmp"}
+    assert {name for name, there in seen if not there} == before
+    assert seen[-2:] == [(".place.tmp", False), (".", True)]  # its name comes last
 
 
 def test_a_directory_is_written_with_all_files_or_not_at_all(tmp_path):
@@ -130,3 +139,67 @@ def test_a_file_that_stands_alone_is_written_by_the_storage():
         "models/prompts/processor.py",
     }
     assert found == inside | {"process/storage.py"}
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_folder_that_is_replaced_is_there_at_any_moment(tmp_path, monkeypatch, exchanges):
+    """Killed before any rename and after the last one, one of the two has the name, or gets it."""
+    if not exchanges:
+        monkeypatch.setattr(storage, "exchange", lambda _one, _other: False)
+
+    def replace(kill_at: int) -> str:
+        place = tmp_path / str(kill_at) / "step-000001"
+        place.mkdir(parents=True)
+        (place / "old").touch()
+        calls = []
+
+        def killed(path, target):
+            calls.append(path)
+            if len(calls) > kill_at:
+                raise KeyboardInterrupt
+            path.rename(target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", killed)
+            patch.setattr(storage, "discard", lambda _: None)  # a killed one tidies nothing
+            name = ".step-000001.unfinished"
+            with suppress(KeyboardInterrupt), replacing(place, name, over_folder=True) as new:
+                new.mkdir()
+                (new / "new").touch()
+        sweep(place.parent)
+        assert [entry.name for entry in place.parent.iterdir()] == [place.name]
+        return " ".join(entry.name for entry in place.iterdir())
+
+    found = [replace(kill_at) for kill_at in range(3)]
+    assert found == (["new"] * 3 if exchanges else ["old", "old", "new"])
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path):
+    left = (".step-000001.removed", ".step-1000000.unfinished", ".run.json.tmp", ".p.png.tmp")
+    kept = ("step-000001", ".step-1.removed", ".hidden", ".x.tmp", "a.unfinished", ".lock")
+    for name in (*left, *kept):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    sweep(tmp_path)
+    assert {entry.name for entry in tmp_path.iterdir()} == set(kept)
+    sweep(tmp_path / "not there")
+
+
+def test_what_dead_writers_of_a_directory_left_goes_and_what_living_ones_write_stays(tmp_path):
+    place = tmp_path / "out"
+    dead, living = (place.with_name(own_name(place)) for _ in range(2))
+    dead = dead.with_name(f"{dead.name}0000000")  # no process has such a number
+    living = living.with_name(living.name.replace(str(os.getpid()), str(os.getppid())))
+    foreign = tmp_path / f".out.unfinished-elsewhere-{os.getpid()}0000000"
+    for folder in (dead, living, foreign):
+        folder.mkdir()
+    write_directory(place, {"a.txt": ["a"]}, what="the audit")
+    assert set(tmp_path.iterdir()) == {place, living, foreign}
+
+
+def test_a_place_that_holds_leftovers_alone_is_empty(tmp_path):
+    for name in (".lock", ".run.json.tmp"):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / name).touch()
+    write_directory(tmp_path / "out", {"a.txt": ["a"]}, what="the audit")
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["a.txt"]

@@ -21,11 +21,11 @@ from evaluation.protocol.arms import (
     arm_config,
     find_state,
 )
-from evaluation.protocol.folder import alone
 from evaluation.protocol.protocol_file import read_protocol
 from evaluation.protocol.run_protocol import Training, protocol_command
 from evaluation.protocol.schedule import Schedule
 from grpo.settings.toml_file import typed
+from process.owner import owned
 
 pytestmark = pytest.mark.model
 
@@ -363,11 +363,11 @@ def test_an_arm_has_a_folder_of_its_own():
 def test_a_second_process_is_told_to_wait(tmp_path, capsys):
     file = write(tmp_path)
     (tmp_path / "out").mkdir()
-    with alone(tmp_path / "out"):
+    with owned(tmp_path / "out"):
         (tmp_path / "out" / "protocol.json").write_text("{}")
         counted = Counted()
         assert protocol_command(str(file), {}, counted) == 2
-    assert "another process works on" in capsys.readouterr().err and not counted.calls
+    assert "process works on" in capsys.readouterr().err and not counted.calls
 
 
 def test_the_start_model_is_asked_as_the_arms_are(tmp_path):

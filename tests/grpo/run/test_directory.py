@@ -1,6 +1,7 @@
 """The files of a run: fresh folders, whole replacements, and what a resumed run forgets."""
 
 import json
+from contextlib import ExitStack
 
 import pytest
 
@@ -13,10 +14,9 @@ def lines(file) -> list[dict]:
 
 def test_the_default_is_a_fresh_folder_every_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    first = RunDirectory.choose("", "Qwen/Qwen2-VL-2B")
-    first.make()
-    second = RunDirectory.choose("", "Qwen/Qwen2-VL-2B")
-    second.make()
+    first, second = (RunDirectory.choose("", "Qwen/Qwen2-VL-2B") for _ in range(2))
+    with first.owned(), second.owned():
+        assert first.path.is_dir() and second.path.is_dir()
     assert first.path != second.path
     assert first.path.parent.name == "runs" and first.path.name.count("Qwen2-VL-2B") == 1
 
@@ -24,8 +24,9 @@ def test_the_default_is_a_fresh_folder_every_time(tmp_path, monkeypatch):
 def test_runs_that_start_together_never_share_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     chosen = [RunDirectory.choose("", "tiny") for _ in range(3)]
-    for run in chosen:
-        run.make()
+    with ExitStack() as stack:
+        for run in chosen:
+            stack.enter_context(run.owned())
     assert len({run.path for run in chosen}) == 3
 
 
@@ -33,8 +34,8 @@ def test_a_folder_that_was_filled_meanwhile_is_refused(tmp_path):
     run = RunDirectory.choose(str(tmp_path / "out"), "m")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "other").write_text("")
-    with pytest.raises(ValueError, match="is not empty"):
-        run.make()
+    with pytest.raises(ValueError, match="is not empty"), run.owned():
+        pass
 
 
 def test_a_folder_with_another_run_is_refused(tmp_path):
@@ -58,8 +59,8 @@ def test_a_file_is_no_folder(tmp_path):
     file.write_text("")
     with pytest.raises(ValueError, match="is a file"):
         RunDirectory.choose(str(file), "m")
-    with pytest.raises(ValueError, match="cannot be made"):
-        RunDirectory(file / "below").make()
+    with pytest.raises(ValueError, match="cannot be made"), RunDirectory(file / "below").owned():
+        pass
 
 
 def test_choosing_makes_nothing(tmp_path):
@@ -110,3 +111,36 @@ def test_a_number_that_is_not_finite_is_null_in_a_file(tmp_path):
     ]
     with pytest.raises(ValueError, match="JSON compliant"):  # no other file may hold one either
         run.write({"config": float("nan")})
+
+
+def test_a_living_folder_is_never_called_removable(tmp_path):
+    RunDirectory(tmp_path).write({"config": {}})
+    works = r"process works on .*; let it finish, or end it"
+    with RunDirectory(tmp_path).owned(), pytest.raises(ValueError, match=works):
+        RunDirectory.choose(str(tmp_path), "m")
+    with pytest.raises(ValueError, match="or remove it"):
+        RunDirectory.choose(str(tmp_path), "m")
+
+
+def test_a_fresh_run_starts_where_a_killed_one_had_not_begun(tmp_path):
+    for name in (".lock", ".run.json.tmp"):
+        (tmp_path / name).write_text("{")
+    run = RunDirectory.choose(str(tmp_path), "m")
+    with run.owned():
+        run.write({"config": {}})
+    assert {file.name for file in tmp_path.iterdir()} == {".lock", "run.json"}
+
+
+def test_a_run_that_goes_on_sweeps_what_killed_ones_left(tmp_path):
+    RunDirectory(tmp_path).write({"config": {}})
+    left = [
+        tmp_path / "checkpoints" / ".step-000002.removed",
+        tmp_path / "checkpoints" / ".step-000004.unfinished",
+        tmp_path / "eval" / ".step-000004.json.tmp",
+    ]
+    for place in left:
+        place.mkdir(parents=True)
+    (tmp_path / "checkpoints" / "step-000003").mkdir()
+    with RunDirectory(tmp_path).owned():
+        assert not any(place.exists() for place in left)
+        assert (tmp_path / "checkpoints" / "step-000003").is_dir()
