@@ -5,7 +5,6 @@ interval of the difference is drawn by image; McNemar's test takes rows as indep
 rows share images the interval is the one to trust.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
-from process.storage import write_text
+from process.storage import finite_or_null, write_json
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -52,7 +51,7 @@ def compare_command(config: CompareConfig) -> None:
     print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
           " independent"))  # fmt: skip
     if output is not None:
-        write_text(output, json.dumps(result, indent=2) + "\n")
+        write_json(output, finite_or_null(result))
         print(f"written: {output}")
 
 

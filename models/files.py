@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def _from_hub(repo_id: str) -> Path:
         print(f"{repo_id}: fetched from the hub, where its cache lacks a file", flush=True)
     cause: Exception
     try:
-        return Path(snapshot_download(repo_id, allow_patterns=list(DOWNLOADED)))
+        # of a command: its standard error shows controls, and the hub's bars need some
+        with redirect_stderr(getattr(sys.stderr, "drawing", sys.stderr)):
+            return Path(snapshot_download(repo_id, allow_patterns=list(DOWNLOADED)))
     except GatedRepoError as error:
         reason, remedy = "asks for a login", "run `hf auth login` with an account that has access"
         cause = error

@@ -10,16 +10,22 @@ from typing import Any
 
 from tqdm import tqdm
 
+from process.shown import shown_line
+
 INTERVAL = 30.0  # seconds between two lines of one bar
 
 
 def bar(**options: Any) -> tqdm:
-    """Return a bar on standard error; the options are tqdm's.
+    """Return a bar on standard error; the options are tqdm's, its name may be anyone's text.
 
     Where standard error is no terminal it writes a line every INTERVAL seconds and, unless
     ``leave`` is False and there was none, one at the end.
     """
+    if "desc" in options:
+        options["desc"] = shown_line(options["desc"])
     if _is_terminal(sys.stderr):
+        # outside of a command standard error is anyone's stream
+        options["file"] = getattr(sys.stderr, "drawing", sys.stderr)
         has_width = os.get_terminal_size(sys.stderr.fileno()).columns > 0
         return tqdm(**({"dynamic_ncols": True} if has_width else {"ncols": 79}), **options)
     return PlainBar(**options)

@@ -17,6 +17,7 @@ class FlagParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options, allow_abbrev=False)
+        self.color = False  # of Python 3.14, whose escapes our streams would show
         # -1e-3 is a number too; until Python 3.13 argparse took it for a flag
         self._negative_number_matcher = re.compile(r"-\d*\.?\d+([eE][-+]?\d+)?$")
 

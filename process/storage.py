@@ -28,6 +28,7 @@ from process.leftovers import (
     own_name,
 )
 from process.output import ERRORS
+from process.shown import shown_json
 
 
 @contextmanager
@@ -72,13 +73,23 @@ def write_text(file: Path, text: str) -> None:
 
 def write_json(file: Path, value: Any) -> None:
     """Replace a JSON file whole; NaN and inf, which JSON does not know, raise a ValueError."""
-    write_text(file, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(file, json_text(value, indent=2))
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Return a value as JSON with the end of its last line; printed, it does nothing.
+
+    Raises:
+        ValueError: it holds NaN or inf, which JSON does not know.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    return shown_json(text) + "\n"
 
 
 def append_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add one line of JSON per row; NaN and inf become null."""
     finite = map(finite_or_null, rows)
-    text = "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in finite)
+    text = "".join(map(json_text, finite))
     with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
         stream.write(text)
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from process.regular import read_bytes
-from process.storage import write_directory
+from process.storage import json_text, write_directory
 
 
 def write_audit(path: Path, report: Mapping[str, Any], page: str) -> None:
     """Write both files, or neither; see `write_directory` for what it raises."""
-    text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-    write_directory(path, {"audit.json": [text, "\n"], "audit.html": [page]}, what="the audit")
+    text = json_text(report, indent=2)
+    write_directory(path, {"audit.json": [text], "audit.html": [page]}, what="the audit")
 
 
 def read_audit(path: Path) -> dict[str, Any]:

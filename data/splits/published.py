@@ -1,6 +1,5 @@
 """Rows in Med-R1's published form, so that they read back exactly as they were meant."""
 
-import json
 from collections.abc import Iterable, Iterator
 from string import ascii_uppercase
 from typing import Any
@@ -9,6 +8,7 @@ from data.examples import VQAExample
 from data.reading.families import MED_R1_FIELDS
 from data.reading.inline import split_options
 from data.splits.pool import PoolRow
+from process.storage import json_text
 
 NOT_INLINE = "its options cannot be written into the question"
 _REPLACED = ("image_path", "question", "gt_answer")
@@ -43,7 +43,7 @@ def rows_text(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield the pieces of a JSON list with a row per line."""
     separator = "[\n"
     for row in rows:
-        yield separator + json.dumps(row, ensure_ascii=False, allow_nan=False)
+        yield separator + json_text(row).rstrip("\n")
         separator = ",\n"
     yield "\n]\n"
 

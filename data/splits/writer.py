@@ -1,6 +1,5 @@
 """The directory of a split: <slice>_train.json, <slice>_test.json and splits.json, or nothing."""
 
-import json
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from data.splits.comparison import AS_GIVEN, NEW, ORIGINAL, Parts, compare_prior
 from data.splits.plan import PlacedRow, Settings, SplitPlan, by_slice
 from data.splits.proof import prove
 from data.splits.published import rows_text
-from process.storage import write_directory
+from process.storage import json_text, write_directory
 
 SPLITS_FORMAT = 1
 REPEATED = "exact copy of another row"
@@ -47,8 +46,7 @@ def write_split(
             folder, examples, plan.pictures, image_root, patient=settings.disjoint == "patient"
         )
         report.update(_report(files, plan, settings, written, checksums, shared))
-        text = json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False)
-        return {"splits.json": [text, "\n"]}
+        return {"splits.json": [json_text(report, indent=2)]}
 
     texts = {name: rows_text(row.published for row in rows) for name, rows in written.items()}
     write_directory(directory, texts, what="the split", finish=finish)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from evaluation.answers.prediction import Prediction
 from process.places import unused_directory
 from process.regular import open_regular_text, read_text
-from process.storage import write_directory
+from process.storage import json_text, write_directory
 
 
 class JsonLine(Protocol):
@@ -28,7 +28,7 @@ class JsonLine(Protocol):
 
 def json_line(record: JsonLine) -> str:
     """Return a record as one line of a file, its end included."""
-    return json.dumps(record.to_json(), ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(record.to_json())
 
 
 def default_directory(model: str) -> Path:
@@ -54,9 +54,8 @@ def write_evaluation(
 
     See `write_directory` for what it raises.
     """
-    text = json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False)
     files: dict[str, Iterable[str]] = {
-        "summary.json": [text, "\n"],
+        "summary.json": [json_text(summary, indent=2)],
         "predictions.jsonl": map(json_line, predictions),
     }
     if thoughts:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from process.regular import read_text
-from process.storage import write_text
+from process.storage import json_text, write_text
 
 
 @dataclass(frozen=True)
@@ -70,4 +70,4 @@ def _whole_lines(file: Path) -> list[Passes]:
 
 
 def _lines(rows: Iterable[Passes]) -> str:
-    return "".join(json.dumps(asdict(item), ensure_ascii=False) + "\n" for item in rows)
+    return "".join(json_text(asdict(item)) for item in rows)

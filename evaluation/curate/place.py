@@ -18,8 +18,9 @@ from process.disk import make_folder
 from process.leftovers import contents
 from process.places import check_can_be_made
 from process.regular import read_text
+from process.shown import shown_json
 from process.signals import held
-from process.storage import replacing, write_json, write_text
+from process.storage import json_text, replacing, write_json, write_text
 
 SETTINGS = "settings.json"  # what a curation was begun with
 
@@ -82,9 +83,9 @@ def write_curation(
     with replacing(directory / "split", to_disk=True, over_folder=True) as split:
         split.mkdir()
         for name, kept in files.items():
-            text = json.dumps(kept, indent=1, ensure_ascii=False) + "\n"
+            text = shown_json(json.dumps(kept, indent=1, ensure_ascii=False)) + "\n"
             (split / name).write_text(text, encoding="utf-8")
-    lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in rows)
+    lines = (json_text(row.to_json()) for row in rows)
     write_text(directory / "curate.jsonl", "".join(lines))
     write_json(directory / "summary.json", summary)
 

@@ -28,6 +28,7 @@ from evaluation.protocol.schedule import Schedule
 from grpo.run.session import DeviceMemoryError
 from grpo.settings import GRPOConfig, config_of
 from process.command import notes
+from process.output import ERRORS, ForgivingStream
 from process.owner import owned
 from process.signals import reason
 from process.storage import remove_folder
@@ -117,7 +118,10 @@ def _logged(arm: Arm, log: Path) -> Iterator[None]:
         KeyboardInterrupt: as it came.
     """
     try:
-        with log.open("a", encoding="utf-8") as stream, contextlib.redirect_stdout(stream):
+        with (
+            log.open("a", encoding="utf-8", errors=ERRORS) as stream,
+            contextlib.redirect_stdout(ForgivingStream(stream)),
+        ):
             yield
     except KeyboardInterrupt as error:
         print(f"\n{reason(error)}{notes(error)}", file=sys.stderr)

@@ -4,18 +4,22 @@ import ast
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from grpo.run.directory import RunDirectory
 from process.output import forgiving_output
+from process.shown import shown
 from tests.places import ROOT
 
 PRODUCT = ("grpo", "models", "data", "rewards", "evaluation", "process", "configs")
-TEXT = "图像: µ ≥ 5 \ud800"
+TEXT = "图像: µ ≥ 5 \ud800 \x1b[2J \x9b \u202e"
 
 SCRIPT = """
 import sys
@@ -101,7 +105,7 @@ def test_the_streams_are_as_before_when_a_command_is_over(monkeypatch):
         print(TEXT)
         assert sys.stdout is not stream and sys.stdout.encoding == "ascii"
     assert sys.stdout is stream
-    assert stream.buffer.getvalue() == TEXT.encode("ascii", "backslashreplace") + b"\n"
+    assert stream.buffer.getvalue() == shown(TEXT).encode("ascii", "backslashreplace") + b"\n"
 
 
 class Stubborn(io.StringIO):
@@ -120,6 +124,67 @@ def test_a_stream_that_cannot_be_set_gets_escapes_too(monkeypatch):
     with forgiving_output():
         print("µ")
     assert stream.getvalue() == "\\xb5\n"
+
+
+HOSTILE = """
+import sys, warnings
+from process.bars import bar
+from process.command import command
+from process.flag_parser import FlagParser
+from tqdm import tqdm
+
+ESC = "\\x1b[2J\\x1b]0;taken\\x07\\x9b31m\\u202e\\r"
+
+@command
+def main(argv=None):
+    if sys.argv[1:]:
+        FlagParser(prog="it").parse_args()
+    print(ESC)
+    print(ESC, file=sys.stderr)
+    tqdm.write(ESC)
+    warnings.warn(ESC)
+    sys.stdout.writelines([ESC])
+    with bar(total=2, desc=ESC) as progress:
+        progress.update()
+        tqdm.write(ESC, file=sys.stderr)
+        progress.update()
+    raise RuntimeError(ESC)
+
+sys.exit(main())
+"""
+OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+@pytest.mark.command
+def test_what_others_wrote_is_printed_as_escapes_a_traceback_too(tmp_path):
+    done = run(tmp_path, '"$PYTHON" -W always -c "$SCRIPT"', SCRIPT=HOSTILE)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode == 1 and not OBEYED.search(out + err), (out, err)
+    shown = r"\x1b[2J\x1b]0;taken\x07\x9b31m\u202e\r"
+    assert out.count(shown) == 3 and f"UserWarning: {shown}" in err
+    assert f"RuntimeError: {shown}" in err and f"{shown}: 2 of 2" in err
+
+
+@pytest.mark.command
+def test_a_flag_that_is_wrong_is_named_with_escapes(tmp_path):
+    done = run(tmp_path, '"$PYTHON" -c "$SCRIPT" "--x\x1b[2J\u202e"', SCRIPT=HOSTILE)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "error: unrecognized arguments: --x\\x1b[2J\\u202e (try it --help)\n"
+    )
+
+
+def test_a_bar_moves_about_and_its_stream_is_the_one_that_is_written_above_it():
+    terminal = io.StringIO()
+    with redirect_stderr(terminal), forgiving_output():
+        sys.stderr.drawing.write("\r\x1b[Astep\x1b[2J\n")
+        assert sys.stderr == sys.stderr.drawing != sys.stdout
+        assert len({sys.stderr, sys.stderr.drawing}) == 1
+        bar = tqdm(total=2, file=sys.stderr.drawing, desc="work")
+        tqdm.write("above", file=sys.stderr)
+        bar.close()
+    assert terminal.getvalue().startswith("\r\x1b[Astep\\x1b[2J\n\rwork:")
+    assert re.search(r"\r *\rabove\n\rwork:", terminal.getvalue())
 
 
 def test_files_hold_any_text_and_give_it_back(tmp_path):
