@@ -16,6 +16,7 @@ algorithm. What can be wrong in settings and data is told before torch is import
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,16 @@ from grpo.run import (
     FinishedRun,
     RunDirectory,
     Session,
+    check_unchanged_rewards,
     checked_sources,
     run_description,
     seeded,
 )
 from grpo.settings import (
+    TRUST,
     GRPOConfig,
     card_for,
+    check_trusted,
     config_of,
     config_to_resume,
     say_shipped,
@@ -48,17 +52,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     parsed = vars(train_parser().parse_args(argv))
     given = {name: value for name, value in parsed.items() if value is not None}
+    trusted = given.pop("trust_reward_file", False)
     if (protocol := given.pop("protocol", None)) is not None:
         from evaluation.protocol.run_protocol import Training, protocol_command
 
         say_shipped(protocol)
-        return protocol_command(protocol, given, Training(run, resume))
+        training = Training(run, partial(resume, trust_reward_file=trusted))
+        return protocol_command(protocol, given, training, trusted=trusted)
     config_file, resumed = given.pop("config", None), given.pop("resume", None)
     try:
         if resumed is None:
-            run(config_of(given, config_file, RunDirectory.choose))
+            config = config_of(given, config_file, RunDirectory.choose)
+            if config_file is not None and "rewards" not in given:
+                check_trusted(config.rewards, f"--config {config_file}", trusted=trusted)
+            elif trusted:
+                raise ValueError(f"{TRUST}: no file names a reward here, leave it away")
+            run(config)
         elif config_file is None:
-            resume(resumed, given)
+            resume(resumed, given, trust_reward_file=trusted)
         else:
             raise ValueError("--config cannot be given with --resume: run.json has the settings")
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
@@ -103,6 +114,8 @@ def resume(
     directory: str | Path,
     changes: Mapping[str, Any] | None = None,
     reward_fns: Mapping[str, RewardFn] | None = None,
+    *,
+    trust_reward_file: bool = False,
 ) -> FinishedRun:
     """Go on with a run from its newest checkpoint; return what it has left in the end.
 
@@ -111,15 +124,21 @@ def resume(
         changes: settings by name, of those that cannot change what is learned (``max_steps``,
             ``device``, ..), and new places of files.
         reward_fns: those that `run` was handed.
+        trust_reward_file: run the reward files that run.json names wherever they lie; those that
+            ``changes`` names need no word.
 
     Raises:
-        ValueError: a setting that may not change, a source that is not what it was, a run that
-            another process works on. All else as in `run`.
+        ValueError: reward code that nobody trusts, a setting that may not change, a source that is
+            not what it was, a run that another process works on. All else as in `run`.
     """
     own, (found, _) = dict(reward_fns or {}), RunDirectory.open(str(directory))
     with found.owned():
         _, stored = RunDirectory.open(str(directory))  # as its last owner left it
         config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
+        check_unchanged_rewards(stored, config)
+        if "rewards" not in (changes or {}):
+            named_by = f"--resume {directory}: run.json"
+            check_trusted(config.rewards, named_by, trusted=trust_reward_file, run=found.path)
         with seeded(config.seed):
             return _train(config, found, stored, own)
 

@@ -14,28 +14,32 @@ from evaluation.protocol.protocol_file import ProtocolConfig, read_protocol
 from evaluation.protocol.running import Load, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from evaluation.report.write import report_finished
+from grpo.settings import check_trusted
 from process.command import exit_status_of
 from process.owner import owned
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
 
-def protocol_command(file: str, given: Mapping[str, Any], training: Training) -> int:
+def protocol_command(
+    file: str, given: Mapping[str, Any], training: Training, *, trusted: bool = False
+) -> int:
     """Run a protocol; return the exit status: 2 for a mistake that a message explains.
 
     Args:
         file: the TOML file.
         given: the other flags that stand on the command line, by field name.
         training: how its runs are trained.
+        trusted: whether reward files that it names may lie anywhere.
     """
     return exit_status_of(
-        lambda: _run(file, given, training),
+        lambda: _run(file, given, training, trusted),
         kept=": what is finished stays, the same command goes on with the rest",
         out_of_memory="the device is out of memory ({error}): lower batch_size",
     )
 
 
-def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
+def _run(file: str, given: Mapping[str, Any], training: Training, trusted: bool) -> None:
     refused = [f"--{name.replace('_', '-')}" for name in given if name not in BESIDE]
     if refused:
         allowed = ", ".join(f"--{name.replace('_', '-')}" for name in BESIDE)
@@ -44,6 +48,8 @@ def _run(file: str, given: Mapping[str, Any], training: Training) -> None:
             f" settings of its runs stand in {file}"
         )
     config = read_protocol(file, given.get("output_dir"))
+    rewards = config.settings_of("grpo").get("rewards", ())
+    check_trusted(rewards, f"--protocol {file}", trusted=trusted)
     machine = {name: given[name] for name in ("device", "dtype") if name in given}
     config = replace(config, settings={**config.settings, **machine})
     output = Path(config.output_dir)

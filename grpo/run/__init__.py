@@ -2,7 +2,7 @@
 
 from grpo.run.directory import RunDirectory
 from grpo.run.generators import seeded
-from grpo.run.provenance import checked_sources, run_description
+from grpo.run.provenance import check_unchanged_rewards, checked_sources, run_description
 from grpo.run.session import DeviceMemoryError, FinishedRun, Session
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "FinishedRun",
     "RunDirectory",
     "Session",
+    "check_unchanged_rewards",
     "checked_sources",
     "run_description",
     "seeded",

@@ -65,15 +65,33 @@ def source_checksums(
             Python knows it.
     """
     sums = {f"{part} data {name}": data[part][name] for part in data for name in data[part]}
-    for name in config.rewards:
-        if ".py:" in name:
-            sums[f"reward {name}"] = file_checksum(user_path(name.rpartition(":")[0]))
+    sums |= _reward_files(config)
     for name, function in (own_rewards or {}).items():
         if (source := _source(function)) is not None:
             sums[f"reward {name}"] = text_checksum(source)
     sums["prompt template"] = text_checksum(template)
     sums[f"start model {config.model}"] = model_checksum(find_checkpoint(config.model))
     return sums
+
+
+def check_unchanged_rewards(stored: Mapping[str, Any], config: GRPOConfig) -> None:
+    """Raise before a reward file of a resumed run is run that is not the one which the run had.
+
+    Args:
+        stored: run.json.
+        config: of the resumed run; its files may lie elsewhere than the run's.
+
+    Raises:
+        ValueError: as `check_unchanged`.
+    """
+    found, renamed = _reward_files(config), names_now(stored["config"], config)
+    then = {k: v for k, v in stored["checksums"].items() if renamed.get(k, k) in found}
+    check_unchanged(then, found, renamed)
+
+
+def _reward_files(config: GRPOConfig) -> dict[str, str]:
+    files = {name: user_path(name.rpartition(":")[0]) for name in config.rewards if ".py:" in name}
+    return {f"reward {name}": file_checksum(file) for name, file in files.items()}
 
 
 def run_description(

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 from grpo.run.best import Best
 from grpo.run.directory import RunDirectory
 from grpo.settings.config import GRPOConfig
+from grpo.settings.reward_code import TRUST, foreign_files
 from process.called import command_line
 
 
@@ -76,7 +77,8 @@ class Session:
                 return None
             return f"no step is saved: remove {self.run.path}, and start the run anew"
         done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
-        command = command_line("train", "--resume", str(self.run.path))
+        trust = [TRUST] if foreign_files(self.config.rewards, self.run.path) else []
+        command = command_line("train", "--resume", str(self.run.path), *trust)
         return f"{done:,} of {total:,} steps are saved, go on with: {command}"
 
     def out_of_memory(self, error: BaseException) -> str:

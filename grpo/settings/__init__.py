@@ -6,10 +6,13 @@ from grpo.settings.command_line import config_of, say_shipped, train_parser
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve_config
 from grpo.settings.resuming import config_to_resume
+from grpo.settings.reward_code import TRUST, check_trusted
 
 __all__ = [
+    "TRUST",
     "GRPOConfig",
     "card_for",
+    "check_trusted",
     "config_of",
     "config_to_resume",
     "resolve_config",

@@ -9,6 +9,7 @@ from typing import Any
 
 from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
 from grpo.settings.resolve import resolve
+from grpo.settings.reward_code import TRUST
 from grpo.settings.toml_file import shipped_or_own
 from process.called import command_line
 from process.flag_parser import FlagParser
@@ -43,6 +44,13 @@ def train_parser() -> FlagParser:
         metavar="FILE.toml",
         help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
         " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",
+    )
+    parser.add_argument(
+        TRUST,
+        action="store_true",
+        default=None,
+        help="run the reward files that run.json, --config or --protocol names, also where they lie"
+        " outside the current folder or within the run: they are code with all your rights",
     )
     add_config_flags(parser)
     return parser

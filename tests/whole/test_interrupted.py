@@ -74,7 +74,7 @@ def saved(out: Path) -> list[str]:
 
 
 def goes_on_to_the_same(out: Path, whole: Path) -> None:
-    assert train.main(["--resume", str(out)]) == 0
+    assert train.main(["--resume", str(out), "--trust-reward-file"]) == 0
     for name in ("metrics.jsonl", "rollouts.jsonl"):
         assert rows(out, name) == rows(whole, name)
     last = "checkpoints/step-000004/model.safetensors"
@@ -198,7 +198,7 @@ def test_an_error_behind_the_update_keeps_that_step(arguments, tmp_path, monkeyp
     assert saved(out) == ["step-000003"]
     told = capsys.readouterr().err
     assert "No space left on device" in told and "3 of 4 steps are saved, go on with" in told
-    assert train.main(["--resume", str(out)]) == 0
+    assert train.main(["--resume", str(out), "--trust-reward-file"]) == 0
 
 
 def test_where_not_even_the_checkpoint_fits_the_message_promises_none(

@@ -31,6 +31,7 @@ def drawn(completion, example, mode):
             raise KeyboardInterrupt
     return value + float(torch.rand(())) + AT_IMPORT
 """
+TRUSTED = ["--trust-reward-file"]
 TRIED = 16  # calls before the first step
 
 
@@ -76,7 +77,7 @@ def test_broken_off_in_the_middle_of_a_step_it_goes_on_with_the_same_numbers(fol
     (folder / "stop.txt").write_text(str(TRIED + 3 + 2))  # the second completion of the second step
     assert started(folder, "broken") == 130
     assert [path.name for path in (folder / "broken/checkpoints").iterdir()] == ["step-000001"]
-    assert train.main(["--resume", str(folder / "broken")]) == 0
+    assert train.main(["--resume", str(folder / "broken"), *TRUSTED]) == 0
     assert drawn(folder / "broken") == drawn(whole)
 
 
@@ -84,7 +85,7 @@ def test_a_checkpoint_of_an_earlier_version_goes_on_and_says_what_is_seeded_anew
     assert started(folder, "old") == 0
     rng = folder / "old/checkpoints/step-000003/trainer/rng.safetensors"
     save_file({"cpu": load_file(rng)["cpu"]}, rng)
-    assert train.main(["--resume", str(folder / "old"), "--max-steps", "4"]) == 0
+    assert train.main(["--resume", str(folder / "old"), "--max-steps", "4", *TRUSTED]) == 0
     assert capsys.readouterr().out.count("no state of the generators python, numpy: seeded") == 1
 
 

@@ -139,7 +139,7 @@ def test_new_places_may_be_relative_and_are_found_again_from_elsewhere(
     half = ["--resume", "run", "--max-steps", "3", *flags(places("there"))]
     assert train.main(half) == 0
     monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
-    assert resume(moved) == 0
+    assert resume(moved, "--trust-reward-file") == 0
     goes_on_to_the_same(moved, begun)
 
 
@@ -160,7 +160,7 @@ def test_files_of_new_names_keep_the_ids_and_what_they_decide(moved, begun):
     named["--rewards"][0], named["--model"] = f"{there}/mine.py:length", [f"{there}/start"]
     half = ["--resume", str(moved / "run"), "--max-steps", "3", *flags(named)]
     assert train.main(half) == 0
-    assert resume(moved) == 0  # and once more: the first names are remembered
+    assert resume(moved, "--trust-reward-file") == 0  # the first names are remembered
     goes_on_to_the_same(moved, begun)
     ids = {row["id"].rpartition("-")[0] for row in lines(moved / "run" / "rollouts.jsonl")}
     assert ids == {"CT_train"}
