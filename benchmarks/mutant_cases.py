@@ -45,7 +45,7 @@ CASES = (
     ),
     Case(
         "evaluation/measures/clusters.py",
-        (f"{MEASURES}/test_bootstrap.py", f"{MEASURES}/test_intervals.py"),
+        (f"{MEASURES}/test_clusters.py", f"{MEASURES}/test_bootstrap.py"),
     ),
     Case(
         "evaluation/measures/intervals.py",

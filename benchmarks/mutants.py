@@ -210,9 +210,8 @@ def main() -> None:
             found["survivors"], problems = explained(case, found["survivors"])
             files[case.file] = {"tests": list(case.tests), **found}
             wrong += problems
-            print(
-                f"{case.file}: {found['mutants']} mutants, {found['survived']} survived", flush=True
-            )
+            line = f"{case.file}: {found['mutants']} mutants, {found['survived']} survived"
+            print(line, *problems, sep="\n  ", flush=True)
     total = {key: sum(row[key] for row in files.values()) for key in ("mutants", "survived")}
     share = 1 - total["survived"] / total["mutants"]
     print(f"{share:.1%} of {total['mutants']} mutants were killed, wanted at least {LEAST:.0%}")

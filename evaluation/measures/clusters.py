@@ -69,7 +69,7 @@ class ClusteredRows:
                 f"value {numbers[~np.isfinite(numbers)][0]} is not finite: leave it out"
             )
         places: dict[Hashable, int] = {}
-        cluster = np.array([places.setdefault(name, len(places)) for name in clusters], np.intp)
+        cluster = np.array([places.setdefault(name, len(places)) for name in clusters])
         shape = (len(places), int(stratum.max()) + 1)
         sums, counts = np.zeros(shape), np.zeros(shape)
         np.add.at(sums, (cluster, stratum), numbers)
@@ -77,7 +77,7 @@ class ClusteredRows:
         distances = numbers - (sums.sum(axis=0) / counts.sum(axis=0))[stratum]
         # a mean of equal numbers may miss them by 1e-17
         distances[np.abs(distances) < 1e-12] = 0.0
-        squares = np.bincount(stratum, weights=distances**2, minlength=shape[1])
+        squares = np.bincount(stratum, weights=distances**2)
         return cls(sums, counts, squares)
 
     @property

@@ -95,16 +95,14 @@ def robust_interval(
     """Return the interval (low, high) of the mean; see the module's head.
 
     The error is never taken as smaller than that of independent rows: a few images that agree by
-    chance are no evidence that images differ less than rows do. Where no row differs from its
-    stratum's mean there is no error to measure, and `unseen_interval` is the answer.
+    chance are no evidence that images differ less than rows do.
 
     Args:
-        rows: each stratum with two clusters or more.
+        rows: each stratum with two clusters or more; some row differs from its stratum's mean, as
+            else there is no error to measure, and `unseen_interval` is the answer.
         share: whether values lie between 0 and 1; else between -1 and 1, as differences do.
         confidence: inside (0, 1).
     """
-    if not rows.squares.any():
-        return unseen_interval(rows, share=share, confidence=confidence)
     (num_clusters, num_strata), n, each = (
         rows.sums.shape,
         rows.counts.sum(axis=0),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from evaluation.measures.clusters import ClusteredRows
+from evaluation.measures.intervals import _resampled_means
 from evaluation.measures.intervals import cluster_bootstrap as bootstrap
 
 
@@ -62,6 +64,25 @@ def test_a_draw_without_rows_of_a_stratum_is_none_and_too_many_of_them_are_no_in
     assert bootstrap([1] * 7 + [0], "abcdefgh", range(8)) == (None, None)
 
 
+@pytest.mark.parametrize(("resamples", "share_of_none"), [(2, 1 / 4), (7, 1 / 2)])
+def test_there_is_no_interval_where_fewer_than_half_of_the_draws_are_whole(
+    resamples, share_of_none
+):
+    # two strata of one row each: a draw of two clusters holds both in half of all cases, so
+    # none of 2 does in 1/4, and at most 3 of 7 in 1/2; the std of a share of 400 is 0.025
+    found = [bootstrap([1, 0], "ab", [0, 1], resamples=resamples, seed=i) for i in range(400)]
+    assert {*found} == {(None, None), (0.5, 0.5)}
+    assert found.count((None, None)) / 400 == pytest.approx(share_of_none, abs=0.1)
+
+
+@pytest.mark.parametrize("resamples", [1, 50, 51, 120])
+def test_as_many_means_are_drawn_as_are_asked_for(resamples):
+    rows = ClusteredRows.of([1, 0, 1], "abc")
+    assert len(_resampled_means(rows, resamples, seed=0)) == resamples
+    low, high = bootstrap([1, 0, 1], "abc", resamples=resamples)
+    assert 0 <= low <= high <= 1
+
+
 def test_the_interval_depends_on_its_arguments_alone_and_the_seed_moves_it():
     values, clusters = [i**0.5 for i in range(60)], [i // 2 for i in range(60)]
     assert bootstrap(values, clusters) == bootstrap(values, clusters)
@@ -78,6 +99,9 @@ def test_the_interval_depends_on_its_arguments_alone_and_the_seed_moves_it():
         ([1, 0], ["a"], {}, "2 values, 1 clusters and 2 strata: pass one of each per row"),
         ([1, float("nan")], ["a", "b"], {}, "value nan is not finite"),
         ([1, 0], ["a", "b"], {"confidence": 95}, "confidence 95 must lie between 0 and 1"),
+        ([1, 0], ["a", "b"], {"confidence": 1.5}, "confidence 1.5 must"),
+        ([1, 0], ["a", "b"], {"confidence": 1}, "confidence 1 must"),
+        ([1, 0], ["a", "b"], {"confidence": 0}, "confidence 0 must"),
         ([1, 0], ["a", "b"], {"resamples": 0}, "0 resamples make no interval"),
     ],
 )

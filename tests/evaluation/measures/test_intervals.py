@@ -9,6 +9,7 @@ from scipy.stats import t, ttest_1samp
 from evaluation.measures.clusters import ClusteredRows
 from evaluation.measures.intervals import (
     FEW_IMAGES,
+    cluster_bootstrap,
     image_interval,
     robust_interval,
     unseen_interval,
@@ -42,6 +43,42 @@ def test_differences_of_rows_of_their_own_have_scipys_interval():
     )
 
 
+def test_two_images_leave_one_degree_of_freedom():
+    # values 0.01 and 0: mean 0.005, error 0.005, and t of one degree is 12.7
+    low, high = image_interval([0.01, 0.0], "ab", share=False)
+    assert (low, high) == pytest.approx((0.005 - t.ppf(0.975, 1) * 0.005, 0.0685310))
+
+
+def test_an_interval_of_differences_ends_where_differences_do():
+    low, high = image_interval([-1, -1, 0], "abc", share=False)
+    assert low == -1.0 and high > 0
+    assert image_interval([1, 1, 0], "abc", share=False) == (-high, 1.0)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.8])
+def test_the_confidence_is_the_one_that_is_asked_for_in_every_form(confidence):
+    deltas = [0, 0.5, -0.25, 0.5, 0.125]
+    expected = ttest_1samp(deltas, 0).confidence_interval(confidence)
+    found = image_interval(deltas, range(5), share=False, confidence=confidence)
+    assert found == pytest.approx((expected.low, expected.high))
+    # all right: (1 - unseen)^5 = (1 - confidence) / 2
+    lowest = ((1 - confidence) / 2) ** (1 / 5)
+    found = image_interval([1] * 5, range(5), share=True, confidence=confidence)
+    assert found == pytest.approx((lowest, 1.0))
+
+
+def test_the_bootstrap_of_many_images_gets_all_that_is_said_of_it():
+    generator = np.random.default_rng(3)
+    clusters = np.tile(np.arange(80), 3)
+    values, strata = generator.integers(0, 2, 240), np.repeat([0, 0, 1], 80)
+    asked = {"confidence": 0.8, "resamples": 150, "seed": 5}
+    for given in (strata, None):
+        expected = cluster_bootstrap(values, clusters, given, **asked)
+        assert image_interval(values, clusters, given, share=True, **asked) == expected
+    expected = cluster_bootstrap(values, clusters, confidence=0.95, resamples=2000, seed=0)
+    assert image_interval(values, clusters, share=True) == expected
+
+
 def test_images_of_equally_many_rows_have_the_interval_of_their_means():
     # means 1, 0, 2/3: rows of one image are no news
     deltas, images = [1, 1, 1, 0, 0, 0, 1, 0, 1], [0, 0, 0, 1, 1, 1, 2, 2, 2]
@@ -60,6 +97,17 @@ def test_images_that_agree_by_chance_are_no_surer_than_independent_rows():
     mean, error = np.mean(values), np.std(values, ddof=1) / sqrt(8)
     width = t.ppf(0.975, 3) * error
     found = image_interval(values, [0, 0, 1, 1, 2, 2, 3, 3], share=False)
+    assert found == pytest.approx((mean - width, mean + width))
+
+
+def test_strata_that_agree_by_chance_are_no_surer_either():
+    # as above, twice: the freedom is that of the images' means, the error that of the rows
+    one, two = [0.5, 0, 0.5, 0, 0.5, 0, 0.5, 0.1], [0.5, 0, 0.5, 0, 0.5, 0.1]
+    v = [np.var([0.25, 0.25, 0.25, 0.3], ddof=1) / 4, np.var([0.25, 0.25, 0.3], ddof=1) / 3]
+    freedom = int(sum(v) ** 2 / (v[0] ** 2 / 3 + v[1] ** 2 / 2))
+    error = sqrt(np.var(one, ddof=1) / 8 + np.var(two, ddof=1) / 6) / 2
+    width, mean = t.ppf(0.975, freedom) * error, (np.mean(one) + np.mean(two)) / 2
+    found = image_interval(one + two, [i // 2 for i in range(14)], [0] * 8 + [1] * 6, share=False)
     assert found == pytest.approx((mean - width, mean + width))
 
 
