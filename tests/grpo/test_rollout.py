@@ -1,5 +1,6 @@
 """Cutting a rollout into micro-batches: every row once, within the budget, groups kept together."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -125,6 +126,14 @@ def test_a_truncated_row_is_left_out_of_the_loss_only_where_it_is_masked():
 def test_a_function_sees_each_completion_with_its_own_example():
     pairs = rollout([1, 1], [1] * 4, 2).for_each(lambda text, example: f"{text}, {example.name}")
     assert pairs == [["row 0, 0", "row 1, 0"], ["row 2, 1", "row 3, 1"]]
+
+
+@pytest.mark.parametrize("examples", [(), ("one",), ("one", "two", "three")])
+def test_a_group_without_an_example_of_its_own_is_refused(examples):
+    whole = rollout([1, 1], [1] * 4, 2)
+    short = replace(whole, batch=replace(whole.batch, examples=examples))
+    with pytest.raises(ValueError, match=r"argument 2 is (shorter|longer)"):
+        short.for_each(lambda *_: 0)
 
 
 def test_texts_are_grouped_prompt_major():
