@@ -1,15 +1,14 @@
-"""What mutants.py changes, the tests that are to notice, and why what survives may."""
+"""Which files mutants.py changes, and the tests of each that are to notice."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, the tests that belong to it, and why a mutant survives: function and changed line."""
+    """A file and the tests that belong to it."""
 
     file: str
     tests: tuple[str, ...]
-    survivors: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
 STEP = ("tests/grpo/test_sampling.py", "tests/grpo/test_prompt_pass.py", "tests/grpo/test_step.py")

@@ -6,11 +6,10 @@
 
 mutmut changes one operator, number, argument, name or word of a function at a time. Every mutant
 meets the tests that its file is given in mutant_cases.py, one process each, and a test that fails
-kills it. What survives is explained there, change by change; the run fails where a survivor has no
-explanation, where an explanation has no survivor, and where fewer are killed than is wanted.
-
-With --folder the copies stay, and a later run tests again what survived or was changed since, not
-what was killed.
+kills it. What survives is explained in mutant_survivors.py; the run fails where a survivor has no
+explanation, where an explanation has no survivor, and where fewer are killed than is wanted. With
+--folder the copies stay, and a later run tests again what survived or was changed, not what was
+killed.
 
 The work is done in a copy of the project per file. There a decorator stands behind its function
 instead of above it (`f = no_grad()(f)`), as mutmut leaves decorated functions alone, and hypothesis
@@ -30,6 +29,7 @@ from typing import Any
 
 from common import ROOT, arguments, write_result
 from mutant_cases import CASES, SMOKE, Case
+from mutant_survivors import WHY
 
 Change = tuple[str, str, str]  # the function, its lines before and after
 
@@ -175,15 +175,15 @@ def function_of(mutant: str) -> str:
     return name[1:].lstrip("ǁ").replace("ǁ", ".") if "ǁ" in name else name.removeprefix("x_")
 
 
-def explained(case: Case, survivors: list[Change]) -> tuple[list[dict[str, str]], list[str]]:
+def explained(file: str, survivors: list[Change]) -> tuple[list[dict[str, str]], list[str]]:
     """Return the survivors with their explanations, and what is wrong with these."""
-    reasons = {known: why for why, changes in case.survivors.items() for known in changes}
+    reasons = {known: why for why, changes in WHY.get(file, {}).items() for known in changes}
     found = {(function, after) for function, _, after in survivors}
     wrong = [f"unexplained, in {where}: {line}" for where, line in found - reasons.keys()]
     wrong += [f"no survivor, in {where}: {line}" for where, line in reasons.keys() - found]
     rows = [
         {
-            "place": f"{case.file} {function}",
+            "place": f"{file} {function}",
             "before": before,
             "after": after,
             "why": reasons.get((function, after), ""),
@@ -207,7 +207,7 @@ def main() -> None:
             folder = (args.folder or Path(temporary)) / Path(case.file).stem
             write_copy(folder)
             found = examine(case, folder, args.children)
-            found["survivors"], problems = explained(case, found["survivors"])
+            found["survivors"], problems = explained(case.file, found["survivors"])
             files[case.file] = {"tests": list(case.tests), **found}
             wrong += problems
             line = f"{case.file}: {found['mutants']} mutants, {found['survived']} survived"

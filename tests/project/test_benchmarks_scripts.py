@@ -117,10 +117,11 @@ def test_the_other_benchmarks_still_import(load):
         assert load(name).main
 
 
-def test_a_mutant_that_survives_is_explained_and_an_explanation_has_a_mutant(load):
+def test_a_mutant_that_survives_is_explained_and_an_explanation_has_a_mutant(load, monkeypatch):
     mutants = load("mutants")
-    case = mutants.Case("grpo/loss.py", (), {"equal": (("f", "x + 1"), ("f", "gone"))})
-    rows, wrong = mutants.explained(case, [("f", "x", "x + 1"), ("g", "x", "x + 1")])
+    known = {"equal": (("f", "x + 1"), ("f", "gone"))}
+    monkeypatch.setattr(mutants, "WHY", {"maths.py": known})
+    rows, wrong = mutants.explained("maths.py", [("f", "x", "x + 1"), ("g", "x", "x + 1")])
     assert [row["why"] for row in rows] == ["equal", ""]
     assert wrong == ["no survivor, in f: gone", "unexplained, in g: x + 1"]
     assert mutants.function_of("grpo.loss.x_token_weights__mutmut_3") == "token_weights"

@@ -1,0 +1,59 @@
+"""Why mutants of mutant_cases.py may survive: per file a reason, and the changes that it is one of.
+
+A change is the function and the changed line as it then reads.
+"""
+
+Change = tuple[str, str]
+
+WHY: dict[str, dict[str, tuple[Change, ...]]] = {
+    "grpo/advantages.py": {
+        "the same number": (("_check", 'if not 0 <= eps < float("INF"):'),),
+    },
+    "grpo/loss.py": {
+        "what replaces the padding may be any finite number: both its weights are 0": (
+            (
+                "policy_loss",
+                "log_ratio = (logprobs - old_logprobs).where(counts, 1.0)  # (M, C)",
+            ),
+            (
+                "policy_loss",
+                "ref_log_ratio = (ref_logprobs - logprobs).where(counts, 1.0)  # (M, C)",
+            ),
+        ),
+    },
+    "grpo/rollout.py": {
+        "on a CPU the numbers are there already": (
+            ("sample_rollout", "torch.from_numpy(uniforms).to(None),"),
+        ),
+        "a group that fills the budget alone is one micro-batch either way": (
+            ("micro_batches", "if tokens < token_budget:"),
+        ),
+    },
+    "evaluation/measures/statistics.py": {
+        "after 60 halvings neither another one nor a tie moves the angle by more than rounding": (
+            ("student_t_quantile", "for _ in range(61):"),
+            ("student_t_quantile", "if _student_t_inside(angle, freedom) <= confidence:"),
+        ),
+    },
+    "evaluation/measures/clusters.py": {
+        "the sums are float64 whatever type NumPy finds for the values": (
+            (
+                "ClusteredRows.of",
+                "numbers, stratum = np.asarray(values, None), np.asarray(strata, np.intp)",
+            ),
+            (
+                "ClusteredRows.of",
+                "numbers, stratum = np.asarray(values, ), np.asarray(strata, np.intp)",
+            ),
+        ),
+        "no distance is exactly this bound between rounding and a difference": (
+            ("ClusteredRows.of", "distances[np.abs(distances) <= 1e-12] = 0.0"),
+        ),
+    },
+    "evaluation/measures/intervals.py": {
+        "only compared with bounds here; ClusteredRows makes its own float64": (
+            ("image_interval", "numbers = np.asarray(values, dtype=None)"),
+            ("image_interval", "numbers = np.asarray(values, )"),
+        ),
+    },
+}
