@@ -21,6 +21,45 @@ WHY: dict[str, dict[str, tuple[Change, ...]]] = {
             ),
         ),
     },
+    "grpo/inverse_cdf.py": {
+        "no top-p above 1 is another way to say none": (
+            (
+                "inverse_cdf",
+                "def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 2.0) -> Choose:",
+            ),
+        ),
+        "both searches find the same id, which is tested; the first is the faster one on a CPU": (
+            (
+                "sample_ids",
+                'if cumulative.device.type != "cpu":  # summed from left to right, so it never falls',
+            ),
+            (
+                "sample_ids",
+                'if cumulative.device.type == "XXcpuXX":  # summed from left to right, so it never'
+                " falls",
+            ),
+            (
+                "sample_ids",
+                'if cumulative.device.type == "CPU":  # summed from left to right, so it never falls',
+            ),
+        ),
+        "the first of equals is found in any integer type": (
+            ("_first_above", "return exceeds.to(None).argmax(dim=1)  # the first of equals"),
+        ),
+        "the likeliest of as many ids as there are is all of them": (
+            ("keep_likeliest", "if top_k and top_k <= probabilities.shape[1]:"),
+        ),
+        "the last dimension is what PyTorch takes anyway": (
+            (
+                "keep_likeliest",
+                "smallest = probabilities.topk(top_k, ).values[:, -1:]  # (R, 1) of those kept",
+            ),
+            (
+                "keep_likeliest",
+                "ordered, order = probabilities.sort(descending=True)  # (R, V) each",
+            ),
+        ),
+    },
     "grpo/rollout.py": {
         "on a CPU the numbers are there already": (
             ("sample_rollout", "torch.from_numpy(uniforms).to(None),"),

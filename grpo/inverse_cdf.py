@@ -44,6 +44,11 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
         # Past the end only where a row is NaN: its log-prob says so, and the update is left out.
         # The id must be one that may stand in a completion, which the last one may not.
         return found.where(found < probabilities.shape[1], 0)
+    return _first_above(cumulative, threshold, probabilities)
+
+
+def _first_above(cumulative: Tensor, threshold: Tensor, probabilities: Tensor) -> Tensor:
+    """Return (R,): the first id that may be taken whose sum exceeds its row's threshold, else 0."""
     # A GPU sums in blocks: a later sum may be smaller by a rounding, and a search would go astray.
     exceeds = (cumulative > threshold) & (probabilities > 0)  # (R, V)
     return exceeds.to(torch.int8).argmax(dim=1)  # the first of equals

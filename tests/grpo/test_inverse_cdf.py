@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from grpo.inverse_cdf import inverse_cdf, keep_likeliest, sample_ids
+from grpo.inverse_cdf import _first_above, inverse_cdf, keep_likeliest, sample_ids
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,49 @@ def test_frequencies_follow_the_probabilities():
     torch.testing.assert_close(shares, probabilities[0], atol=0.0175, rtol=0)
 
 
-def test_top_k_keeps_the_k_likeliest():
-    kept = keep_likeliest(torch.tensor([[0.1, 0.4, 0.2, 0.3]]), top_k=2, top_p=1.0)
-    assert kept.tolist() == [pytest.approx([0.0, 0.4, 0.0, 0.3])]
+def test_sums_that_fall_by_a_rounding_are_read_from_the_left_and_banned_ids_left_out():
+    # a GPU sums in blocks: id 3 is banned although its sum exceeds the threshold as the first,
+    # and behind id 4, whose sum is right, stands one that fell
+    cumulative = torch.tensor([[0.2, 0.2, 0.5, 0.5000001, 0.8, 0.7999999, 1.0]])
+    probabilities = torch.tensor([[0.2, 0.0, 0.3, 0.0, 0.3, 0.1, 0.1]])
+
+    def at(threshold: float) -> int:
+        return _first_above(cumulative, torch.tensor([[threshold]]), probabilities).item()
+
+    thresholds = (0.0, 0.19, 0.2, 0.49, 0.5, 0.79, 0.79999995, 0.8, 0.99, 1.0)
+    assert [at(threshold) for threshold in thresholds] == [0, 0, 2, 2, 4, 4, 4, 6, 6, 0]
+
+
+def test_both_searches_take_the_same_ids_row_by_row():
+    generator = torch.Generator().manual_seed(2)
+    probabilities = torch.rand(200, 50, generator=generator)
+    probabilities[probabilities < 0.3] = 0.0
+    uniforms = torch.rand(200, generator=generator)
+    cumulative = probabilities.cumsum(dim=1)
+    threshold = uniforms[:, None] * cumulative[:, -1:]
+    ids = _first_above(cumulative, threshold, probabilities)
+    assert torch.equal(ids, sample_ids(probabilities, uniforms))
+    assert len(ids.unique()) > 30
+
+
+@pytest.mark.parametrize(
+    ("top_k", "expected"),
+    [
+        (1, [[0, 4, 0, 0], [8, 0, 0, 0]]),
+        (2, [[0, 4, 0, 3], [8, 4, 0, 0]]),
+        (3, [[0, 4, 2, 3], [8, 4, 2, 0]]),
+        (4, [[1, 4, 2, 3], [8, 4, 2, 1]]),
+        (9, [[1, 4, 2, 3], [8, 4, 2, 1]]),
+    ],
+)
+def test_top_k_keeps_the_k_likeliest_of_each_row(top_k, expected):
+    weights = torch.tensor([[1.0, 4.0, 2.0, 3.0], [8.0, 4.0, 2.0, 1.0]])
+    assert keep_likeliest(weights, top_k=top_k, top_p=1.0).tolist() == expected
+
+
+def test_ids_as_likely_as_the_last_of_the_k_stay_too():
+    kept = keep_likeliest(torch.tensor([[2.0, 1.0, 2.0, 3.0]]), top_k=2, top_p=1.0)
+    assert kept.tolist() == [[2.0, 0.0, 2.0, 3.0]]
 
 
 @pytest.mark.parametrize(
@@ -70,6 +110,15 @@ def test_top_p_keeps_the_smallest_set_that_reaches_it(top_p, expected):
     assert kept.tolist() == [pytest.approx(expected)]
 
 
+def test_top_p_is_a_share_of_each_rows_own_total():
+    # half of 16 is reached by 8; half of 4 by 1 + 1; half of 0.75 by 0.5
+    weights = torch.tensor([[1.0, 4.0, 8.0, 3.0], [1.0, 1.0, 1.0, 1.0], [0.5, 0.0, 0.25, 0.0]])
+    kept = keep_likeliest(weights, top_k=0, top_p=0.5)
+    assert kept[0].tolist() == [0, 0, 8, 0]
+    assert kept[1].sum() == 2
+    assert kept[2].tolist() == [0.5, 0, 0, 0]
+
+
 def test_off_means_untouched():
     probabilities = torch.rand(3, 7)
     assert keep_likeliest(probabilities, top_k=0, top_p=1.0) is probabilities
@@ -82,6 +131,19 @@ def test_each_row_uses_the_number_of_its_own_row_and_token():
     weights = torch.ones(2, 2)
     assert choose(weights, torch.tensor([0, 2]), 0).tolist() == [0, 1]
     assert choose(weights, torch.tensor([1, 0]), 1).tolist() == [0, 1]
+
+
+def test_only_the_likeliest_that_are_kept_are_chosen_from():
+    # shares 0.5, 0.3, 0.2: a number of 0.75 stands for id 1, of two ids too (0.625), of one id 0
+    weights, row = torch.tensor([[0.5, 0.3, 0.2]]), torch.tensor([0])
+
+    def chosen(number: float, **limits) -> int:
+        return inverse_cdf(torch.tensor([[number]]), **limits)(weights, row, 0).item()
+
+    assert (chosen(0.75), chosen(0.85)) == (1, 2)
+    assert (chosen(0.75, top_k=2), chosen(0.85, top_k=2)) == (1, 1)
+    assert (chosen(0.75, top_p=0.8), chosen(0.6, top_p=0.8)) == (1, 0)
+    assert chosen(0.99, top_k=1) == chosen(0.99, top_p=0.5) == 0
 
 
 def test_a_row_that_is_not_finite_gets_an_id_that_may_stand_there():
