@@ -11,7 +11,6 @@ class Case:
     tests: tuple[str, ...]
 
 
-STEP = ("tests/grpo/test_sampling.py", "tests/grpo/test_prompt_pass.py", "tests/grpo/test_step.py")
 MEASURES = "tests/evaluation/measures"
 CASES = (
     Case("grpo/advantages.py", ("tests/grpo/test_advantages.py",)),
@@ -33,11 +32,7 @@ CASES = (
             "tests/grpo/test_sampling.py::test_logits_are_float32_products_of_what_the_model_computed",
         ),
     ),
-    Case("grpo/likelihood.py", STEP),
-    Case("grpo/metrics.py", ("tests/grpo/test_metrics.py", "tests/grpo/test_step.py")),
-    Case("grpo/step.py", ("tests/grpo/test_step.py",)),
     Case("rewards/parsing.py", ("tests/rewards/test_parsing.py",)),
-    Case("rewards/letters.py", ("tests/rewards/test_parsing.py",)),
     Case(
         "evaluation/measures/statistics.py",
         (f"{MEASURES}/test_statistics.py", f"{MEASURES}/test_intervals.py"),

@@ -1,98 +1,68 @@
-"""Why mutants of mutant_cases.py may survive: per file a reason, and the changes that it is one of.
+"""Why mutants of mutant_cases.py may survive: per file a reason, and the changes that have it.
 
-A change is the function and the changed line as it then reads.
+A change is the function and the changed line as it then reads, without its comment.
 """
 
-Change = tuple[str, str]
-
-WHY: dict[str, dict[str, tuple[Change, ...]]] = {
+WHY: dict[str, dict[str, list[str]]] = {
     "grpo/advantages.py": {
-        "the same number": (("_check", 'if not 0 <= eps < float("INF"):'),),
+        "the same number": ['_check: if not 0 <= eps < float("INF"):'],
     },
     "grpo/loss.py": {
-        "what replaces the padding may be any finite number: both its weights are 0": (
-            (
-                "policy_loss",
-                "log_ratio = (logprobs - old_logprobs).where(counts, 1.0)  # (M, C)",
-            ),
-            (
-                "policy_loss",
-                "ref_log_ratio = (ref_logprobs - logprobs).where(counts, 1.0)  # (M, C)",
-            ),
-        ),
+        "what replaces the padding may be any finite number: both its weights are 0": [
+            "policy_loss: log_ratio = (logprobs - old_logprobs).where(counts, 1.0)",
+            "policy_loss: ref_log_ratio = (ref_logprobs - logprobs).where(counts, 1.0)",
+        ],
     },
     "grpo/inverse_cdf.py": {
-        "no top-p above 1 is another way to say none": (
-            (
-                "inverse_cdf",
-                "def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 2.0) -> Choose:",
-            ),
-        ),
-        "both searches find the same id, which is tested; the first is the faster one on a CPU": (
-            (
-                "sample_ids",
-                'if cumulative.device.type != "cpu":  # summed from left to right, so it never falls',
-            ),
-            (
-                "sample_ids",
-                'if cumulative.device.type == "XXcpuXX":  # summed from left to right, so it never'
-                " falls",
-            ),
-            (
-                "sample_ids",
-                'if cumulative.device.type == "CPU":  # summed from left to right, so it never falls',
-            ),
-        ),
-        "the first of equals is found in any integer type": (
-            ("_first_above", "return exceeds.to(None).argmax(dim=1)  # the first of equals"),
-        ),
-        "the likeliest of as many ids as there are is all of them": (
-            ("keep_likeliest", "if top_k and top_k <= probabilities.shape[1]:"),
-        ),
-        "the last dimension is what PyTorch takes anyway": (
-            (
-                "keep_likeliest",
-                "smallest = probabilities.topk(top_k, ).values[:, -1:]  # (R, 1) of those kept",
-            ),
-            (
-                "keep_likeliest",
-                "ordered, order = probabilities.sort(descending=True)  # (R, V) each",
-            ),
-        ),
+        "any top-p from 1 on is none": [
+            "inverse_cdf: def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 2.0)"
+            " -> Choose:",
+        ],
+        "both searches find the same id, which is tested; the first is the faster one on a CPU": [
+            'sample_ids: if cumulative.device.type != "cpu":',
+            'sample_ids: if cumulative.device.type == "XXcpuXX":',
+            'sample_ids: if cumulative.device.type == "CPU":',
+        ],
+        "a CPU's argmax takes truth values too": [
+            "_first_above: return exceeds.to(None).argmax(dim=1)",
+        ],
+        "the likeliest of as many ids as there are is all of them": [
+            "keep_likeliest: if top_k and top_k <= probabilities.shape[1]:",
+        ],
+        "the last dimension is what PyTorch takes anyway": [
+            "keep_likeliest: smallest = probabilities.topk(top_k, ).values[:, -1:]",
+            "keep_likeliest: ordered, order = probabilities.sort(descending=True)",
+        ],
     },
     "grpo/rollout.py": {
-        "on a CPU the numbers are there already": (
-            ("sample_rollout", "torch.from_numpy(uniforms).to(None),"),
-        ),
-        "a group that fills the budget alone is one micro-batch either way": (
-            ("micro_batches", "if tokens < token_budget:"),
-        ),
+        "on a CPU the numbers are there already": [
+            "sample_rollout: torch.from_numpy(uniforms).to(None),",
+        ],
+        "a group that fills the budget alone is one micro-batch either way": [
+            "micro_batches: if tokens < token_budget:",
+        ],
     },
     "evaluation/measures/statistics.py": {
-        "after 60 halvings neither another one nor a tie moves the angle by more than rounding": (
-            ("student_t_quantile", "for _ in range(61):"),
-            ("student_t_quantile", "if _student_t_inside(angle, freedom) <= confidence:"),
-        ),
+        "after 60 halvings neither another one nor a tie moves the angle by more than rounding": [
+            "student_t_quantile: for _ in range(61):",
+            "student_t_quantile: if _student_t_inside(angle, freedom) <= confidence:",
+        ],
     },
     "evaluation/measures/clusters.py": {
-        "the sums are float64 whatever type NumPy finds for the values": (
-            (
-                "ClusteredRows.of",
-                "numbers, stratum = np.asarray(values, None), np.asarray(strata, np.intp)",
-            ),
-            (
-                "ClusteredRows.of",
-                "numbers, stratum = np.asarray(values, ), np.asarray(strata, np.intp)",
-            ),
-        ),
-        "no distance is exactly this bound between rounding and a difference": (
-            ("ClusteredRows.of", "distances[np.abs(distances) <= 1e-12] = 0.0"),
-        ),
+        "the sums are float64 whatever type NumPy finds for the values": [
+            "ClusteredRows.of: numbers, stratum = np.asarray(values, None), np.asarray(strata,"
+            " np.intp)",
+            "ClusteredRows.of: numbers, stratum = np.asarray(values, ), np.asarray(strata,"
+            " np.intp)",
+        ],
+        "no distance is exactly this bound between rounding and a difference": [
+            "ClusteredRows.of: distances[np.abs(distances) <= 1e-12] = 0.0",
+        ],
     },
     "evaluation/measures/intervals.py": {
-        "only compared with bounds here; ClusteredRows makes its own float64": (
-            ("image_interval", "numbers = np.asarray(values, dtype=None)"),
-            ("image_interval", "numbers = np.asarray(values, )"),
-        ),
+        "only compared with bounds here; ClusteredRows makes its own float64": [
+            "image_interval: numbers = np.asarray(values, dtype=None)",
+            "image_interval: numbers = np.asarray(values, )",
+        ],
     },
 }

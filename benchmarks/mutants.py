@@ -119,7 +119,7 @@ def mutmut(folder: Path, *words: str) -> str:
 
 
 def changed(mutants: list[str], case: Case, folder: Path) -> list[Change]:
-    """Return the function that each mutant changes, and the lines before and after."""
+    """Return the function that each mutant changes, its lines before and after, no comments."""
     from mutmut.mutation.diff_apply import get_diff_for_mutant
 
     changes = []
@@ -127,7 +127,9 @@ def changed(mutants: list[str], case: Case, folder: Path) -> list[Change]:
         for mutant in mutants:
             lines = get_diff_for_mutant(mutant, path=case.file).splitlines()[2:]  # without names
             before, after = (
-                " ".join(line[1:].strip() for line in lines if line.startswith(sign))
+                " ".join(
+                    re.sub("  # .*", "", line[1:]).strip() for line in lines if line[0] == sign
+                )
                 for sign in "-+"
             )
             changes.append((function_of(mutant), before, after))
@@ -177,20 +179,14 @@ def function_of(mutant: str) -> str:
 
 def explained(file: str, survivors: list[Change]) -> tuple[list[dict[str, str]], list[str]]:
     """Return the survivors with their explanations, and what is wrong with these."""
-    reasons = {known: why for why, changes in WHY.get(file, {}).items() for known in changes}
-    found = {(function, after) for function, _, after in survivors}
-    wrong = [f"unexplained, in {where}: {line}" for where, line in found - reasons.keys()]
-    wrong += [f"no survivor, in {where}: {line}" for where, line in reasons.keys() - found]
-    rows = [
-        {
-            "place": f"{file} {function}",
-            "before": before,
-            "after": after,
-            "why": reasons.get((function, after), ""),
-        }
-        for function, before, after in survivors
-    ]
-    return rows, sorted(wrong)
+    reasons = {change: why for why, changes in WHY.get(file, {}).items() for change in changes}
+    found = {f"{function}: {after}": before for function, before, after in survivors}
+    wrong = [f"unexplained: {change}" for change in found if change not in reasons]
+    wrong += [f"explained, but killed: {change}" for change in reasons if change not in found]
+    return [
+        {"before": before, "after": change, "why": reasons.get(change, "")}
+        for change, before in found.items()
+    ], wrong
 
 
 def main() -> None:

@@ -119,11 +119,11 @@ def test_the_other_benchmarks_still_import(load):
 
 def test_a_mutant_that_survives_is_explained_and_an_explanation_has_a_mutant(load, monkeypatch):
     mutants = load("mutants")
-    known = {"equal": (("f", "x + 1"), ("f", "gone"))}
+    known = {"equal": ["f: x + 1", "f: gone"]}
     monkeypatch.setattr(mutants, "WHY", {"maths.py": known})
     rows, wrong = mutants.explained("maths.py", [("f", "x", "x + 1"), ("g", "x", "x + 1")])
     assert [row["why"] for row in rows] == ["equal", ""]
-    assert wrong == ["no survivor, in f: gone", "unexplained, in g: x + 1"]
+    assert wrong == ["unexplained: g: x + 1", "explained, but killed: f: gone"]
     assert mutants.function_of("grpo.loss.x_token_weights__mutmut_3") == "token_weights"
     assert mutants.function_of("grpo.rollout.xǁRolloutǁselect__mutmut_12") == "Rollout.select"
 
