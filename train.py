@@ -26,10 +26,13 @@ from grpo.run import (
     FinishedRun,
     RunDirectory,
     Session,
+    check_resumable,
     check_unchanged_rewards,
     checked_sources,
+    checkpoint_to_resume,
     run_description,
     seeded,
+    set_aside_newer,
 )
 from grpo.settings import (
     TRUST,
@@ -60,7 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         training = Training(run, partial(resume, trust_reward_file=trusted))
         return protocol_command(protocol, given, training, trusted=trusted)
     config_file, resumed = given.pop("config", None), given.pop("resume", None)
+    resume_from = given.pop("resume_from", None)
     try:
+        if resumed is None and resume_from is not None:
+            raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
         if resumed is None:
             config = config_of(given, config_file, RunDirectory.choose)
             if config_file is not None and "rewards" not in given:
@@ -69,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ValueError(f"{TRUST}: no file names a reward here, leave it away")
             run(config)
         elif config_file is None:
-            resume(resumed, given, trust_reward_file=trusted)
+            resume(resumed, given, trust_reward_file=trusted, resume_from=resume_from)
         else:
             raise ValueError("--config cannot be given with --resume: run.json has the settings")
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
@@ -116,8 +122,9 @@ def resume(
     reward_fns: Mapping[str, RewardFn] | None = None,
     *,
     trust_reward_file: bool = False,
+    resume_from: str | None = None,
 ) -> FinishedRun:
-    """Go on with a run from its newest checkpoint; return what it has left in the end.
+    """Go on with a run from a checkpoint of it; return what it has left in the end.
 
     Args:
         directory: the run's.
@@ -126,10 +133,13 @@ def resume(
         reward_fns: those that `run` was handed.
         trust_reward_file: run the reward files that run.json names wherever they lie; those that
             ``changes`` names need no word.
+        resume_from: the checkpoint, such as step-000080, from then on the newest; default: the
+            newest.
 
     Raises:
         ValueError: reward code that nobody trusts, a setting that may not change, a source that is
-            not what it was, a run that another process works on. All else as in `run`.
+            not what it was, a damaged checkpoint, a run that another process works on. All else as
+            in `run`.
     """
     own, (found, _) = dict(reward_fns or {}), RunDirectory.open(str(directory))
     with found.owned():
@@ -139,8 +149,9 @@ def resume(
         if "rewards" not in (changes or {}):
             named_by = f"--resume {directory}: run.json"
             check_trusted(config.rewards, named_by, trusted=trust_reward_file, run=found.path)
+        checkpoint = checkpoint_to_resume(found.path, resume_from)
         with seeded(config.seed):
-            return _train(config, found, stored, own)
+            return _train(config, found, stored, own, checkpoint)
 
 
 def _train(
@@ -148,6 +159,7 @@ def _train(
     directory: RunDirectory,
     stored: Mapping[str, Any] | None,
     own_rewards: Mapping[str, RewardFn],
+    checkpoint: Path | None = None,
 ) -> FinishedRun:
     """Read data, prompt and rewards, then train; ``stored`` is run.json of a run that goes on."""
     # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
@@ -160,13 +172,14 @@ def _train(
         config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )
     with Session(config, directory) as session, seeded(config.seed, torch_too=True):
-        return _train_on(questions, session, stored, own_rewards, reward_fns, parse)
+        return _train_on(questions, session, stored, checkpoint, own_rewards, reward_fns, parse)
 
 
 def _train_on(
     questions: Questions,
     session: Session,
     stored: Mapping[str, Any] | None,
+    checkpoint: Path | None,
     own_rewards: Mapping[str, RewardFn],
     reward_fns: Mapping[str, BoundReward],
     parse: ParseOnce,
@@ -178,7 +191,7 @@ def _train_on(
     from grpo.methods import grpo_method, sft_method
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
-    from grpo.run.checkpoint import first_state, newest_checkpoint
+    from grpo.run.trainer_state import first_state
     from grpo.settings.hardware import prepare_device, resolve_hardware
     from grpo.trainer import Trainer
 
@@ -187,12 +200,13 @@ def _train_on(
     checksums = checked_sources(config, template, questions.checksums, own_rewards, stored)
     backend = prepare_device(config)
 
-    # A run that goes on has its newest checkpoint's policy; its reference is the start model still.
+    # A run that goes on has its checkpoint's policy; its reference is the start model still.
     total_steps = config.total_steps(questions.num_training)
-    checkpoint = newest_checkpoint(directory.path) if stored else None
+    if checkpoint is not None:
+        check_resumable(checkpoint, total_steps)
     policy = load_trained(config, checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
-    state = first_state(checkpoint, optimizer, total_steps)
+    state = first_state(checkpoint, optimizer)
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for both.
@@ -217,6 +231,8 @@ def _train_on(
     )
     facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
     facts |= {"logprob_backend": backend, **questions.facts}
+    if checkpoint is not None:
+        set_aside_newer(checkpoint)
     directory.begin(run_description(config, facts, stored, state["step"]), state["step"])
     trainer.train()
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from grpo.settings.config import GRPOConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of each weight that has been moved
 
 
 class PolicyOptimizer:
@@ -106,15 +107,16 @@ class PolicyOptimizer:
         """Go on from what `state_tensors` returned.
 
         Raises:
-            ValueError: the tensors belong to other weights.
+            ValueError: the tensors belong to other weights, or some of a weight's are missing.
         """
-        names = {key.split("/", 1)[1] for key in tensors}
+        names = {key.split("/", 1)[-1] for key in tensors}
         if names != set(self.weights):
             strange = sorted(names ^ set(self.weights))[:3]
             raise ValueError(
                 f"the optimizer's state does not fit the model (for example {', '.join(strange)}):"
                 " resume with the run's own model and --freeze-vision setting"
             )
+        self._check_shapes(tensors)
         with torch.no_grad():
             for name, weight, master in self._named():
                 if f"master/{name}" in tensors:
@@ -122,9 +124,25 @@ class PolicyOptimizer:
                     weight.copy_(master)
                 self.adamw.state[master] = {
                     key: tensors[f"{key}/{name}"].to(master.device)
-                    for key in ("step", "exp_avg", "exp_avg_sq")
+                    for key in _MOMENTS
                     if f"{key}/{name}" in tensors
                 }
+
+    def _check_shapes(self, tensors: dict[str, Tensor]) -> None:
+        for name, weight, master in self._named():
+            there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
+            if there and len(there) < len(_MOMENTS):
+                raise ValueError(f"of {name}'s moments only {', '.join(there)} is there")
+            if master is not weight and f"master/{name}" not in tensors:
+                raise ValueError(f"the float32 master of {name} is missing")
+            for key in ("master", *there):
+                wanted = torch.Size([]) if key == "step" else weight.shape
+                found = tensors.get(f"{key}/{name}")
+                if found is not None and (found.shape, found.dtype) != (wanted, torch.float32):
+                    raise ValueError(
+                        f"{key}/{name} is {tuple(found.shape)} in {found.dtype}, not"
+                        f" {tuple(wanted)} in torch.float32"
+                    )
 
     def _named(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Yield name, weight and float32 master of every parameter that is trained."""

@@ -15,6 +15,7 @@ from grpo.rollout import PromptBatch, sample_rollout
 from grpo.run.best import Best, find_best, write_best
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.directory import RunDirectory
+from grpo.run.exploded import ExplodedError
 from grpo.run.generators import generator_tensors
 from grpo.run.profiler import StepProfiler
 from grpo.settings.config import GRPOConfig
@@ -73,6 +74,8 @@ class Trainer:
         """
         done = self.start_step
         self.best = find_best(self.run.path)
+        if done > 0:
+            write_best(self.run.path, self.best)  # evaluations may have been cut
         log = self._log()
         due = done == 0 or self._is_due(self.config.eval_every, done)
         if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
@@ -103,10 +106,10 @@ class Trainer:
                         self._evaluate(done)
                     if self._is_due(self.config.save_every, done) or self._is_best(done):
                         self._save(done)
-            except (Exception, KeyboardInterrupt):
+            except (Exception, KeyboardInterrupt) as error:
                 halfway = taken is None and self.optimizer.has_moved
                 if done > self._saved and not halfway:
-                    self._save(done)
+                    self._save_after(error, done)
                 raise
 
     def _log(self) -> StepLog:
@@ -163,6 +166,19 @@ class Trainer:
     def _record_best(self) -> None:
         if self.best is not None:
             write_best(self.run.path, self.best)
+
+    def _save_after(self, error: BaseException, done: int) -> None:
+        """Save what was done before an error or a signal, unless its weights are the error's cause.
+
+        Raises:
+            ExplodedError: they are not finite; beside a signal that is a note on it.
+        """
+        try:
+            self._save(done)
+        except ExplodedError as exploded:
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+            error.add_note(str(exploded))
 
     def _save(self, done: int) -> Path:
         self.under_way = "saving"

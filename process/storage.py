@@ -14,6 +14,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,20 @@ def _clear(place: Path) -> None:
             for left in (*leftovers(place), place / LOCK):
                 discard(left)
         place.rmdir()
+
+
+def set_aside(folder: Path) -> Path:
+    """Give a folder a name under which nobody looks for it; return its new place."""
+    places = (folder.with_name(f"{folder.name}.set-aside{more}") for more in _numbers())
+    place = next(place for place in places if not place.exists())
+    folder.rename(place)
+    sync_folder(place.parent)
+    return place
+
+
+def _numbers() -> Iterator[str]:
+    yield ""
+    yield from (f"-{number}" for number in count(2))
 
 
 def _write_files(folder: Path, files: Mapping[str, Iterable[str]]) -> None:

@@ -27,8 +27,8 @@ from data.sources import load_split  # noqa: E402
 from data.turns import TurnBuilder  # noqa: E402
 from evaluation.asking.answerer import answer_all  # noqa: E402
 from grpo.run.best import find_best  # noqa: E402
-from grpo.run.checkpoint import newest_checkpoint, whole_checkpoints  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
+from grpo.run.start_point import newest_checkpoint, whole_checkpoints  # noqa: E402
 from grpo.settings.toml_file import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
 from process.owner import owned  # noqa: E402

@@ -23,20 +23,52 @@ class Best:
     accuracy: float
 
 
-def find_best(run: Path) -> Best | None:
-    """Return the best of the run's evaluations; None where there is none yet."""
-    found = []
-    for file in (run / "eval").glob("step-*.json"):
-        summary = json.loads(read_text(file))
-        found.append(Best(int(file.stem.split("-")[1]), summary["overall"]["accuracy"]))
+def find_best(run: Path, until: float = float("inf")) -> Best | None:
+    """Return the best of the run's evaluations; None where there is none yet.
+
+    Args:
+        run: its directory.
+        until: what was evaluated after so many steps is left out.
+
+    Raises:
+        ValueError: naming a file that is none of an evaluation.
+    """
+    files = {_step_of(file): file for file in (run / "eval").glob("step-*.json")}
+    found = [Best(step, _accuracy(file)) for step, file in files.items() if step <= until]
     return max(found, key=lambda best: (best.accuracy, -best.step), default=None)
 
 
-def write_best(run: Path, best: Best) -> None:
-    """Write checkpoints/best.json; ``checkpoint`` is null where the start model did best."""
+def write_best(run: Path, best: Best | None) -> None:
+    """Write checkpoints/best.json, or remove it where nothing was evaluated.
+
+    ``checkpoint`` is null where the start model did best.
+    """
     folder = run / "checkpoints"
+    if best is None:
+        (folder / "best.json").unlink(missing_ok=True)
+        return
     make_folder(folder)
     name = f"step-{best.step:06d}"
     checkpoint = name if (folder / name).is_dir() else None
     record = {"step": best.step, "accuracy": best.accuracy, "checkpoint": checkpoint}
     write_json(folder / "best.json", record)
+
+
+def _step_of(file: Path) -> int:
+    number = file.stem.removeprefix("step-")
+    if not number.isdecimal():
+        raise ValueError(f"{file} is none of a run's evaluations: give it another name")
+    return int(number)
+
+
+def _accuracy(file: Path) -> float:
+    try:
+        accuracy = json.loads(read_text(file))["overall"]["accuracy"]
+        if isinstance(accuracy, bool) or not 0 <= accuracy <= 1:
+            raise ValueError(f"accuracy {accuracy!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} cannot be read ({type(error).__name__}: {error}): restore it, or remove it:"
+            " its step is then not among those of which the best is named"
+        ) from error
+    return accuracy

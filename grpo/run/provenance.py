@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any
 
 from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import names_now
+from models.checkpoint.checksums import file_checksum
+from models.checkpoint.manifest import MANIFEST, is_listed
 from models.files import find_checkpoint
 from process.paths import user_path
-from process.regular import open_regular
 
 PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
 
@@ -41,11 +42,15 @@ def checked_sources(
     """Return `source_checksums`; those of a run that goes on must be what its run.json says.
 
     Raises:
-        ValueError: as `check_unchanged`.
+        ValueError: as `check_noted` and `check_unchanged`.
     """
     found = source_checksums(config, template, data, own_rewards)
     if stored is not None:
-        check_unchanged(stored["checksums"], found, names_now(stored["config"], config))
+        renamed = names_now(stored["config"], config)
+        # Of a function that was typed at a prompt there was no source to note.
+        unnoted = {f"reward {name}" for name in own_rewards}
+        check_noted(stored["checksums"], found.keys() - unnoted, renamed)
+        check_unchanged(stored["checksums"], found, renamed)
     return found
 
 
@@ -118,20 +123,39 @@ def model_checksum(directory: Path) -> str:
     """Return one SHA-256 over a checkpoint's weights, tokenizer and settings, names included."""
     digest = hashlib.sha256()
     kinds = {".json", ".safetensors", ".jinja", ".txt"}
+    # a list of our own of the files beside it says nothing more of the model
+    listed = {MANIFEST} if is_listed(directory) else set()
     for file in sorted(file for file in directory.iterdir() if file.suffix in kinds):
-        digest.update(f"{file.name} {file_checksum(file)}\n".encode())
+        if file.name not in listed:
+            digest.update(f"{file.name} {file_checksum(file)}\n".encode())
     return digest.hexdigest()
-
-
-def file_checksum(file: Path) -> str:
-    """Return a file's SHA-256."""
-    with open_regular(file) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def text_checksum(text: str) -> str:
     """Return a text's SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def check_noted(
+    stored: Mapping[str, Any], sources: Collection[str], renamed: Mapping[str, str]
+) -> None:
+    """Raise if run.json lacks the checksum of a source: what it was could not be told.
+
+    Args:
+        stored: run.json's checksums by name.
+        sources: today's names of all that the run comes from.
+        renamed: names in run.json -> today's.
+
+    Raises:
+        ValueError: naming every source without one.
+    """
+    noted = {renamed.get(name, name) for name, value in stored.items() if isinstance(value, str)}
+    if lacking := sorted(set(sources) - noted):
+        raise ValueError(
+            f"cannot resume: run.json has no checksum of {', '.join(lacking)}, so that it cannot be"
+            " told whether it is still what the run began with: restore run.json, or start a new"
+            " run"
+        )
 
 
 def check_unchanged(
@@ -154,7 +178,9 @@ def check_unchanged(
         now = found.get(today)
         if now != then:
             moved = f", then at {name}" if today != name else ""
-            changed.append(f"{today} (SHA-256 {then[:12]} then, {(now or 'none')[:12]} now{moved})")
+            changed.append(
+                f"{today} (SHA-256 {str(then)[:12]} then, {(now or 'none')[:12]} now{moved})"
+            )
     if changed:
         raise ValueError(
             f"cannot resume: {', '.join(changed)} changed since the run began, so it would not be"

@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 
 from grpo.run.best import Best
 from grpo.run.directory import RunDirectory
+from grpo.run.start_point import newest_checkpoint, step_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.reward_code import TRUST, foreign_files
 from process.called import command_line
@@ -66,8 +67,6 @@ class Session:
 
     def saved(self) -> str | None:
         """Return how much of a run that has begun is saved, and how to go on."""
-        from grpo.run.checkpoint import newest_checkpoint  # imports torch
-
         if self.trainer is None:
             return None
         try:
@@ -76,7 +75,7 @@ class Session:
             if not (self.run.path / "run.json").is_file():  # nothing is there
                 return None
             return f"no step is saved: remove {self.run.path}, and start the run anew"
-        done, total = int(newest.name.removeprefix("step-")), self.trainer.total_steps
+        done, total = step_of(newest), self.trainer.total_steps
         trust = [TRUST] if foreign_files(self.config.rewards, self.run.path) else []
         command = command_line("train", "--resume", str(self.run.path), *trust)
         return f"{done:,} of {total:,} steps are saved, go on with: {command}"

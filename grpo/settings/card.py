@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import GRPOConfig
+from models.checkpoint.manifest import CARD
 from process.paths import user_path
 from process.regular import read_text
 
-CARD = "groupwise.json"
 KINDS = {"mode": str, "image_size": int, "prompt_template": str, "max_completion_tokens": int}
 
 

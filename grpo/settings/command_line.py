@@ -39,6 +39,12 @@ def train_parser() -> FlagParser:
         help="go on in this directory, from its newest checkpoint",
     )
     parser.add_argument(
+        "--resume-from",
+        metavar="STEP",
+        help="with --resume: go on from this checkpoint of it, such as step-000080; newer ones are"
+        " set aside, what was logged after it is cut",
+    )
+    parser.add_argument(
         "--protocol",
         type=expanded,
         metavar="FILE.toml",

@@ -13,6 +13,7 @@ import torch
 
 from models.architecture import QwenVL
 from models.checkpoint.finite import check_finite
+from models.checkpoint.manifest import check_model
 from models.devices import check_device, default_dtype
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
 from models.policy import Policy
@@ -53,6 +54,7 @@ def load_policy(
     # The config before the weights: that a model is foreign is the more useful message.
     read_config(directory)
     check_weights(directory)
+    check_model(directory)
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     _own_memory(model)

@@ -1,12 +1,18 @@
 """Writing a policy as a plain transformers directory, which any tool of the hub's layout loads."""
 
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from models.checkpoint.loading import quiet
 from models.policy import Policy
+
+WEIGHTS = "model.safetensors"
 
 
 def save_policy(policy: Policy, directory: str | Path) -> None:
@@ -16,7 +22,7 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
     checkpoint writes into a temporary one and renames it.
 
     Raises:
-        OSError: the disk is full, or the directory cannot be written.
+        OSError: the disk is full, or the directory cannot be written; it names the file.
     """
     from transformers import GenerationConfig
 
@@ -26,12 +32,31 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
     # The processor writes the checkpoint's own; transformers refuses one that contradicts itself.
     policy.model.generation_config = GenerationConfig()
     try:
-        with quiet():
+        with quiet(), naming(directory / WEIGHTS):
             policy.model.save_pretrained(directory)
     finally:
         policy.model.generation_config = usual
     policy.processor.save(directory)
-    _set_dtype(directory / "config.json", policy.dtype)
+    with naming(directory / "config.json"):
+        _set_dtype(directory / "config.json", policy.dtype)
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Name the file in an error of the system that comes from writing it: it says only why.
+
+    Raises:
+        OSError: also in place of safetensors' own, whose text has the system's number.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    except SafetensorError as error:
+        number = re.search(r"(?:os error|code:) (\d+)", str(error))
+        raise OSError(int(number[1]) if number else 5, str(error), str(file)) from error
 
 
 def _set_dtype(config_file: Path, dtype: torch.dtype) -> None:

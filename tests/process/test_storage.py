@@ -136,6 +136,7 @@ def test_a_file_that_stands_alone_is_written_by_the_storage():
         "evaluation/report/album.py",
         "grpo/logprobs/cuda/compiler.py",
         "models/checkpoint/saving.py",
+        "models/checkpoint/sealing.py",
         "models/prompts/processor.py",
     }
     assert found == inside | {"process/storage.py"}

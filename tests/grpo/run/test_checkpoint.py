@@ -10,12 +10,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.checkpoint import (
-    load_trainer_state,
-    newest_checkpoint,
-    save_checkpoint,
-    whole_checkpoints,
-)
+from grpo.run.checkpoint import save_checkpoint
+from grpo.run.start_point import newest_checkpoint, whole_checkpoints
+from grpo.run.trainer_state import load_trainer_state
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 from tests.models.hidden import completion_hidden
@@ -109,13 +106,13 @@ def test_a_damaged_trainer_state_is_named(nano_policy, optimizer, tmp_path):
     place = save(tmp_path, 5, nano_policy, optimizer)
     file = place / "trainer" / "optimizer.safetensors"
     file.write_bytes(file.read_bytes()[:100])
-    with pytest.raises(ValueError, match=r"cannot be resumed .*go on from the one before it"):
+    with pytest.raises(ValueError, match=r"optimizer.safetensors cannot be read .*--resume-from"):
         load_trainer_state(place, optimizer)
 
 
 FULL_DISK = """
 import resource, sys
-from grpo.run.checkpoint import save_checkpoint, newest_checkpoint
+from grpo.run.checkpoint import save_checkpoint
 from grpo.settings.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
 from models import load_policy

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForImageTextToText
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.checkpoint import load_trainer_state, save_checkpoint
+from grpo.run.checkpoint import save_checkpoint
+from grpo.run.trainer_state import load_trainer_state
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 from models.checkpoint.saving import save_policy

@@ -1,0 +1,199 @@
+"""The checkpoint that a run goes on from: which one, whether it is whole, what becomes of others.
+
+Nothing imports torch: a damaged checkpoint is told of before anything is loaded.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from grpo.run.best import find_best
+from models.checkpoint.manifest import CARD, MANIFEST, Manifest, damages, read_manifest
+from process.called import command_line
+from process.page import fitted
+from process.regular import read_text
+from process.storage import set_aside
+
+STATE, OPTIMIZER, RNG = (
+    f"trainer/{n}" for n in ("state.json", "optimizer.safetensors", "rng.safetensors")
+)
+_NAME = re.compile(r"step-(\d{6,})")
+
+
+def whole_checkpoints(run: Path) -> list[Path]:
+    """Return the run's checkpoints, oldest first; unfinished ones are not among them."""
+    found = [path for path in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Return the step that a checkpoint's name says.
+
+    >>> step_of(Path("run/checkpoints/step-000100"))
+    100
+    """
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def newest_checkpoint(run: Path) -> Path:
+    """Return the newest checkpoint of a run.
+
+    Raises:
+        ValueError: the run has none.
+    """
+    found = whole_checkpoints(run)
+    if not found:
+        raise ValueError(
+            f"--resume {run}: no checkpoint in {run / 'checkpoints'}: the run ended before its"
+            " first one; remove the directory and start it anew"
+        )
+    return found[-1]
+
+
+def checkpoint_to_resume(run: Path, name: str | None = None) -> Path:
+    """Return the checkpoint that is named, else the newest, all its files being in their places.
+
+    Args:
+        run: the run's directory.
+        name: such as step-000080.
+
+    Raises:
+        ValueError: there is none of that name, or as `check_whole`.
+    """
+    newest = newest_checkpoint(run)
+    chosen = newest if name is None else run / "checkpoints" / name
+    if chosen not in (there := whole_checkpoints(run)):
+        raise ValueError(
+            f"--resume-from {name}: {run} has no such checkpoint: name one of"
+            f" {', '.join(path.name for path in there)}"
+        )
+    check_whole(chosen, contents=False)
+    return chosen
+
+
+def check_resumable(checkpoint: Path, total_steps: int) -> None:
+    """Print from where a run goes on, and raise where it cannot: the last look before weights load.
+
+    Raises:
+        ValueError: the run has done more than ``total_steps`` steps; an evaluation before them
+            cannot be read; or as `check_whole`.
+    """
+    done = step_of(checkpoint)
+    if done > total_steps:
+        raise ValueError(
+            f"--max-steps {total_steps} is less than the {done} steps that are done: give at least"
+            " as many"
+        )
+    find_best(checkpoint.parent.parent, until=done)
+    print(fitted(told(checkpoint)), flush=True)
+    check_whole(checkpoint)
+
+
+def check_whole(checkpoint: Path, *, contents: bool = True) -> None:
+    """Raise where a checkpoint is not as it was saved; one without a manifest is only looked over.
+
+    Args:
+        checkpoint: of a run.
+        contents: read all files, to compare their checksums.
+
+    Raises:
+        ValueError: naming the files and what is wrong with each, and the newest whole checkpoint.
+    """
+    found = faults(checkpoint, contents=contents)
+    if found:
+        raise ValueError(
+            f"checkpoint {checkpoint} is damaged: {'; '.join(found)}. {_offer(checkpoint)}"
+        )
+
+
+def faults(checkpoint: Path, *, contents: bool = True) -> list[str]:
+    """Return what is wrong with the files of a checkpoint, each named."""
+    try:
+        manifest = _manifest_of(checkpoint)
+    except ValueError as error:
+        return [str(error)]
+    if manifest is None:
+        files = (CARD, STATE, OPTIMIZER, RNG, "config.json")
+        found = [f"{name} is missing" for name in files if not (checkpoint / name).is_file()]
+    else:
+        found = damages(checkpoint, manifest, contents=False)
+    found = found or list(_other_steps(checkpoint, manifest))
+    if contents and manifest is not None:
+        return found or damages(checkpoint, manifest)
+    return found
+
+
+def told(checkpoint: Path) -> str:
+    """Return the line that says from where a run goes on, before its files are compared."""
+    manifest = _manifest_of(checkpoint)
+    if manifest is None:
+        return (
+            f"going on from {checkpoint}: it has no {MANIFEST}, written before there were any, and"
+            " is not verified"
+        )
+    count, size = len(manifest.files), manifest.size / 1e6
+    return f"going on from {checkpoint}, if its {count} files ({size:,.1f} MB) are as saved"
+
+
+def set_aside_newer(checkpoint: Path) -> None:
+    """Rename the checkpoints behind the one that a run goes on from, and print their new names."""
+    for newer in whole_checkpoints(checkpoint.parent.parent):
+        if step_of(newer) > step_of(checkpoint):
+            print(f"set aside, to be removed when nobody needs it: {set_aside(newer)}")
+
+
+def read_state(checkpoint: Path) -> dict[str, Any]:
+    """Return state.json.
+
+    Raises:
+        ValueError: naming the file, and what is wrong with it.
+    """
+    state = _read_json(checkpoint, STATE)
+    counts = state.get("bad_steps", {})
+    if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
+        raise ValueError(f"{STATE} has bad_steps {counts!r}")
+    return state
+
+
+def _manifest_of(checkpoint: Path) -> Manifest | None:
+    there = (checkpoint / MANIFEST).exists()
+    return read_manifest(checkpoint) if there else None
+
+
+def _other_steps(checkpoint: Path, manifest: Manifest | None) -> Iterator[str]:
+    """Yield the files that are of another step than the checkpoint."""
+    if manifest is not None and manifest.step != step_of(checkpoint):
+        yield f"{MANIFEST} is of step {manifest.step}"
+    for name in (STATE, CARD):
+        try:
+            step = (read_state(checkpoint) if name == STATE else _read_json(checkpoint, name)).get(
+                "step"
+            )
+        except ValueError as error:
+            yield str(error)
+            continue
+        if step != step_of(checkpoint):
+            yield f"{name} is of step {step!r}"
+
+
+def _read_json(checkpoint: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads(read_text(checkpoint / name))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{name} cannot be read ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{name} holds no JSON object")
+    return content
+
+
+def _offer(damaged: Path) -> str:
+    """Return how to go on without a damaged checkpoint."""
+    run = damaged.parent.parent
+    for other in reversed(whole_checkpoints(run)):
+        if other != damaged and not faults(other):
+            command = command_line("train", "--resume", str(run), "--resume-from", other.name)
+            unsure = "" if (other / MANIFEST).exists() else f" (it has no {MANIFEST} to tell by)"
+            return f"The newest whole one is {other.name}{unsure}; go on from it with: {command}"
+    return "No checkpoint of this run is whole: start the run anew, in another --output-dir"

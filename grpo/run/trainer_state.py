@@ -1,0 +1,59 @@
+"""What training needs to go on, out of a checkpoint's trainer/: optimizer, generator, counts."""
+
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from grpo.optimizer import PolicyOptimizer
+from grpo.run.exploded import not_finite
+from grpo.run.generators import restore_generators
+from grpo.run.start_point import OPTIMIZER, RNG, read_state
+
+
+def first_state(checkpoint: Path | None, optimizer: PolicyOptimizer) -> dict[str, Any]:
+    """Return state.json of the checkpoint that a run goes on from; of a fresh run, step 0.
+
+    Raises:
+        ValueError: as `load_trainer_state`.
+    """
+    return load_trainer_state(checkpoint, optimizer) if checkpoint else {"step": 0}
+
+
+def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
+    """Put the optimizer and the random generators where they were; return state.json.
+
+    Raises:
+        ValueError: a file is missing or damaged, or belongs to another model; it names the file.
+    """
+    try:
+        state = read_state(checkpoint)
+        tensors = _read_tensors(checkpoint, OPTIMIZER)
+        generators = _read_tensors(checkpoint, RNG)
+        if broken := not_finite(tensors):
+            raise ValueError(f"{OPTIMIZER} holds NaN or inf in {', '.join(broken[:3])}")
+        try:
+            optimizer.load_state_tensors(tensors)
+        except ValueError as error:
+            raise ValueError(f"{OPTIMIZER}: {error}") from error
+        try:
+            fresh = restore_generators(generators, optimizer.device)
+        except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+            raise ValueError(f"{RNG} holds no state of a generator ({error!r})") from error
+    except ValueError as error:
+        raise ValueError(
+            f"checkpoint {checkpoint} cannot be resumed: {error}: name an earlier one with"
+            " --resume-from"
+        ) from error
+    if fresh:
+        print(f"{checkpoint} knows no state of the generators {', '.join(fresh)}: seeded anew")
+    return state
+
+
+def _read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:
+    try:
+        return load_file(checkpoint / name)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{name} cannot be read ({error})") from error

@@ -1,0 +1,89 @@
+"""The files of a checkpoint that is being written: hashed beside the writing, listed at its end.
+
+A processor hashes about as fast as a fast disk writes, so that one after the other would double the
+time of a save. Here what is finished is hashed while more is written, what is large is hashed as it
+is written, and the disk takes over what is written while the last is hashed.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from torch import Tensor
+
+from models.checkpoint.manifest import MANIFEST, FileFacts, Manifest
+from models.checkpoint.tensor_file import write_tensors
+
+_PIECE = 1 << 20
+
+
+class Seal:
+    """A context around the writing of a folder; `finish` writes its manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        """Know the folder, which need not be there yet."""
+        self._folder = folder
+        self._sums: dict[str, Future[str]] = {}
+        self._flushed: list[Future[None]] = []
+        self._hashing = ThreadPoolExecutor(1)  # what is being written, piece after piece
+        self._pool = ThreadPoolExecutor(2)  # what is written: one hashes, one waits for the disk
+        self._given_up = Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        """Wait for no hash of a folder that was given up."""
+        if error is not None:
+            self._given_up.set()
+        for pool in (self._hashing, self._pool):
+            pool.shutdown(cancel_futures=True)
+
+    def take(self) -> None:
+        """Begin to hash every file that is not yet known: they are written to no more."""
+        for file in sorted(self._folder.rglob("*")):
+            name = file.relative_to(self._folder).as_posix()
+            if name not in self._sums and file.is_file():
+                self._sums[name] = self._pool.submit(self._checksum, file)
+                self._flush(file)
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Write a safetensors file, hashed on the way."""
+        digest, file = hashlib.sha256(), self._folder / name
+        with file.open("wb") as stream:
+            write_tensors(stream, tensors, lambda piece: self._hashing.submit(digest.update, piece))
+        self._sums[name] = self._hashing.submit(digest.hexdigest)  # behind every piece
+        self._flush(file)
+
+    def finish(self, step: int) -> None:
+        """Hash what is left, then write manifest.json."""
+        self.take()
+        sums = {name: sum_of.result() for name, sum_of in self._sums.items()}
+        sizes = {name: (self._folder / name).stat().st_size for name in sums}
+        files = {name: FileFacts(sizes[name], sums[name]) for name in sums}
+        for flushed in self._flushed:
+            flushed.result()
+        text = Manifest(step, files).text()
+        (self._folder / MANIFEST).write_text(text, encoding="utf-8")
+
+    def _checksum(self, file: Path) -> str:
+        digest = hashlib.sha256()
+        with file.open("rb", buffering=0) as stream:
+            while (piece := stream.read(_PIECE)) and not self._given_up.is_set():
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def _flush(self, file: Path) -> None:
+        self._flushed.append(self._pool.submit(_to_disk, file))
+
+
+def _to_disk(file: Path) -> None:
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
