@@ -1,6 +1,7 @@
 """What a step leaves: its line in metrics.jsonl, its rollouts, and warnings where they are due."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +53,19 @@ class StepLog:
         lost = [name for name in found if found[name] is not None and metrics[name] is None]
         if lost:
             warn(f"step {number}: not finite, null in metrics.jsonl: {', '.join(lost)}")
+        self.run.append_step(metrics, _rollouts(number, taken))
         if self.profiler is not None and (table := self.profiler.end_step(number, metrics)):
             tqdm.write(table)
-        self.run.append_metrics(metrics)
-        if (sampled := taken.sampled) is not None:
-            rows = rollout_rows(sampled.result, sampled.reward_names, sampled.choices)
-            self.run.append_rollouts({"step": number, **row} for row in rows)
-            for text in self.watch.look(number, metrics, sampled):
+        if taken.sampled is not None:
+            for text in self.watch.look(number, metrics, taken.sampled):
                 warn(text)
         return metrics
+
+
+def _rollouts(number: int, taken: TakenStep) -> Iterator[dict[str, Any]]:
+    if (sampled := taken.sampled) is not None:
+        for row in rollout_rows(sampled.result, sampled.reward_names, sampled.choices):
+            yield {"step": number, **row}
 
 
 def _rates(taken: TakenStep, times: dict[str, float]) -> dict[str, float]:

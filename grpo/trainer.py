@@ -185,6 +185,7 @@ class Trainer:
         self._saved = done  # also when it fails: it would fail again
         begun, generators = self._began  # a step that was dropped may have drawn from them
         with held():
+            self.run.lines_to_disk()  # before the checkpoint that counts their steps
             place = save_checkpoint(
                 self.run.path,
                 done,

@@ -87,14 +87,6 @@ def json_text(value: Any, *, indent: int | None = None) -> str:
     return shown_json(text) + "\n"
 
 
-def append_lines(file: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Add one line of JSON per row; NaN and inf become null."""
-    finite = map(finite_or_null, rows)
-    text = "".join(map(json_text, finite))
-    with file.open("a", encoding="utf-8", errors=ERRORS) as stream:
-        stream.write(text)
-
-
 def finite_or_null(value: Any) -> Any:
     """Return the value as JSON can hold it: every NaN and inf in it is None.
 

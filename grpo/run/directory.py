@@ -9,15 +9,19 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from process.disk import make_folder
+from grpo.run.line_log import Found, keep_steps
+from grpo.run.lost_lines import noted
+from process.disk import make_folder, sync_folder
 from process.leftovers import contents
+from process.lines import Lines
 from process.owner import OwnedError, check_free, owned
 from process.places import check_can_be_made, check_no_file
-from process.storage import append_lines, sweep, write_json, write_text
+from process.storage import sweep, write_json
 
 # what --resume reads from run.json
 _RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
@@ -31,6 +35,14 @@ class RunDirectory:
         """Name the folder; nothing is read or written yet."""
         self.path = path
         self._is_fresh, self._is_default = is_fresh, is_default
+
+    @cached_property
+    def _metrics(self) -> Lines:
+        return Lines(self.path / "metrics.jsonl")
+
+    @cached_property
+    def _rollouts(self) -> Lines:
+        return Lines(self.path / "rollouts.jsonl")
 
     @classmethod
     def choose(cls, output_dir: str, model: str) -> "RunDirectory":
@@ -84,7 +96,8 @@ class RunDirectory:
             step: after which the run goes on; 0 of a fresh one.
         """
         if description["resumed"]:
-            self.cut_after(step)
+            found = self.cut_after(step, _rollouts_per_step(description["config"]))
+            description = noted(description, self.path, found)
             total = description["total_steps"]
             print(f"resumed after step {step}; the learning rate follows {total} steps")
         self.write(description)
@@ -119,9 +132,29 @@ class RunDirectory:
         """Write run.json, whole."""
         write_json(self.path / "run.json", description)
 
-    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
-        """Add one line to metrics.jsonl; a number that is not finite becomes null."""
-        append_lines(self.path / "metrics.jsonl", [metrics])
+    def append_step(
+        self, metrics: Mapping[str, Any], rollouts: Iterable[Mapping[str, Any]] = ()
+    ) -> None:
+        """Add a step's line to metrics.jsonl and its lines to rollouts.jsonl; NaN becomes null.
+
+        Raises:
+            OSError: they cannot be written, such as on a full disk. Then no file has half a line,
+                and `lines_to_disk` tries again.
+        """
+        self._metrics.add([metrics])
+        self._rollouts.add(rollouts)
+        self._metrics.write()
+        self._rollouts.write()
+
+    def lines_to_disk(self) -> None:
+        """Wait until the lines of all steps are on the disk: before a checkpoint counts them.
+
+        Raises:
+            OSError: as `append_step`.
+        """
+        self._metrics.to_disk()
+        self._rollouts.to_disk()
+        sync_folder(self.path)
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
         """Yield the lines of metrics.jsonl, if there are any."""
@@ -129,10 +162,6 @@ class RunDirectory:
         if file.is_file():
             with file.open(encoding="utf-8") as lines:
                 yield from map(json.loads, lines)
-
-    def append_rollouts(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add one line per completion to rollouts.jsonl; NaN and inf become null."""
-        append_lines(self.path / "rollouts.jsonl", rows)
 
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
         """Write eval/step-000100.json."""
@@ -145,17 +174,29 @@ class RunDirectory:
         file = self.path / "eval" / f"step-{step:06d}.json"
         return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
-    def cut_after(self, step: int) -> None:
-        """Forget all that was written after ``step``, a last line that was cut short included."""
-        for name in ("metrics.jsonl", "rollouts.jsonl"):
-            file = self.path / name
-            if file.is_file():
-                with file.open(encoding="utf-8") as lines:  # str.splitlines also cuts at U+2028
-                    kept = [line for line in lines if _step_of(line) <= step]
-                write_text(file, "".join(kept))
-        for file in (self.path / "eval").glob("step-*.json"):
-            if int(re.sub(r"\D", "", file.stem)) > step:
+    def cut_after(self, step: int, rollouts_per_step: int) -> dict[str, Found]:
+        """Forget all that was written after ``step``; return what lines stand before, by file.
+
+        Args:
+            step: the last one that is kept.
+            rollouts_per_step: 0 where a step samples nothing, and there is no such file.
+        """
+        found = {"metrics.jsonl": keep_steps(self._metrics.file, step, 1)}
+        if rollouts_per_step:
+            file = self._rollouts.file
+            found["rollouts.jsonl"] = keep_steps(file, step, rollouts_per_step)
+        evaluations = self.path / "eval"
+        for file in evaluations.glob("step-*.json"):
+            if (number := re.fullmatch(r"step-(\d{6,})", file.stem)) and int(number[1]) > step:
                 file.unlink()
+        if evaluations.is_dir():
+            sync_folder(evaluations)
+        return found
+
+
+def _rollouts_per_step(config: Mapping[str, Any]) -> int:
+    samples = config["method"] == "grpo"
+    return config["prompts_per_step"] * config["group_size"] if samples else 0
 
 
 def _default_path(model: str) -> Path:
@@ -185,10 +226,3 @@ def _check_empty(path: Path) -> None:
             f"output directory {path} {'holds another run' if has_run else 'is not empty'}: name"
             f" another --output-dir{way}"
         )
-
-
-def _step_of(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")

@@ -189,7 +189,7 @@ def test_a_bar_moves_about_and_its_stream_is_the_one_that_is_written_above_it():
 
 def test_files_hold_any_text_and_give_it_back(tmp_path):
     run_directory = RunDirectory(tmp_path)
-    run_directory.append_rollouts([{"step": 1, "completion": TEXT}])
+    run_directory.append_step({"step": 1}, [{"step": 1, "completion": TEXT}])
     run_directory.write({"prompt": TEXT})
     line = (tmp_path / "rollouts.jsonl").read_text(encoding="utf-8")
     assert json.loads(line)["completion"] == TEXT and "图像" in line

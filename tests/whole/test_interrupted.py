@@ -13,6 +13,7 @@ import pytest
 import evaluate
 import evaluation.report.write
 import grpo.run.checkpoint
+import process.lines
 import process.signals
 import train
 from evaluation.answers.unfinished import Unfinished
@@ -181,24 +182,27 @@ def test_a_second_signal_does_not_wait_and_leaves_nothing_half_written(
     assert "1 of 4 steps are saved" in capsys.readouterr().err
 
 
-def test_an_error_behind_the_update_keeps_that_step(arguments, tmp_path, monkeypatch, capsys):
+def test_an_error_behind_the_update_keeps_that_step(
+    arguments, whole, tmp_path, monkeypatch, capsys
+):
     # a disk that is full for the lines of the third step, and has room again for the checkpoint
-    real = RunDirectory.append_rollouts
+    real, full = process.lines.append_whole, []
 
-    def full(self, lines):
-        lines = list(lines)
-        if lines[0]["step"] == 3:
-            raise OSError(28, "No space left on device")
-        real(self, lines)
+    def filling(file, lines):
+        if b'{"step": 3' in lines and not full:
+            full.append(file.name)
+            raise OSError(28, "No space left on device", str(file))
+        real(file, lines)
 
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "append_rollouts", full)
+        patch.setattr(process.lines, "append_whole", filling)
         assert train.main([*arguments, "--output-dir", str(out)]) == 2
-    assert saved(out) == ["step-000003"]
+    assert saved(out) == ["step-000003"] and full == ["metrics.jsonl"]
     told = capsys.readouterr().err
-    assert "No space left on device" in told and "3 of 4 steps are saved, go on with" in told
-    assert train.main(["--resume", str(out), "--trust-reward-file"]) == 0
+    assert f"No space left on device: '{out / 'metrics.jsonl'}'" in told
+    assert "3 of 4 steps are saved, go on with" in told
+    goes_on_to_the_same(out, whole)  # its lines were written before that checkpoint
 
 
 def test_where_not_even_the_checkpoint_fits_the_message_promises_none(

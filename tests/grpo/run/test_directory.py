@@ -79,14 +79,14 @@ def test_resuming_needs_a_run(tmp_path):
 def test_what_came_after_the_checkpoint_is_cut(tmp_path):
     run = RunDirectory(tmp_path)
     for step in range(1, 6):
-        run.append_metrics({"step": step, "reward": 0.5})
         text = "a line separator \u2028 inside"
-        run.append_rollouts([{"step": step, "index": i, "completion": text} for i in range(2)])
+        rows = [{"step": step, "index": i, "completion": text} for i in range(2)]
+        run.append_step({"step": step, "reward": 0.5}, rows)
         run.write_evaluation(step, {"overall": step})
     assert [row["step"] for row in run.read_metrics()] == [1, 2, 3, 4, 5]
     with (tmp_path / "metrics.jsonl").open("a") as stream:
         stream.write('{"step": 6, "rew')  # the line that an interruption cut short
-    run.cut_after(3)
+    run.cut_after(3, rollouts_per_step=2)
     assert [row["step"] for row in lines(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     with (tmp_path / "rollouts.jsonl").open() as rows:
         assert [json.loads(row)["step"] for row in rows] == [1, 1, 2, 2, 3, 3]
@@ -101,8 +101,9 @@ def test_a_run_that_has_not_begun_has_no_metrics(tmp_path):
 
 def test_a_number_that_is_not_finite_is_null_in_a_file(tmp_path):
     run = RunDirectory(tmp_path)
-    run.append_metrics({"step": 1, "loss": float("nan"), "kl": float("-inf"), "reward": 0.5})
-    run.append_rollouts([{"step": 1, "advantage": float("inf"), "rewards": {"own": float("nan")}}])
+    metrics = {"step": 1, "loss": float("nan"), "kl": float("-inf"), "reward": 0.5}
+    row = {"step": 1, "advantage": float("inf"), "rewards": {"own": float("nan")}}
+    run.append_step(metrics, [row])
     assert lines(tmp_path / "metrics.jsonl") == [
         {"step": 1, "loss": None, "kl": None, "reward": 0.5}
     ]
