@@ -5,13 +5,13 @@
 `python train.py` for 2,000 steps, which evaluates and saves fifty times on the way; after every
 step the process is read (long_run_process.py). The first tenth of the steps, warm-up included, is
 compared with the last by medians. A policy that learns writes longer or shorter completions, and a
-machine has slow minutes, so seconds are compared twice more, in the last tenth and step by step in
-turns:
+machine has slow minutes, so seconds are compared twice more, in the last 120 steps and step by step
+in turns:
 
-    aged      the run itself, after 1,800 steps in one process
+    aged      the run itself, after 1,880 steps in one process
     fresh     a process that goes on from the run's checkpoint: the same steps to the bit, so that
               nothing but the age of the process differs
-    anew      the run's first steps once more: the work of the first tenth in the last one's minutes
+    anew      the run's first steps once more: the first tenth's work in the same minutes
 
 It fails where something grows by more than LIMIT, or where a step is not the same number twice.
 """
@@ -33,6 +33,7 @@ from common import ROOT, arguments, write_result
 LIMIT = 0.02
 # the first tenth has seen five evaluations and saves, which need more memory than a step
 STEPS, SMOKE_STEPS, TENTHS, SAVES = 2000, 20, 10, 50
+TURNS = 3  # times as many steps as lie between two saves
 FLAGS = ("--eval-limit", "40", "--seed", "0")
 GROWING = (
     *("seconds", "resident_bytes", "allocated_bytes", "python_blocks"),
@@ -108,19 +109,24 @@ def saved_every(steps: int) -> int:
     return max(2, steps // SAVES)
 
 
+def in_turn(steps: int) -> int:
+    """Return how many steps, at the end of a run, are taken in turns."""
+    return TURNS * saved_every(steps)
+
+
 def measure(steps: int, folder: Path) -> tuple[Ran, Ran, Ran]:
-    """Return the run, its last tenth in a fresh process, and its first tenth done anew."""
-    tenth, every = steps // TENTHS, str(saved_every(steps))
+    """Return the run, its last steps in a fresh process, and its first steps done anew."""
+    every = str(saved_every(steps))
     flags = (*FLAGS, "--max-steps", str(steps), "--save-every", every, "--eval-every", every)
     run, copy, again = (folder / name for name in ("run", "copy", "again"))
-    turns = steps - tenth + 1  # the checkpoint of the step before is written by its end
+    turns = steps - in_turn(steps) + 1  # the checkpoint of the step before is written by its end
     with Turns(folder / "aged", turns, *flags, "--output-dir", str(run)) as aged:
         shutil.copytree(run, copy)
         with (
             Turns(folder / "fresh", turns, "--resume", str(copy)) as fresh,
             Turns(folder / "anew", 1, *flags, "--output-dir", str(again)) as anew,
         ):
-            for _ in range(tenth - 1):
+            for _ in range(in_turn(steps) - 1):
                 for one in (aged, fresh, anew):
                     one.step()
             aged.end()
@@ -202,12 +208,12 @@ def main() -> None:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         aged, fresh, anew = measure(steps, folder.resolve())
-    tenth = steps // TENTHS
-    last, first = range(steps - tenth + 2, steps + 1), range(2, tenth + 1)
+    turns = in_turn(steps)
+    last, first = range(steps - turns + 2, steps + 1), range(2, turns + 1)
     found = first_and_last(aged, steps)
     sides = {
         "the same steps in a fresh process": in_turns(aged, fresh, 0, last),
-        "the first tenth's steps anew": in_turns(aged, anew, steps - tenth, last),
+        "the run's first steps anew": in_turns(aged, anew, steps - turns, last),
     }
     wrong = differing(aged, fresh, last) + differing(aged, anew, first)
     for name, row in found.items():

@@ -25,6 +25,7 @@ from grpo.watch.every_step import StepWatch
 from grpo.watch.verify import verify_prefix
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
+from process.allocator import give_back_freed_memory
 from process.bars import bar
 from process.signals import held
 
@@ -198,4 +199,5 @@ class Trainer:
                 generators=generators if begun == done else None,
             )
             self._record_best()  # only now: it never names a checkpoint that is not there
+        give_back_freed_memory()  # the tensors' copies, and what batches of other shapes left
         return place
