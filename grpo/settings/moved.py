@@ -34,11 +34,11 @@ def check_counterparts(stored: GRPOConfig, config: GRPOConfig) -> None:
                 f" ({', '.join(then) or 'none'}): name the same ones in the same order, each at its"
                 " new place"
             )
-    then, now = ([_function(name) for name in names] for names in (stored.rewards, config.rewards))
-    if then != now:
+    if [*map(_function, stored.rewards)] != [*map(_function, config.rewards)]:
         raise ValueError(
-            f"cannot resume: --rewards names {', '.join(now)}, the run has {', '.join(then)}: name"
-            " the same functions in the same order, their files at their new places"
+            f"cannot resume: --rewards names {', '.join(config.rewards) or 'none'}, the run has"
+            f" {', '.join(stored.rewards) or 'none'}: name the same functions in the same order,"
+            " their files at their new places"
         )
 
 

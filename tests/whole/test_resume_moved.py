@@ -199,9 +199,9 @@ def test_other_content_is_refused_with_both_checksums(moved, file, kind, capsys)
     [
         ("--train-json", ["{}/CT_train.json", "{}/CT_test.json"], "names 2 files"),
         ("--eval-json", [], "--eval-json names 0 files (none), the run has 1"),
-        ("--rewards", ["{}/own.py:length"], "--rewards names .py:length, the run has .py:length,"),
+        ("--rewards", ["{}/own.py:length"], "/own.py:length, the run has "),
         ("--rewards", ["format", "{}/own.py:length"], "the same functions in the same order"),
-        ("--rewards", ["{}/own.py:other", "format"], "--rewards names .py:other"),
+        ("--rewards", ["{}/own.py:other", "format"], "/own.py:other, format, the run has "),
         ("--train-json", ["{}/nowhere.json"], "not found: --train-json /"),
     ],
 )

@@ -1,0 +1,82 @@
+"""What a run that is broken off says: how many steps are saved, and how to go on."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from grpo.run.best import Best
+from grpo.run.directory import RunDirectory
+from grpo.run.session import DeviceMemoryError, Session
+from grpo.settings.config import GRPOConfig
+
+CONFIG = GRPOConfig(model="tiny", train_json=("phantoms",))
+
+
+@dataclass
+class Running:
+    """A trainer, as far as a session asks for one."""
+
+    total_steps: int = 1200
+    under_way: str = "rollout"
+    best: Best | None = None
+
+
+class OutOfMemoryError(RuntimeError):
+    """Called as torch's is."""
+
+
+def test_an_error_before_the_run_began_has_nothing_to_add(tmp_path):
+    with pytest.raises(ValueError) as caught, Session(CONFIG, RunDirectory(tmp_path)):
+        raise ValueError("no data")
+    assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_folder_that_could_not_be_made_is_not_to_be_removed(tmp_path):
+    session = Session(CONFIG, RunDirectory(tmp_path / "never"), Running())
+    assert session.saved() is None
+    (tmp_path / "never").mkdir()
+    said = session.saved()
+    assert said == f"no step is saved: remove {tmp_path / 'never'}, and start the run anew"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "absent"),
+    [
+        (
+            {"beta": 0.02, "gradient_checkpointing": False},
+            ["--gradient-checkpointing", "--reference-device cpu", "--group-size", "--freeze"],
+            [],
+        ),
+        (
+            {"beta": 0.0, "gradient_checkpointing": True, "freeze_vision": True},
+            ["--micro-batch-tokens", "--prompts-per-step"],
+            ["--gradient-checkpointing", "--reference-device", "--freeze-vision"],
+        ),
+        ({"beta": 0.02, "reference_device": "cpu"}, ["--group-size"], ["--reference-device"]),
+        (
+            {"method": "sft", "mode": "no_think", "beta": 0.0},
+            ["--prompts-per-step or --image-size"],
+            ["--group-size", "--reference-device"],
+        ),
+    ],
+)
+def test_what_can_be_lowered_is_named_and_what_is_low_already_is_not(
+    tmp_path, settings, words, absent
+):
+    config = replace(CONFIG, device="cuda", **settings)
+    session = Session(config, RunDirectory(tmp_path), Running(under_way="update"))
+    with pytest.raises(DeviceMemoryError) as caught, session:
+        raise OutOfMemoryError("tried to allocate 2 GB\nof a table")
+    message = str(caught.value)
+    assert "out of memory, during update (tried to allocate 2 GB)" in message
+    assert isinstance(caught.value.__cause__, OutOfMemoryError)
+    assert all(word in message for word in words), message
+    assert not any(word in message for word in absent), message
+
+
+def test_memory_that_is_full_while_loading_is_called_that(tmp_path):
+    with (
+        pytest.raises(DeviceMemoryError, match="during loading"),
+        Session(CONFIG, RunDirectory(tmp_path)),
+    ):
+        raise OutOfMemoryError("full")
