@@ -27,7 +27,7 @@ class StepClock:
 
     def lap(self, name: str) -> None:
         """Count the time since the last lap as ``name``."""
-        if self._device.type == "cuda":
+        if self._device.type == "cuda":  # pragma: no cover - needs a GPU
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         self._laps[name] += now - self._last

@@ -23,6 +23,10 @@ def _kernels(device: torch.device) -> Backend:
         raise RuntimeError(
             f"backend='cuda' cannot run on {device}: use 'auto' or 'torch', or move to a GPU"
         )
+    return _loaded_kernels(device)
+
+
+def _loaded_kernels(device: torch.device) -> Backend:  # pragma: no cover - needs a GPU
     from grpo.logprobs.cuda.driver import (
         launcher,  # needs the CUDA packages that such a torch brings
     )
@@ -104,5 +108,5 @@ def _is_capturing(device: torch.device) -> bool:
     """Return whether a CUDA graph is being recorded on this device's current stream."""
     if not torch.cuda.is_available():
         return False
-    with torch.cuda.device(device):
+    with torch.cuda.device(device):  # pragma: no cover - needs a GPU
         return torch.cuda.is_current_stream_capturing()

@@ -8,7 +8,7 @@ import pytest
 from data.examples import VQAExample
 from evaluation.asking.blind import make_grounding
 from grpo.clock import StepClock
-from grpo.methods import grpo_method
+from grpo.methods import grpo_method, sft_method
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
@@ -64,3 +64,24 @@ def test_a_completion_is_parsed_once_in_a_step(nano_policy, batch, monkeypatch, 
     assert calls == dict.fromkeys(pairs, 1)
     assert taken.samples == len(taken.sampled.choices) == 8
     assert taken.metrics["well_formed"] == taken.sampled.well_formed
+
+
+def test_the_supervised_baseline_teaches_each_example_its_target(nano_policy, batch):
+    config = GRPOConfig(method="sft", mode="no_think", beta=0.0, learning_rate=1e-2)
+    asked = []
+
+    def target(example) -> str:
+        asked.append(example.id)
+        return f"<answer>{example.answer}</answer>"
+
+    optimizer = PolicyOptimizer(nano_policy, config, total_steps=10)
+    take_step = sft_method(config, nano_policy, optimizer, target)
+    losses = []
+    for step in range(3):
+        optimizer.start_step(step + config.warmup_steps)
+        taken = take_step(batch, StepClock(nano_policy.device))
+        optimizer.end_step()
+        losses.append(taken.metrics["loss"])
+    assert asked == ["e0", "e1"] * 3
+    assert (taken.samples, taken.sampled) == (2, None)
+    assert losses == sorted(losses, reverse=True) and losses[0] > losses[2]

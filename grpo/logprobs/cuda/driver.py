@@ -21,7 +21,7 @@ _lock = threading.Lock()
 _modules: dict[int, "_Module"] = {}  # by the device's number; a process's contexts live as long
 
 
-def launcher(device: torch.device) -> Launcher:
+def launcher(device: torch.device) -> Launcher:  # pragma: no cover - needs a GPU
     """Return what runs launches on ``device``, compiled and loaded.
 
     Raises:
@@ -34,7 +34,7 @@ def launcher(device: torch.device) -> Launcher:
         return _modules[number]
 
 
-class _Module:
+class _Module:  # pragma: no cover - needs a GPU
     """logprobs.cu in one device's primary context, the one that torch uses."""
 
     def __init__(self, number: int) -> None:

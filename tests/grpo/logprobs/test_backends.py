@@ -176,3 +176,21 @@ def test_the_functions_to_call_refuse_what_is_refused_here():
         api.token_logprobs(hidden, weight, targets, backend="cuda")
     with pytest.raises(TypeError, match="'cuda' knows float32 and bfloat16"):
         api.token_logprobs(hidden.double(), weight.double(), targets, backend="cuda")
+
+
+def test_an_attempt_inside_a_graphs_capture_is_an_error_and_no_lasting_fallback(monkeypatch):
+    refusal = RuntimeError("loading cannot be captured: call token_logprobs once before")
+    loaded, capturing = object(), [True]
+
+    def load(_device):
+        if capturing:
+            raise refusal
+        return loaded
+
+    monkeypatch.setitem(backends._FACTORIES, "cuda", load)
+    monkeypatch.setattr(backends, "_is_capturing", lambda _device: bool(capturing))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"the GPU {device}")
+    with pytest.raises(RuntimeError, match="call token_logprobs once before"):
+        choose_backend("auto", GPU, FP32)
+    capturing.clear()
+    assert choose_backend("auto", GPU, FP32)[0] == "cuda"

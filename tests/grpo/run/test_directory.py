@@ -145,3 +145,22 @@ def test_a_run_that_goes_on_sweeps_what_killed_ones_left(tmp_path):
     with RunDirectory(tmp_path).owned():
         assert not any(place.exists() for place in left)
         assert (tmp_path / "checkpoints" / "step-000003").is_dir()
+
+
+def test_what_a_run_says_of_itself_is_read_back_and_nothing_before_it_began(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert run.read() is None
+    assert run.read_evaluation(0) is None
+    run.write({"config": {}, "total_steps": 3})
+    run.write_evaluation(0, {"overall": {"accuracy": 0.5}})
+    assert run.read() == {"config": {}, "total_steps": 3}
+    assert run.read_evaluation(0) == {"overall": {"accuracy": 0.5}}
+
+
+def test_evaluations_up_to_the_checkpoint_stay_also_beyond_a_million_steps(tmp_path):
+    run = RunDirectory(tmp_path)
+    for step in (0, 100, 1_000_000, 1_000_100):
+        run.write_evaluation(step, {})
+    run.cut_after(1_000_000)
+    names = sorted(file.name for file in (tmp_path / "eval").iterdir())
+    assert names == ["step-000000.json", "step-000100.json", "step-1000000.json"]

@@ -2,12 +2,14 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from grpo.clock import STEP_PARTS, StepClock
 from grpo.run.profiler import StepProfiler
+from grpo.settings.config import GRPOConfig
 
 CPU = torch.device("cpu")
 
@@ -56,3 +58,19 @@ def test_the_trace_names_the_parts_and_the_table_the_operation(tmp_path):
 def test_nothing_is_written_for_a_run_without_steps(tmp_path):
     assert run_steps(StepProfiler(tmp_path / "none", CPU, 4, 4), 4, 4) == {}
     assert not (tmp_path / "none").exists()
+
+
+def test_only_a_run_that_asks_for_it_is_watched(tmp_path):
+    config = GRPOConfig(device="cpu")
+    assert StepProfiler.of(config, tmp_path, 0, 10) is None
+    watched = StepProfiler.of(replace(config, profile=True), tmp_path, 0, 3)
+    assert list(run_steps(watched, 0, 3)) == [3]
+    assert (tmp_path / "profile" / "table.txt").is_file()
+
+
+def test_a_run_with_nothing_left_to_do_is_not_watched(tmp_path):
+    profiler = StepProfiler(tmp_path, CPU, 5, 5)
+    assert run_steps(profiler, 5, 5) == {}
+    profiler.start_step(6).part("data")
+    assert profiler.end_step(6, {}) is None
+    assert list(tmp_path.iterdir()) == []

@@ -253,3 +253,26 @@ def test_the_steps_of_an_epoch_are_rounded_up_and_max_steps_overrides():
     assert GRPOConfig(prompts_per_step=4).total_steps(10) == 3
     assert GRPOConfig(prompts_per_step=4, epochs=0.5).total_steps(10) == 2
     assert GRPOConfig(prompts_per_step=4, max_steps=7).total_steps(10) == 7
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"train_json": ()}, "train_json is empty: name at least one file"),
+        ({"device": "gpu"}, "device 'gpu' is not there: use one of cpu, cuda, cuda:N, auto"),
+        ({"reference_device": "cuda:x"}, "reference_device 'cuda:x' is not there"),
+    ],
+)
+def test_sources_and_devices_are_looked_at_before_anything_is_loaded(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GRPOConfig(**settings)
+
+
+def test_functions_handed_in_come_behind_those_that_are_named():
+    config = GRPOConfig(rewards=("short", "accuracy"))
+    assert config.with_rewards(["long", "short"]).rewards == ("short", "accuracy", "long")
+    assert GRPOConfig(prompts_per_step=3, group_size=4).completions_per_step == 12
+    sft = GRPOConfig(method="sft", mode="no_think", beta=0.0)
+    assert sft.with_rewards([]) == sft
+    with pytest.raises(ValueError, match=r"functions \(long\) are not used by method=sft"):
+        sft.with_rewards(["long"])

@@ -15,8 +15,13 @@ from evaluation.asking.asked_model import chosen_policy
 from grpo.run.directory import RunDirectory
 from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import check_memory, free_memory, memory_of_run
-from grpo.settings.hardware import resolve_hardware
+from grpo.settings.device_memory import (
+    check_memory,
+    free_memory,
+    idle_between_steps,
+    memory_of_run,
+)
+from grpo.settings.hardware import prepare_device, resolve_hardware
 from grpo.settings.resolve import GRPO_ONLY
 from grpo.settings.resuming import RESUMABLE
 from models import load_policy
@@ -242,3 +247,60 @@ def test_free_memory_of_a_gpu_counts_what_torch_holds_unused(monkeypatch):
     for name, value in said.items():
         monkeypatch.setattr(torch.cuda, name, lambda _device, value=value: value)
     assert free_memory(torch.device("cuda:1")) == 100 + 70 - 30
+
+
+def test_memory_is_without_bound_where_the_system_does_not_say(tmp_path, monkeypatch):
+    def absent(self, *_, **__):
+        raise FileNotFoundError(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.read_text", absent)
+        assert free_memory(torch.device("cpu")) == float("inf")
+    # a container's limit of 1 GB, of which 0.7 GB are taken and 0.2 GB of that are files' pages
+    stat = "anon 500\ninactive_file 200"
+    for name, text in {"max": "1000", "current": "700", "stat": stat}.items():
+        (tmp_path / f"memory.{name}").write_text(text + "\n")
+    monkeypatch.setattr(grpo.settings.device_memory, "_CONTAINER", tmp_path)
+    assert free_memory(torch.device("cpu")) == 500
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory(torch.device("cpu")) > 500
+
+
+class H200:
+    """What torch says of a GPU, as far as memory goes."""
+
+    total_memory = 141 * GB
+
+
+def test_what_is_idle_between_steps_is_what_the_runs_own_parts_leave(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: H200)
+    config = resolve_hardware(GRPOConfig(device="cpu"))
+    on_gpu = replace(config, device="cuda", reference_device="cuda")
+    needed = memory_of_run(on_gpu)
+    assert idle_between_steps(on_gpu) == H200.total_memory - needed.total + needed.activations
+    with_reference_elsewhere = replace(on_gpu, reference_device="cpu")
+    assert idle_between_steps(with_reference_elsewhere) > idle_between_steps(on_gpu)
+    assert idle_between_steps(config) == pytest.approx(free_memory(torch.device("cpu")), rel=0.5)
+
+
+@pytest.mark.parametrize(("gigabytes", "warns"), [(141, False), (1.8, True)])
+def test_a_run_that_may_not_fit_its_gpu_is_warned_before_it_loads(
+    monkeypatch, capsys, gigabytes, warns
+):
+    class Card:
+        total_memory = int(gigabytes * GB)
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: Card)
+    monkeypatch.setattr("grpo.settings.hardware.make_current", lambda _device: None)
+    config = resolve_hardware(GRPOConfig(device="cpu"))
+    on_gpu = replace(config, device="cuda", reference_device="cuda", logprob_backend="torch")
+    assert prepare_device(on_gpu) == {"name": "torch", "why": "as asked"}
+    err = " ".join(capsys.readouterr().err.split())
+    assert ("warning: the run needs about" in err and "it may run out of memory" in err) is warns
+
+
+def test_a_reference_on_a_third_device_is_refused_with_the_runs_own(monkeypatch):
+    monkeypatch.setattr("grpo.settings.hardware.check_device", torch.device)
+    config = GRPOConfig(device="cpu", reference_device="cuda:1")
+    with pytest.raises(ValueError, match="=cuda:1 is neither the run's device, cpu, nor cpu: use"):
+        resolve_hardware(config)

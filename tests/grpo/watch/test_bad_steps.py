@@ -205,3 +205,37 @@ def test_counts_by_hand():
         bad.count(math.inf, [], skipped=True)
     assert bad.are_too_many and BadSteps.of(2, {"bad_steps": bad.state}) == bad
     assert BadSteps.of(2, {}) == BadSteps(2)
+
+
+@pytest.mark.unit
+def test_bad_steps_are_counted_in_all_and_in_a_row_and_a_good_one_ends_the_row():
+    bad = BadSteps(limit=3)
+    for skipped in (True, True, False, True):
+        text = bad.count(math.nan, ["CT-1"], skipped=skipped)
+        assert (text is not None) is skipped
+    assert (bad.total, bad.in_a_row, bad.are_too_many) == (3, 1, False)
+    again = BadSteps.of(3, {"step": 7, "bad_steps": bad.state})
+    assert (again.total, again.in_a_row) == (3, 1)  # a resumed run counts on
+    again.count(math.inf, ["CT-1"], skipped=True)
+    text = again.count(math.inf, ["CT-1"], skipped=True)
+    assert "(3 in a row, the run stops at 3)" in text and again.are_too_many
+    assert BadSteps.of(3, {"step": 7}).state == {"total": 0, "in_a_row": 0}
+
+
+@pytest.mark.unit
+def test_a_warning_names_some_examples_and_counts_the_rest():
+    names = [f"CT-{number}" for number in range(10)]
+    text = BadSteps(limit=2).count(math.nan, names, skipped=True)
+    assert "CT-0, CT-1" in text and "CT-7 and 2 more" in text and "CT-8" not in text
+    assert BadSteps(limit=2).count(math.nan, names[:8], skipped=True).endswith("CT-7")
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("in_a_row", "steps"), [(1, "(step 12)"), (2, "(steps 11 to 12)"), (12, "(steps 1 to 12)")]
+)
+def test_the_stop_names_the_steps_and_a_model_to_start_from(in_a_row, steps):
+    bad = BadSteps(limit=in_a_row, total=20, in_a_row=in_a_row)
+    said = bad.stop_message(12, "runs/x/checkpoints/step-000012")
+    assert f"{in_a_row} steps in a row {steps}" in said
+    assert "--model runs/x/checkpoints/step-000012 with a lower --learning-rate" in said
