@@ -1,7 +1,9 @@
 """Files that grow line by line while a run is at work: whole lines are added, or none."""
 
+import functools
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -10,6 +12,7 @@ from typing import Any
 
 from process.disk import sync_file
 from process.output import ERRORS
+from process.page import fitted_on
 from process.storage import finite_or_null, json_text
 
 _BLOCK = 1 << 16  # bytes looked at at once, from the end
@@ -69,6 +72,13 @@ def append_whole(file: Path, lines: bytes) -> None:
     except OSError as error:
         error.filename = error.filename or str(file)
         raise
+
+
+@functools.cache  # said once, however often the file is looked at
+def say_damaged(file: Path, number: int) -> None:
+    """Print that a file of answers is good for those before a line alone."""
+    text = f"{file}, line {number}, is damaged: what stands from there on is asked again"
+    print(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)
 
 
 def _end_of_lines(stream: FileIO) -> int:

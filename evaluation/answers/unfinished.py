@@ -14,6 +14,7 @@ short is forgotten with all after it; a whole one that answers another question 
 import json
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from evaluation.answers.finished import json_line
@@ -21,6 +22,7 @@ from evaluation.answers.identity import Identity
 from evaluation.answers.prediction import AnswerKey, Prediction
 from process.disk import make_folder
 from process.leftovers import contents, discard
+from process.lines import say_damaged
 from process.output import ERRORS
 from process.storage import write_json
 
@@ -114,12 +116,11 @@ class Unfinished:
                 yield Prediction.from_json(json.loads(stream.readline()))
 
     def remove(self) -> None:
-        """Remove all that the folder holds: the evaluation is in its place.
-
-        Its owner, and so its lock, is there until the end; the folder goes with that.
-        """
+        """Remove the folder, since the evaluation is in its place; a lock goes with its owner."""
         for name in (_ANSWERS, SETTINGS):  # answers alone would be nobody's
             discard(self.folder / name)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def _check_identity(self) -> None:
         file = self.folder / SETTINGS
@@ -148,6 +149,8 @@ class Unfinished:
                 try:
                     item = Prediction.from_json(json.loads(line))
                 except (ValueError, TypeError, KeyError):
+                    if line.endswith(b"\n"):  # and was not just cut short
+                        say_damaged(file, len(self) + 1)
                     return
                 if not line.endswith(b"\n"):
                     return

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from process.regular import read_text
+from process.lines import append_whole, say_damaged
+from process.output import ERRORS
+from process.regular import read_bytes
 from process.storage import json_text, write_text
 
 
@@ -54,19 +56,24 @@ class PassesFile:
 
     def append(self, rows: Sequence[Passes]) -> None:
         """Add the next rows."""
-        with self._file.open("a", encoding="utf-8") as stream:
-            stream.write(_lines(rows))
+        append_whole(self._file, _lines(rows).encode("utf-8", ERRORS))
         self.rows += rows
 
 
 def _whole_lines(file: Path) -> list[Passes]:
-    lines = read_text(file).split("\n")[:-1]  # the last one may have been cut off
-    try:
-        return [Passes(**json.loads(line)) for line in lines]
-    except (ValueError, TypeError) as error:
-        raise ValueError(
-            f"{file} cannot be read ({error}): remove its directory to sample anew"
-        ) from error
+    """Return the rows up to a line that was cut off, or was damaged, which is said."""
+    rows: list[Passes] = []
+    for number, line in enumerate(read_bytes(file).split(b"\n")[:-1], 1):
+        try:
+            rows.append(Passes(**json.loads(line)))
+        except (ValueError, TypeError) as error:
+            if not rows:
+                raise ValueError(
+                    f"{file} cannot be read ({error}): remove its directory to sample anew"
+                ) from error
+            say_damaged(file, number)
+            break
+    return rows
 
 
 def _lines(rows: Iterable[Passes]) -> str:

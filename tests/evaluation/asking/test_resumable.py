@@ -122,6 +122,19 @@ def test_the_last_line_may_be_cut_anywhere(tmp_path, whole):
         assert len(answers.batches) == 11  # the batch with the cut line once more, as a whole
 
 
+def test_answers_behind_a_damaged_line_are_asked_again_and_that_is_said(tmp_path, whole, capsys):
+    output = tmp_path / "out"
+    file = break_off(output, 3)
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[4] = b"\0" * (len(lines[4]) - 1) + b"\n"
+    file.write_bytes(b"".join(lines))
+    answers = Answers()
+    assert finish(output, answers) == whole
+    assert len(answers.batches) == 11  # from the batch of the fifth answer on
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert f"{file}, line 5, is damaged: what stands from there on is asked again" in said
+
+
 def test_it_may_be_broken_off_again_and_again(tmp_path, whole):
     output = tmp_path / "out"
     for _ in range(11):

@@ -27,6 +27,23 @@ def test_a_line_that_was_cut_off_is_forgotten(tmp_path):
     assert place.read_bytes() == whole
 
 
+def test_a_file_that_ends_inside_a_character_goes_on(tmp_path):
+    place = tmp_path / "passes.jsonl"
+    PassesFile(place, IDS).append(ROWS)
+    whole = place.read_bytes()
+    place.write_bytes(whole[: whole.index("ß".encode()) + 1])
+    assert PassesFile(place, IDS).rows == ROWS[:1]
+
+
+def test_rows_behind_a_damaged_line_are_sampled_again_and_that_is_said(tmp_path, capsys):
+    place = tmp_path / "passes.jsonl"
+    PassesFile(place, IDS).append([*ROWS, Passes("r-2", 1, 1)])
+    first, second, third = place.read_bytes().splitlines(keepends=True)
+    place.write_bytes(first + second.replace(b"passes", b"pas\xffes") + third)
+    assert PassesFile(place, IDS).rows == ROWS[:1]
+    assert f"{place}, line 2, is damaged" in capsys.readouterr().err.replace("\n", " ")
+
+
 def test_rows_that_are_not_kept_are_gone_from_the_file(tmp_path):
     file = PassesFile(tmp_path / "passes.jsonl", IDS)
     file.append(ROWS)
