@@ -51,7 +51,7 @@ def score_command(config: ScoreConfig) -> None:
         print(f"\n{score.tables(summary)}\n")
         score.scoring.evaluation.write(summary, thoughts)
         print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
-        report_finished(output)
+        report_finished(output, config.image_root)
 
 
 class Subcommand(NamedTuple):

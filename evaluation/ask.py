@@ -17,6 +17,7 @@ from evaluation.asking.built_in import say_same_names
 from evaluation.asking.settings import describe
 from evaluation.configs import AskConfig
 from evaluation.report.summary_text import wrapped
+from process.shown import shown_line
 from process.tables.numbers import percent
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
@@ -136,7 +137,7 @@ def _letter_lines(prediction: Prediction, bar: str) -> list[str]:
     """Return one line per option: a mark at the choice, the option, its probability as a bar."""
     probabilities = prediction.letter_probabilities
     labels = [
-        f"{letter}) {option}"
+        shown_line(f"{letter}) {option}")
         for letter, option in zip(ascii_uppercase, prediction.options, strict=False)
     ]
     shown = [label if len(label) <= _OPTION_WIDTH else label[:41] + "..." for label in labels]
@@ -158,7 +159,7 @@ def _choice(prediction: Prediction) -> str:
     letter = prediction.choice or prediction.lenient_choice
     if letter is None:
         return "none, the completion names no letter"
-    text = f"{letter}) {prediction.options[ascii_uppercase.index(letter)]}"
+    text = shown_line(f"{letter}) {prediction.options[ascii_uppercase.index(letter)]}")
     if prediction.choice is None:
         return f"{text} (as a forgiving reader would take it; it commits to no letter)"
     return text if prediction.well_formed else f"{text} (not well-formed: scored as wrong)"

@@ -18,6 +18,7 @@ from evaluation.measures.pairs import mcnemar
 from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
+from process.shown import shown_line
 from process.storage import finite_or_null, write_json
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.text import table_lines
@@ -46,7 +47,7 @@ def compare_command(config: CompareConfig) -> None:
     first, second = read_evaluation(config.first), read_evaluation(config.second)
     result = compare(first, second)
     for name, evaluation in (("first", first), ("second", second)):
-        print(f"{name:<8}{evaluation.path}: {evaluation.about.get('model')}")
+        print(f"{name:<8}{evaluation.path}: {shown_line(str(evaluation.about.get('model')))}")
     print(f"\n{comparison_table(result)}")
     print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
           " independent"))  # fmt: skip

@@ -129,6 +129,7 @@ class Score:
         if self.priors:
             summary["text_priors"] = summarize_priors(self.priors, scoring.test.examples, plain)
         summary["evaluation"] = scoring.about(policy, batch_size) | {
+            "image_root": config.image_root,
             "shuffle_within": config.shuffle_within,
             "permute_options": config.permute_options,
             "text_prior": list(config.text_prior),

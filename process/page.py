@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from textwrap import wrap
 from typing import TextIO
 
+from process.shown import shown
+
 _WITHOUT_TERMINAL = 99
 _LEAST = 60  # below that the numbers of one row would stand on too many lines
 
@@ -44,6 +46,6 @@ def fitted(text: str) -> str:
         wrap(line, width, break_on_hyphens=False, break_long_words=False)
         if len(line) > width
         else [line]
-        for line in text.splitlines()
+        for line in shown(text).splitlines()
     )
     return "\n".join(part for parts in lines for part in parts)

@@ -63,6 +63,22 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
         return stream.read()
 
 
+def inside(file: Path, folder: Path) -> Path:
+    """Return where a file really lies, below a folder.
+
+    Raises:
+        ValueError: a link leads out of the folder, or round in a circle.
+        FileNotFoundError: there is no such file.
+    """
+    try:
+        real = file.resolve(strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{file.name} is a link that leads round in a circle") from error
+    if not real.is_relative_to(folder.resolve()):
+        raise ValueError(f"{file.name} is a link that leads out of {folder}, which none may do")
+    return real
+
+
 def check_folder(folder: Path) -> None:
     """Raise for a folder that holds what is neither a file nor a folder: others open it by name.
 

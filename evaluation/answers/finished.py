@@ -12,10 +12,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
-from evaluation.answers.prediction import Prediction
+from evaluation.answers.prediction import Prediction, check_fields
 from process.places import unused_directory
-from process.regular import open_regular_text, read_text
+from process.regular import inside, open_regular
 from process.storage import json_text, write_directory
+
+# Of files that may be someone else's no more than this is read at once.
+_SUMMARY_BYTES, _LINE_BYTES = 64 << 20, 16 << 20
 
 
 class JsonLine(Protocol):
@@ -79,15 +82,16 @@ def read_evaluation(path: str | Path) -> Evaluation:
         ValueError: the directory holds none, or a damaged one.
     """
     path, known = Path(path), {item.name for item in fields(Prediction)}
+    rows = []
     try:
         about = read_summary(path)["evaluation"]
         if not isinstance(about, dict):
             raise TypeError("summary.json's evaluation is no object")
-        rows = [
-            Prediction.from_json({name: line[name] for name in line if name in known})
-            for line in read_answers(path)
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        for line in read_answers(path):
+            fields_known = {name: line[name] for name in line if name in known}
+            check_fields(fields_known)
+            rows.append(Prediction.from_json(fields_known))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{path} holds no finished evaluation ({type(error).__name__}: {error}): name a"
             " directory that evaluate.py wrote, with summary.json and predictions.jsonl"
@@ -96,11 +100,20 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 
 def read_summary(directory: Path) -> dict[str, Any]:
-    """Return summary.json; OSError and ValueError where it cannot be read."""
-    return json.loads(read_text(directory / "summary.json"))
+    """Return summary.json; OSError, ValueError and RecursionError where it cannot be read."""
+    with open_regular(inside(directory / "summary.json", directory)) as stream:
+        content = stream.read(_SUMMARY_BYTES + 1)
+    if len(content) > _SUMMARY_BYTES:
+        raise ValueError(f"summary.json is longer than {_SUMMARY_BYTES >> 20} MiB")
+    return json.loads(content.decode("utf-8"))
 
 
 def read_answers(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of predictions.jsonl; OSError and ValueError where it cannot be read."""
-    with open_regular_text(directory / "predictions.jsonl") as lines:
-        yield from map(json.loads, lines)  # str.splitlines would cut at U+2028 too
+    with open_regular(inside(directory / "predictions.jsonl", directory)) as stream:
+        lines = iter(lambda: stream.readline(_LINE_BYTES), b"")  # a longer one is cut: no JSON
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line.decode("utf-8"))
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"predictions.jsonl, line {number}: {error}") from error

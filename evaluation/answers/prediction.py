@@ -77,6 +77,33 @@ class Prediction:
         return self.id, self.control, self.permutation, self.images
 
 
+_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("id", "answer", "completion"), str),
+    **dict.fromkeys(("choice", "lenient_choice", "control", "unanswered"), str | None),
+    **dict.fromkeys(("well_formed", "correct", "lenient_correct", "truncated"), bool),
+    **{"completion_tokens": int, "letter_probabilities": dict | None},
+    "letter_mass": int | float | None,
+}
+
+
+def check_fields(line: Mapping[str, Any]) -> None:
+    """Raise for a line of predictions.jsonl that is none; its file may be someone else's.
+
+    Raises:
+        TypeError, KeyError: a field is missing, unknown, or of another kind.
+        ValueError: a probability that is none.
+    """
+    item = Prediction.from_json(line)
+    for name, kind in _KINDS.items():
+        if not isinstance(value := getattr(item, name), kind):
+            raise TypeError(f"{name} is {type(value).__name__}")
+    if not all(isinstance(place, int) for place in item.permutation):
+        raise TypeError("permutation holds what is no whole number")
+    for letter, share in (item.letter_probabilities or {}).items():
+        if not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise ValueError(f"the probability of {letter!r} is none")
+
+
 def judge(
     example: VQAExample,
     completion: str,

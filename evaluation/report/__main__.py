@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from evaluation.report.write import write_report
+from evaluation.report.write import tell, write_report
 from process.called import module_line
 from process.command import command
 from process.flag_parser import FlagParser
@@ -23,12 +23,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="DIR",
         help="of a run, an evaluation, a matrix or a protocol; an old page there is replaced",
     )
+    parser.add_argument(
+        "--image-root",
+        type=expanded,
+        metavar="DIR",
+        help="folder of the images, instead of the one that the directory itself names",
+    )
+    given = parser.parse_args(argv)
     try:
-        report = write_report(parser.parse_args(argv).directory)
+        report = write_report(given.directory, given.image_root)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(report.line)
+    tell(report)
     return 0
 
 

@@ -5,10 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.measures.slices import folder_name
-from evaluation.report.figures.shared import MatplotlibMissingError, to_png
+from evaluation.report.figures.shared import (
+    MatplotlibMissingError,
+    TooLargeFigureError,
+    plain_texts,
+    to_png,
+)
 from process.called import install_line, module_line
 from process.storage import replacing
 from process.tables.document import figure, paragraph
+
+_LONGEST_NAME = 150  # of a file's name, which a file system bounds
 
 
 class Album:
@@ -31,7 +38,10 @@ class Album:
         if self.without_matplotlib:
             return ""
         try:
-            self.figures[name] = to_png(draw())
+            with plain_texts():
+                self.figures[name] = to_png(draw())
+        except TooLargeFigureError as error:
+            return paragraph(f"A figure is not drawn: {error}.", "note")
         except MatplotlibMissingError:
             self.without_matplotlib = True
             # the page may be opened anywhere, so the directory stands whole in the command
@@ -47,6 +57,11 @@ class Album:
         """Write the figures as PNG files."""
         if self.figures:
             folder.mkdir(exist_ok=True)
+        taken: set[str] = set()
         for name, data in self.figures.items():
-            with replacing(folder / f"{folder_name(name)}.png") as unfinished:
+            stem = folder_name(name)[:_LONGEST_NAME]
+            if stem in taken:
+                stem = f"{stem}-{len(taken)}"
+            taken.add(stem)
+            with replacing(folder / f"{stem}.png") as unfinished:
                 unfinished.write_bytes(data)

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation.answers.prediction import LEAST_MASS, Prediction
+from evaluation.answers.prediction import LEAST_MASS, Prediction, check_fields
 from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
-from evaluation.report.rollout_groups import image_parts, question_part, shortened
-from evaluation.report.run_files import read_json_object, read_lines
+from evaluation.report.pictures import Pictures
+from evaluation.report.rollout_groups import question_part, shortened
+from evaluation.report.run_files import RunFiles
 from evaluation.report.summary_html import (
     controls_table,
     permutations_table,
@@ -21,27 +22,31 @@ from evaluation.report.thought_text import thought_table
 from process.tables.document import aligned, heading, paragraph, section
 from process.tables.html import html_table
 from process.tables.numbers import percent
-from process.tables.value import Table, columns_of
+from process.tables.value import Foreign, Table, columns_of
 
 ANSWERS = 6
 
 
-def evaluation_sections(directory: Path, album: Album) -> list[str]:
+def evaluation_sections(files: RunFiles, album: Album, image_root: Path | None = None) -> list[str]:
     """Return the HTML sections of an evaluation directory.
 
     Args:
-        directory: with summary.json; without predictions.jsonl no answers are shown and there is no
-            risk-coverage curve.
+        files: summary.json among them; without predictions.jsonl no answers are shown and there is
+            no risk-coverage curve.
         album: draws the figures.
+        image_root: the folder of the images, instead of the one that summary.json names.
 
     Raises:
-        ValueError: a file that cannot be read; it is named.
+        ValueError: summary.json cannot be read; it is named.
     """
-    summary = read_json_object(directory / "summary.json")
-    rows = map(Prediction.from_json, read_lines(directory / "predictions.jsonl"))
+    summary = files.json_object("summary.json")
+    rows = map(Prediction.from_json, files.lines("predictions.jsonl", check_fields))
     plain = [item for item in rows if item.is_plain]
+    about = summary.get("evaluation", {})
+    pictures = Pictures(about.get("image_root"), image_root, files.left_out)
+    answers = _answers(plain, pictures)
     return [
-        section("The evaluation", _facts(summary.get("evaluation", {}))),
+        section("The evaluation", _facts(about)),
         section(
             "Accuracy by slice",
             paragraph("Per cent. Strict: a completion of wrong form counts as wrong.", "note"),
@@ -52,7 +57,7 @@ def evaluation_sections(directory: Path, album: Album) -> list[str]:
         section("What the text alone reaches", priors_table(summary)),
         section("Thought and answer", _thoughts(summary)),
         section("Confidence", *_calibration(summary.get("calibration"), plain, album)),
-        section("Some answers", *_answers(plain)),
+        section("Some answers", pictures.note(), *answers),
     ]
 
 
@@ -112,7 +117,7 @@ def _calibration(
     return parts
 
 
-def _answers(plain: Sequence[Prediction]) -> list[str]:
+def _answers(plain: Sequence[Prediction], pictures: Pictures) -> list[str]:
     parts = []
     for place in spread_places(len(plain), ANSWERS):
         item = plain[place]
@@ -120,8 +125,8 @@ def _answers(plain: Sequence[Prediction]) -> list[str]:
         verdict += "" if item.well_formed else ", not well-formed"
         row = [[shortened(item.completion), item.choice, verdict]]
         parts += [
-            heading(f"{item.id} ({item.modality}, {item.question_type}): {verdict}"),
-            *image_parts(item.images),
+            heading((Foreign(item.id), f" ({item.modality}, {item.question_type}): {verdict}")),
+            *pictures.parts(item.images),
             question_part(item.to_json()),
             html_table(Table(columns_of(["completion", "choice", ""], written=(0,)), row)),
         ]

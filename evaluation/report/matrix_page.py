@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
 from evaluation.report.figures.heatmap import heatmap
 from evaluation.report.matrix_text import matrix_table
-from evaluation.report.run_files import read_json_object
+from evaluation.report.run_files import RunFiles
 from process.tables.document import aligned, paragraph, section
 from process.tables.html import html_table
 from process.tables.numbers import percent
@@ -17,13 +16,13 @@ from process.tables.value import Table, columns_of
 HeatmapCells = Mapping[tuple[str, str], Mapping[str, Any]]
 
 
-def matrix_sections(directory: Path, album: Album) -> list[str]:
+def matrix_sections(files: RunFiles, album: Album) -> list[str]:
     """Return the HTML sections of a matrix directory.
 
     Raises:
         ValueError: matrix.json cannot be read; it is named.
     """
-    matrix = read_json_object(directory / "matrix.json")
+    matrix = files.json_object("matrix.json")
     return [
         section(
             "Every model on every test",

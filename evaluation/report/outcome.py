@@ -34,7 +34,7 @@ def print_outcome(
     written = ", ".join(name for name in parts if (finished.directory / name).exists())
     print(f"\nrun directory: {finished.directory} ({written})")
     print(f"next: {_evaluation_command(finished, config)}")
-    report_finished(finished.directory)
+    report_finished(finished.directory, config.image_root)
 
 
 def _best_line(best: Best, finished: FinishedRun) -> str:

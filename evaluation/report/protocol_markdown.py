@@ -32,7 +32,7 @@ def protocol_markdown(result: Mapping[str, Any]) -> str:
 
 def _markdown(block: Block) -> str:
     if isinstance(block, Heading):
-        return f"{'#' * block.level} {block.text}"
+        return f"{'#' * block.level} {markdown_line(block.text)}"
     return markdown_table(block) if isinstance(block, Table) else markdown_line(block)
 
 

@@ -4,14 +4,13 @@ All heatmaps of one kind have one colour scale, so they can be compared by eye.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from evaluation.report.album import Album
 from evaluation.report.matrix_page import HeatmapCells, cells_heatmap, cells_of, gain_bound
 from evaluation.report.protocol_markdown import about_blocks
 from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
-from evaluation.report.run_files import read_json_object
+from evaluation.report.run_files import RunFiles
 from process.tables.document import folded, heading, paragraph, section
 from process.tables.html import html_table
 from process.tables.value import Table
@@ -26,13 +25,13 @@ _GAIN = (
 )
 
 
-def protocol_sections(directory: Path, album: Album) -> list[str]:
+def protocol_sections(files: RunFiles, album: Album) -> list[str]:
     """Return the HTML sections of a protocol's directory, one that is not complete too.
 
     Raises:
         ValueError: protocol.json cannot be read; it is named.
     """
-    result = read_json_object(directory / "protocol.json")
+    result = files.json_object("protocol.json")
     bound = gain_bound(_gains(result))
     return [
         section("About", *map(_html, about_blocks(result))),

@@ -6,8 +6,9 @@ from typing import Any
 
 from evaluation.report.album import Album
 from evaluation.report.figures.curves import training_curves
+from evaluation.report.pictures import Pictures
 from evaluation.report.rollout_groups import rollout_parts
-from evaluation.report.run_files import read_evaluations, read_json_object, read_lines
+from evaluation.report.run_files import RunFiles
 from evaluation.report.summary_html import DASH, before_after_table, slices_table
 from grpo.watch.alarms import MetricAlarms
 from process.tables.document import folded, heading, paragraph, preformatted, section
@@ -22,35 +23,48 @@ _FACTS = ("method", "mode", "model", "train_json", "eval_json", "group_size", "l
 _UNTIMED = ("time/", "_per_second")
 
 
-def run_sections(directory: Path, album: Album) -> list[str]:
+def run_sections(files: RunFiles, album: Album, image_root: Path | None = None) -> list[str]:
     """Return the HTML sections of a run.
 
     Args:
-        directory: with run.json; every other file may be missing.
+        files: run.json among them; every other file may be missing.
         album: draws the figures.
+        image_root: the folder of the images, instead of the one that run.json names.
 
     Raises:
-        ValueError: a file that cannot be read; it is named.
+        ValueError: run.json cannot be read; it is named.
     """
-    run = read_json_object(directory / "run.json")
-    metrics = list(read_lines(directory / "metrics.jsonl"))
-    evaluations = read_evaluations(directory)
-    best = directory / "checkpoints" / "best.json"
+    run = files.json_object("run.json")
+    metrics = list(files.lines("metrics.jsonl", check_metrics))
+    evaluations = files.evaluations()
+    best = files.optional_object("checkpoints/best.json")
+    pictures = Pictures(run["config"].get("image_root"), image_root, files.left_out)
+    rollouts = rollout_parts(files, pictures)
     return [
         section("The run", _facts(run, metrics)),
         section("Alarms", _alarms(metrics)),
         section(
             "Held-out questions, greedy",
             _change(evaluations),
-            _best(read_json_object(best)) if best.is_file() else "",
+            _best(best) if best else "",
         ),
         section("Curves", _curves(metrics, evaluations, album)),
         section("First and last step", _edge_metrics(metrics)),
         section("Evaluations", _evaluations(evaluations)),
-        section("Rollouts", *rollout_parts(directory)),
-        section("Profile", _profile(directory)),
+        section("Rollouts", pictures.note(), *rollouts),
+        section("Profile", _profile(files)),
         section("All settings", _settings(run)),
     ]
+
+
+def check_metrics(row: Mapping[str, Any]) -> None:
+    """Raise a TypeError or KeyError for a row that is none of metrics.jsonl."""
+    if not isinstance(row["step"], int):
+        raise TypeError("step is no whole number")
+    for name, value in row.items():
+        if not isinstance(value, int | float | None):
+            raise TypeError(f"{name!r} is {type(value).__name__}")
+        float(value or 0)  # raises an OverflowError for what no figure can hold
 
 
 def _facts(run: Mapping[str, Any], metrics: MetricRows) -> str:
@@ -164,11 +178,9 @@ def _evaluations(evaluations: Evaluations) -> str:
     )
 
 
-def _profile(directory: Path) -> str:
-    file = directory / "profile" / "table.txt"
-    if not file.is_file():
-        return ""
-    return preformatted(file.read_text(encoding="utf-8", errors="replace"))
+def _profile(files: RunFiles) -> str:
+    table = files.text("profile/table.txt")
+    return preformatted(table) if table else ""
 
 
 def _settings(run: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.answers.prediction import Prediction
 from process.page import fitted, page_width
+from process.shown import shown, shown_line
 from process.tables.numbers import percent, percent_range, points
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -92,10 +93,10 @@ def spread_places(length: int, count: int) -> list[int]:
 
 
 def wrapped(text: str) -> list[str]:
-    """Return a text's lines, those that are too long broken between words."""
+    """Return a text's lines, those that are too long broken between words; see process/shown.py."""
     return [
         line
-        for part in text.splitlines()
+        for part in shown(text).splitlines()
         for line in wrap(part, min(_TEXT_WIDTH, page_width() - 4), break_on_hyphens=False) or [""]
     ]
 
@@ -141,5 +142,7 @@ def _sample(item: Prediction) -> str:
     if item.truncated:
         completion += " ... (truncated)"
     body = [*wrapped(item.question), *wrapped(options), *wrapped(completion)]
-    head = f"{', '.join(item.images) or 'no image'} ({item.modality}, {item.question_type})"
+    head = shown_line(
+        f"{', '.join(item.images) or 'no image'} ({item.modality}, {item.question_type})"
+    )
     return "\n".join([f"{head}: {verdict}", indent("\n".join(body), "  ")])

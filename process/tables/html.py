@@ -1,11 +1,16 @@
-"""A table as HTML: every text is escaped here. A wide one scrolls in its own box."""
+"""A table as HTML: every text is escaped here. A wide one scrolls in its own box.
+
+What would be obeyed or not be seen stands as an escape of its own (process/shown.py), in attributes
+as in text: a page is copied from, and read by others than browsers.
+"""
 
 from collections.abc import Sequence
 from html import escape
 
-from process.tables.value import Cell, Code, Column, Emphasis, Line, Strong, Table
+from process.shown import shown
+from process.tables.value import Cell, Code, Column, Emphasis, Foreign, Line, Strong, Table
 
-_TAGS = {Strong: "strong", Emphasis: "em", Code: "code"}
+_TAGS = {Strong: "strong", Emphasis: "em", Code: "code", Foreign: "bdi"}
 _CLASSES = {"number": "", "text": ' class="text"', "written": ' class="text written"'}
 
 
@@ -30,6 +35,15 @@ def html_table(table: Table) -> str:
     )
 
 
+def html_text(text: str) -> str:
+    r"""Return a text as HTML, for between tags and in an attribute's quotes.
+
+    >>> html_text('" onload="x" <b> \u202e')
+    '&quot; onload=&quot;x&quot; &lt;b&gt; \\u202e'
+    """
+    return escape(shown(text))
+
+
 def html_line(line: Line) -> str:
     """Return words as HTML, marks as tags.
 
@@ -41,7 +55,7 @@ def html_line(line: Line) -> str:
 
 def _part(words: str) -> str:
     tag = _TAGS.get(type(words))
-    return f"<{tag}>{escape(words)}</{tag}>" if tag else escape(words)
+    return f"<{tag}>{html_text(words)}</{tag}>" if tag else html_text(words)
 
 
 def _row(row: Sequence[Cell], shades: Sequence[float | None], columns: Sequence[Column]) -> str:
@@ -53,7 +67,7 @@ def _row(row: Sequence[Cell], shades: Sequence[float | None], columns: Sequence[
 
 def _heading(column: Column) -> str:
     kind = "" if column.kind == "number" else ' class="text"'
-    return f'<th{kind} scope="col">{escape(column.heading)}</th>'
+    return f'<th{kind} scope="col">{html_text(column.heading)}</th>'
 
 
 def _cell(value: Cell, shade: float | None, column: Column) -> str:

@@ -1,8 +1,17 @@
-"""A table as Markdown."""
+"""A table as Markdown.
 
+A text of others is no markup: tags, links and pictures in it are taken apart, and it stays in its
+line and in its cell.
+"""
+
+import re
+
+from process.shown import shown_line
 from process.tables.value import Cell, Code, Emphasis, Line, Strong, Table, plain_text
 
-_MARKS = {Strong: "**", Emphasis: "*", Code: "`"}
+_MARKS = {Strong: "**", Emphasis: "*"}
+_LINK = re.compile(r"\](?=[(\[:])")
+_BACKTICKS = re.compile("`+")
 
 
 def markdown_table(table: Table) -> str:
@@ -14,7 +23,7 @@ def markdown_table(table: Table) -> str:
     | --- | ---: |
     | x | **1** |
     """
-    headings = [column.heading for column in table.columns]
+    headings = [_in_cell(markdown_line(column.heading)) for column in table.columns]
     rule = ["---", *["---:"] * (len(headings) - 1)]
     rows = [[_shown(cell) for cell in row] for row in table.rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in [headings, rule, *rows])
@@ -31,8 +40,29 @@ def markdown_line(line: Line) -> str:
 
 def _part(words: str) -> str:
     mark = _MARKS.get(type(words), "")
-    return f"{mark}{words}{mark}"
+    if isinstance(words, Code):
+        return _code(shown_line(words))
+    return f"{mark}{_inert(shown_line(words))}{mark}"
+
+
+def _inert(text: str) -> str:
+    """Return a text without the signs that begin a tag, an entity, a link's address or code."""
+    return _LINK.sub("&#93;", text.replace("<", "&lt;").replace("`", "&#96;"))
+
+
+def _code(text: str) -> str:
+    """Return a text between more backticks than it holds anywhere."""
+    longest = max(map(len, _BACKTICKS.findall(text)), default=0)
+    if not longest:
+        return f"`{text}`"
+    fence = "`" * (longest + 1)
+    return f"{fence} {text} {fence}"
 
 
 def _shown(cell: Cell) -> str:
-    return markdown_line(cell) if isinstance(cell, str | tuple) else plain_text(cell)
+    shown = markdown_line(cell) if isinstance(cell, str | tuple) else plain_text(cell)
+    return _in_cell(shown)
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 
 from process.page import column_blocks, page_width
+from process.shown import shown, shown_line
 from process.tables.value import Column, Table, plain_text
 
 _LONGEST_HEADING = 11  # of a column as wide as its cells: longer ones are broken over lines
@@ -37,7 +38,10 @@ def table_lines(table: Table) -> list[str]:
     height = max(map(len, headings))
     full = [[""] * (height - len(lines)) + lines for lines in headings]  # on the last line
     head = [[lines[line] for lines in full] for line in range(height)]
-    body = [[plain_text(cell) for cell in row] + [""] * (count - len(row)) for row in table.rows]
+    body = [
+        [shown_line(plain_text(cell)) for cell in row] + [""] * (count - len(row))
+        for row in table.rows
+    ]
     widths = [
         _width(place, column, [row[place] for row in [*head, *body]])
         for place, column in enumerate(table.columns)
@@ -51,13 +55,14 @@ def table_lines(table: Table) -> list[str]:
 
 
 def _heading_lines(place: int, column: Column) -> list[str]:
+    heading = shown(column.heading)
     if column.width is not None:
         most = column.width - 1
     elif place:
         most = _LONGEST_HEADING
     else:
-        return [column.heading]
-    lines = column.heading.split("\n")
+        return [heading]
+    lines = heading.split("\n")
     return [part for line in lines for part in ([line] if len(line) <= most else wrap(line, most))]
 
 

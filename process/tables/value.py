@@ -17,7 +17,11 @@ class Code(str):
     """What is typed or read by a machine."""
 
 
-# Plain words, or parts of which some are Strong, Emphasis or Code.
+class Foreign(str):
+    """What others named: on a page it turns nothing around that stands beside it."""
+
+
+# Plain words, or parts of which some are Strong, Emphasis, Code or Foreign.
 Line = str | tuple[str, ...]
 Cell = Line | int | float | None  # None: nothing is known
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from evaluation.report.figures.shared import COLOURS, GREY, new_figure, plain_axes
+from evaluation.report.figures.shared import COLOURS, GREY, name_shown, new_figure, plain_axes
 
 Draw = Callable[[Any], None]  # draws one panel into its axes
 
 _COLUMNS = 3
 _SMOOTH_FROM = 40  # steps; below that the values themselves are easy to read
+_MOST_LINES = 24  # of one panel
 _WINDOWS = 20  # of a run: the mean runs over a 20th of its steps
 _PANELS = (
     # title, unit, metrics; a panel without any of its metrics is left away
@@ -115,7 +116,7 @@ def _draw_metrics(
 ) -> None:
     steps = [row["step"] for row in metrics]
     window = smoothing_window(len(steps))
-    for place, name in enumerate(names):
+    for place, name in enumerate(names[:_MOST_LINES]):
         values = [_number(row.get(name)) for row in metrics]
         colour = COLOURS[place % len(COLOURS)]
         if window > 1:
@@ -126,7 +127,7 @@ def _draw_metrics(
             color=colour,
             marker="" if window > 1 else "o",
             markersize=3,
-            label=name.removeprefix("reward/").replace("_", " "),
+            label=name_shown(name.removeprefix("reward/").replace("_", " ")),
         )
     if len(names) > 1:
         _legend(axes)

@@ -6,13 +6,19 @@ The scale is the caller's, not the data's: two heatmaps of one scale can be comp
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from evaluation.report.figures.shared import COLOURS, new_figure
+from evaluation.report.figures.shared import (
+    COLOURS,
+    TooLargeFigureError,
+    name_shown,
+    new_figure,
+)
 from process.tables.numbers import percent, points
 
 Shares = Sequence[Sequence[float | None]]
 Interval = tuple[float | None, float | None]
 
 _EMPTY = "#e6e6e6"
+_MOST_CELLS = 2500
 _MAPS = {False: "cividis", True: "PuOr"}  # readable without red and green; PuOr is white at 0
 
 
@@ -48,10 +54,11 @@ def heatmap(
 
     Raises:
         ValueError: no row, no column, or values that are not R x S.
+        TooLargeFigureError: more than 2,500 cells.
         MatplotlibMissingError: saying what to install.
     """
     _check(rows, columns, values, intervals)
-    longest = max(map(len, (*rows, *columns)))
+    longest = max(len(name_shown(name)) for name in (*rows, *columns))
     figure = new_figure(2.6 + 0.85 * len(columns) + 0.075 * longest, 1.9 + 0.6 * len(rows))
     axes = figure.subplots()
     axes.set_facecolor(_EMPTY)  # what a missing cell shows
@@ -65,7 +72,7 @@ def heatmap(
                 _frame_cell(axes, i, j)
     _write_labels(axes, rows, columns)
     axes.set(xlabel=column_title, ylabel=row_title)
-    axes.set_title(title, fontsize=11)
+    axes.set_title(name_shown(title), fontsize=11)
     figure.colorbar(image, ax=axes, label=label)
     return figure
 
@@ -85,6 +92,8 @@ def _check(
 ) -> None:
     if not rows or not columns:
         raise ValueError(f"a heatmap of {len(rows)} rows and {len(columns)} columns has no cell")
+    if len(rows) * len(columns) > _MOST_CELLS:
+        raise TooLargeFigureError(f"{len(rows):,} rows and {len(columns):,} columns are too many")
     for table in (values, intervals) if intervals is not None else (values,):
         lengths = [len(row) for row in table]
         if lengths != [len(columns)] * len(rows):
@@ -143,8 +152,9 @@ def _write_cell(
 
 
 def _write_labels(axes: Any, rows: Sequence[str], columns: Sequence[str]) -> None:
-    axes.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
+    below, beside = list(map(name_shown, columns)), list(map(name_shown, rows))
+    axes.set_xticks(range(len(columns)), below, rotation=35, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), beside)
     axes.spines[:].set_visible(False)
 
 

@@ -6,18 +6,48 @@ the extra ``report`` and is imported when a figure is asked for.
 Colours are Okabe and Ito's, which stay apart for colour-blind readers.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
 from process.called import install_line
+from process.shown import shown_line
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 GREY = "#595959"
 DPI = 110
+_LONGEST_NAME = 60
 
 
 class MatplotlibMissingError(ValueError):
     """A figure was asked for and matplotlib is not installed."""
+
+
+class TooLargeFigureError(ValueError):
+    """A figure of more parts than anyone could look at."""
+
+
+def name_shown(name: str) -> str:
+    """Return a name as a figure has it: on one line, its end cut off where it is long.
+
+    >>> len(name_shown("a" * 1000)), name_shown("CT\\x1b")
+    (60, 'CT\\\\x1b')
+    """
+    line = shown_line(name)
+    return line if len(line) <= _LONGEST_NAME else f"{line[: _LONGEST_NAME - 1]}…"
+
+
+@contextmanager
+def plain_texts() -> Iterator[None]:
+    """Let figures that are made inside take no text for mathematics: names may hold dollars."""
+    try:
+        from matplotlib import rc_context
+    except ImportError:  # `new_figure` says so
+        yield
+        return
+    with rc_context({"text.parse_math": False, "text.usetex": False}):
+        yield
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from data.examples import VQAExample
-from evaluation.answers.finished import default_directory, write_evaluation
+from evaluation.answers import finished
+from evaluation.answers.finished import default_directory, read_evaluation, write_evaluation
 from evaluation.answers.prediction import judge
 from process.places import check_new_directory
 
@@ -143,3 +145,60 @@ def test_default_names_tell_the_model_and_are_never_taken(tmp_path, monkeypatch)
     first = default_directory("tiny")
     first.mkdir(parents=True)
     assert default_directory("tiny") != first
+
+
+# --- someone else's -----------------------------------------------------------------------------
+
+PREDICTIONS = [prediction(), prediction("A\nor B")]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "predictions.jsonl"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "circle", "device", "deep", "long"])
+def test_a_foreign_evaluation_is_read_with_care(tmp_path, monkeypatch, name, kind):
+    write_evaluation(tmp_path / "e", {"evaluation": {"model": "x"}}, PREDICTIONS)
+    assert len(read_evaluation(tmp_path / "e").rows) == len(PREDICTIONS)
+    file = tmp_path / "e" / name
+    file.rename(tmp_path / name)
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "deep":
+        file.write_text("[" * 100_000)
+    elif kind == "long":
+        monkeypatch.setattr(finished, "_SUMMARY_BYTES", 1000)
+        monkeypatch.setattr(finished, "_LINE_BYTES", 1000)
+        file.write_text('{"evaluation": "' + "x" * 2000 + '"}')
+    else:
+        places = {"link": tmp_path / name, "circle": file, "device": "/dev/zero"}
+        file.symlink_to(places[kind])
+    with pytest.raises(ValueError, match=r"holds no finished evaluation .*name a directory"):
+        read_evaluation(tmp_path / "e")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": ["a"]},
+        {"correct": "yes"},
+        {"completion": 5},
+        {"options": [1, 2]},
+        {"permutation": "01"},
+        {"letter_probabilities": {"A": "high"}},
+        {"letter_probabilities": {"A": 1e308}},
+        {"modality": {}},
+    ],
+    ids=lambda change: "-".join(map(str, change)),
+)
+def test_an_answer_of_another_form_is_named_by_its_file(tmp_path, change):
+    write_evaluation(tmp_path / "e", {"evaluation": {"model": "x"}}, PREDICTIONS)
+    row = json.dumps(PREDICTIONS[0].to_json() | change)
+    (tmp_path / "e" / "predictions.jsonl").write_text(row + "\n")
+    with pytest.raises(ValueError, match="holds no finished evaluation"):
+        read_evaluation(tmp_path / "e")
+
+
+def test_a_damaged_line_is_named_by_its_number(tmp_path):
+    write_evaluation(tmp_path / "e", {"evaluation": {"model": "x"}}, PREDICTIONS)
+    with (tmp_path / "e" / "predictions.jsonl").open("a") as stream:
+        stream.write("nonsense\n")
+    with pytest.raises(ValueError, match=f"predictions.jsonl, line {len(PREDICTIONS) + 1}: "):
+        read_evaluation(tmp_path / "e")
