@@ -30,6 +30,7 @@ from models.prompts.tokenizer import (
     placeholder_ids,
     turn_end_id,
 )
+from models.prompts.turns import Turn, user_turn
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +42,15 @@ class Processor:
     tokenizer: Any  # transformers' PreTrainedTokenizerBase
     image_processor: Any  # transformers' Qwen2VLImageProcessorPil
     chat_template: str
+    template_file: Path  # where it stood
     control_tokens: tuple[str, ...]  # such as <|im_end|>: no text may hold one
     image_token_id: int
     end_ids: tuple[int, ...]  # each of them ends a completion
     turn_end_id: int  # the one of them that a supervised target ends with
     banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
     pad_id: int
+    # by their number of images
+    _turns: dict[int, Turn] = field(default_factory=dict, init=False, repr=False)
     _empty_turns: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # in bytes
 
     @classmethod
@@ -59,19 +63,20 @@ class Processor:
         directory = find_checkpoint(path)
         config = read_config(directory)
         tokenizer = load_tokenizer(directory)
-        template = chat_template(directory, tokenizer)
+        template, template_file = chat_template(directory, tokenizer)
         ends = end_ids(directory, config, tokenizer)
-        turn_end = turn_end_id(template, tokenizer)
+        turn_end = turn_end_id(template, template_file, tokenizer)
         # A policy that is taught to end with it must be able to end with it.
         turn_end = ends[0] if turn_end is None else turn_end
         ends = tuple(dict.fromkeys((*ends, turn_end)))
         controls = control_tokens(tokenizer, ends, placeholder_ids(config, tokenizer))
         pad_id = tokenizer.pad_token_id
-        return cls(
+        processor = cls(
             files=read_processor_files(directory),
             tokenizer=tokenizer,
             image_processor=load_image_processor(directory, config),
             chat_template=template,
+            template_file=template_file,
             control_tokens=tuple(tokenizer.convert_ids_to_tokens(sorted(controls))),
             image_token_id=config.get("image_token_id", 151655),
             end_ids=ends,
@@ -79,6 +84,8 @@ class Processor:
             banned_ids=banned_ids(directory, config, tokenizer, ends),
             pad_id=ends[0] if pad_id is None else pad_id,
         )
+        processor._turn("", 1)  # what is wrong with the template is told now
+        return processor
 
     def encode(
         self, text: str, images: Sequence[Image.Image] = (), *, keep_size: bool = False
@@ -186,13 +193,11 @@ class Processor:
 
     def _turn(self, text: str, num_images: int) -> str:
         """Return the user's turn as the chat template writes it, one placeholder per image."""
-        content = [{"type": "image"} for _ in range(num_images)] + [{"type": "text", "text": text}]
-        return self.tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self.chat_template,
-            add_generation_prompt=True,
-            tokenize=False,
-        )
+        if num_images not in self._turns:
+            self._turns[num_images] = user_turn(
+                self.chat_template, self.template_file, self.tokenizer, num_images
+            )
+        return self._turns[num_images].of(text)
 
     def _turn_ids(self, text: str, num_images: int) -> list[int]:
         self._check_text(text)

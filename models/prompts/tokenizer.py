@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import read_checkpoint_json, transformers_config
+from models.prompts.turns import TemplateFailedError, rendered
 
 # Placeholders of the vision input by their usual names; the config names most of them by id too.
 _VISION_TOKENS = (
@@ -54,8 +55,8 @@ def load_tokenizer(directory: Path) -> Any:
         ) from error
 
 
-def chat_template(directory: Path, tokenizer: Any) -> str:
-    """Return the checkpoint's chat template, from the first of the places where it may stand.
+def chat_template(directory: Path, tokenizer: Any) -> tuple[str, Path]:
+    """Return the checkpoint's chat template and its file, the first of those where it may stand.
 
         processor_config.json > chat_template.json > chat_template.jinja > tokenizer_config.json
 
@@ -70,9 +71,11 @@ def chat_template(directory: Path, tokenizer: Any) -> str:
             else None
         )
         if template is not None:
-            return _one_template(template, directory / name)
+            return _one_template(template, directory / name), directory / name
     if tokenizer.chat_template is not None:
-        return _one_template(tokenizer.chat_template, directory)
+        jinja = directory / "chat_template.jinja"
+        file = jinja if jinja.is_file() else directory / "tokenizer_config.json"
+        return _one_template(tokenizer.chat_template, file), file
     raise ValueError(
         f"{directory} has no chat template in processor_config.json, chat_template.json,"
         " chat_template.jinja or tokenizer_config.json: give an Instruct checkpoint, or copy the"
@@ -144,13 +147,16 @@ def end_ids(directory: Path, config: dict[str, Any], tokenizer: Any) -> tuple[in
     return tuple(ends)
 
 
-def turn_end_id(template: str, tokenizer: Any) -> int | None:
+def turn_end_id(template: str, file: Path, tokenizer: Any) -> int | None:
     """Return the id with which the chat template ends the assistant's turn, such as <|im_end|>.
 
     It is read off a rendered turn: the first token after the reply that is no ordinary text. A
     generation config may list its end tokens in any order, and one that never ends a turn, such as
     <|endoftext|>, first. Where the template shows none, it is the tokenizer's own end token; None
     where there is none either.
+
+    Raises:
+        ValueError: the template does not end, or grows beyond bounds.
     """
     reply = "reply"
     turns = [
@@ -158,8 +164,8 @@ def turn_end_id(template: str, tokenizer: Any) -> int | None:
         for role, text in (("user", "question"), ("assistant", reply))
     ]
     try:
-        text = tokenizer.apply_chat_template(turns, chat_template=template, tokenize=False)
-    except Exception:  # a template may raise what it likes, and one for prompts alone does
+        (text,) = rendered(template, file, tokenizer, [turns])
+    except TemplateFailedError:  # it may raise what it likes, and one for prompts alone does
         text = ""
     _, _, rest = text.rpartition(reply)
     ids = tokenizer(rest, add_special_tokens=False)["input_ids"] if text else []

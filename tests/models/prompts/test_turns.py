@@ -1,0 +1,107 @@
+"""A chat template is rendered apart: one that fails, loops or grows is one message."""
+
+import json
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.prompts.processor import Processor
+from models.prompts.turns import Turn
+from process import apart
+from tests.models.nano import CHAT_TEMPLATE, write_checkpoint
+
+pytestmark = pytest.mark.model
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return write_checkpoint(tmp_path_factory.mktemp("nano") / "model")
+
+
+@pytest.fixture(autouse=True)
+def _one_second(monkeypatch):
+    monkeypatch.setattr(apart, "SECONDS", 1)
+
+
+def with_template(directory, template):
+    (directory / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    return directory
+
+
+LOOP = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+DOUBLING = (
+    "{% set ns = namespace(x='x' * 999) %}"
+    "{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}"
+)
+LOUD = "{% for i in range(99999) %}{{ 'x' * 999 }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [
+        (LOOP, "does not end within 1 seconds"),
+        ("{{ 10 ** 10 ** 9 }}", "does not end within 1 seconds|MB of memory|text once"),
+        ("{% set x = 'x' * 10 ** 10 %}", "takes more than 500 MB of memory"),
+        (DOUBLING, "takes more than 500 MB of memory"),
+        (LOUD, "makes more than 4 MB|MB of memory"),
+        ("{% for i in range(10 ** 9) %}{% endfor %}", "fails .*OverflowError: .Range too big"),
+        ("{{ raise_exception('\x1b[2Jgone\u202e') }}", r"fails .*\\x1b\[2Jgone\\u202e"),
+        ("{{ messages[7].nothing.at_all }}", "fails .*UndefinedError"),
+        ("{% if %}", "fails .*TemplateSyntaxError"),
+        ("{% include 'x' %}", "fails "),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "fails .*RecursionError"),
+        ("{{ cycler.__init__.__globals__ }}", "fails .*SecurityError|write the user's text once"),
+        ("", "does not write the user's text once"),
+        (CHAT_TEMPLATE + CHAT_TEMPLATE, "does not write the user's text once"),
+        (CHAT_TEMPLATE.replace("content['text']", "content['text']|upper"), "user's text once"),
+    ],
+)
+def test_a_template_that_means_harm_is_one_message_with_its_file(template, told, directory):
+    with pytest.raises(ValueError, match=rf"chat template in .*chat_template\.json.*({told})") as e:
+        Processor.load(with_template(directory, template))
+    assert str(e.value).isprintable() and len(str(e.value)) < 1000
+
+
+def test_one_that_loops_for_an_assistants_turn_alone_is_found_too(directory):
+    only = "{% if messages[-1].role == 'assistant' %}" + LOOP + "{% endif %}"
+    with pytest.raises(ValueError, match="does not end within"):
+        Processor.load(with_template(directory, CHAT_TEMPLATE + only))
+
+
+def test_an_instruct_templates_own_loop_is_no_harm_and_white_space_is_kept(directory):
+    turn = Processor.load(with_template(directory, CHAT_TEMPLATE))._turn
+    assert "\n  What?\n <|im_end|>" in turn(" What?\n ", 1).replace("<|vision_end|>", "\n ")
+
+
+@settings(max_examples=30, deadline=None)
+@given(text=st.text(max_size=40), images=st.integers(0, 3), strips=st.booleans())
+def test_a_turn_is_what_the_template_writes(text, images, strips):
+    processor = STRIPPING if strips else PLAIN
+    content = [{"type": "image"}] * images + [{"type": "text", "text": text}]
+    assert processor._turn(text, images) == processor.tokenizer.apply_chat_template(
+        [{"role": "user", "content": content}],
+        chat_template=processor.chat_template,
+        add_generation_prompt=True,
+        tokenize=False,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _processors(tmp_path_factory):
+    global PLAIN, STRIPPING
+    own = write_checkpoint(tmp_path_factory.mktemp("turns") / "model")
+    PLAIN = Processor.load(own)
+    strips = CHAT_TEMPLATE.replace("content['text']", "content['text'] | trim")
+    STRIPPING = Processor.load(with_template(own, strips))
+
+
+def test_no_question_can_make_it_run_on(directory):
+    """Whatever a template does to other texts, it never sees them."""
+    trap = "{% if 'lung' in messages[0].content[-1].text %}" + LOOP + "{% endif %}"
+    turn = Processor.load(with_template(directory, trap + CHAT_TEMPLATE))._turn
+    started = time.process_time()
+    assert "lung" in turn("Is it a lung?", 1)
+    assert time.process_time() - started < 1
+    assert Turn("<", ">", strips=True).of(" x ") == "<x>"
