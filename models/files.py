@@ -12,11 +12,13 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from models.described import check_fits, check_sizes, cleaned
 from models.foreign import check_kind, check_not_quantised, check_tensors
 from process.regular import read_bytes, read_text
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
+_LARGEST_JSON = 200_000_000  # bytes; a tokenizer of 150,000 words has about 11 million
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 
@@ -127,39 +129,34 @@ def read_config(directory: Path) -> dict[str, Any]:
             " are supported: give a Qwen2-VL or Qwen2.5-VL checkpoint"
         )
     check_not_quantised(directory, config)
+    check_sizes(directory / "config.json", config)
     return config
 
 
-# What a config.json may say of how transformers runs a model, or of code that came with it. None of
-# it is the model's: an attention's name would replace the one that is asked for, and one with a
-# slash in it is code, fetched from the hub.
-_NOT_THE_MODELS = (
-    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal"),
-    *("_attn_implementation_autoset", "experts_implementation", "_experts_implementation"),
-    *("_experts_implementation_internal", "auto_map", "use_kernels", "kernel_config"),
-    *("output_attentions", "output_hidden_states", "return_dict"),
-)
-
-
 def transformers_config(directory: Path) -> Any:
-    """Return transformers' config object of config.json, without choices of how it is run."""
+    """Return transformers' config object of config.json, without choices of how it is run.
+
+    Raises:
+        ValueError: as `read_config`, or transformers refuses what it says.
+    """
     from transformers import CONFIG_MAPPING
 
     config = read_config(directory)
-    cleaned = _cleaned(config)
-    for part in ("text_config", "vision_config"):
-        if isinstance(config.get(part), dict):
-            cleaned[part] = _cleaned(config[part])
-    return CONFIG_MAPPING[config["model_type"]].from_dict(cleaned)
-
-
-def _cleaned(part: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in part.items() if key not in _NOT_THE_MODELS}
+    try:
+        return CONFIG_MAPPING[config["model_type"]].from_dict(cleaned(config))
+    except Exception as error:  # many kinds: a type, a rope setting, a size that does not divide
+        reason = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{directory / 'config.json'} cannot be used ({reason})") from error
 
 
 def read_checkpoint_json(directory: Path, name: str, missing: str) -> dict[str, Any]:
     """Return a JSON object of the checkpoint; `missing` ends the message when it is not there."""
     try:
+        if (size := (directory / name).stat().st_size) > _LARGEST_JSON:
+            raise ValueError(
+                f"{directory / name} has {size:,} bytes, and no such file of a model has more than"
+                f" {_LARGEST_JSON:,}: fetch it again"
+            )
         text = read_text(directory / name)
     except FileNotFoundError:
         raise ValueError(f"{directory} has no {name}: {missing}") from None
@@ -167,7 +164,9 @@ def read_checkpoint_json(directory: Path, name: str, missing: str) -> dict[str, 
         raise ValueError(f"{directory / name} cannot be read ({error}): fetch it again") from error
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as error:
+    except RecursionError:
+        raise ValueError(f"{directory / name} is nested too deeply: fetch it again") from None
+    except ValueError as error:  # also of a number of thousands of digits
         raise ValueError(f"{directory / name} is not JSON ({error}): fetch it again") from error
     if not isinstance(content, dict):
         raise ValueError(f"{directory / name} holds no JSON object: fetch it again")
@@ -193,13 +192,16 @@ def check_weights(directory: Path) -> None:
 
     Pickled weights (.bin) are refused even when they are all there is: loading them runs code.
     """
-    for name in weight_files(directory):
+    names = weight_files(directory)
+    for name in names:
         file = directory / name
         if not file.is_file():
             raise ValueError(
                 f"{directory} lacks {name}, which {WEIGHTS_INDEX} names: fetch the missing shard"
             )
         _check_safetensors(file)
+    sizes = [(directory / name).stat().st_size for name in names]
+    check_fits(directory, read_config(directory), sum(sizes))
 
 
 def weight_files(directory: Path) -> list[str]:
@@ -215,6 +217,11 @@ def weight_files(directory: Path) -> list[str]:
         named = list(weight_map.values()) if isinstance(weight_map, dict) else []
         if not named or not all(isinstance(name, str) for name in named):
             raise ValueError(f"{directory / WEIGHTS_INDEX} has no weight_map: fetch it again")
+        if elsewhere := [name for name in named if Path(name).name != name]:
+            raise ValueError(
+                f"{directory / WEIGHTS_INDEX} names {elsewhere[0][:200]!r}, which is no file beside"
+                " it: fetch it again"
+            )
         return sorted(set(named))
     pickled = [file.name for file in directory.iterdir() if file.suffix in _PICKLED]
     if pickled:

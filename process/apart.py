@@ -72,7 +72,8 @@ def _raise_for(status: int) -> NoReturn:
 
 def _read(pipe: int) -> bytes:
     """Return all that comes from a pipe; raise where it is too late or too much."""
-    pieces, size, until = [], 0, time.monotonic() + SECONDS * PATIENCE
+    pieces: list[bytes] = []
+    size, until = 0, time.monotonic() + SECONDS * PATIENCE
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
         if not ready:

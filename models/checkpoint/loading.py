@@ -81,20 +81,7 @@ def context_tokens(path: str | Path) -> int:
     Raises:
         ValueError: no checkpoint, or a config.json that transformers refuses.
     """
-    from transformers import AutoConfig
-
-    directory = find_checkpoint(path)
-    read_config(directory)
-    try:
-        config = AutoConfig.from_pretrained(
-            directory, local_files_only=True, trust_remote_code=False
-        )
-        return config.get_text_config().max_position_embeddings
-    except Exception as error:  # many kinds, as in `_load_model`
-        raise ValueError(
-            f"{directory / 'config.json'} cannot be used ({type(error).__name__}: {error}): fetch"
-            " it again"
-        ) from error
+    return transformers_config(find_checkpoint(path)).get_text_config().max_position_embeddings
 
 
 def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:

@@ -23,6 +23,10 @@ _VISION_CONFIG_KEYS = (
     "vision_end_token_id",
     "vision_token_id",
 )
+_JSON_FILES = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json"),
+    "tokenizer.json",
+)
 _CONTROL = re.compile(r"<\|[^<>]*\|>")
 # rewards/modes.py has the tags; this package imports nothing of ours, a test compares the two
 _MODE_TAG = re.compile(r"</?(think|answer)>")
@@ -42,14 +46,22 @@ def load_tokenizer(directory: Path) -> Any:
             f"{directory} has no tokenizer: tokenizer.json (or vocab.json with merges.txt) is"
             " missing, copy it from the checkpoint the weights come from"
         )
+    config = transformers_config(directory)
+    for name in _JSON_FILES:  # read here first, so that a damaged one is named
+        if (directory / name).is_file():
+            read_checkpoint_json(directory, name, "")
     try:
         return AutoTokenizer.from_pretrained(
             directory,
-            config=transformers_config(directory),
+            config=config,
             local_files_only=True,
             trust_remote_code=False,
         )
-    except Exception as error:  # the tokenizers library raises bare Exception on a damaged file
+    except BaseException as error:
+        # The tokenizers library raises bare Exception on a damaged file, and where it panics what
+        # is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise ValueError(
             f"the tokenizer in {directory} cannot be loaded ({error}): fetch its files again"
         ) from error
