@@ -90,7 +90,7 @@ def test_what_a_config_says_of_how_to_run_counts_for_nothing(directory, tmp_path
     ids = torch.tensor([[5, 6, 7]])
     ours, same = (
         completion_hidden(
-            one, [one.processor.encode("What?", [random_image(56, 56)], keep_size=True)], ids
+            one, [one.processor.encode("What?", [random_image(56, 56)], keep_size=True)], [1], ids
         )
         for one in (policy, plain)
     )
