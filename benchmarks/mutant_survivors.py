@@ -42,6 +42,28 @@ WHY: dict[str, dict[str, list[str]]] = {
             "micro_batches: if tokens < token_budget:",
         ],
     },
+    "rewards/parsing.py": {
+        "only asked where the tags are the mode's, an even number": [
+            '_outside: return "".join(text[start:end] for start, end in zip(starts, ends,'
+            " strict=None))",
+            '_outside: return "".join(text[start:end] for start, end in zip(starts, ends, ))',
+            '_outside: return "".join(text[start:end] for start, end in zip(starts, ends,'
+            " strict=False))",
+        ],
+        "no category of Unicode begins with X": [
+            '_is_visible: return any(unicodedata.category(char)[0] in "XXLNPSXX" and char not in'
+            " _BLANK for char in thought)",
+        ],
+        "case is ignored either way": [
+            "_lenient_choice: openings = [i for i, tag in enumerate(tags) if"
+            ' re.match("<ANSWER", tag[0], re.IGNORECASE)]',
+        ],
+        "an empty text names as little as None": ['_lenient_choice: letter = ""'],
+        "None is as false as False": [
+            '_lenient_choice: return letter or forgiving_letter(_TAG.sub("\\n", text), options,'
+            " first=None)",
+        ],
+    },
     "evaluation/measures/statistics.py": {
         "after 60 halvings neither another one nor a tie moves the angle by more than rounding": [
             "student_t_quantile: for _ in range(61):",

@@ -129,6 +129,8 @@ THOUGHT = "<think>dark</think>"
         # text outside
         ("no_think", "It is <answer>C</answer>", "C", "C"),
         ("no_think", "<answer>C</answer>.", "C", "C"),
+        ("no_think", "<answer>unclear</answer> A or B", None, None),  # none of these is in the tag
+        ("think", f"<answer>unclear</answer>{THOUGHT} A or B", None, None),
         ("no_think", "<answer>C</answer><|im_end|>", "C", "C"),
         ("think", f"{THOUGHT} so <answer>C</answer>", "C", "C"),
         ("no_think", "<answers>C</answers>", None, "C"),
@@ -137,6 +139,7 @@ THOUGHT = "<think>dark</think>"
         ("no_think", "(c)", None, "C"),
         ("no_think", "The answer is B.", None, "B"),
         ("no_think", "It is B or C.", None, None),
+        ("no_think", "It is A or C.", None, None),
         ("no_think", "a B-scan of the patient's eye", None, None),
     ],
 )
