@@ -2,7 +2,7 @@
 
     pip install mutmut==3.8.1                        in an environment that runs the tests
     python benchmarks/mutants.py                     writes benchmarks/results/mutants_cpu.json
-    python benchmarks/mutants.py loss rollout        prints what survives in these files alone
+    python benchmarks/mutants.py loss rollout        these files' rows anew, the others as they are
 
 mutmut changes one operator, number, argument, name or word of a function at a time. Every mutant
 meets the tests that its file is given in mutant_cases.py, one process each, and a test that fails
@@ -16,8 +16,10 @@ instead of above it (`f = no_grad()(f)`), as mutmut leaves decorated functions a
 draws the same examples every time and does not shrink those that fail.
 """
 
+import argparse
 import configparser
 import contextlib
+import json
 import re
 import shutil
 import subprocess
@@ -192,12 +194,15 @@ def explained(file: str, survivors: list[Change]) -> tuple[list[dict[str, str]],
 def main() -> None:
     """Mutate file after file, print and write."""
     parser = arguments(__doc__, "mutants_cpu.json")
-    parser.add_argument("names", nargs="*", help="only files called so, such as loss; no result")
+    parser.add_argument("names", nargs="*", help="only files called so, such as loss")
     parser.add_argument("--children", type=int, default=1, help="mutants tested at a time")
     parser.add_argument("--folder", type=Path, help="keep the copies, and what was killed, here")
     args = parser.parse_args()
     named = [case for case in CASES if not args.names or Path(case.file).stem in args.names]
-    files, wrong = {}, []
+    files: dict[str, dict[str, Any]] = {}
+    if args.names and args.output.is_file():
+        files = json.loads(args.output.read_text())["files"]
+    wrong = []
     with TemporaryDirectory() as temporary:
         for case in [SMOKE] if args.smoke else named:
             folder = (args.folder or Path(temporary)) / Path(case.file).stem
@@ -208,15 +213,21 @@ def main() -> None:
             wrong += problems
             line = f"{case.file}: {found['mutants']} mutants, {found['survived']} survived"
             print(line, *problems, sep="\n  ", flush=True)
+    share = report(args, files)
+    if wrong or share < LEAST:
+        sys.exit(1)
+
+
+def report(args: argparse.Namespace, files: dict[str, dict[str, Any]]) -> float:
+    """Print and write what became of all files; return the share of mutants that were killed."""
     total = {key: sum(row[key] for row in files.values()) for key in ("mutants", "survived")}
     share = 1 - total["survived"] / total["mutants"]
     print(f"{share:.1%} of {total['mutants']} mutants were killed, wanted at least {LEAST:.0%}")
-    if not (args.smoke or args.names):
+    if not args.smoke:
         tool = {"name": "mutmut", "version": version("mutmut")}
         content = {"tool": tool, **total, "share_killed": round(share, 3), "files": files}
         write_result(args.output, "python benchmarks/mutants.py", content)
-    if wrong or share < LEAST:
-        sys.exit(1)
+    return share
 
 
 if __name__ == "__main__":
