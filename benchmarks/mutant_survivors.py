@@ -42,6 +42,16 @@ WHY: dict[str, dict[str, list[str]]] = {
             "micro_batches: if tokens < token_budget:",
         ],
     },
+    "grpo/sampling.py": {
+        "made on the CPU, which is the policy's device here": [
+            "generate: rows = torch.arange(len(hidden), device=None)",
+        ],
+        "as many lengths as rows: one is summed from the other": [
+            "_Draft.completions: for row, count in zip(ids, lengths.tolist(), strict=None)",
+            "_Draft.completions: for row, count in zip(ids, lengths.tolist(), )",
+            "_Draft.completions: for row, count in zip(ids, lengths.tolist(), strict=False)",
+        ],
+    },
     "rewards/parsing.py": {
         "only asked where the tags are the mode's, an even number": [
             '_outside: return "".join(text[start:end] for start, end in zip(starts, ends,'

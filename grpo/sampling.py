@@ -189,8 +189,9 @@ class _Draft:
         """Write one token of these rows; all are (R,). A row that has ended gets padding."""
         self.ids[rows, position] = torch.where(live, chosen, self.processor.pad_id)
         self.mask[rows, position] = live
-        self.logprobs[rows, position] = scores * live
-        self.entropies[rows, position] = entropy * live
+        # not times live: what follows an end may be NaN, and NaN * 0 is NaN
+        self.logprobs[rows, position] = scores.where(live, 0.0)
+        self.entropies[rows, position] = entropy.where(live, 0.0)
 
     def completions(self) -> Completions:
         """Return the finished completions on the CPU, cut to the longest one, with their texts."""

@@ -8,7 +8,7 @@ import torch
 
 import grpo.sampling
 from grpo.rollout import PromptBatch, sample_rollout
-from grpo.sampling import generate, generate_greedy
+from grpo.sampling import Completions, _asks_who_ended, generate, generate_greedy
 from grpo.settings.config import GRPOConfig
 from grpo.uniforms import token_uniforms
 from tests.grpo.scripted import Scripted, countdown
@@ -36,6 +36,8 @@ def test_each_row_ends_with_its_own_end_token_and_is_padded_to_the_longest():
     done = generate_greedy(Scripted(countdown), [3, 1, 4], 6)
     assert done.ids.tolist() == [[2, 1, 0, -1], [0, -1, -1, -1], [3, 2, 1, 0]]
     assert done.mask.tolist() == [[i < n for i in range(4)] for n in (3, 1, 4)]
+    score = 2 - math.log(math.exp(2) + 8)  # greedy too is scored at temperature 1
+    torch.testing.assert_close(done.logprobs, done.mask * score)
     assert done.texts == ["2 1 0", "0", "3 2 1 0"]  # a tokenizer leaves out the end token
     assert not done.truncated.any()
 
@@ -80,6 +82,31 @@ def test_the_host_asks_only_every_so_many_tokens_who_has_ended(monkeypatch):
     assert policy.rows_run == [4, 4, 2, 2, 2, 1, 1, 1]
     assert done.mask.sum(dim=1).tolist() == [1, 2, 4, 7]
     assert done.ids.tolist()[0] == [0] + [-1] * 6
+
+
+def test_of_another_kind_of_device_is_asked_after_every_token():
+    assert all(_asks_who_ended(position, torch.device("meta")) for position in range(3))
+    cuda = [_asks_who_ended(position, torch.device("cuda")) for position in range(16)]
+    assert cuda == [False] * 7 + [True] + [False] * 7 + [True]
+
+
+def test_what_is_computed_of_a_row_behind_its_end_leaves_zeros_be_it_nan(monkeypatch):
+    monkeypatch.setattr(grpo.sampling, "TOKENS_PER_QUESTION", {"cpu": 4})
+
+    def nan_behind_the_end(start: int, position: int) -> list[float]:
+        return countdown(start, position) if position < start else [math.nan] * 9
+
+    done = generate_greedy(Scripted(nan_behind_the_end), [1, 4, 2], 4)
+    for scores in (done.logprobs, done.entropies):
+        assert torch.equal(scores != 0, done.mask)
+    assert done.ids.tolist()[0] == [0, -1, -1, -1]
+
+
+def test_a_token_is_not_finite_where_either_of_its_scores_is_not():
+    scores = torch.tensor([[0.0, math.nan, 0.0, -math.inf]])
+    entropies = torch.tensor([[0.0, 0.0, math.inf, math.nan]])
+    done = Completions(scores, scores, scores, entropies, scores, [])
+    assert done.not_finite.tolist() == [[False, True, True, True]]
 
 
 def test_nothing_is_decoded_behind_the_last_token():
