@@ -45,6 +45,20 @@ WHY: dict[str, dict[str, list[str]]] = {
     "grpo/sampling.py": {
         "made on the CPU, which is the policy's device here": [
             "generate: rows = torch.arange(len(hidden), device=None)",
+            "generate: rows = torch.arange(len(hidden), )",
+            "generate: banned_ids = torch.tensor(policy.processor.banned_ids, dtype=torch.long,"
+            " device=None)",
+            "generate: banned_ids = torch.tensor(policy.processor.banned_ids, dtype=torch.long, )",
+            "generate: end_ids = torch.tensor(policy.processor.end_ids, device=None)",
+            "generate: end_ids = torch.tensor(policy.processor.end_ids, )",
+        ],
+        "handed on to save a pass over the vocabulary: without them they are computed anew": [
+            "generate: logits, chosen, with_entropy=True, weights=None, backend=backend",
+            "generate: logits, chosen, with_entropy=True, backend=backend",
+        ],
+        "words about a bug of ours that no input can cause": [
+            'generate: assert entropy is not None, "XXasked forXX"',
+            'generate: assert entropy is not None, "ASKED FOR"',
         ],
         "as many lengths as rows: one is summed from the other": [
             "_Draft.completions: for row, count in zip(ids, lengths.tolist(), strict=None)",
