@@ -1,5 +1,9 @@
 """What a report leaves out of what it is of: counted by kind, the first of each named."""
 
+from process.shown import shown_line
+
+_LONGEST = 1000  # characters of a reason, which may hold a foreign name
+
 
 class LeftOut:
     """What could not be shown."""
@@ -12,7 +16,7 @@ class LeftOut:
     def add(self, kind: str, what: str) -> None:
         """Count one more of a kind, such as "lines"; ``what`` says which one it is, and why."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
-        self._firsts.setdefault(kind, what)
+        self._firsts.setdefault(kind, shown_line(what)[:_LONGEST])
 
     @property
     def sentences(self) -> list[str]:

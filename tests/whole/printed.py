@@ -26,6 +26,7 @@ from evaluation.report.matrix_page import matrix_sections
 from evaluation.report.matrix_text import matrix_table
 from evaluation.report.protocol_markdown import protocol_markdown
 from evaluation.report.protocol_page import protocol_sections
+from evaluation.report.run_files import RunFiles
 from evaluation.report.run_page import run_sections
 from evaluation.report.summary_text import change_table, sample_completions, summary_table
 from evaluation.report.thought_text import thought_table
@@ -112,7 +113,7 @@ def pages(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             album = Album(directory)
             album.without_matplotlib = True  # whose files differ between its versions
             with terminal(80):
-                html = document(kind, sections(directory, album))
+                html = document(kind, sections(RunFiles(directory), album))
         yield f"{kind}.html", html
     with TemporaryDirectory() as folder:
         report, beside = audits(Path(folder))

@@ -7,13 +7,17 @@ from html.parser import HTMLParser
 import pytest
 
 from evaluation.answers.finished import write_evaluation
+from evaluation.ask import answer_text
 from evaluation.matrix_json import matrix_json
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.summary import summarize
 from evaluation.report.protocol_markdown import protocol_markdown
+from evaluation.report.summary_text import sample_completions
 from evaluation.report.write import write_report
+from process.tables.text import table_lines
+from process.tables.value import Table, columns_of
 from tests.evaluation.report.test_report import prediction, protocol, rollout_row, write_lines
 
 HOSTILE = (
@@ -156,6 +160,19 @@ def test_hostile_texts_make_no_element_attribute_or_address_of_their_own(tmp_pat
     assert texts.count("<script>alert(1)") >= 3 and r"\x1b[2J" in texts and r"\u202eevil" in texts
     assert not any("javascript:" in value or "http" in value for _, _, value in hostile.found
                    if value != "Content-Security-Policy")  # fmt: skip
+
+
+def test_answers_are_printed_as_escapes_in_lines_of_their_own():
+    fields = {"id": HOSTILE, "question": HOSTILE, "completion": HOSTILE, "images": (HOSTILE,)}
+    asked = prediction(0, **fields, options=(HOSTILE, "a stone"))
+    for text in (sample_completions([asked]), answer_text(asked)):
+        assert not ACTS.search(text) and r"\x1b[2J" in text
+    lines = answer_text(asked).split("\n")
+    wrote = lines[lines.index("the model wrote:") + 1 : -2]
+    assert all(line.startswith("  ") or not line for line in wrote)
+    table = Table(columns_of(["", HOSTILE]), [[HOSTILE, "1"], ["b", "2"]])
+    *head, first, second = table_lines(table)
+    assert not ACTS.search("\n".join([*head, first])) and second.startswith("b ")
 
 
 def test_the_browser_is_told_to_fetch_and_run_nothing(tmp_path):

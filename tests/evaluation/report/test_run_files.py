@@ -11,6 +11,7 @@ from evaluation.report.rollout_groups import edge_steps
 from evaluation.report.run_files import DamagedFileError, RunFiles
 from evaluation.report.run_page import check_metrics
 from evaluation.report.write import write_report
+from process.shown import shown_line
 from tests.evaluation.report.test_report import checked, rollout_row, write_lines
 
 SECRET = "the secret of another folder"
@@ -128,11 +129,11 @@ def test_a_rollout_of_another_form_is_a_damaged_line(foreign, change):
     assert "completion 1/0/1" in checked(write_report(foreign)).text
 
 
-@pytest.mark.parametrize("name", ["step-000003.json", "step-last.json"])
+@pytest.mark.parametrize("name", ["step-000003.json", "step-last.json", "step-1\nerror: \x1b.json"])
 def test_an_evaluation_that_cannot_be_read_is_left_out(foreign, name):
     (foreign / "eval" / name).write_text("{")
     (found,) = left_out(foreign)
-    assert name in found
+    assert shown_line(name) in found and "\n" not in found
 
 
 def test_no_more_of_a_file_is_read_than_is_bounded(foreign, monkeypatch):
