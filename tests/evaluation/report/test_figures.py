@@ -1,11 +1,15 @@
 """Figures hold the numbers they were given: read back from the Figure, not from its pixels."""
 
 import math
+from functools import partial
+from io import BytesIO
 from random import Random
 
 import pytest
+from PIL import Image
 
 from evaluation.measures.calibration import expected_calibration_error, reliability_bins
+from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.figures.curves import running_mean, smoothing_window, training_curves
 from evaluation.report.figures.heatmap import contrast, heatmap
@@ -221,3 +225,24 @@ def test_without_matplotlib_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(MatplotlibMissingError, match="pip install matplotlib"):
         heatmap(["a"], ["b"], [[0.5]])
+
+
+# names that others gave
+
+
+def test_a_name_is_no_mathematics_and_no_longer_than_can_be_read(tmp_path):
+    album = Album(tmp_path)
+    for name in (r"$\frac{$", "\x1b[2J\n" * 9, "x" * 100_000):
+        html = album.add("it", lambda name=name: heatmap([name], [name], [[0.5]], title=name), "it")
+        assert "<img" in html
+        with Image.open(BytesIO(album.figures["it"])) as picture:
+            assert max(picture.size) < 2000
+
+
+def test_a_heatmap_of_more_cells_than_can_be_looked_at_is_a_line(tmp_path):
+    names = [str(number) for number in range(51)]
+    draw = partial(heatmap, names, names, [[0.5] * 51] * 51)
+    album = Album(tmp_path)
+    html = album.add("it", draw, "it")
+    assert "A figure is not drawn: 51 rows and 51 columns are too many." in html
+    assert album.figures == {}
