@@ -26,7 +26,7 @@ def _kernels(device: torch.device) -> Backend:
     return _loaded_kernels(device)
 
 
-def _loaded_kernels(device: torch.device) -> Backend:  # pragma: no cover - needs a GPU
+def _loaded_kernels(device: torch.device) -> Backend:  # pragma: no cover - as driver.py
     from grpo.logprobs.cuda.driver import (
         launcher,  # needs the CUDA packages that such a torch brings
     )

@@ -21,7 +21,8 @@ _lock = threading.Lock()
 _modules: dict[int, "_Module"] = {}  # by the device's number; a process's contexts live as long
 
 
-def launcher(device: torch.device) -> Launcher:  # pragma: no cover - needs a GPU
+# Needs a GPU: without one, tests run what follows in a process of its own whose driver is made up.
+def launcher(device: torch.device) -> Launcher:  # pragma: no cover
     """Return what runs launches on ``device``, compiled and loaded.
 
     Raises:
@@ -34,7 +35,7 @@ def launcher(device: torch.device) -> Launcher:  # pragma: no cover - needs a GP
         return _modules[number]
 
 
-class _Module:  # pragma: no cover - needs a GPU
+class _Module:  # pragma: no cover - as above
     """logprobs.cu in one device's primary context, the one that torch uses."""
 
     def __init__(self, number: int) -> None:
