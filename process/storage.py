@@ -28,6 +28,7 @@ from process.leftovers import (
     leftovers,
     own_name,
 )
+from process.naming import naming
 from process.output import ERRORS
 from process.shown import shown_json
 
@@ -68,7 +69,7 @@ def replacing(
 
 def write_text(file: Path, text: str) -> None:
     """Replace a text file whole, also where the power is cut."""
-    with replacing(file, to_disk=True) as unfinished:
+    with naming(file), replacing(file, to_disk=True) as unfinished:
         unfinished.write_text(text, encoding="utf-8", errors=ERRORS)
 
 
@@ -195,5 +196,6 @@ def _numbers() -> Iterator[str]:
 
 def _write_files(folder: Path, files: Mapping[str, Iterable[str]]) -> None:
     for name, pieces in files.items():
-        with (folder / name).open("w", encoding="utf-8", errors=ERRORS) as stream:
+        file = folder / name
+        with naming(file), file.open("w", encoding="utf-8", errors=ERRORS) as stream:
             stream.writelines(pieces)

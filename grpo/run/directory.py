@@ -16,6 +16,7 @@ from typing import Any
 
 from grpo.run.line_log import Found, keep_steps
 from grpo.run.lost_lines import noted
+from grpo.run.run_json import check_run_json
 from process.disk import make_folder, sync_folder
 from process.leftovers import contents
 from process.lines import Lines
@@ -23,8 +24,6 @@ from process.owner import OwnedError, check_free, owned
 from process.places import check_can_be_made, check_no_file
 from process.storage import sweep, write_json
 
-# what --resume reads from run.json
-_RUN_KEYS = {"config": dict, "checksums": dict, "prompt_template": str, "resumed": list}
 _FOLDERS = ("eval", "checkpoints", "figures")
 
 
@@ -113,9 +112,7 @@ class RunDirectory:
         file = Path(path) / "run.json"
         try:
             description = json.loads(file.read_text(encoding="utf-8"))
-            for name, kind in _RUN_KEYS.items():
-                if not isinstance(description[name], kind):
-                    raise ValueError(f"{name} is no {kind.__name__}")
+            check_run_json(description)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"--resume {path}: {file} cannot be read ({type(error).__name__}: {error}): name"

@@ -87,9 +87,10 @@ def check_unchanged_rewards(stored: Mapping[str, Any], config: GRPOConfig) -> No
         config: of the resumed run; its files may lie elsewhere than the run's.
 
     Raises:
-        ValueError: as `check_unchanged`.
+        ValueError: as `check_noted` and `check_unchanged`.
     """
     found, renamed = _reward_files(config), names_now(stored["config"], config)
+    check_noted(stored["checksums"], found, renamed)
     then = {k: v for k, v in stored["checksums"].items() if renamed.get(k, k) in found}
     check_unchanged(then, found, renamed)
 

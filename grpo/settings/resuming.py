@@ -39,12 +39,23 @@ def config_to_resume(
         known: names of those that need not be.
 
     Raises:
-        ValueError: as `resumed_config`, `check_places` and `check_own_rewards`.
+        ValueError: run.json holds what is no setting; as `resumed_config`, `check_places` and
+            `check_own_rewards`.
     """
+    _check_stored(stored["config"], run)
     config = resumed_config(stored["config"], changes)
     check_places(config, run)
     check_own_rewards(config, own_rewards, known, run)
     return config
+
+
+def _check_stored(stored: Mapping[str, Any], run: Path) -> None:
+    try:
+        resumed_config(stored, {})
+    except ValueError as error:
+        raise ValueError(
+            f"the settings in {run / 'run.json'} are not those of a run: {error}: restore the file"
+        ) from error
 
 
 def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOConfig:

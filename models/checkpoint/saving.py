@@ -1,6 +1,8 @@
 """Writing a policy as a plain transformers directory, which any tool of the hub's layout loads."""
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from safetensors import SafetensorError
 
 from models.checkpoint.loading import quiet
 from models.policy import Policy
+from process.naming import naming
 
 WEIGHTS = "model.safetensors"
 
@@ -32,7 +35,7 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
     # The processor writes the checkpoint's own; transformers refuses one that contradicts itself.
     policy.model.generation_config = GenerationConfig()
     try:
-        with quiet(), naming(directory / WEIGHTS):
+        with quiet(), _naming_weights(directory):
             policy.model.save_pretrained(directory)
     finally:
         policy.model.generation_config = usual
@@ -42,21 +45,20 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
 
 
 @contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Name the file in an error of the system that comes from writing it: it says only why.
+def _naming_weights(directory: Path) -> Iterator[None]:
+    """Name the file in an error of `save_pretrained`: the config before the weights are written.
 
     Raises:
-        OSError: also in place of safetensors' own, whose text has the system's number.
+        OSError: also in place of safetensors' own error, whose text has the system's number.
     """
     try:
-        yield
-    except OSError as error:
-        if error.errno is None or error.filename is not None:
-            raise
-        raise OSError(error.errno, error.strerror, str(file)) from error
+        with naming(directory / "config.json"):
+            yield
     except SafetensorError as error:
         number = re.search(r"(?:os error|code:) (\d+)", str(error))
-        raise OSError(int(number[1]) if number else 5, str(error), str(file)) from error
+        code = int(number[1]) if number else errno.EIO
+        why = os.strerror(code) if number else str(error)
+        raise OSError(code, why, str(directory / WEIGHTS)) from error
 
 
 def _set_dtype(config_file: Path, dtype: torch.dtype) -> None:

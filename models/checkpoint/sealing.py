@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.checkpoint.manifest import MANIFEST, FileFacts, Manifest
 from models.checkpoint.tensor_file import write_tensors
+from process.naming import naming
 
 _PIECE = 1 << 20
 
@@ -57,7 +58,7 @@ class Seal:
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write a safetensors file, hashed on the way."""
         digest, file = hashlib.sha256(), self._folder / name
-        with file.open("wb") as stream:
+        with naming(file), file.open("wb") as stream:
             write_tensors(stream, tensors, lambda piece: self._hashing.submit(digest.update, piece))
         self._sums[name] = self._hashing.submit(digest.hexdigest)  # behind every piece
         self._flush(file)
@@ -70,8 +71,9 @@ class Seal:
         files = {name: FileFacts(sizes[name], sums[name]) for name in sums}
         for flushed in self._flushed:
             flushed.result()
-        text = Manifest(step, files).text()
-        (self._folder / MANIFEST).write_text(text, encoding="utf-8")
+        text, file = Manifest(step, files).text(), self._folder / MANIFEST
+        with naming(file):
+            file.write_text(text, encoding="utf-8")
 
     def _checksum(self, file: Path) -> str:
         digest = hashlib.sha256()

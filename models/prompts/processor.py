@@ -31,6 +31,7 @@ from models.prompts.tokenizer import (
     turn_end_id,
 )
 from models.prompts.turns import Turn, user_turn
+from process.naming import naming
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +180,8 @@ class Processor:
         They are those that were loaded, to the byte, whatever has become of that directory.
         """
         for name, content in self.files.items():
-            (Path(directory) / name).write_bytes(content)
+            with naming(file := Path(directory) / name):
+                file.write_bytes(content)
 
     def _check_text(self, text: str) -> None:
         """Raise for a control token: it would end the turn, or stand for an image."""

@@ -215,7 +215,7 @@ def test_where_not_even_the_checkpoint_fits_the_message_promises_none(
     monkeypatch.setattr(grpo.run.checkpoint, "save_policy", full)
     assert train.main([*arguments, "--output-dir", str(out)]) == 2
     told = capsys.readouterr().err
-    assert "free some space, and start the run anew: it has no checkpoint yet" in told
+    assert "free some space, and start the run anew: there is no checkpoint before it" in told
     assert "--resume" not in told and saved(out) == []
 
 

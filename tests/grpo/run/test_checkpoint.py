@@ -111,7 +111,7 @@ def test_a_damaged_trainer_state_is_named(nano_policy, optimizer, tmp_path):
 
 
 FULL_DISK = """
-import resource, sys
+import resource, sys, torch
 from grpo.run.checkpoint import save_checkpoint
 from grpo.settings.config import GRPOConfig
 from grpo.optimizer import PolicyOptimizer
@@ -120,6 +120,9 @@ from pathlib import Path
 run = Path(sys.argv[2])
 policy = load_policy(sys.argv[1])
 optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=1)
+for master in optimizer.masters.values():
+    moments = {name: torch.ones_like(master) for name in ("exp_avg", "exp_avg_sq")}
+    optimizer.adamw.state[master] = {"step": torch.tensor(3.0), **moments}
 def save(step):
     save_checkpoint(run, step, policy, optimizer, state={}, card={}, keep=1)
 save(1)
@@ -132,14 +135,23 @@ print(sorted(p.name for p in (run / "checkpoints").iterdir()))
 """
 
 
-@pytest.mark.parametrize("limit", [2_000, 50_000])  # in a JSON file; in the weights
-def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, limit):
+FULL_IN = {
+    500: "config.json",
+    4_000: "model.safetensors",
+    800_000: "trainer/optimizer.safetensors",  # the weights have 641,000 bytes
+}
+
+
+@pytest.mark.parametrize(("limit", "name"), FULL_IN.items())
+def test_a_full_disk_leaves_the_previous_checkpoint_whole(tmp_path, limit, name):
     # a limit on the size of files stands in for the disk: the same OSError from the same call
     model = write_checkpoint(tmp_path / "nano")
     command = [sys.executable, "-c", FULL_DISK, model, tmp_path, str(limit)]
     root = ROOT
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=True)
     assert "OSError: checkpoint" in done.stdout
-    assert "free some space" in done.stdout and "--resume" in done.stdout
+    assert f"could not be written ({name}: File too large; it takes 0.0 GB, " in done.stdout
+    assert "GB are free): free some space, and go on from step-000001" in done.stdout
+    assert "--resume" in done.stdout and "--keep-checkpoints" not in done.stdout
     assert done.stdout.rstrip().endswith("['step-000001']")
     load_policy(tmp_path / "checkpoints" / "step-000001")
