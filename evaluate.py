@@ -11,6 +11,8 @@
 commands are functions of evaluation/: ask, matrix, compare. Settings: evaluation/configs.py.
 """
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,6 +33,7 @@ from process.flag_parser import FlagParser
 from process.flags import config_from
 from process.owner import owned
 from process.places import check_new_directory
+from process.signals import saying
 
 
 def score_command(config: ScoreConfig) -> None:
@@ -45,13 +48,14 @@ def score_command(config: ScoreConfig) -> None:
     with owned(unfinished_folder(output), output, temporary=True):
         check_new_directory(output)  # another process may have been at its end
         score = Score.prepare(config, output)  # all that can fail before weights are loaded
-        print(score.description())
-        policy = chosen_policy(config.checkpoint, score.device, config.dtype)
-        summary, thoughts = score.ask(policy)
-        print(f"\n{score.tables(summary)}\n")
-        score.scoring.evaluation.write(summary, thoughts)
-        print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
-        report_finished(output, config.image_root)
+        with saying(score.scoring.evaluation.kept):
+            print(score.description())
+            policy = chosen_policy(config.checkpoint, score.device, config.dtype)
+            summary, thoughts = score.ask(policy)
+            print(f"\n{score.tables(summary)}\n")
+            score.scoring.evaluation.write(summary, thoughts)
+            print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+            report_finished(output, config.image_root)
 
 
 class Subcommand(NamedTuple):
@@ -71,7 +75,7 @@ SUBCOMMANDS = {
         matrix_parser,
         MatrixConfig,
         matrix_command,
-        kept=": finished cells stay, the same command goes on with the others",
+        kept="what is answered stays, the same command goes on",
     ),
     "compare": Subcommand(compare_parser, CompareConfig, compare_command),
 }

@@ -11,7 +11,8 @@ import base64
 import hashlib
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,6 +42,9 @@ def evaluate() -> int | None:
 
 
 def _run(module: str) -> int | None:
+    if not any(_shadowed(["process"])):
+        with suppress(Exception):  # a file that was written over is told of below
+            importlib.import_module("process.own_signals").take_signals()
     problems = [f"  - {problem}" for problem in (*_shadowed(), *_damaged())]
     if not problems:
         return importlib.import_module(module).main()
@@ -54,10 +58,10 @@ def _run(module: str) -> int | None:
     return 2
 
 
-def _shadowed() -> Iterator[str]:
+def _shadowed(names: Iterable[str] = OUR_FILES) -> Iterator[str]:
     """Yield one line per name that leads to a file which is not ours."""
-    for name, expected in OUR_FILES.items():
-        spec = find_spec(name)
+    for name in names:
+        spec, expected = find_spec(name), OUR_FILES[name]
         if spec is None:
             yield f"{name} is missing: {expected} is gone, install groupwise again"
         elif spec.origin is None:  # a folder of that name without __init__.py

@@ -14,6 +14,8 @@ This file says what a run is made of, in the order in which it is made; grpo/ste
 algorithm. What can be wrong in settings and data is told before torch is imported.
 """
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -46,6 +48,7 @@ from grpo.settings import (
     with_absolute_paths,
 )
 from process.command import command, notes
+from process.signals import saying
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
@@ -171,7 +174,11 @@ def _train(
     questions = read_questions(
         config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )
-    with Session(config, directory) as session, seeded(config.seed, torch_too=True):
+    with (
+        Session(config, directory) as session,
+        saying(session.saved),
+        seeded(config.seed, torch_too=True),
+    ):
         return _train_on(questions, session, stored, checkpoint, own_rewards, reward_fns, parse)
 
 

@@ -17,6 +17,7 @@ from data.image_bounds import ImageRefusalError
 from data.images import MISSING, ImageMemoryError, decode
 from data.verdict_cache import VerdictCache
 from process.bars import bar
+from process.signals import end_if_asked, in_order
 
 _CHUNK = 32  # files of one task
 _SILENT = 2.0  # seconds after which a check shows how far it is
@@ -30,6 +31,7 @@ class ImageVerdict:
     reason: str = ""  # why not
 
 
+@in_order()
 def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
     """Return the verdict on each file, decoded now or known from an earlier start.
 
@@ -54,6 +56,7 @@ def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, Ima
         with progress:
             waiting: set[Future[dict[Path, ImageVerdict]]] = set()
             while True:
+                end_if_asked()
                 while len(waiting) < 2 * threads and (chunk := next(chunks, None)):
                     waiting.add(pool.submit(_examine, chunk, cache))
                 if not waiting:

@@ -19,6 +19,7 @@ from grpo.settings.records import Sampling
 from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
+from process.signals import end_if_asked
 
 _T = TypeVar("_T")
 
@@ -80,10 +81,11 @@ class Rollout:
 
     def for_each(self, function: Callable[[str, Any], _T]) -> list[list[_T]]:
         """Return N lists of G: what the function makes of each completion and its example."""
-        return [
-            [function(text, example) for text in texts]
-            for texts, example in zip(self.texts, self.batch.examples, strict=True)
-        ]
+        results = []
+        for texts, example in zip(self.texts, self.batch.examples, strict=True):
+            end_if_asked()  # a reward may take its time
+            results.append([function(text, example) for text in texts])
+        return results
 
     def select(self, rows: Sequence[int]) -> Part:
         """Return the micro-batch of these rows (ascending), trimmed to the longest of them."""
@@ -109,7 +111,9 @@ class Rollout:
             token_budget: the most tokens of a micro-batch, prompts and completions together.
             groups: which of the N to run, ascending; all by default.
         """
-        return (self.select(rows) for rows in micro_batches(self, token_budget, groups))
+        for rows in micro_batches(self, token_budget, groups):
+            end_if_asked()
+            yield self.select(rows)
 
 
 def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:

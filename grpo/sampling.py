@@ -22,6 +22,7 @@ from models.policy import Policy, PromptPass
 from models.products import float_product
 from models.prompts.processor import Processor
 from models.prompts.prompt import EncodedPrompt
+from process.signals import end_if_asked
 
 # Rows that ended leave the batch once they are this share of it: copying the cache of the others
 # then costs less than computing rows nobody reads.
@@ -83,6 +84,7 @@ def generate(
     end_ids = torch.tensor(policy.processor.end_ids, device=policy.device)
 
     for position in range(max_completion_tokens):
+        end_if_asked()
         # 2. The distribution that is sampled from, and that the update will score by.
         logits = _logits(hidden, policy.output_weight, temperature, banned_ids)  # (R, V)
 

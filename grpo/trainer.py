@@ -27,7 +27,7 @@ from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.allocator import give_back_freed_memory
 from process.bars import bar
-from process.signals import held
+from process.signals import end_if_asked, held, in_order
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Trainer:
     state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     best: Best | None = None  # of the evaluations so far
-    start_step: int = field(init=False)
+    done: int = field(init=False)  # steps, those of before a resumption included
     bad_steps: BadSteps = field(init=False)
     profiler: StepProfiler | None = field(init=False)
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
@@ -57,14 +57,13 @@ class Trainer:
     _began: tuple[int, Mapping[str, Tensor]] = field(init=False, default=(-1, {}))
 
     def __post_init__(self) -> None:
-        self.start_step = self._saved = self.state["step"]
+        self.done = self._saved = self.state["step"]
         self.bad_steps = BadSteps.of(self.config.max_bad_steps, self.state)
-        self.profiler = StepProfiler.of(
-            self.config, self.run.path, self.start_step, self.total_steps
-        )
+        self.profiler = StepProfiler.of(self.config, self.run.path, self.done, self.total_steps)
 
+    @in_order()
     def train(self) -> None:
-        """Run from ``start_step`` to the last step; evaluate and save on the way and at the end.
+        """Run from ``done`` to the last step; evaluate and save on the way and at the end.
 
         Whatever breaks it off, the steps that were done are saved first. A signal drops the step
         in work, or waits for its end once its update is begun; an error among moving weights leaves
@@ -73,44 +72,42 @@ class Trainer:
         Raises:
             FloatingPointError: no update was possible in --max-bad-steps steps in a row.
         """
-        done = self.start_step
         self.best = find_best(self.run.path)
-        if done > 0:
+        if self.done > 0:
             write_best(self.run.path, self.best)  # evaluations may have been cut
         log = self._log()
-        due = done == 0 or self._is_due(self.config.eval_every, done)
-        if due and self.run.read_evaluation(done) is None:  # or it was broken off right there
-            self._evaluate(done)
+        due = self.done == 0 or self._is_due(self.config.eval_every)
+        if due and self.run.read_evaluation(self.done) is None:  # or it was broken off right there
+            self._evaluate()
             self._record_best()  # no checkpoint: the start model, or the one this run goes on from
-        if self.config.verify_prefix and done < self.total_steps:
-            self._verify_prefix(done)
+        if self.config.verify_prefix and self.done < self.total_steps:
+            self._verify_prefix(self.done)
         with (
-            bar(total=self.total_steps, initial=done, unit="step") as steps,
-            self._loader(range(done, self.total_steps)) as self._batches,
+            bar(total=self.total_steps, initial=self.done, unit="step") as steps,
+            self._loader(range(self.done, self.total_steps)) as self._batches,
         ):
-            taken = None
             try:
-                while done < self.total_steps:
-                    taken = None
+                while self.done < self.total_steps:
+                    step = self.done  # counted from 0
                     with held(self._has_begun_update):
-                        taken, times, batch = self._one_step(done)
-                        done += 1
-                        skipped = self.optimizer.has_skipped
-                        metrics = log.record(done, taken, times, batch, skipped=skipped)
-                        self.optimizer.end_step()
+                        taken, times, batch = self._one_step(step)
+                    self.done = step + 1
+                    skipped = self.optimizer.has_skipped
+                    metrics = log.record(self.done, taken, times, batch, skipped=skipped)
+                    self.optimizer.end_step()
                     if self.bad_steps.are_too_many:
-                        place = self._save(done)
-                        raise FloatingPointError(self.bad_steps.stop_message(done, place))
+                        place = self._save()
+                        raise FloatingPointError(self.bad_steps.stop_message(self.done, place))
                     steps.set_postfix_str(bar_text(metrics), refresh=False)
                     steps.update()
-                    if self._is_due(self.config.eval_every, done):
-                        self._evaluate(done)
-                    if self._is_due(self.config.save_every, done) or self._is_best(done):
-                        self._save(done)
+                    if self._is_due(self.config.eval_every):
+                        self._evaluate()
+                    if self._is_due(self.config.save_every) or self._is_best():
+                        self._save()
             except (Exception, KeyboardInterrupt) as error:
-                halfway = taken is None and self.optimizer.has_moved
-                if done > self._saved and not halfway:
-                    self._save_after(error, done)
+                halfway = self.optimizer.has_moved and self.done == step
+                if self.done > self._saved and not halfway:
+                    self._save_after(error)
                 raise
 
     def _log(self) -> StepLog:
@@ -148,56 +145,56 @@ class Trainer:
         return self.take_step(batch, clock), clock.metrics(), batch
 
     def _begin_part(self, part: str) -> None:
+        end_if_asked()
         self.under_way = part
         if self.profiler is not None:
             self.profiler.part(part)
 
-    def _is_due(self, every: int, done: int) -> bool:
-        return done == self.total_steps or (every > 0 and done % every == 0)
+    def _is_due(self, every: int) -> bool:
+        return self.done == self.total_steps or (every > 0 and self.done % every == 0)
 
-    def _evaluate(self, done: int) -> None:
+    def _evaluate(self) -> None:
         if self.evaluate is not None:
             self.under_way = "evaluation"
-            self.run.write_evaluation(done, self.evaluate(self.policy, done))
+            self.run.write_evaluation(self.done, self.evaluate(self.policy, self.done))
             self.best = find_best(self.run.path)
 
-    def _is_best(self, done: int) -> bool:
-        return self.best is not None and self.best.step == done
+    def _is_best(self) -> bool:
+        return self.best is not None and self.best.step == self.done
 
     def _record_best(self) -> None:
         if self.best is not None:
             write_best(self.run.path, self.best)
 
-    def _save_after(self, error: BaseException, done: int) -> None:
+    def _save_after(self, error: BaseException) -> None:
         """Save what was done before an error or a signal, unless its weights are the error's cause.
 
         Raises:
             ExplodedError: they are not finite; beside a signal that is a note on it.
         """
         try:
-            self._save(done)
+            self._save()
         except ExplodedError as exploded:
             if not isinstance(error, KeyboardInterrupt):
                 raise
             error.add_note(str(exploded))
 
-    def _save(self, done: int) -> Path:
+    def _save(self) -> Path:
         self.under_way = "saving"
-        self._saved = done  # also when it fails: it would fail again
+        self._saved = self.done  # also when it fails: it would fail again
         begun, generators = self._began  # a step that was dropped may have drawn from them
-        with held():
-            self.run.lines_to_disk()  # before the checkpoint that counts their steps
-            place = save_checkpoint(
-                self.run.path,
-                done,
-                self.policy,
-                self.optimizer,
-                state={"bad_steps": self.bad_steps.state},
-                card=self.card,
-                keep=self.config.keep_checkpoints,
-                best=None if self.best is None else self.best.step,
-                generators=generators if begun == done else None,
-            )
-            self._record_best()  # only now: it never names a checkpoint that is not there
+        self.run.lines_to_disk()  # before the checkpoint that counts their steps
+        place = save_checkpoint(
+            self.run.path,
+            self.done,
+            self.policy,
+            self.optimizer,
+            state={"bad_steps": self.bad_steps.state},
+            card=self.card,
+            keep=self.config.keep_checkpoints,
+            best=None if self.best is None else self.best.step,
+            generators=generators if begun == self.done else None,
+        )
+        self._record_best()  # only now: it never names a checkpoint that is not there
         give_back_freed_memory()  # the tensors' copies, and what batches of other shapes left
         return place

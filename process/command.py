@@ -7,7 +7,14 @@ from typing import Protocol
 
 from process.alone import refusal
 from process.output import forgiving_output
-from process.signals import ending_signals, exit_status, reason
+from process.signals import (
+    NOTHING_BEGUN,
+    ending_signals,
+    exit_status,
+    last_line,
+    requests,
+    saying,
+)
 from process.threads import sleep_soon
 
 
@@ -20,27 +27,37 @@ class Main(Protocol):
 def command(main: Main) -> Main:
     """Return `main` with output that never fails, signals that end it in order, and alone.
 
-    A signal that `main` itself does not tell of ends with one line, then its notes, and
-    128 + its number.
+    A signal ends with one line, which says what was noted last on its error, and 128 + its number.
     PyTorch's threads wait as process/threads.py says, if nothing has imported it before.
     """
 
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
-        with forgiving_output(), ending_signals():
-            refused = refusal()
-            if refused is not None:
-                if refused:
-                    print(f"error: {refused}", file=sys.stderr)
-                return 2
-            sleep_soon()
+        with forgiving_output():
             try:
-                return main(argv)
+                with ending_signals():
+                    return _alone(main, argv)
             except KeyboardInterrupt as error:
-                print(f"\n{reason(error)}{notes(error)}", file=sys.stderr)
-                return exit_status(error)
+                requests.finish()
+                status = exit_status(error)
+                kept = next(reversed(_noted(error)), NOTHING_BEGUN)
+                start = "\n" if sys.stderr.isatty() else ""  # behind the terminal's ^C
+                print(f"{start}{last_line(status - 128, kept)}", file=sys.stderr)
+                return status
+            finally:
+                requests.finish()
 
     return run
+
+
+def _alone(main: Main, argv: Sequence[str] | None) -> int:
+    refused = refusal()
+    if refused is not None:
+        if refused:
+            print(f"error: {refused}", file=sys.stderr)
+        return 2
+    sleep_soon()
+    return main(argv)
 
 
 def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -> int:
@@ -48,14 +65,12 @@ def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -
 
     Args:
         work: raises ValueError or OSError for a mistake that its text explains: status 2.
-        kept: what stays of it after a signal, to end that line with.
+        kept: what stays of it after a signal, to end that line with; "" where the work says it.
         out_of_memory: what to say, with ``{error}`` in it, where a device's memory is full.
     """
     try:
-        work()
-    except KeyboardInterrupt as error:
-        print(f"\n{reason(error)}{kept}", file=sys.stderr)
-        return exit_status(error)
+        with saying(lambda: kept):
+            work()
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -75,4 +90,8 @@ def notes(error: BaseException) -> str:
     >>> notes(error)
     '\\n2 of 4 steps are saved'
     """
-    return "".join(f"\n{note}" for note in getattr(error, "__notes__", ()))
+    return "".join(f"\n{note}" for note in _noted(error))
+
+
+def _noted(error: BaseException) -> list[str]:
+    return getattr(error, "__notes__", [])

@@ -124,5 +124,6 @@ def _forgiving(stream: TextIO | None) -> Any:
     if stream is None:  # closed before the start (>&-), where tqdm would fail
         stream = _NOWHERE.open("w", encoding="utf-8")
     with suppress(AttributeError, ValueError, OSError):  # a stand-in, such as a notebook's
-        cast(TextIOWrapper, stream).reconfigure(errors=ERRORS)
+        # Line by line: nothing that was printed waits in a process that is ended at once.
+        cast(TextIOWrapper, stream).reconfigure(errors=ERRORS, line_buffering=True)
     return ForgivingStream(stream)

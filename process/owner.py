@@ -22,6 +22,7 @@ from typing import Any
 
 from process.disk import make_folder
 from process.leftovers import LOCK, contents
+from process.signals import at_last
 from process.storage import sweep
 
 try:
@@ -60,13 +61,15 @@ def owned(folder: Path, name: Path | None = None, *, temporary: bool = False) ->
             f"output directory {name} cannot be made or written to ({error}): name another"
             " --output-dir, or free this one"
         ) from error
+    leave = functools.partial(_leave, folder, number, made or [folder] * temporary)
     try:
         if number is not None:
             sweep(folder)
-        yield
+        with at_last(leave):
+            yield
     finally:
         if os.getpid() == process:  # and no fork of it, that ends in the block
-            _leave(folder, number, made or [folder] * temporary)
+            leave()
 
 
 def check_free(folder: Path, name: Path | None = None) -> None:

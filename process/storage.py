@@ -31,6 +31,7 @@ from process.leftovers import (
 from process.naming import naming
 from process.output import ERRORS
 from process.shown import shown_json
+from process.signals import held
 
 
 @contextmanager
@@ -40,7 +41,8 @@ def replacing(
     """Yield a path beside ``place`` for a file or a folder that the end of the block puts there.
 
     A reader of ``place`` sees the old one or the new one. Where the block raises, the old one stays
-    and nothing of the new one does; a process that is killed leaves the unfinished one behind.
+    and nothing of the new one does; a process that is killed leaves the unfinished one behind. A
+    signal that asks to end waits for the end of the block.
 
     Args:
         place: where it belongs; the folder around it is there.
@@ -51,20 +53,21 @@ def replacing(
         over_folder: replace a folder that holds something, instead of raising.
     """
     beside = place.with_name(unfinished or f".{place.name}.tmp")
-    try:
-        discard(beside)  # of a process that was killed
-        yield beside
-        if to_disk:
-            sync_tree(beside)
-        if over_folder and place.is_dir():
-            _put_over(beside, place)
-        else:
-            _clear(place)
-            beside.replace(place)
-        if to_disk:
-            sync_folder(place.parent)
-    finally:
-        discard(beside)  # gone already where all went well, or the one that was replaced
+    with held():
+        try:
+            discard(beside)  # of a process that was killed
+            yield beside
+            if to_disk:
+                sync_tree(beside)
+            if over_folder and place.is_dir():
+                _put_over(beside, place)
+            else:
+                _clear(place)
+                beside.replace(place)
+            if to_disk:
+                sync_folder(place.parent)
+        finally:
+            discard(beside)  # gone already where all went well, or the one that was replaced
 
 
 def write_text(file: Path, text: str) -> None:

@@ -1,5 +1,7 @@
 """``python -m data.phantoms --output-dir DIR``: write the embedded data set as files."""
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +11,7 @@ from process.command import command
 from process.flag_parser import FlagParser
 from process.paths import user_path
 from process.places import check_can_be_made
+from process.signals import saying
 
 
 @command
@@ -34,9 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         not args.output_dir.is_dir() or any(args.output_dir.iterdir())
     ):
         parser.error(f"--output-dir {args.output_dir} is not an empty folder: name a fresh one")
+    part = f"remove {args.output_dir}, which holds a part, and start the same command again"
     try:
         check_can_be_made(args.output_dir)
-        files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
+        with saying(lambda: part if args.output_dir.exists() else None):
+            files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,5 +1,7 @@
 """``python -m data.splits FILES... --output-dir DIR``: no image, or patient, in train and test."""
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.places import check_new_directory
+from process.signals import once_there, saying
 from process.tables.numbers import percent
 from process.tables.text import titled_text
 
@@ -26,15 +29,16 @@ _NOWHERE = Path("images")  # paths are compared, none is opened
 def main(argv: Sequence[str] | None = None) -> int:
     """Split; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)
-    try:
-        report = make_split(args)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(*map(fitted, _lines(report)), sep="\n")
-    if report["text_priors"]:
-        print("", titled_text(priors_comparison(report["text_priors"])), sep="\n")
-    print(f"\nwritten: {args.output_dir} ({len(report['outputs'])} files and splits.json)")
+    with saying(once_there(args.output_dir / "splits.json")):
+        try:
+            report = make_split(args)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print(*map(fitted, _lines(report)), sep="\n")
+        if report["text_priors"]:
+            print("", titled_text(priors_comparison(report["text_priors"])), sep="\n")
+        print(f"\nwritten: {args.output_dir} ({len(report['outputs'])} files and splits.json)")
     return 0
 
 

@@ -19,6 +19,8 @@ from evaluation.answers.unfinished import Unfinished
 from evaluation.asking.evaluation_plan import EvaluationPlan, Pass, asking_order
 from evaluation.measures.thought_changes import ThoughtRow
 from process.bars import bar
+from process.called import module_line
+from process.signals import held, saying
 
 
 class ResumableEvaluation:
@@ -54,6 +56,7 @@ class ResumableEvaluation:
             for index in order
         )
         self._answers = Unfinished(output, identity, keys)
+        self._is_written = False
 
     @property
     def num_answered(self) -> int:
@@ -114,16 +117,25 @@ class ResumableEvaluation:
     @contextmanager
     def saying_what_is_kept(self) -> Iterator[None]:
         """Say what is kept when something breaks the evaluation off, short of kill -9."""
-        try:
-            yield
-        except BaseException:
-            if self._answers:
-                print(
-                    f"\n{len(self._answers):,} of {self.plan.num_questions:,} answers are kept in"
-                    f" {self._answers.folder}: {self._how_to_go_on}",
-                    file=sys.stderr,
-                )
-            raise
+        with saying(self.kept):
+            try:
+                yield
+            except Exception:
+                if text := self.kept():
+                    print(f"\n{text}", file=sys.stderr)
+                raise
+
+    def kept(self) -> str | None:
+        """Return how many answers are kept, and how to go on; None while there are none."""
+        if self._is_written:
+            again = module_line("evaluation.report", str(self._output))
+            return f"{self._output} is written, for its report: {again}"
+        if not self._answers:
+            return None
+        return (
+            f"{len(self._answers):,} of {self.plan.num_questions:,} answers are kept in"
+            f" {self._answers.folder}: {self._how_to_go_on}"
+        )
 
     def predictions(self) -> list[Prediction]:
         """Return the answers to all questions in the plan's order, pass after pass."""
@@ -139,9 +151,10 @@ class ResumableEvaluation:
         Raises:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
-        with self.saying_what_is_kept():
+        with self.saying_what_is_kept(), held():
             write_evaluation(self._output, summary, self._in_order(), thoughts)
-        self._answers.remove()
+            self._is_written = True
+            self._answers.remove()
 
     def _in_order(self) -> Iterator[Prediction]:
         return self._answers.read(self._numbers())

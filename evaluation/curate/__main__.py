@@ -1,5 +1,7 @@
 """``python -m evaluation.curate``: which train rows are worth training on; see docs/curate.md."""
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = vars(curate_parser().parse_args(argv))
     return exit_status_of(
         lambda: curate(config_from(CurateConfig, given)),
-        kept=": the same command goes on where it was",
+        kept="the same command goes on where it was",
         out_of_memory="the GPU's memory is full ({error}): lower --batch-size",
     )
 

@@ -17,6 +17,7 @@ from evaluation.report.write import report_finished
 from grpo.settings import check_trusted
 from process.command import exit_status_of
 from process.owner import owned
+from process.signals import in_order
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -34,7 +35,7 @@ def protocol_command(
     """
     return exit_status_of(
         lambda: _run(file, given, training, trusted),
-        kept=": what is finished stays, the same command goes on with the rest",
+        kept="what is finished stays, the same command goes on with the rest",
         out_of_memory="the device is out of memory ({error}): lower batch_size",
     )
 
@@ -86,6 +87,7 @@ def _run_in(
     report_finished(output)
 
 
+@in_order()
 def _fill(
     schedule: Schedule, training: Training, load: Load, device: str | None, *, missing: bool
 ) -> None:

@@ -30,7 +30,6 @@ from grpo.settings import GRPOConfig, config_of
 from process.command import notes
 from process.output import ERRORS, ForgivingStream
 from process.owner import owned
-from process.signals import reason
 from process.storage import remove_folder
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in the file or the data should wait
@@ -119,13 +118,10 @@ def _logged(arm: Arm, log: Path) -> Iterator[None]:
     """
     try:
         with (
-            log.open("a", encoding="utf-8", errors=ERRORS) as stream,
+            log.open("a", encoding="utf-8", errors=ERRORS, buffering=1) as stream,
             contextlib.redirect_stdout(ForgivingStream(stream)),
         ):
             yield
-    except KeyboardInterrupt as error:
-        print(f"\n{reason(error)}{notes(error)}", file=sys.stderr)
-        raise
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
         print(f"error: {error}{notes(error)}", file=sys.stderr)
         raise ValueError(f"the run {arm.name} ended with status 2: its message is above") from error

@@ -1,5 +1,7 @@
 """``python -m evaluation.report DIR``: write report.html anew, from the files that are there."""
 
+import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
+
 import sys
 from collections.abc import Sequence
 

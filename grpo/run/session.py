@@ -18,6 +18,7 @@ class Progress(Protocol):
     """As `grpo.trainer.Trainer`."""
 
     total_steps: int
+    done: int  # steps
     under_way: str  # the part of the run
     best: Best | None
 
@@ -40,7 +41,10 @@ class FinishedRun:
 
 @dataclass
 class Session:
-    """A context: an error that leaves it gets a note that says what is saved and how to go on."""
+    """A context: an error that leaves it gets a note that says what is saved and how to go on.
+
+    So does a signal, by `process.signals.saying`.
+    """
 
     config: GRPOConfig
     run: RunDirectory
@@ -53,7 +57,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Add the note; torch's OutOfMemoryError becomes a `DeviceMemoryError`."""
-        if error is None:
+        if not isinstance(error, Exception):
             return
         if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for it
             explained = DeviceMemoryError(self.out_of_memory(error))
@@ -66,7 +70,7 @@ class Session:
             error.add_note(saved)
 
     def saved(self) -> str | None:
-        """Return how much of a run that has begun is saved, and how to go on."""
+        """Return how much of a run that has begun is saved, what is not, and how to go on."""
         if self.trainer is None:
             return None
         try:
@@ -74,11 +78,21 @@ class Session:
         except ValueError:
             if not (self.run.path / "run.json").is_file():  # nothing is there
                 return None
-            return f"no step is saved: remove {self.run.path}, and start the run anew"
-        done, total = step_of(newest), self.trainer.total_steps
+            lost = self._lost(0)
+            return f"no step is saved{lost}: remove {self.run.path}, and start the run anew"
+        saved, total = step_of(newest), self.trainer.total_steps
         trust = [TRUST] if foreign_files(self.config.rewards, self.run.path) else []
         command = command_line("train", "--resume", str(self.run.path), *trust)
-        return f"{done:,} of {total:,} steps are saved, go on with: {command}"
+        return f"{saved:,} of {total:,} steps are saved{self._lost(saved)}, go on with: {command}"
+
+    def _lost(self, saved: int) -> str:
+        assert self.trainer is not None
+        lost = self.trainer.done - saved
+        if lost <= 0:
+            return ""
+        writing = self.trainer.under_way == "saving"
+        why = f" (step-{self.trainer.done:06d} was being written)" if writing else ""
+        return f" and {lost:,} more are not kept{why}"
 
     def out_of_memory(self, error: BaseException) -> str:
         """Return the message that names what was under way and what to lower."""

@@ -1,5 +1,7 @@
 """SIGTERM and SIGHUP end a command as Ctrl-C does; what is being saved is saved first."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -11,7 +13,18 @@ import pytest
 import process.signals
 from process.alone import refusal
 from process.command import command
-from process.signals import Interrupted, ending_signals, held
+from process.signals import (
+    GRACE,
+    NOTHING_BEGUN,
+    Interrupted,
+    end_if_asked,
+    ending_signals,
+    held,
+    in_order,
+    once_there,
+    requests,
+    saying,
+)
 from tests.places import ROOT
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,17 +102,67 @@ def test_holding_brings_its_own_handlers_where_there_are_none():
     assert done == ["saved"] and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
-def test_a_signal_waits_only_while_the_block_wants_it_to():
+def test_inside_a_block_that_ends_in_order_a_signal_raises_at_the_next_safe_point():
     done = []
-    with ending_signals(), pytest.raises(Interrupted), held(lambda: "moving" in done):
+    with ending_signals(), pytest.raises(Interrupted), in_order():
+        end_if_asked()
         ask(signal.SIGTERM)
-        done.append("not dropped")
-    assert done == []
-    with ending_signals(), pytest.raises(Interrupted), held(lambda: "moving" in done):
-        done.append("moving")
+        done.append("went on")
+        end_if_asked()
+        done.append("never")
+    assert done == ["went on"]
+
+
+def test_or_at_the_end_of_the_block():
+    done = []
+    with ending_signals(), pytest.raises(Interrupted):
+        with in_order():
+            ask(signal.SIGTERM)
+            with held():
+                pass
+            done.append("went on")
+        done.append("never")
+    assert done == ["went on"]
+
+
+def test_a_safe_point_lets_pass_what_is_to_be_finished():
+    done = []
+    finishing = held(lambda: "moved" not in done)
+    with ending_signals(), pytest.raises(Interrupted), in_order(), finishing:
         ask(signal.SIGTERM)
+        end_if_asked()
         done.append("moved")
-    assert done == ["moving", "moved"]
+        end_if_asked()
+        done.append("never")
+    assert done == ["moved"]
+
+
+def test_a_request_raises_once():
+    # what runs on the way out, such as a last save, is not broken off by it again
+    done = []
+    with ending_signals(), pytest.raises(Interrupted), in_order():
+        try:
+            ask(signal.SIGTERM)
+            end_if_asked()
+        except Interrupted:
+            end_if_asked()
+            with held():
+                end_if_asked()
+            done.append("saved")
+            raise
+    assert done == ["saved"]
+
+
+def test_a_safe_point_without_a_request_and_off_the_main_thread_is_nothing():
+    end_if_asked()
+    seen = []
+    with ending_signals(), pytest.raises(Interrupted), in_order():
+        ask(signal.SIGTERM)
+        thread = threading.Thread(target=lambda: (end_if_asked(), seen.append("went on")))
+        thread.start()
+        thread.join()
+        end_if_asked()
+    assert seen == ["went on"]
 
 
 @pytest.mark.usefixtures("later")
@@ -115,7 +178,8 @@ def test_a_second_signal_ends_at_once():
 
 def test_one_request_that_is_sent_twice_is_one(monkeypatch):
     # `timeout` sends to the process, then to its group
-    monkeypatch.setattr(process.signals.time, "monotonic", lambda: 7.0)
+    clock = iter((7.0, 7.0 + GRACE - 0.1))
+    monkeypatch.setattr(process.signals.time, "monotonic", lambda: next(clock))
     done = []
     with ending_signals(), pytest.raises(Interrupted), held():
         ask(signal.SIGTERM)
@@ -136,6 +200,37 @@ def test_the_save_behind_a_first_signal_is_not_held_against_a_second():
                 ask(signal.SIGTERM)
                 done.append("never")
     assert done == ["begun"]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_signal_behind_the_end_of_a_command_finds_nothing_to_end():
+    with ending_signals():
+        requests.finish()
+        ask(signal.SIGTERM)
+        with pytest.raises(Interrupted):  # once more, later: what hangs then is nobody's work
+            ask(signal.SIGTERM)
+
+
+def test_of_nested_blocks_the_outermost_says_what_is_kept():
+    @command
+    def main(_argv=None):
+        with saying(lambda: "all of it"), saying(lambda: "a part"):
+            ask(signal.SIGTERM)
+        return 0
+
+    with saying(lambda: None), saying(lambda: 1 / 0), saying(lambda: "seen from outside"):
+        assert requests.kept() == "seen from outside"
+    assert requests.kept() == NOTHING_BEGUN
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        assert main([]) == 143
+    assert told.getvalue() == "interrupted by SIGTERM: all of it\n"
+
+
+def test_a_file_that_is_there_is_said_to_be_written(tmp_path):
+    file = tmp_path / "audit.json"
+    assert once_there(file)() is None
+    file.touch()
+    assert once_there(file)() == f"{file} is written"
 
 
 def test_an_error_of_what_was_held_is_told_and_not_the_signal():
@@ -165,7 +260,7 @@ def test_a_command_that_says_nothing_itself_ends_with_one_line(number, status, w
         return 0
 
     assert main() == status
-    assert capsys.readouterr().err == f"\n{word}\n"
+    assert capsys.readouterr().err == f"{word}: {NOTHING_BEGUN}\n"
 
 
 @pytest.mark.parametrize("size", ["WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE"])

@@ -139,7 +139,7 @@ def test_a_signal_before_the_first_step_is_over_says_that_nothing_is_saved(
     monkeypatch.setattr(RunDirectory, "write", announced)
     assert train.main([*arguments, "--output-dir", str(out)]) == 143
     told = capsys.readouterr().err
-    assert f"interrupted by SIGTERM\nno step is saved: remove {out}" in told
+    assert f"interrupted by SIGTERM: no step is saved: remove {out}" in told
     assert "--resume" not in told and not (out / "checkpoints").exists()
 
 
