@@ -38,7 +38,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # nothing here imports torch: the GPU belongs to the parts
 
-from process.signals import ending_signals, exit_status, reason  # noqa: E402
+from process.signals import ending_signals, exit_status, last_line  # noqa: E402
 
 BUDGET = 600  # seconds, for all parts together
 # part -> seconds; they add up to less than the budget
@@ -75,12 +75,13 @@ def main() -> int:
             write(output, done)
             print(f"--- {name}: {part['status']}, {part['seconds']:.0f} s; so far in {output}\n")
     except KeyboardInterrupt as error:
+        number = exit_status(error) - 128
         for name, part in done["parts"].items():
             if part["status"] == "under way":
-                done["parts"][name] = {"status": reason(error)}
+                done["parts"][name] = {"status": last_line(number)}
         if output is not None:
             write(output, done)
-        print(f"\n{reason(error)}; what was found is in {output}", file=sys.stderr)
+        print(f"\n{last_line(number, f'what was found is in {output}')}", file=sys.stderr)
         return exit_status(error)
     broken = [name for name, part in done["parts"].items() if part["status"] != "ok"]
     print(f"{len(done['parts']) - len(broken)} of {len(done['parts'])} parts came to their end"

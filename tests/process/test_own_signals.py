@@ -130,6 +130,17 @@ def test_destructors_threads_and_weak_references_print_nothing_under_many_signal
     assert program.ended() == (130, f"interrupted: {NOTHING_BEGUN}\n")
 
 
+def test_an_end_at_once_leaves_no_folder_that_was_made_for_work_that_did_not_begin(tmp_path):
+    program = Program(
+        "from pathlib import Path\n"
+        "from process.owner import owned\n"
+        f"with owned(Path({str(tmp_path)!r}) / 'runs' / 'new'):\n    ready(); hang()",
+    )
+    assert (tmp_path / "runs" / "new").is_dir()
+    program.ask(signal.SIGTERM)
+    assert program.ended()[0] == 143 and not any(tmp_path.iterdir())
+
+
 def test_a_signal_while_python_ends_changes_nothing():
     program = Program(
         "import atexit\n"
