@@ -38,12 +38,7 @@ def command(main: Main) -> Main:
                 with ending_signals():
                     return _alone(main, argv)
             except KeyboardInterrupt as error:
-                requests.finish()
-                status = exit_status(error)
-                kept = next(reversed(_noted(error)), NOTHING_BEGUN)
-                start = "\n" if sys.stderr.isatty() else ""  # behind the terminal's ^C
-                print(f"{start}{last_line(status - 128, kept)}", file=sys.stderr)
-                return status
+                return _tell(error)
             finally:
                 requests.finish()
 
@@ -60,6 +55,15 @@ def _alone(main: Main, argv: Sequence[str] | None) -> int:
     return main(argv)
 
 
+def _tell(error: KeyboardInterrupt) -> int:
+    """Print the line that a signal ends with; return the exit status."""
+    requests.finish()
+    status, kept = exit_status(error), next(reversed(_noted(error)), NOTHING_BEGUN)
+    start = "\n" if sys.stderr.isatty() else ""  # behind the terminal's ^C
+    print(f"{start}{last_line(status - 128, kept)}", file=sys.stderr)
+    return status
+
+
 def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -> int:
     """Return 0 once the work is done, else the status of what was printed in its place.
 
@@ -71,6 +75,8 @@ def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -
     try:
         with saying(lambda: kept):
             work()
+    except KeyboardInterrupt as error:
+        return _tell(error)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
