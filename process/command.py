@@ -8,6 +8,7 @@ from typing import Protocol
 from process.alone import refusal
 from process.output import forgiving_output
 from process.signals import (
+    KEPT,
     NOTHING_BEGUN,
     ending_signals,
     exit_status,
@@ -58,9 +59,10 @@ def _alone(main: Main, argv: Sequence[str] | None) -> int:
 def _tell(error: KeyboardInterrupt) -> int:
     """Print the line that a signal ends with; return the exit status."""
     requests.finish()
-    status, kept = exit_status(error), next(reversed(_noted(error)), NOTHING_BEGUN)
+    status, kept = exit_status(error), getattr(error, KEPT, NOTHING_BEGUN)
     start = "\n" if sys.stderr.isatty() else ""  # behind the terminal's ^C
-    print(f"{start}{last_line(status - 128, kept)}", file=sys.stderr)
+    lines = [last_line(status - 128, kept), *(note for note in _noted(error) if note != kept)]
+    print(start + "\n".join(lines), file=sys.stderr)
     return status
 
 

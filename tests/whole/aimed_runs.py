@@ -16,6 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from process.own_signals import take_signals
+from process.signals import requests
+from tests.whole.aimed.sitecustomize import aim
+
 STEPS = 4
 FLAGS = [
     *("--model", "tiny", "--train-json", "phantoms:CT", "--eval-json", "phantoms:CT"),
@@ -112,9 +116,6 @@ def _start(flags: list[str], place: Path, case: Case | None = None) -> int:
     for number, name in ((1, "out"), (2, "told")):
         os.dup2(os.open(place / name, os.O_WRONLY | os.O_APPEND), number)
     import train
-    from process.own_signals import take_signals
-    from process.signals import requests
-    from tests.whole.aimed.sitecustomize import aim
 
     take_signals()
     if case is not None:
