@@ -175,7 +175,7 @@ def test_a_signal_that_somebody_else_handles_is_theirs():
 
 def test_who_has_stopped_reading_does_not_keep_the_process():
     receiving, sending = os.pipe()
-    program = Program("ready(); os.write(2, bytes(10**7))", stderr=sending)
+    program = Program("ready()\nwhile True:\n    os.write(2, bytes(10**7))", stderr=sending)
     program.ask(signal.SIGTERM)
     assert program.ended()[0] == 143
     os.close(receiving), os.close(sending)
