@@ -114,6 +114,6 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
     pages = Path("/proc/self/statm")
     if pages.is_file():
-        has = int(pages.read_text().split()[0]) * resource.getpagesize()
+        has = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (has + MEMORY, hard))

@@ -75,7 +75,8 @@ def owned(folder: Path, name: Path | None = None, *, temporary: bool = False) ->
 def check_free(folder: Path, name: Path | None = None) -> None:
     """Raise an `OwnedError` where a living process works in a folder, which need not be there."""
     try:
-        number = os.open(folder / LOCK, os.O_RDONLY)
+        # a named pipe in its place would be waited for
+        number = os.open(folder / LOCK, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return
     try:

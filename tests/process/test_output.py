@@ -210,8 +210,8 @@ def opens_text_unnamed(call: ast.Call) -> bool:
     given = [*call.args, *(item.value for item in call.keywords)]
     if any("b" in str(getattr(item, "value", "")) for item in given if name == "open"):
         return False
-    if owner == "" and name == "write_text" and isinstance(call.func, ast.Name):
-        return False  # grpo.run.directory's
+    if name in ("read_text", "write_text") and isinstance(call.func, ast.Name):
+        return False  # process/regular.py's and process/storage.py's, which name it
     return all(item.arg != "encoding" for item in call.keywords)
 
 

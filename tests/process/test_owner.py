@@ -215,3 +215,8 @@ def test_a_place_that_cannot_be_used_is_an_error_of_the_user(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot be made or written to"), owned(tmp_path / "file"):
         pass
+
+
+def test_a_pipe_in_the_lock_s_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / LOCK)
+    check_free(tmp_path)

@@ -151,13 +151,15 @@ def test_a_checksum_is_of_a_regular_file(tmp_path):
 # Files that open something otherwise, and why they may.
 OTHERWISE = {
     "evaluation/answers/unfinished.py": "its own answers, of a folder that it has locked",
-    "evaluation/report/run_files.py": "asks for a regular file first",
-    "evaluation/report/run_page.py": "asks for a regular file first",
     "grpo/logprobs/cuda/compiler.py": "source code of ours, and the system's own compiler",
     "grpo/run/directory.py": "asks for a regular file first",
+    "grpo/run/line_log.py": "its own lines, of a folder that it has locked",
     "grpo/settings/device_memory.py": "the kernel's own files",
     "models/checkpoint/saving.py": "what it has just written",
     "models/checkpoint/sealing.py": "what it has just written",
+    "process/apart.py": "the kernel's own files",
+    "process/disk.py": "what it has just written",
+    "process/owner.py": "its own lock",
     "process/regular.py": "is the one way",
     "process/storage.py": "what it has just written",
     "process/threads.py": "the kernel's own files",
