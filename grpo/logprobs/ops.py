@@ -40,7 +40,8 @@ def token_logprobs_op(
         *(hidden, weight, temperature, with_entropy, banned_ids),
         *(ignore_index, tile_dtype, tile_bytes),
     )
-    if not targets.is_cuda:  # there, looking would wait for the device: a bad row comes out NaN
+    # There, looking would wait for the device: a bad row comes out NaN.
+    if not targets.is_cuda:  # pragma: no branch - needs a GPU
         _check_targets(targets, plan)
     chosen = _backend(backend, hidden)
     return tiles.forward(chosen, hidden, weight, targets.contiguous(), plan)
@@ -185,7 +186,7 @@ def score_logits(
         banned_runs=(),
         ignore_index=ignore_index,
     )
-    if not targets.is_cuda:
+    if not targets.is_cuda:  # pragma: no branch - needs a GPU
         _check_targets(targets, plan)
     if num_tokens == 0:
         nothing = logits.new_empty(0, dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -59,7 +59,7 @@ def generator_tensors(device: "torch.device") -> "dict[str, torch.Tensor]":
     if name == _MERSENNE:
         tensors["numpy"] = torch.tensor([*keys.tolist(), *place])
         tensors["numpy/gauss"] = torch.tensor([aside], dtype=torch.float64)
-    if device.type == "cuda":
+    if device.type == "cuda":  # pragma: no cover - needs a GPU
         tensors["cuda"] = torch.cuda.get_rng_state(device)
     return tensors
 
@@ -85,7 +85,7 @@ def restore_generators(
         *keys, position, has_gauss = tensors["numpy"].tolist()
         aside = tensors["numpy/gauss"].item()
         np.random.set_state((_MERSENNE, np.array(keys, np.uint32), position, has_gauss, aside))
-    if device.type == "cuda" and "cuda" in tensors:
+    if device.type == "cuda" and "cuda" in tensors:  # pragma: no cover - needs a GPU
         torch.cuda.set_rng_state(tensors["cuda"], device)
     wanted = ("python", "numpy", *(("cuda",) if device.type == "cuda" else ()))
     return tuple(name for name in wanted if name not in tensors)
@@ -97,7 +97,7 @@ def _states() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is not None:
         found["cpu"] = torch.get_rng_state()
-        if torch.cuda.is_initialized():  # else asking would start it
+        if torch.cuda.is_initialized():  # pragma: no cover - else asking would start it
             found["cuda"] = torch.cuda.get_rng_state_all()
     return found
 
@@ -108,5 +108,5 @@ def _put_back(states: Mapping[str, Any]) -> None:
     torch = sys.modules.get("torch")
     if torch is not None and "cpu" in states:
         torch.set_rng_state(states["cpu"])
-        if "cuda" in states:
+        if "cuda" in states:  # pragma: no cover - needs a GPU
             torch.cuda.set_rng_state_all(states["cuda"])

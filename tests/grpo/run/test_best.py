@@ -136,3 +136,30 @@ def test_where_the_start_model_did_best_nothing_more_is_kept(
     assert run(*arguments, "--output-dir", out) == 0
     assert checkpoints(out) == ["step-000004"]
     assert "90.0% at step 0, the start model itself" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("step-last.json", "{}", "is none of a run's evaluations: give it another name"),
+        ("step-000002.json", "{", r"cannot be read \(JSONDecodeError.*restore it, or remove it"),
+        ("step-000002.json", "{}", r"cannot be read \(KeyError: 'overall'\)"),
+        ("step-000002.json", '{"overall": {"accuracy": true}}', "accuracy True"),
+        ("step-000002.json", '{"overall": {"accuracy": 1.5}}', "accuracy 1.5"),
+        ("step-000002.json", '{"overall": {"accuracy": "high"}}', "TypeError"),
+    ],
+)
+def test_a_file_that_is_no_evaluation_is_named(tmp_path, name, content, message):
+    run = evaluated(tmp_path / "run", {0: 0.5})
+    (run / "eval" / name).write_text(content)
+    with pytest.raises(ValueError, match=f"{name} {message}|{name} .*{message}"):
+        find_best(run)
+
+
+def test_where_nothing_was_evaluated_the_record_of_what_was_cut_goes(tmp_path):
+    write_best(tmp_path, None)
+    write_best(tmp_path, Best(12, 0.5))
+    record = tmp_path / "checkpoints" / "best.json"
+    assert record.is_file()
+    write_best(tmp_path, None)
+    assert not record.exists()

@@ -35,6 +35,7 @@ def test_a_folder_that_could_not_be_made_is_not_to_be_removed(tmp_path):
     session = Session(CONFIG, RunDirectory(tmp_path / "never"), Running())
     assert session.saved() is None
     (tmp_path / "never").mkdir()
+    (tmp_path / "never" / "run.json").write_text("{}")
     said = session.saved()
     assert said == f"no step is saved: remove {tmp_path / 'never'}, and start the run anew"
 
