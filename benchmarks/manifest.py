@@ -11,7 +11,6 @@ import gc
 import statistics
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +26,7 @@ from grpo.run.start_point import faults
 from grpo.settings.config import GRPOConfig
 from models import load_policy
 from models.checkpoint.sealing import Seal
-from models.checkpoint.tensor_file import write_tensors
+from models.checkpoint.tensor_file import pieces
 
 MOST = 1.05  # a save with its manifest, over one without
 DIMS = {
@@ -42,11 +41,13 @@ CARD = {"mode": "think", "image_size": 56}
 class Unhashed(Seal):
     """Writes and flushes as a Seal does; hashes nothing, lists nothing."""
 
+    def hash_ahead(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        pass
+
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        nothing: Future[None] = Future()
-        nothing.set_result(None)
         with (self._folder / name).open("wb") as stream:
-            write_tensors(stream, tensors, lambda _: nothing)
+            for piece, _ in pieces(tensors):
+                stream.write(piece)
         self._flush(self._folder / name)
 
     def finish(self, step: int) -> None:  # noqa: ARG002
@@ -62,6 +63,9 @@ class Plain(Seal):
     """safetensors' own writer, one file after the other, nothing beside it."""
 
     def take(self) -> None:
+        pass
+
+    def hash_ahead(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         pass
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:

@@ -78,6 +78,7 @@ def save_checkpoint(
             Seal(folder) as seal,
         ):
             (folder / "trainer").mkdir(parents=True)
+            seal.hash_ahead("trainer/optimizer.safetensors", tensors)
             save_policy(policy, folder)
             seal.take()  # hashed while the optimizer is written
             seal.write_tensors("trainer/optimizer.safetensors", tensors)

@@ -7,6 +7,7 @@ is written, and the disk takes over what is written while the last is hashed.
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +18,11 @@ from typing import Self
 from torch import Tensor
 
 from models.checkpoint.manifest import MANIFEST, FileFacts, Manifest
-from models.checkpoint.tensor_file import write_tensors
+from models.checkpoint.tensor_file import pieces
 from process.naming import naming
 
 _PIECE = 1 << 20
+_COPIES = 2  # of a GPU's tensors, that wait to be hashed
 
 
 class Seal:
@@ -55,12 +57,28 @@ class Seal:
                 self._sums[name] = self._pool.submit(self._checksum, file)
                 self._flush(file)
 
+    def hash_ahead(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Begin to hash what `write_tensors` will write; of a GPU's it is hashed only then."""
+        if all(tensor.device.type == "cpu" for tensor in tensors.values()):
+            digest = hashlib.sha256()
+            for piece, _ in pieces(tensors):
+                self._hashing.submit(digest.update, piece)
+            self._sums[name] = self._hashing.submit(digest.hexdigest)  # behind every piece
+
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Write a safetensors file, hashed on the way."""
-        digest, file = hashlib.sha256(), self._folder / name
+        """Write a safetensors file, hashed on the way if it has not been before."""
+        digest, file, copies = hashlib.sha256(), self._folder / name, deque[Future[None]]()
+        is_known = name in self._sums
         with naming(file), file.open("wb") as stream:
-            write_tensors(stream, tensors, lambda piece: self._hashing.submit(digest.update, piece))
-        self._sums[name] = self._hashing.submit(digest.hexdigest)  # behind every piece
+            for piece, is_copy in pieces(tensors):
+                if not is_known:
+                    hashed = self._hashing.submit(digest.update, piece)
+                    copies.extend([hashed] * is_copy)
+                stream.write(piece)
+                if len(copies) > _COPIES:
+                    copies.popleft().result()
+        if not is_known:
+            self._sums[name] = self._hashing.submit(digest.hexdigest)
         self._flush(file)
 
     def finish(self, step: int) -> None:

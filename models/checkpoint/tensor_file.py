@@ -1,4 +1,4 @@
-"""A safetensors file written piece by piece, each handed to a second reader on its way.
+"""A safetensors file in pieces, for more than one reader: one writes it, one hashes it.
 
 The same bytes as safetensors' own `save_file` for tensors of one dtype. That one takes all tensors
 of a GPU to the host before it writes the first, and whoever wants a checksum of 26 GB must read
@@ -6,9 +6,8 @@ them back.
 """
 
 import json
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,34 +20,18 @@ _DTYPES = {
     torch.int64: "I64",
     torch.uint8: "U8",
 }
-_AT_ONCE = 2  # copies of a GPU's tensors that wait to be read
 
 
-def write_tensors(
-    stream: BinaryIO, tensors: Mapping[str, Tensor], also: Callable[[Any], Future]
-) -> None:
-    """Write the tensors to a binary stream.
+def pieces(tensors: Mapping[str, Tensor]) -> Iterator[tuple[Any, bool]]:
+    """Yield the bytes of a file of these tensors, and of each piece whether it is a copy.
 
-    Args:
-        stream: at its beginning.
-        tensors: name -> tensor, on any device.
-        also: is handed every piece that is written; the piece stays as it is until its future is
-            done.
+    What is no copy is the tensor's own memory. Tensors of a GPU come to the host one at a time.
     """
     ordered = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
-    header = _header(dict(ordered))
-    also(header)
-    stream.write(header)
-    copies: list[Future] = []
+    yield _header(dict(ordered)), False
     for _, tensor in ordered:
         on_host = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        piece = on_host.numpy().data
-        read = also(piece)
-        if on_host.data_ptr() != tensor.data_ptr():
-            copies.append(read)
-        stream.write(piece)
-        if len(copies) > _AT_ONCE:
-            copies.pop(0).result()
+        yield on_host.numpy().data, on_host.data_ptr() != tensor.data_ptr()
 
 
 def _header(tensors: Mapping[str, Tensor]) -> bytes:
