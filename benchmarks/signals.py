@@ -20,7 +20,7 @@ from tests.whole.aimed_runs import Case, Left, faults, run_cases
 # Where a run of four steps passes by; the number says which time.
 MOMENTS = {
     "loading": ("import evaluation.report.figures", 1),
-    "first evaluation": ("call generate", 1),
+    "first evaluation": ("call HeldOut.__call__", 1),
     "first token of a rollout": ("call sample_rollout", 2),
     "rewards": ("call score_completions", 2),
     "micro-batch": ("call completion_logprobs", 3),

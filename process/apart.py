@@ -90,9 +90,10 @@ def _read(pipe: int) -> bytes:
 def _work(work: Callable[[], Any], pipe: int) -> NoReturn:
     """Do it and write the answer; the process ends here, whatever happens."""
     try:
-        # Not of the parent: its handlers would save a run, its locks may be held by its threads.
+        # A terminal's Ctrl-C comes here too, and would look like a fault of the work: the parent
+        # answers it, and ends this process, which a few seconds end in any case.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN)
         _limit()
         try:
             answer = json.dumps({"value": work()})

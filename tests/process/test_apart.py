@@ -51,3 +51,13 @@ def test_an_error_is_told_with_its_control_characters_escaped():
     with pytest.raises(FailedError) as caught:
         done_apart(work)
     assert str(caught.value) == r"SystemExit: '\x1b[31m\u202e'"
+
+
+def test_a_signal_of_the_terminal_is_the_parents_to_answer():
+    # it reaches both; the work's process would else look as if the work had ended it
+    def asked() -> str:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(os.getpid(), number)
+        return "done"
+
+    assert done_apart(asked) == "done"

@@ -13,7 +13,7 @@ INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 SAVE = "os.mkdir .step-000002.unfinished"
 CASES = [
     Case("loading, a volley", INT, "import evaluation.report.figures", volley=True),
-    Case("the first evaluation", HUP, "call generate"),
+    Case("the first evaluation", HUP, "call HeldOut.__call__"),
     Case("a moving weight, twice", TERM, "call PolicyOptimizer.step", times=2),
     Case("a last save, a volley", INT, "call StepLog.record", nth=2, volley=True, save_every=0),
     Case("a scheduled save, twice", TERM, SAVE, times=2),
