@@ -13,7 +13,9 @@ in turns:
               nothing but the age of the process differs
     anew      the run's first steps once more: the first tenth's work in the same minutes
 
-It fails where something grows by more than LIMIT, or where a step is not the same number twice.
+Two processes differ by some per cent in how their memory lies, whatever their age: `same_age` has
+the spread of four fresh ones. It fails where something grows by more than LIMIT from the first
+tenth to the last, or where a step is not the same number twice.
 """
 
 import json
@@ -22,6 +24,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression, median
@@ -34,6 +37,7 @@ LIMIT = 0.02
 # the first tenth has seen five evaluations and saves, which need more memory than a step
 STEPS, SMOKE_STEPS, TENTHS, SAVES = 2000, 20, 10, 50
 TURNS = 3  # times as many steps as lie between two saves
+PROCESSES = 4  # of one age, whose seconds say what a comparison of two processes is worth
 FLAGS = ("--eval-limit", "40", "--seed", "0")
 GROWING = (
     *("seconds", "resident_bytes", "allocated_bytes", "python_blocks"),
@@ -136,6 +140,27 @@ def measure(steps: int, folder: Path) -> tuple[Ran, Ran, Ran]:
     return aged_ran, fresh_ran, anew_ran
 
 
+def apart(steps: int, folder: Path) -> dict[str, Any]:
+    """Return by how much processes of one age differ that take the same steps in turns."""
+    every = str(saved_every(steps))
+    flags = (*FLAGS, "--max-steps", str(steps), "--save-every", every, "--eval-every", every)
+    names = [f"same-{number}" for number in range(PROCESSES)]
+    with ExitStack() as stack:
+        sides = [
+            stack.enter_context(
+                Turns(folder / name, 1, *flags, "--output-dir", str(folder / f"{name}-run"))
+            )
+            for name in names
+        ]
+        for _ in range(in_turn(steps) // 2):
+            for side in sides:
+                side.step()
+    runs = [Ran.of(folder / name, folder / f"{name}-run") for name in names]
+    taken = range(2, in_turn(steps) // 2 + 1)
+    medians = [median(run.values("seconds", taken)) for run in runs]
+    return {"seconds": medians, "spread": max(medians) / min(medians) - 1, "steps": len(taken)}
+
+
 def first_and_last(run: Ran, steps: int) -> dict[str, dict[str, Any]]:
     """Return each reading's medians in the ten tenths, and how much the last is above the first."""
     tenth, found = steps // TENTHS, {}
@@ -208,6 +233,7 @@ def main() -> None:
         folder = given.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         aged, fresh, anew = measure(steps, folder.resolve())
+        same_age = apart(steps, folder.resolve())
     turns = in_turn(steps)
     last, first = range(steps - turns + 2, steps + 1), range(2, turns + 1)
     found = first_and_last(aged, steps)
@@ -220,10 +246,14 @@ def main() -> None:
         print(f"{name:>16} {row['first']:>16,.3f} {row['last']:>16,.3f} {row['growth']:>+8.2%}")
     for name, row in sides.items():
         print(f"seconds beside {name}: {row['growth']:+.2%}")
-    grown = [name for name, row in found.items() if name != "seconds" and row["growth"] > LIMIT]
-    grown += [f"seconds beside {name}" for name, row in sides.items() if row["growth"] > LIMIT]
+    grown = [name for name, row in found.items() if row["growth"] > LIMIT]
     content = {"threads": os.environ.get("OMP_NUM_THREADS"), "steps": steps, "limit": LIMIT}
-    content |= {"first_and_last_tenth": found, "in_turns": sides, "between": between(aged, steps)}
+    content |= {
+        "first_and_last_tenth": found,
+        "in_turns": sides,
+        "same_age": same_age,
+        "between": between(aged, steps),
+    }
     content |= {"not_the_same_number": wrong, "grown": grown}
     if not given.smoke:
         write_result(given.output, "python benchmarks/long_run.py", content)

@@ -26,8 +26,8 @@ def give_back_freed_memory() -> bool:
     """Give the memory that is free in the C library's heap back to the kernel; say whether any was.
 
     A heap that keeps what is freed has at last the pages of every batch's layout and of all that a
-    checkpoint was copied through: 2 % more after 2,000 steps (benchmarks/long_run.py). The next
-    step gets its pages anew, 0.3 s on the embedded model, so this is for moments that are rare.
+    checkpoint was copied through: 2.7 % more after 2,000 steps (benchmarks/long_run.py). The next
+    step gets its pages anew, 0.1 s on the embedded model, so this is for moments that are rare.
     Does nothing on other C libraries.
     """
     try:
