@@ -14,7 +14,8 @@ from pathlib import Path
 from PIL import Image
 
 from data.image_bounds import ImageRefusalError
-from data.images import MISSING, ImageMemoryError, decode
+from data.images import MISSING, decode
+from data.memory import MemoryRanOutError
 from data.verdict_cache import VerdictCache
 from process.bars import bar
 from process.signals import end_if_asked, in_order
@@ -95,7 +96,7 @@ def _verdict(path: Path, cache: VerdictCache) -> ImageVerdict:
             cache.add(path, stat, size)
     except FileNotFoundError:
         return ImageVerdict(None, MISSING)
-    except ImageMemoryError:  # says nothing of the file
+    except MemoryRanOutError:  # says nothing of the file
         raise
     except ImageRefusalError as error:
         return ImageVerdict(None, str(error))

@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from data.examples import ImageSource
 from data.image_bounds import ImageRefusalError, opened_image
+from data.memory import MemoryRanOutError
 from process.regular import open_regular
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower
@@ -14,10 +15,6 @@ Box = tuple[int, int, int, int]  # left, upper, right, lower
 MISSING = "does not exist"
 _BAND = 1 << 20  # pixels
 _MAX_ASPECT_RATIO = 200  # of transformers' Qwen2-VL image processor, which refuses anything longer
-
-
-class ImageMemoryError(MemoryError, ValueError):
-    """The memory does not hold an image: a mistake of neither its file nor its row."""
 
 
 def load_image(source: ImageSource, image_size: int) -> Image.Image:
@@ -29,14 +26,14 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
     Raises:
         ValueError: a file that is missing, truncated, too large or no image; with size 0 one that
             is 200 times as long as wide, which the model's processor cannot take. It is named.
-        ImageMemoryError: the memory does not hold it.
+        MemoryRanOutError: the memory does not hold it.
     """
     name = source.as_posix() if isinstance(source, Path) else str(source)
     try:
         image = decode(source)
     except FileNotFoundError as error:
         raise ValueError(f"image {name} {MISSING}: check --image-root") from error
-    except ImageMemoryError:
+    except MemoryRanOutError:
         raise
     except ImageRefusalError as error:
         raise ValueError(f"image {name} {error}") from error
@@ -69,7 +66,7 @@ def decode(source: ImageSource) -> Image.Image:
 
     Raises:
         ImageRefusalError: its header says that it must not be decoded (data/image_bounds.py).
-        ImageMemoryError: the memory does not hold it.
+        MemoryRanOutError: the memory does not hold it.
     """
     if not isinstance(source, Path):
         return to_rgb(source())
@@ -78,7 +75,7 @@ def decode(source: ImageSource) -> Image.Image:
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image)
     except MemoryError as error:
-        raise ImageMemoryError(
+        raise MemoryRanOutError(
             f"the memory ran out while image {source.as_posix()} was decoded, and the file may be"
             " whole: free memory, or give this process more"
         ) from error

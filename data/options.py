@@ -9,6 +9,7 @@ from data.examples import VQAExample
 from data.references import names_options
 from data.seeded import seeded_permutation
 
+_MOST_MARKS, _JOINER = 30, "\u034f"  # of Unicode's stream-safe text (UAX 15): no language has more
 _TYPOGRAPHIC = dict(
     zip("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------", strict=True)
 )
@@ -27,9 +28,24 @@ def same_option(text: str) -> str:
     (False, False)
     """
     if not text.isascii():  # most are
-        text = "".join(map(_plain, unicodedata.normalize("NFC", text)))
+        text = "".join(map(_plain, unicodedata.normalize("NFC", _stream_safe(text))))
     folded = " ".join(text.casefold().split())
     return folded.rstrip(" .,;:!?") or folded
+
+
+def _stream_safe(text: str) -> str:
+    """Return the text with a joiner, which shows nothing, in every run of marks that is too long.
+
+    Normalising sorts the marks over a letter in a time that grows with the square of their number.
+    """
+    pieces, marks = [], 0
+    for char in text:
+        marks = marks + 1 if unicodedata.combining(char) else 0
+        if marks > _MOST_MARKS:
+            pieces.append(_JOINER)
+            marks = 1
+        pieces.append(char)
+    return "".join(pieces)
 
 
 def _plain(char: str) -> str:

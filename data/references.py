@@ -58,9 +58,11 @@ def names_options(text: str, num_options: int) -> bool:
     tokens = re.findall(r"[a-z0-9]+|[^\W_]+|[,;&+/<>=%-]", text.casefold())
     named = [token for token in tokens if len(token) == 1 and token.upper() in letters]
     places = [token for token in tokens if token in map(str, range(1, num_options + 1))]
-    places += [token for token in tokens if token in _ROMAN[:num_options] and token not in named]
+    romans = set(_ROMAN[:num_options]).difference(named)
+    places += [token for token in tokens if token in romans]
     ordinals = [token for token in tokens if token in _ORDINALS]
-    words = [token for token in tokens if token not in named and token not in places]
+    no_words = {*named, *places}
+    words = [token for token in tokens if token not in no_words]
     if len(tokens) == 3 and len(named) == 2 and tokens[1] not in named:
         return True  # "A to C", "A-C", "A und B"
     if not tokens or not all(_WORDS.fullmatch(token) for token in words):

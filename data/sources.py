@@ -10,7 +10,7 @@ from typing import Literal
 from data.examples import VQAExample
 from data.images import MISSING, load_image
 from data.reading.readers import BadRow, bad_rows_report, parse_rows
-from process.regular import read_bytes
+from process.regular import sha256_of
 
 Part = Literal["train", "eval"]
 
@@ -199,7 +199,7 @@ def _read_source(
         label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
         return _Source(name, stem, label, _content_checksum(examples), examples, [])
     examples, bad_rows = parse_rows(name, _checked_root(image_root, name), stem)
-    checksum = hashlib.sha256(read_bytes(name)).hexdigest()
+    checksum = sha256_of(name)
     return _Source(name, stem, name, checksum, examples, bad_rows)
 
 

@@ -5,6 +5,7 @@ answers when it likes. A link counts as what it leads to.
 """
 
 import errno
+import hashlib
 import os
 import stat
 from io import BufferedReader, TextIOWrapper
@@ -77,6 +78,12 @@ def inside(file: Path, folder: Path) -> Path:
     if not real.is_relative_to(folder.resolve()):
         raise ValueError(f"{file.name} is a link that leads out of {folder}, which none may do")
     return real
+
+
+def sha256_of(path: str | Path) -> str:
+    """Return the SHA-256 of a regular file, of which no more than a piece is in memory."""
+    with open_regular(path) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_folder(folder: Path) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from rewards.letters import LETTER_ALONE, committed_letter, option_letters
+from rewards.occurrences import places_of
 
 _WORD = re.compile(r"\d++(?:\.\d++)++|\w++")  # "2.5 cm" holds no "5 cm"
 _BARE = re.compile(r"\W*+([A-Za-z])\W*+")
-_HEDGE = re.compile(r"[a-z] or [a-z]")  # an option "B or C" is not what "it is B or C" says
+# An option "B or C" is not what "it is B or C" says. Two letters are small ones in other clothes.
+_HEDGE = re.compile(r"[A-Za-z\u017f\u212a]\W++[Oo][Rr]\W++[A-Za-z\u017f\u212a]")
 
 # What stands right before and behind a letter or phrase decides; only so many characters are read,
 # so that time stays linear in the text.
@@ -129,6 +131,7 @@ def named_texts(text: str, options: Sequence[str]) -> Iterator[Named]:
     words = list(_WORD.finditer(text))
     folded = [word[0].casefold() for word in words]
     joined = f" {' '.join(folded)} "
+    leading = len(text) - len(text.lstrip())  # white space before the first word
     starts, place = [], 1  # of each word in `joined`
     for word in folded:
         starts.append(place)
@@ -137,15 +140,14 @@ def named_texts(text: str, options: Sequence[str]) -> Iterator[Named]:
         phrase = words_of(option)
         if not phrase or (len(phrase) == 1 and len(phrase[0]) == 1 and phrase[0].isalpha()):
             continue
-        wanted = f" {' '.join(phrase)} "
-        at = joined.find(wanted)
-        while at >= 0:
+        word = _WORD.findall(option)[0]
+        is_common = len(phrase) == 1 and phrase[0] in _COMMON
+        for at in places_of(f" {' '.join(phrase)} ", joined):
             index = bisect_right(starts, at + 1) - 1
             start, end = words[index].start(), words[index + len(phrase) - 1].end()
-            if phrase[0] not in _COMMON or len(phrase) > 1 or _is_meant(text, start, end, option):
+            if not is_common or _is_meant(text, start, end, word, leading):
                 denied = _DENIED.search(text[max(0, start - _BEFORE) : start]) is not None
                 yield Named(letter, start, end, denied=denied)
-            at = joined.find(wanted, at + 1)
 
 
 def letters_meant(text: str) -> Iterator[Named]:
@@ -228,15 +230,23 @@ def _folded(text: str) -> str:
 
 
 def _is_hedge(text: str, item: Named) -> bool:
-    return _HEDGE.fullmatch(" ".join(words_of(text[item.start : item.end]))) is not None
+    return _HEDGE.fullmatch(text, item.start, item.end) is not None
 
 
-def _is_meant(text: str, start: int, end: int, option: str) -> bool:
-    """Whether a common word stands for the option: as it is written there, or without a noun."""
+def _is_meant(text: str, start: int, end: int, option: str, leading: int) -> bool:
+    """Whether a common word stands for the option: as it is written there, or without a noun.
+
+    Args:
+        text: what is read.
+        start: of the word.
+        end: of the word.
+        option: the option's one word.
+        leading: white space before the text's first word.
+    """
     written = text[start:end]
     return (
         (written in option and not written.islower())
-        or not text[:start].strip()
+        or start <= leading
         or _WORD_BEHIND.match(text[end : end + _BEHIND]) is None
     )
 

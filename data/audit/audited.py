@@ -1,6 +1,5 @@
 """The files of an audit: read, named, and paired as train and test of one subject."""
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from data.grouping import image_key
 from data.reading.labels import modality_label, question_type_label, subject_of
 from data.reading.readers import BadRow, read_examples
 from data.sources import is_phantoms
-from process.regular import read_bytes
+from process.regular import sha256_of
 
 _PART = re.compile(r"_(train|test)$", re.IGNORECASE)
 
@@ -105,7 +104,7 @@ def _read(path: Path, image_root: Path) -> AuditFile:
         examples=examples,
         images=[_below(example, image_root) for example in examples],
         bad_rows=bad_rows,
-        checksum=hashlib.sha256(read_bytes(path)).hexdigest(),
+        checksum=sha256_of(path),
     )
 
 

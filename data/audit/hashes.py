@@ -6,7 +6,6 @@ hardly move it. Pictures of one kind from one apparatus may come close, too: a n
 pair to look at, not a proof.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import load_image
-from process.regular import read_bytes
+from process.regular import sha256_of
 
 HASH_BITS = 64
 _SPREAD = 37  # odd, so that i * 37 mod 64 visits every bit once
@@ -37,7 +36,7 @@ def hash_images(images: Iterable[str], image_root: Path) -> ImageHashes:
     for image in images:
         path = image_root / image
         try:
-            found.checksums[image] = hashlib.sha256(read_bytes(path)).hexdigest()
+            found.checksums[image] = sha256_of(path)
         except OSError:
             found.missing.append(image)
             continue

@@ -55,11 +55,11 @@ def _text_columns(text: str) -> np.ndarray:
 
     Case and punctuation stay: ``liver`` beside ``Pancreas`` is a hint of its own.
     """
-    names = {("text", text), *(("word", word) for word in lower_words(text))}
+    found = {column("text", text), *(column("word", word) for word in lower_words(text))}
     bounded = f"^{text}$"
     for size in _NGRAMS:
-        names |= {("ngram", bounded[i : i + size]) for i in range(len(bounded) - size + 1)}
-    return np.array(sorted({column(*name) for name in names}))
+        found |= {column("ngram", bounded[i : i + size]) for i in range(len(bounded) - size + 1)}
+    return np.array(sorted(found))
 
 
 def _surface_values(example: VQAExample) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 _DRIVE_OR_HOME = re.compile(r"[A-Za-z]:|~")
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # https://, file://, data:image/png
 _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, of file systems and of Linux
+_TOO_LONG = "is not a path: it is longer than any file's can be"
 
 
 class ImageRoot:
@@ -31,13 +32,15 @@ class ImageRoot:
         """
         if "\0" in image:
             raise ValueError("is not a path: it holds a NUL character")
+        if len(image) > _LONGEST_PATH:
+            raise ValueError(_TOO_LONG)
         try:
             encoded = os.fsencode(self.folder / image)
         except UnicodeEncodeError as error:
             raise ValueError(f"is not a path ({error})") from error
         longest = max(map(len, encoded.split(b"/")))
         if longest > _LONGEST_NAME or len(encoded) > _LONGEST_PATH:
-            raise ValueError("is not a path: it is longer than any file's can be")
+            raise ValueError(_TOO_LONG)
         if _ADDRESS.match(image):
             raise ValueError(
                 f"is an address: images are read from the disk, fetch it and name the file under"

@@ -1,6 +1,5 @@
 """Read a published JSON file into examples; a row that is wrong is reported, never guessed at."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +9,12 @@ from typing import Any
 from data.examples import UNKNOWN, VQAExample
 from data.reading.families import RowError, read_row
 from data.reading.image_paths import ImageRoot
+from data.reading.json_rows import json_rows
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
-from process.regular import read_bytes
 
 _SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 160
+_LONGEST_REASON = 1000  # characters; a reason may list a row's options
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,28 @@ def parse_rows(
             it is called now. Ids, and what they decide, outlive a new name so.
 
     Raises:
-        ValueError: a file that cannot be read, is not JSON, not a list, or empty.
+        ValueError: a file that cannot be read, is not JSON, not a list, or empty; the memory does
+            not hold a row.
     """
     path = Path(path)
     root = ImageRoot(image_root)
     examples, bad_rows = [], []
-    for number, row in enumerate(_load_rows(path)):
+    for number, row in enumerate(json_rows(path)):
         try:
-            examples.append(_example(path, stem or path.stem, number, row, root))
+            if row.problem is not None:
+                raise RowError(row.value, row.problem)
+            examples.append(_example(path, stem or path.stem, number, row.value, root))
         except RowError as error:
-            value = shorten(repr(error.value))
-            bad_rows.append(BadRow(str(path), number, value, str(error)))
+            value, reason = shorten(_written(error.value)), shorten(str(error), _LONGEST_REASON)
+            bad_rows.append(BadRow(str(path), number, value, reason))
     return examples, bad_rows
+
+
+def _written(value: Any) -> str:
+    try:
+        return repr(value)
+    except RecursionError:
+        return "a value nested very deeply"
 
 
 def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> VQAExample:
@@ -110,28 +120,6 @@ def _first_known(labels: tuple[str, ...]) -> str:
     return next((label for label in labels if label != UNKNOWN), UNKNOWN)
 
 
-def _load_rows(path: Path) -> list[Any]:
-    try:
-        content = read_bytes(path)
-    except FileNotFoundError as error:
-        raise ValueError(f"data file {path} does not exist: check the path") from error
-    except OSError as error:
-        raise ValueError(f"data file {path} cannot be read: {error.strerror}") from error
-    try:
-        rows = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"data file {path} is not JSON ({error}): it must be one JSON list of rows"
-        ) from error
-    if not isinstance(rows, list):
-        raise ValueError(
-            f"data file {path} holds a JSON {type(rows).__name__}, not a list: put its rows in []"
-        )
-    if not rows:
-        raise ValueError(f"data file {path} is an empty list: there is nothing to read in it")
-    return rows
-
-
 def bad_rows_report(bad_rows: Sequence[BadRow], counts: Mapping[str, int], hint: str = "") -> str:
     """Return the message about rows that cannot be used: how many, the first few, what to do.
 
@@ -158,8 +146,8 @@ def _of(some: Sequence[str], files: Sequence[str]) -> str:
     return "" if len(files) == 1 else f" in {some[0]}"
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, most: int = _SHOWN_CHARACTERS) -> str:
     """Return a text that fits a message: the middle of a long one is left out."""
-    if len(text) <= _SHOWN_CHARACTERS:
+    if len(text) <= most:
         return text
-    return text[: _SHOWN_CHARACTERS - 40] + " ... " + text[-35:]
+    return text[: most - 40] + " ... " + text[-35:]

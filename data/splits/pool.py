@@ -1,7 +1,6 @@
 """The rows of all files in one pool, exact copies dropped, each known by its content."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +8,8 @@ from typing import Any
 
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
+from data.reading.json_rows import json_rows
 from data.reading.readers import BadRow
-from process.regular import read_bytes
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
     repeated: Counter[str] = Counter()
     seen = set()
     for file in sorted(files, key=lambda file: file.name):
-        raws = json.loads(read_bytes(file.path))
+        raws = [row.value for row in json_rows(file.path)]
         for example, images in zip(file.examples, file.images, strict=True):
             key = _content_key(file.label, example, images)
             if key in seen:

@@ -1,6 +1,5 @@
 """What was written, read back: rows as they were meant, and nothing in both parts."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from data.examples import VQAExample
 from data.reading.readers import load_examples
 from data.splits.kept_together import Pictures, keys_of, patients_of
-from process.regular import read_bytes
+from process.regular import sha256_of
 
 _FIELDS = ("question", "options", "answer", "modality", "question_type", "dataset", "images")
 
@@ -41,7 +40,7 @@ def prove(
         if list(map(_content, read)) != list(map(_content, meant)):
             raise AssertionError(f"{name} reads otherwise")
         parts["test" if name.endswith("_test.json") else "train"] += read
-        checksums[name] = hashlib.sha256(read_bytes(folder / name)).hexdigest()
+        checksums[name] = sha256_of(folder / name)
     train, test = (_ties(parts[part], pictures) for part in ("train", "test"))
     patients = [{p for e in parts[part] for p in patients_of(e)} for part in ("train", "test")]
     shared = {

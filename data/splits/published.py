@@ -8,7 +8,7 @@ from data.examples import VQAExample
 from data.reading.families import MED_R1_FIELDS
 from data.reading.inline import split_options
 from data.splits.pool import PoolRow
-from process.storage import json_text
+from process.storage import finite_or_null, json_text
 
 NOT_INLINE = "its options cannot be written into the question"
 _REPLACED = ("image_path", "question", "gt_answer")
@@ -40,10 +40,10 @@ def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
 
 
 def rows_text(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield the pieces of a JSON list with a row per line."""
+    """Yield the pieces of a JSON list with a row per line; NaN and inf become null."""
     separator = "[\n"
     for row in rows:
-        yield separator + json_text(row).rstrip("\n")
+        yield separator + json_text(finite_or_null(row)).rstrip("\n")
         separator = ",\n"
     yield "\n]\n"
 

@@ -25,17 +25,23 @@ NEUTRAL_QUESTIONS = {
     UNKNOWN: "Which of these does the image show?",
 }
 
-# The first that fits decides: "Which organ is abnormal?" asks for a disease.
+# "Which method .. was used": the means, and behind it what was done with it.
+_MEANS = re.compile(
+    r"(?:method|procedure|means|manner|way|technology|equipment|device|apparatus|process)\b"
+)
+_WAS_USED = re.compile(
+    r"\b(?:used|utilized|employed|applied|obtain\w*|captur\w+|acquir\w+|produc\w+|generat\w+"
+    r"|taken?)"
+)
+# The first that fits decides: "Which organ is abnormal?" asks for a disease. No pattern may read to
+# the end of a text from many places of it: a question may be megabytes long.
 _WORDINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (OTHER, re.compile(r"quality")),
     (
         MODALITY,
         re.compile(
-            r"modalit|technique|(?:type|kind|form) of (?:\w+ )*imaging\b|imaging type"
+            r"modalit|technique|(?:type|kind|form) of (?:\w+ ){0,20}imaging\b|imaging type"
             r"|imaging (?:method|procedure|technolog|system|process|equipment)"
-            r"|(?:method|procedure|means|manner|way|technology|equipment|device|apparatus|process)"
-            r"\b.*\b(?:used|utilized|employed|applied|obtain\w*|captur\w+|acquir\w+|produc\w+"
-            r"|generat\w+|taken?)"
             r"|how (?:was|is|were) (?:this|the) (?:\w+ )?(?:image|picture|photo\w*|scan)"
             r"|(?:used|utilized|employed) to (?:obtain|capture|take|acquire|produce|generate|make)"
         ),
@@ -111,7 +117,13 @@ def task_of(example: VQAExample) -> str:
     if _APPARATUS.fullmatch(answer):
         return MODALITY
     question = " ".join(example.question.casefold().split())
-    return next((task for task, pattern in _WORDINGS if pattern.search(question)), UNKNOWN)
+    return next((task for task, pattern in _WORDINGS if _asks(question, task, pattern)), UNKNOWN)
+
+
+def _asks(question: str, task: str, pattern: re.Pattern[str]) -> bool:
+    means = _MEANS.search(question) if task == MODALITY else None
+    was_used = means is not None and _WAS_USED.search(question, means.end()) is not None
+    return was_used or pattern.search(question) is not None
 
 
 def _same_answer(example: VQAExample) -> tuple[tuple, tuple]:

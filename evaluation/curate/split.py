@@ -5,15 +5,14 @@ Phantoms have no file: they get one per modality, whose image paths are those th
 ``python -m data.phantoms --output-dir DIR`` writes under DIR.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
-from data.sources import is_phantoms
-from process.regular import read_bytes
+from data.reading.json_rows import json_rows
+from data.sources import is_phantoms, row_number
+from process.regular import sha256_of
 
 
 def split_files(
@@ -40,14 +39,14 @@ def split_files(
     for name in names:
         mine = [item for item in chosen if item.source == str(Path(name))]
         if mine:
-            content = read_bytes(name)
-            if hashlib.sha256(content).hexdigest() != checksums[name]:
+            if sha256_of(name) != checksums[name]:
                 raise ValueError(
                     f"{name} was changed while its rows were sampled: restore it and start the same"
                     " command again, nothing is sampled twice"
                 )
-            rows = json.loads(content)
-            files[Path(name).name] = [rows[int(item.id.rpartition("-")[2])] for item in mine]
+            numbers = {row_number(item) for item in mine}
+            rows = enumerate(json_rows(Path(name)))
+            files[Path(name).name] = [row.value for number, row in rows if number in numbers]
     return files
 
 

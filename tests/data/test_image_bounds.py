@@ -19,7 +19,8 @@ from PIL import Image, ImageFile
 from data import image_bounds, images
 from data.image_bounds import FORMATS, MAX_PIXELS
 from data.image_files import examine_images
-from data.images import ImageMemoryError, decode, load_image, to_rgb
+from data.images import decode, load_image, to_rgb
+from data.memory import MemoryRanOutError
 from data.verdict_cache import VerdictCache
 
 
@@ -149,7 +150,7 @@ def test_memory_that_runs_out_is_called_that_and_no_verdict_on_the_file(tmp_path
 
     monkeypatch.setattr(Image.Image, "convert", full)
     for ask in (load_image, lambda path, _: examine_images([path], VerdictCache())):
-        with pytest.raises(ImageMemoryError, match=r"memory ran out while image .*a\.png was dec"):
+        with pytest.raises(MemoryRanOutError, match=r"memory ran out while image .*a\.png was dec"):
             ask(file, 56)
     monkeypatch.undo()
     assert load_image(file, 56).size == (56, 56)

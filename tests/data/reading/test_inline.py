@@ -1,13 +1,15 @@
 """Options inside the question: the published style, its odd cases, and what is no reading."""
 
+import json
 import re
 from string import ascii_uppercase
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.reading.inline import split_options
+from tests.growth import LINEAR, growth
 
 
 @pytest.mark.parametrize(
@@ -86,3 +88,88 @@ def test_any_text_is_read_or_refused_with_a_reason(text):
         assert question
         assert len(options) >= 2
         assert all(options)
+
+
+SLOW_FIRST = re.compile(r"(?:(?<=[\s?.:!\"'])|^)A\)")
+SLOW_LATER = re.compile(r"[,;\n]\s*([A-Z])\)")
+SENTENCE_ENDS = ("?", ".", ":", "!", '"', "'", ")", "]", "\n")
+
+
+def slow_split_options(problem):
+    """What `split_options` returns, by trying every start with all letters behind it."""
+    starts = list(SLOW_FIRST.finditer(problem))
+    if not starts:
+        raise ValueError("has no option 'A)': write the options behind it as 'A)..., B)...'")
+
+    def preference(start):
+        return problem[: start.start()].rstrip(" ").endswith(SENTENCE_ENDS), start.start()
+
+    reasons = []
+    for start in sorted(starts, key=preference, reverse=True):
+        try:
+            return slow_read_from(problem, start)
+        except ValueError as error:
+            reasons.append(str(error))
+    raise ValueError(reasons[0])
+
+
+def slow_read_from(problem, start):
+    later = list(SLOW_LATER.finditer(problem, start.end()))
+    letters = "A" + "".join(match[1] for match in later)
+    if len(letters) < 2:
+        raise ValueError("has one option: a choice needs two, written 'A)..., B)...'")
+    if letters != ascii_uppercase[: len(letters)]:
+        raise ValueError(f"letters its options {', '.join(letters)}: they must be A, B, C, ...")
+    begins = [start.end(), *(match.end() for match in later)]
+    ends = [*(match.start() for match in later), len(problem)]
+    texts = tuple(problem[a:b].strip() for a, b in zip(begins, ends, strict=True))
+    if "" in texts:
+        raise ValueError(f"has an empty option {letters[texts.index('')]}")
+    question = problem[: start.start()].strip()
+    if not question:
+        raise ValueError("has options but no question before them")
+    return question, texts
+
+
+def outcome(split, problem):
+    try:
+        return split(problem)
+    except ValueError as error:
+        return str(error)
+
+
+PIECES = [*("A)", "B)", "C)", "Z)", "A", ")", ",", ";", " ", "  ", "\n", "\t", "\u2003", "?", "x")]
+PIECES += [" A)", "? A)", ", B)", "\nC)", " \n B)"]
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
+def test_every_text_is_read_as_by_the_slow_version_with_the_same_reason(problem):
+    assert outcome(split_options, problem) == outcome(slow_split_options, problem)
+
+
+def test_all_published_rows_are_read_as_by_the_slow_version(shared):
+    files = sorted((shared / "omnimedvqa_splits").glob("*/*.json"))
+    problems = [row["problem"] for file in files for row in json.loads(file.read_text("utf-8"))]
+    assert len(problems) == 63_489
+    for problem in set(problems):
+        assert outcome(split_options, problem) == outcome(slow_split_options, problem)
+
+
+HOSTILE = [
+    *("A) ", ", A)", "A)\n", "? A)x, B)", "A) x, B) y ", "\n", " \n", ", ", "A)", "A) , B)", ",B)"),
+    *("x? A)", "A)" + " " * 50, "(IQA) ", "A)x, B)y, C)z? "),
+]
+
+
+@pytest.mark.parametrize("ending", ["", "q? A) x, B) ", ", B) y"])
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_the_time_grows_with_the_text_and_not_with_its_square(piece, ending):
+    assert growth(lambda text: split_options(text + ending), piece) < LINEAR
+
+
+def test_six_megabytes_of_markers_are_refused_with_a_short_reason():
+    for piece, megabytes in (("A) ", 6), (",B)", 1)):
+        with pytest.raises(ValueError) as caught:
+            split_options("q? A)" + piece * (megabytes * 1_000_000 // len(piece)))
+        assert len(str(caught.value)) < 300
