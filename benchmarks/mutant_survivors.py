@@ -23,8 +23,13 @@ WHY: dict[str, dict[str, list[str]]] = {
             'sample_ids: if cumulative.device.type == "XXcpuXX":',
             'sample_ids: if cumulative.device.type == "CPU":',
         ],
-        "a CPU's argmax takes truth values too": [
-            "_first_above: return exceeds.to(None).argmax(dim=1)",
+        "this line is a GPU's; what it calls is tested, and tests/grpo/test_gpu.py samples there": [
+            "sample_ids: return _first_above(None, threshold, probabilities)",
+            "sample_ids: return _first_above(cumulative, None, probabilities)",
+            "sample_ids: return _first_above(cumulative, threshold, None)",
+            "sample_ids: return _first_above(threshold, probabilities)",
+            "sample_ids: return _first_above(cumulative, probabilities)",
+            "sample_ids: return _first_above(cumulative, threshold, )",
         ],
         "the likeliest of as many ids as there are is all of them": [
             "keep_likeliest: if top_k and top_k <= probabilities.shape[1]:",
@@ -51,6 +56,14 @@ WHY: dict[str, dict[str, list[str]]] = {
             "generate: banned_ids = torch.tensor(policy.processor.banned_ids, dtype=torch.long, )",
             "generate: end_ids = torch.tensor(policy.processor.end_ids, device=None)",
             "generate: end_ids = torch.tensor(policy.processor.end_ids, )",
+            "_Draft.of: ids = torch.full((rows, limit), policy.processor.pad_id, device=None)",
+            "_Draft.of: ids = torch.full((rows, limit), policy.processor.pad_id, )",
+            "_Draft.of: logprobs, entropies = (torch.zeros(ids.shape, device=None) for _ in"
+            " range(2))",
+            "_Draft.of: logprobs, entropies = (torch.zeros(ids.shape, ) for _ in range(2))",
+        ],
+        "the same number": [
+            '_logits: return logits.index_fill_(1, banned_ids, float("-INF"))',
         ],
         "handed on to save a pass over the vocabulary: without them they are computed anew": [
             "generate: logits, chosen, with_entropy=True, weights=None, backend=backend",
