@@ -108,6 +108,9 @@ WHY: dict[str, dict[str, list[str]]] = {
         ],
     },
     "evaluation/measures/clusters.py": {
+        "every row is in one component, so the first value is written over": [
+            "image_clusters: clusters = [1] * len(images)",
+        ],
         "the sums are float64 whatever type NumPy finds for the values": [
             "ClusteredRows.of: numbers, stratum = np.asarray(values, None), np.asarray(strata,"
             " np.intp)",
