@@ -117,6 +117,7 @@ THOUGHT = "<think>dark</think>"
         ("no_think", "<answer>C</answer>\u00a0", "C", "C"),
         # case and attributes
         ("no_think", "<ANSWER>C</ANSWER>", None, "C"),
+        ("no_think", "<ANSWER>A or B</ANSWER>", None, "A"),
         ("no_think", "<Answer>C</answer>", None, "C"),
         ("no_think", "<answer >C</answer>", None, "C"),
         ("no_think", '<answer id="1">C</answer>', None, "C"),
