@@ -199,10 +199,12 @@ def _train_on(
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
     from grpo.run.trainer_state import first_state
+    from grpo.settings.deterministic import deterministic
     from grpo.settings.hardware import prepare_device, resolve_hardware
     from grpo.trainer import Trainer
 
     session.config = config = resolve_hardware(session.config)
+    session.contexts.enter_context(deterministic(config))  # before anything is put on a GPU
     directory, order, template = session.run, questions.order, questions.turns.template
     checksums = checked_sources(config, template, questions.checksums, own_rewards, stored)
     backend = prepare_device(config)

@@ -37,7 +37,7 @@ def sample_ids(probabilities: Tensor, uniforms: Tensor) -> Tensor:
         probabilities: (R, V), each row of any positive total.
         uniforms: (R,) in [0, 1).
     """
-    cumulative = probabilities.cumsum(dim=1)  # (R, V)
+    cumulative = running_sums(probabilities)  # (R, V)
     threshold = uniforms[:, None] * cumulative[:, -1:]  # (R, 1)
     if cumulative.device.type == "cpu":  # summed from left to right, so it never falls
         found = torch.searchsorted(cumulative, threshold, right=True)[:, 0]  # (R,)
@@ -65,7 +65,31 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
         probabilities = probabilities.where(probabilities >= smallest, 0.0)
     if top_p < 1:
         ordered, order = probabilities.sort(dim=1, descending=True)  # (R, V) each
-        before = ordered.cumsum(dim=1) - ordered  # what the likelier ones already hold
+        before = running_sums(ordered) - ordered  # what the likelier ones already hold
         ordered = ordered.where(before < top_p * ordered.sum(dim=1, keepdim=True), 0.0)
         probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)  # (R, V)
     return probabilities
+
+
+def running_sums(probabilities: Tensor) -> Tensor:
+    """Return the sums of the first 1, 2, .. V probabilities of each row, (R, V).
+
+    A GPU adds floats in an order of its own; where that may not be (`--deterministic`), whole
+    numbers are added.
+    """
+    if probabilities.device.type == "cpu" or not torch.are_deterministic_algorithms_enabled():
+        return probabilities.cumsum(dim=1)
+    return whole_sums(probabilities)
+
+
+def whole_sums(probabilities: Tensor) -> Tensor:
+    """Return the running sums, (R, V) float64, of probabilities in units of 2^-32.
+
+    Each is at most 1, so that float64 holds their sum exactly whatever the vocabulary; what is less
+    than a unit, next to the row's likeliest id, counts as 0.
+
+    >>> whole_sums(torch.tensor([[0.25, 1.0, 0.0]])).tolist()
+    [[0.25, 1.25, 1.25]]
+    """
+    whole = (probabilities.double() * 2**32).long()  # (R, V)
+    return whole.cumsum(dim=1).double() * 2.0**-32

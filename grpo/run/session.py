@@ -1,7 +1,8 @@
 """A run under way: what it says when it is broken off, and what it returns when it is done."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -49,6 +50,7 @@ class Session:
     config: GRPOConfig
     run: RunDirectory
     trainer: Progress | None = None  # once there is one: before, nothing can be saved
+    contexts: ExitStack = field(default_factory=ExitStack)  # left when the run is over
 
     def __enter__(self) -> Self:
         return self
@@ -57,6 +59,7 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         """Add the note; torch's OutOfMemoryError becomes a `DeviceMemoryError`."""
+        self.contexts.close()
         if not isinstance(error, Exception):
             return
         if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for it

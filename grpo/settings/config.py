@@ -145,6 +145,11 @@ class GRPOConfig:
         "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
     )
 
+    deterministic: bool = setting(
+        False,
+        "on cuda: the same run twice gives the same numbers to the bit, somewhat slower; a CPU's"
+        " does so anyway",
+    )
     verify_prefix: bool = setting(
         False, "before training, compare sampler and update with transformers' own model"
     )
