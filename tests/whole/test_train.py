@@ -243,7 +243,8 @@ def test_a_resumed_run_cannot_be_shorter_than_it_is(arguments, tmp_path, capsys)
 
 def test_a_damaged_run_json_is_named(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
-    assert "run.json cannot be read (KeyError: 'config')" in error_of(capsys, "--resume", tmp_path)
+    told = error_of(capsys, "--resume", tmp_path)
+    assert "run.json cannot be read (ValueError: run.json has no config)" in told
 
 
 def test_an_empty_resume_or_config_is_no_fresh_run(capsys):
