@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,8 @@ import grpo.methods
 import train
 from data.order import ExampleOrder
 from data.sources import load_split
+from evaluation.asking.progress import TimeLeft
+from evaluation.protocol import running
 from evaluation.protocol.arms import (
     BROKEN,
     NEW,
@@ -368,6 +371,23 @@ def test_a_second_process_is_told_to_wait(tmp_path, capsys):
         counted = Counted()
         assert protocol_command(str(file), {}, counted) == 2
     assert "process works on" in capsys.readouterr().err and not counted.calls
+
+
+def test_a_run_that_another_process_works_on_is_not_removed(tmp_path, monkeypatch, capsys):
+    arm = Arm("modality", "CT", "sft", 0)
+    run = arm.path(tmp_path)
+    run.mkdir(parents=True)
+    (run / "run.json").touch()  # it has no checkpoint yet, as one that was broken off has none
+    monkeypatch.setattr(running, "arm_settings", lambda *_: {})
+    schedule = SimpleNamespace(
+        output=tmp_path, config=None, state=lambda _: BROKEN, source=lambda _: ""
+    )
+    runner = running.Runner(schedule, Counted(), None)
+    runner._progress = TimeLeft({"train sft": 1})
+    with owned(run), pytest.raises(ValueError, match="ended with status 2"):
+        runner._train(arm)
+    assert f"process works on {run}" in capsys.readouterr().err
+    assert (run / "run.json").is_file()
 
 
 def test_the_start_model_is_asked_as_the_arms_are(tmp_path):
