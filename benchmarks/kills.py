@@ -22,6 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn
@@ -200,19 +201,19 @@ def rows(run: Path, name: str) -> list[dict[str, Any]]:
         ]
 
 
-def moments(kills: int, seed: int, longest: float) -> Iterator[tuple[str, int, float]]:
+def moments(seed: int, longest: float) -> Iterator[tuple[str, int, float]]:
     """Yield aims in turn, each second one a random moment, with its n-th call or its seconds."""
     draw, names = random.Random(seed), list(AIMS)
-    for number in range(kills):
+    for number in count():
         aim = RANDOM if number % 2 else names[number // 2 % len(names)]
         most = AIMS[aim][1] if aim in AIMS else 1
         yield aim, draw.randint(1, most), draw.uniform(0.0, longest)
 
 
-def each_once(aims: list[str]) -> Iterator[tuple[str, int, float]]:
-    """Yield these moments, at the first call each."""
+def each_once(aims: list[str], nth: int) -> Iterator[tuple[str, int, float]]:
+    """Yield these moments, at the n-th call each."""
     for aim in aims:
-        yield aim, 1, 1.0
+        yield aim, nth, 1.0
 
 
 @contextmanager
@@ -231,18 +232,21 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--aims", nargs="+", choices=AIMS, help="one kill at each of these instead")
+    parser.add_argument("--nth", type=int, default=1, help="call at which those --aims kill")
     parser.add_argument("--folder", type=Path, help="to work in; default: one that goes again")
     default = ROOT / "benchmarks" / "results" / "kills_cpu.json"
     parser.add_argument("--output", type=Path, default=default, help="result file")
     given = parser.parse_args()
     with folder_of(given.folder) as folder:
-        result = measure(folder, given.kills, given.seed, given.aims)
+        result = measure(folder, given.kills, given.seed, given.aims, given.nth)
     write_result(given.output, "python benchmarks/kills.py", result)
     print(json.dumps(result, indent=2))
     sys.exit(bool(result["differences"]))
 
 
-def measure(folder: Path, kills: int, seed: int, aims: list[str] | None) -> dict[str, Any]:
+def measure(
+    folder: Path, kills: int, seed: int, aims: list[str] | None, nth: int
+) -> dict[str, Any]:
     """Kill until there were so many kills, run after run; return what was found."""
     log, whole = folder / "log", folder / "whole"
     began = time.perf_counter()
@@ -252,14 +256,11 @@ def measure(folder: Path, kills: int, seed: int, aims: list[str] | None) -> dict
     died: list[str] = []
     found, runs = [], 0
     wanted = kills if aims is None else len(aims)
+    # one stream for all runs: each goes on with the moment at which the last one was through
+    coming = moments(seed, longest) if aims is None else each_once(aims, nth)
     while len(died) < wanted:
         runs += 1
         out = folder / f"run-{runs}"
-        coming = (
-            moments(min(10, wanted - len(died)), seed + runs, longest)
-            if aims is None
-            else each_once(aims)
-        )
         died += kill_a_run(out, coming, log)
         found += [f"run {runs}: {name}" for name in differences(out, whole)]
         print(f"run {runs}: {len(died)} kills so far, differences: {found}", flush=True)
