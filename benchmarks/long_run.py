@@ -18,20 +18,18 @@ the spread of four fresh ones. It fails where something grows by more than LIMIT
 tenth to the last, or where a step is not the same number twice.
 """
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import linear_regression, median
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
-from common import ROOT, arguments, write_result
+from common import arguments, write_result
+from long_run_turns import Ran, Turns
 
 LIMIT = 0.02
 # the first tenth has seen five evaluations and saves, which need more memory than a step
@@ -44,68 +42,6 @@ GROWING = (
     *("open_files", "threads", "system_threads"),
 )
 NOT_COMPARED = ("time/", "samples_per_second", "tokens_per_second")
-
-
-class Turns:
-    """A training that can be stopped between two steps; a context manager."""
-
-    def __init__(self, readings: Path, turns: int, *flags: str) -> None:
-        self._told, done = os.pipe()
-        go, self._let = os.pipe()
-        script = [sys.executable, str(ROOT / "benchmarks" / "long_run_process.py")]
-        given = [str(readings), *map(str, (turns, done, go)), *flags]
-        with readings.with_suffix(".log").open("w") as log:
-            self._process = subprocess.Popen(
-                [*script, *given], pass_fds=(done, go), stdout=log, stderr=log, cwd=ROOT
-            )
-        os.close(done)
-        os.close(go)
-        self._log = readings.with_suffix(".log")
-
-    def __enter__(self) -> Self:
-        self.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        os.close(self._told)
-        os.close(self._let)
-
-    def wait(self) -> None:
-        """Return once its step is over."""
-        if not os.read(self._told, 1):
-            raise RuntimeError(f"it ended:\n{self._log.read_text()}")
-
-    def step(self) -> None:
-        """Let it take one step."""
-        os.write(self._let, b".")
-        self.wait()
-
-    def end(self) -> None:
-        """Let it go from its last step to its end."""
-        os.write(self._let, b".")
-        if self._process.wait():
-            raise RuntimeError(f"it failed:\n{self._log.read_text()}")
-
-
-@dataclass(frozen=True)
-class Ran:
-    """What one training left: readings and metrics by step."""
-
-    readings: dict[int, dict[str, Any]]
-    metrics: dict[int, dict[str, Any]]
-
-    @classmethod
-    def of(cls, readings: Path, run: Path) -> Self:
-        """Read it from its files."""
-        return cls(*({row["step"]: row for row in map(json.loads, file.open())}
-                     for file in (readings, run / "metrics.jsonl")))  # fmt: skip
-
-    def values(self, name: str, steps: range) -> list[float]:
-        """Return a reading, where there is one, of each of the steps."""
-        rows = [self.readings[step] for step in steps]
-        return [row[name] for row in rows if name in row]
 
 
 def saved_every(steps: int) -> int:
