@@ -50,7 +50,6 @@ def test_what_is_saved_is_what_the_moment_allows(left):
 
 def test_a_signal_behind_the_grace_time_says_what_is_not_kept(left):
     one = left["a slow save"]
-    assert one.seconds < 15  # of the 20 that the save would have taken
     told = one.told.splitlines()[-1]
     assert told.startswith(
         f"interrupted: 1 of {STEPS} steps are saved and 1 more are not kept (step-000002 was being"
