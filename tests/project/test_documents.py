@@ -111,7 +111,8 @@ def options_of_our_commands() -> set[str]:
 
 def test_a_flag_that_is_named_exists():
     known = options_of_our_commands()
-    known |= {"--ftz", "--trace", "--mark"}  # NVRTC's, and of scripts whose commands parse above
+    # NVRTC's, Slurm's, and of scripts whose commands parse above
+    known |= {"--ftz", "--signal", "--trace", "--mark"}
     for place, text in TEXTS.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
         assert named <= known, f"{place} names {sorted(named - known)}"
@@ -224,11 +225,12 @@ def test_the_table_of_metrics_has_every_one_and_no_other(runs):
 @pytest.mark.command
 def test_the_page_of_a_run_names_what_lies_in_its_directory_and_nothing_else(runs):
     section = TEXTS["docs/run.md"].split("\n## A run directory\n")[1].split("| metric |")[0]
-    named = set(re.findall(r"`(\w+(?:\.jsonl?|\.html|/))`", section))
+    named = set(re.findall(r"`(\.lock|\w+(?:\.jsonl?|\.html|/))`", section))
     run = runs["grpo"]
     lies = {item.name + "/" * item.is_dir() for item in run.iterdir()} - {"figures/"}  # matplotlib
     lies |= {item.name for item in (run / "checkpoints").iterdir() if item.is_file()}
-    assert named - {"figures/"} == lies
+    in_checkpoints = {item.name for item in (run / "checkpoints").glob("step-*/*")}
+    assert named - {"figures/"} - in_checkpoints == lies
 
 
 @pytest.mark.command
