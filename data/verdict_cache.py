@@ -13,12 +13,12 @@ nothing else, so whatever is wrong with it is no error.
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import PIL
 
+from process.bars import warn
 from process.regular import read_bytes
 from process.storage import replacing
 
@@ -64,10 +64,9 @@ class VerdictCache:
             with replacing(self._file, f".{self._file.name}.{os.getpid()}.tmp") as unfinished:
                 unfinished.write_text(text, encoding="ascii")  # others stand as \\u escapes
         except OSError as error:
-            print(
-                f"warning: the images' verdicts cannot be kept in {self._file} ({error}): the next"
-                " start decodes them again; XDG_CACHE_HOME names another folder",
-                file=sys.stderr,
+            warn(
+                f"the images' verdicts cannot be kept in {self._file} ({error}): the next start"
+                " decodes them again; XDG_CACHE_HOME names another folder"
             )
             self._file = None  # said once
         self._known, self._new = kept, {}

@@ -1,6 +1,5 @@
 """What a step leaves: its line in metrics.jsonl, its rollouts, and warnings where they are due."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from grpo.run.profiler import StepProfiler
 from grpo.run.rollouts import rollout_rows
 from grpo.watch.bad_steps import BadSteps
 from grpo.watch.every_step import StepWatch
-from process.page import fitted_on
+from process.bars import warn
 from process.storage import finite_or_null
 
 
@@ -89,8 +88,3 @@ def bar_text(metrics: dict[str, Any]) -> str:
         for label, name, form in shown
         if metrics.get(name) is not None and not (name == "loss" and "reward" in metrics)
     )
-
-
-def warn(text: str) -> None:
-    """Print a warning above the progress bar."""
-    tqdm.write(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)

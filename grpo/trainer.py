@@ -19,14 +19,14 @@ from grpo.run.exploded import ExplodedError
 from grpo.run.generators import generator_tensors
 from grpo.run.profiler import StepProfiler
 from grpo.settings.config import GRPOConfig
-from grpo.step_log import StepLog, bar_text, warn
+from grpo.step_log import StepLog, bar_text
 from grpo.watch.bad_steps import BadSteps
 from grpo.watch.every_step import StepWatch
 from grpo.watch.verify import verify_prefix
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.allocator import give_back_freed_memory
-from process.bars import bar
+from process.bars import bar, warn
 from process.signals import end_if_asked, held, in_order
 
 

@@ -1,4 +1,4 @@
-"""Progress: tqdm's bar on a terminal, a plain line now and then anywhere else.
+"""Progress: tqdm's bar on a terminal, a plain line now and then elsewhere; warnings above it.
 
 A log file or a CI job keeps every carriage return and escape that a bar draws itself anew with.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from process.page import fitted_on
 from process.shown import shown_line
 
 INTERVAL = 30.0  # seconds between two lines of one bar
@@ -29,6 +30,11 @@ def bar(**options: Any) -> tqdm:
         has_width = os.get_terminal_size(sys.stderr.fileno()).columns > 0
         return tqdm(**({"dynamic_ncols": True} if has_width else {"ncols": 79}), **options)
     return PlainBar(**options)
+
+
+def warn(text: str) -> None:
+    """Print a warning on standard error, above the bars that are drawn there."""
+    tqdm.write(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)
 
 
 class PlainBar(tqdm):

@@ -3,16 +3,15 @@
 import functools
 import json
 import os
-import sys
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from process.bars import warn
 from process.disk import sync_file
 from process.output import ERRORS
-from process.page import fitted_on
 from process.storage import finite_or_null, json_text
 
 _BLOCK = 1 << 16  # bytes looked at at once, from the end
@@ -77,8 +76,7 @@ def append_whole(file: Path, lines: bytes) -> None:
 @functools.cache  # said once, however often the file is looked at
 def say_damaged(file: Path, number: int) -> None:
     """Print that a file of answers is good for those before a line alone."""
-    text = f"{file}, line {number}, is damaged: what stands from there on is asked again"
-    print(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)
+    warn(f"{file}, line {number}, is damaged: what stands from there on is asked again")
 
 
 def _end_of_lines(stream: FileIO) -> int:

@@ -13,13 +13,13 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from process.bars import warn
 from process.disk import make_folder
 from process.leftovers import LOCK, contents
 from process.signals import at_last
@@ -188,10 +188,9 @@ def _age(seconds: float) -> str:
 
 @functools.cache  # said once
 def _say_unlocked(name: Path) -> None:
-    print(
-        f"warning: the file system of {name} knows no locks: nothing would keep a second process"
-        " from working there, so start none",
-        file=sys.stderr,
+    warn(
+        f"the file system of {name} knows no locks: nothing would keep a second process from"
+        " working there, so start none"
     )
 
 

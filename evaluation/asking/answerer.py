@@ -6,13 +6,10 @@ comes and forgotten after it, so that memory does not grow with the number of qu
 keeps answers on the disk.
 """
 
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
-
-from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
@@ -26,7 +23,7 @@ from grpo.sampling import generate_greedy
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar
+from process.bars import bar, warn
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,7 @@ class Answerer:
             else:
                 self.unreadable.add(one)
                 reason = f"{one}"
-                tqdm.write(f"warning: not answered, counted as wrong: {reason}", file=sys.stderr)
+                warn(f"not answered, counted as wrong: {reason}")
                 prompts.append(reason)
         return prompts
 

@@ -1,6 +1,5 @@
 """The checkpoint that flags name: how it is asked, where it runs, the policy itself."""
 
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.asking.shared_flags import AskingFlags
 from grpo.run.provenance import model_checksum
 from models.files import find_checkpoint, read_config
-from process.page import fitted_on
+from process.bars import warn
 
 if TYPE_CHECKING:  # for which no mistake in flags or data should wait
     import torch
@@ -43,7 +42,7 @@ class AskedModel:
     def tell_warnings(self, prefix: str = "") -> None:
         """Say on standard error which flags differ from what it was trained with."""
         for warning in self.settings.warnings:
-            print(fitted_on(sys.stderr, f"warning: {prefix}{warning}"), file=sys.stderr)
+            warn(f"{prefix}{warning}")
 
 
 def asked_model(name: str, checkpoint: str, flags: AskingFlags) -> AskedModel:

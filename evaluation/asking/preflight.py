@@ -8,7 +8,6 @@ A prompt longer than --micro-batch-tokens is no fault: a row alone always gets i
 """
 
 import json
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from data.sources import Fault, FindFaults, Split, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
+from process.bars import warn
 from process.regular import read_text
 
 Size = tuple[int, int]  # (width, height)
@@ -188,8 +188,4 @@ def tell_skipped(split: Split, prefix: str = "") -> None:
 def tell_gone_bad(split: Split, prefix: str = "") -> None:
     """Say which rows went bad since the work under way began."""
     if gone := split.gone_bad:
-        print(
-            f"warning: {prefix}{len(gone):,} rows went bad since the run began, the first:"
-            f" {gone[0]}",
-            file=sys.stderr,
-        )
+        warn(f"{prefix}{len(gone):,} rows went bad since the run began, the first: {gone[0]}")

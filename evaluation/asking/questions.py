@@ -3,7 +3,6 @@
 Nothing imports torch: a mistake in a file is told within seconds.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +21,7 @@ from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import untrained_settings
 from models.files import check_named
-from process.page import fitted_on
+from process.bars import warn
 
 if TYPE_CHECKING:  # these import torch
     from models.policy import Policy
@@ -97,7 +96,7 @@ def run_template(config: GRPOConfig, stored: Mapping[str, Any] | None) -> str:
 
 def _warn(texts: Iterable[str]) -> None:
     for text in texts:
-        print(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)
+        warn(text)
 
 
 def read_questions(

@@ -4,13 +4,11 @@ All texts of a batch up to ``<answer>`` are read in one forward, which encodes e
 Images are decoded batch by batch and forgotten.
 """
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
@@ -30,7 +28,7 @@ from grpo.finite import check_masses
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar
+from process.bars import bar, warn
 
 SAMPLES = 4  # completions per question for swapped thoughts, where nobody says how many
 
@@ -180,7 +178,7 @@ def _readable(
                 unreadable.clear()
             except ROW_ERRORS as error:
                 unreadable.add(error)
-                tqdm.write(f"warning: its thought is left out: {error}", file=sys.stderr)
+                warn(f"its thought is left out: {error}")
         if found:
             yield list(found), list(found.values())
 

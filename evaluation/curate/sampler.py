@@ -4,11 +4,8 @@ Rows are sampled in their order, a batch of questions at a time. What is sampled
 and the row's place alone.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-
-from tqdm import tqdm
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
@@ -19,7 +16,7 @@ from evaluation.curate.pass_counts import Passes, PassesFile
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar
+from process.bars import bar, warn
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class RowSampler:
             )
         except ROW_ERRORS as error:
             self._unreadable.add(error)
-            tqdm.write(f"warning: not sampled, left out: {error}", file=sys.stderr)
+            warn(f"not sampled, left out: {error}")
             return str(error)
         self._unreadable.clear()
         return prompt

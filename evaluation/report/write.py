@@ -1,6 +1,5 @@
 """From a directory to its report.html and figures/*.png."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from evaluation.report.matrix_page import matrix_sections
 from evaluation.report.protocol_page import protocol_sections
 from evaluation.report.run_files import DamagedFileError, RunFiles
 from evaluation.report.run_page import run_sections
+from process.bars import warn
 from process.called import install_line, module_line
 from process.signals import held
 from process.storage import write_text
@@ -100,7 +100,7 @@ def tell(report: Report) -> None:
     """Print where a page is, and what is not on it."""
     print(report.line)
     for sentence in report.left_out:
-        print(f"warning: {sentence}", file=sys.stderr)
+        warn(sentence)
 
 
 def report_finished(directory: Path, image_root: str | Path | None = None) -> None:
@@ -118,4 +118,4 @@ def report_finished(directory: Path, image_root: str | Path | None = None) -> No
     except Exception as error:  # no page is worth the exit status of a run
         reason = f"{type(error).__name__}: {error}"
         again = module_line("evaluation.report", str(directory))
-        print(f"warning: no {REPORT} ({reason}); make it with {again}", file=sys.stderr)
+        warn(f"no {REPORT} ({reason}); make it with {again}")

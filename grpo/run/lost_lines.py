@@ -4,14 +4,13 @@
     {"damaged_lines": [3], "missing_steps": [[3, 3], [7, 9]]}}}]      first and last of each range
 """
 
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo.run.line_log import Found
+from process.bars import warn
 from process.called import command_line
-from process.page import fitted_on
 
 
 def noted(
@@ -32,12 +31,11 @@ def noted(
         if one.damaged or missing:
             steps = _ranges(missing)
             lost[name] = {"damaged_lines": one.damaged, "missing_steps": steps}
-            told = fitted_on(sys.stderr, _told(run, name, one.damaged, steps))
-            print(f"warning: {told}", file=sys.stderr)
+            warn(_sentence(run, name, one.damaged, steps))
     return {**description, "resumed": [*before, now | {"lost": lost}]} if lost else description
 
 
-def _told(run: Path, name: str, damaged: list[int], steps: list[tuple[int, int]]) -> str:
+def _sentence(run: Path, name: str, damaged: list[int], steps: list[tuple[int, int]]) -> str:
     parts = []
     if damaged:
         lines = _text(_ranges(damaged))

@@ -1,7 +1,6 @@
 """The command line of train.py: flags from the config's fields, grouped as the class is."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -11,10 +10,11 @@ from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
 from grpo.settings.resolve import resolve
 from grpo.settings.reward_code import TRUST
 from grpo.settings.toml_file import shipped_or_own
+from process.bars import warn
 from process.called import command_line
 from process.flag_parser import FlagParser
 from process.flags import Group, add_flags
-from process.page import fitted, fitted_on
+from process.page import fitted
 from process.paths import expanded
 
 
@@ -85,7 +85,7 @@ def config_of(
             values = ", ".join(f"{name} {getattr(resolved.config, name)}" for name in names)
             print(fitted(f"taken from {origin}, since not given: {values}"))
     for warning in resolved.warnings:
-        print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
+        warn(warning)
     return resolved.config
 
 

@@ -7,14 +7,13 @@ else without one raises, by its name. A CPU's run is the same to the bit either 
 """
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
 from grpo.settings.config import GRPOConfig
-from process.page import fitted_on
+from process.bars import warn
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"  # read once, when cuBLAS is first used
 FIXED = (":4096:8", ":16:8")  # of one stream's sums
@@ -34,8 +33,7 @@ def deterministic(config: GRPOConfig) -> Iterator[None]:
         yield
         return
     if config.device == "cpu":
-        text = "--deterministic changes nothing on a CPU, where a run is the same to the bit anyway"
-        print(fitted_on(sys.stderr, f"warning: {text}"), file=sys.stderr)
+        warn("--deterministic changes nothing on a CPU, where a run is the same to the bit anyway")
         yield
         return
     given = os.environ.get(WORKSPACE)

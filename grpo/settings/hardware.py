@@ -1,6 +1,5 @@
 """Where a run computes: "auto" settings made definite, and the device made ready."""
 
-import sys
 from dataclasses import replace
 
 import torch
@@ -18,7 +17,7 @@ from models.devices import (
 )
 from models.products import sum_in_float32
 from process.allocator import keep_freed_memory
-from process.page import fitted_on
+from process.bars import warn
 from process.threads import say_if_crowded
 
 
@@ -80,7 +79,7 @@ def prepare_device(config: GRPOConfig) -> dict[str, str]:
         available = torch.cuda.get_device_properties(device).total_memory
         warning = check_memory(memory_of_run(config), available)
         if warning:
-            print(fitted_on(sys.stderr, f"warning: {warning}"), file=sys.stderr)
+            warn(warning)
     name, why = choose_backend(config.logprob_backend, device, DTYPES[config.dtype])
     print(f"log-probabilities: backend {name} ({why})")
     return {"name": name, "why": why}

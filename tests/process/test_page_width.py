@@ -13,7 +13,7 @@ import evaluation.report.__main__
 import train
 from data.phantoms import __main__ as phantoms
 from data.phantoms.export import write_phantoms
-from grpo import step_log
+from process.bars import warn
 from process.page import fitted
 from process.tables.text import table_lines
 from process.tables.value import Column, Table
@@ -118,7 +118,7 @@ def test_the_usage_names_what_has_to_be_given(capsys):
 def test_warnings_are_broken_on_a_terminal_and_stay_one_line_in_a_log(capsys, monkeypatch):
     for terminal, lines in ((True, 2), (False, 1)):
         monkeypatch.setattr(sys.stderr, "isatty", lambda terminal=terminal: terminal)
-        step_log.warn("a word " * 15)
+        warn("a word " * 15)
         printed = capsys.readouterr().err
         assert printed.count("\n") == lines and (too_long(printed) == []) is terminal
 
