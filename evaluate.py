@@ -33,7 +33,7 @@ from process.flag_parser import FlagParser
 from process.flags import config_from
 from process.owner import owned
 from process.places import check_new_directory
-from process.signals import saying
+from process.signals import saying_kept
 
 
 def score_command(config: ScoreConfig) -> None:
@@ -48,7 +48,7 @@ def score_command(config: ScoreConfig) -> None:
     with owned(unfinished_folder(output), output, temporary=True):
         check_new_directory(output)  # another process may have been at its end
         score = Score.prepare(config, output)  # all that can fail before weights are loaded
-        with saying(score.scoring.evaluation.kept):
+        with saying_kept(score.scoring.evaluation.kept):
             print(score.description())
             policy = chosen_policy(config.checkpoint, score.device, config.dtype)
             summary, thoughts = score.ask(policy)

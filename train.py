@@ -48,7 +48,7 @@ from grpo.settings import (
     with_absolute_paths,
 )
 from process.command import command, notes
-from process.signals import saying
+from process.signals import saying_kept
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
@@ -176,7 +176,7 @@ def _train(
     )
     with (
         Session(config, directory) as session,
-        saying(session.saved),
+        saying_kept(session.saved),
         seeded(config.seed, torch_too=True),
     ):
         return _train_on(questions, session, stored, checkpoint, own_rewards, reward_fns, parse)

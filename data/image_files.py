@@ -18,7 +18,7 @@ from data.images import MISSING, decode
 from data.memory import MemoryRanOutError
 from data.verdict_cache import VerdictCache
 from process.bars import bar
-from process.signals import end_if_asked, in_order
+from process.signals import end_if_asked, interruptible
 
 _CHUNK = 32  # files of one task
 _SILENT = 2.0  # seconds after which a check shows how far it is
@@ -32,7 +32,7 @@ class ImageVerdict:
     reason: str = ""  # why not
 
 
-@in_order()
+@interruptible()
 def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
     """Return the verdict on each file, decoded now or known from an earlier start.
 

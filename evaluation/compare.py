@@ -19,7 +19,7 @@ from evaluation.measures.summary import by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
 from process.shown import shown_line
-from process.signals import once_there, saying
+from process.signals import once_there, saying_kept
 from process.storage import finite_or_null, write_json
 from process.tables.numbers import p_text, percent, points, points_range
 from process.tables.text import table_lines
@@ -53,7 +53,7 @@ def compare_command(config: CompareConfig) -> None:
     print(fitted("\nper cent, change in points; the range is by image; McNemar's test takes rows as"
           " independent"))  # fmt: skip
     if output is not None:
-        with saying(once_there(output)):
+        with saying_kept(once_there(output)):
             write_json(output, finite_or_null(result))
             print(f"written: {output}")
 

@@ -17,7 +17,7 @@ from models.policy import Policy
 _SHOWN_WEIGHTS = 3
 
 
-def check_finite(policy: Policy, completions: Completions, names: Sequence[str]) -> None:
+def check_finite_logits(policy: Policy, completions: Completions, names: Sequence[str]) -> None:
     """Raise unless every token was chosen from finite logits.
 
     Args:
@@ -28,7 +28,7 @@ def check_finite(policy: Policy, completions: Completions, names: Sequence[str])
     Raises:
         ValueError: naming the first row and token, and the policy's largest weights.
     """
-    if (where := not_finite(completions, names)) is not None:
+    if (where := where_not_finite(completions, names)) is not None:
         raise ValueError(f"{where}, so what it writes means nothing. {advice(policy)}")
 
 
@@ -46,7 +46,7 @@ def check_masses(policy: Policy, masses: Sequence[float | None], names: Sequence
             )
 
 
-def not_finite(completions: Completions, names: Sequence[str]) -> str | None:
+def where_not_finite(completions: Completions, names: Sequence[str]) -> str | None:
     """Return in which rows and from which token on the logits were NaN or inf, None if in none.
 
     Args:

@@ -27,7 +27,7 @@ from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.allocator import give_back_freed_memory
 from process.bars import bar, warn
-from process.signals import end_if_asked, held, in_order
+from process.signals import end_if_asked, held, interruptible
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Trainer:
         self.bad_steps = BadSteps.of(self.config.max_bad_steps, self.state)
         self.profiler = StepProfiler.of(self.config, self.run.path, self.done, self.total_steps)
 
-    @in_order()
+    @interruptible()
     def train(self) -> None:
         """Run from ``done`` to the last step; evaluate and save on the way and at the end.
 

@@ -14,7 +14,7 @@ from process.signals import (
     exit_status,
     last_line,
     requests,
-    saying,
+    saying_kept,
 )
 from process.threads import sleep_soon
 
@@ -75,7 +75,7 @@ def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -
         out_of_memory: what to say, with ``{error}`` in it, where a device's memory is full.
     """
     try:
-        with saying(lambda: kept):
+        with saying_kept(lambda: kept):
             work()
     except KeyboardInterrupt as error:
         return _tell(error)

@@ -64,7 +64,7 @@ def read_text(path: str | Path, encoding: str = "utf-8") -> str:
         return stream.read()
 
 
-def inside(file: Path, folder: Path) -> Path:
+def real_inside(file: Path, folder: Path) -> Path:
     """Return where a file really lies, below a folder.
 
     Raises:
@@ -92,8 +92,8 @@ def check_folder(folder: Path) -> None:
     Raises:
         ValueError: with the name of the first one.
     """
-    for inside in _FOLDERS:
-        place = folder / inside
+    for name in _FOLDERS:
+        place = folder / name
         for entry in sorted(place.iterdir()) if place.is_dir() else ():
             try:
                 _check(entry, entry.stat())

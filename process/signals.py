@@ -5,10 +5,11 @@ sends SIGHUP. An exception that breaks in between two instructions leaves half d
 and inside a destructor Python drops it. So a signal is noted, and ends what is at work where that
 is whole:
 
-    nothing to lose      imports, reading data, loading weights: one line, and the process is gone
-    inside `in_order`    `Interrupted` rises at the next `end_if_asked`: between two tokens, two
-                         micro-batches, two batches of questions
-    inside `held`        it rises at the end of the outermost block: a file is written, weights move
+    nothing to lose         imports, reading data, loading weights: one line, the process is gone
+    inside `interruptible`  `Interrupted` rises at the next `end_if_asked`: between two tokens, two
+                            micro-batches, two batches of questions
+    inside `held`           it rises at the end of the outermost block: a file is written, weights
+                            move
 
 A signal less than GRACE seconds behind the first is the same request: `timeout`, and every shell
 that passes a signal on to its group, sends it twice, and people press Ctrl-C twice. One that comes
@@ -29,7 +30,7 @@ GRACE = 10.0  # seconds; launchers that kill wait for 30 and more
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 NUMBERS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))
 USUAL = (signal.SIG_DFL, signal.default_int_handler)  # what Python itself installs
-KEPT = "kept"  # on the error: the note that the outermost `saying` has made so far
+KEPT = "kept"  # on the error: the note that the outermost `saying_kept` has made so far
 NOTHING_BEGUN = "nothing was begun, the same command starts it"
 
 
@@ -138,7 +139,7 @@ def ending_signals() -> Iterator[None]:
 
 
 @contextmanager
-def in_order() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let signals inside wait for the next `end_if_asked`, or for the end of the block.
 
     Raises:
@@ -153,10 +154,10 @@ def held(when: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """Let signals inside wait for the end of the outermost such block.
 
     Args:
-        when: while it returns False, the block is as one of `in_order`.
+        when: while it returns False, the block is as one of `interruptible`.
 
     Raises:
-        Interrupted: as `in_order`.
+        Interrupted: as `interruptible`.
     """
     if not _on_main_thread():
         yield
@@ -182,7 +183,7 @@ def end_if_asked() -> None:
 
 
 @contextmanager
-def saying(kept: Callable[[], str | None]) -> Iterator[None]:
+def saying_kept(kept: Callable[[], str | None]) -> Iterator[None]:
     """Let the line about a signal inside say what is kept; of nested blocks the outermost speaks.
 
     Args:
@@ -215,7 +216,7 @@ def at_last(act: Callable[[], None]) -> Iterator[None]:
 
 
 def once_there(file: Path) -> Callable[[], str | None]:
-    """Return what `saying` takes: that a file is written, once it is there."""
+    """Return what `saying_kept` takes: that a file is written, once it is there."""
     return lambda: f"{file} is written" if file.exists() else None
 
 

@@ -28,7 +28,7 @@ from data.turns import TurnBuilder  # noqa: E402
 from evaluation.asking.answerer import answer_all  # noqa: E402
 from grpo.run.best import find_best  # noqa: E402
 from grpo.run.provenance import machine  # noqa: E402
-from grpo.run.start_point import newest_checkpoint, whole_checkpoints  # noqa: E402
+from grpo.run.start_point import checkpoints_of, newest_checkpoint  # noqa: E402
 from grpo.settings.toml_file import embedded_default  # noqa: E402
 from models import load_policy  # noqa: E402
 from process.owner import owned  # noqa: E402
@@ -108,7 +108,7 @@ def train_arm(directory: Path, flags: Sequence[str], steps: int) -> None:
     if (directory / "checkpoints" / f"step-{steps:06d}").is_dir():
         print(f"{directory.name}: done before", flush=True)
         return
-    if whole_checkpoints(directory):
+    if checkpoints_of(directory):
         flags = ["--resume", str(directory)]
     else:
         with owned(directory, temporary=True):  # no other process may be at work on it

@@ -19,7 +19,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.places import check_new_directory, unused_directory
-from process.signals import once_there, saying
+from process.signals import once_there, saying_kept
 from process.tables.text import titled_text
 
 _NOWHERE = Path("images")  # paths are compared, none is opened
@@ -55,7 +55,7 @@ def make_audit(args: argparse.Namespace) -> Path:
     pairs_of(files)  # raises before the work
     report = audit(files, args.image_root, args.near_distance)
     tables, lines = list(tables_of(report, beside)), list(headlines(report))
-    with saying(once_there(directory / "audit.json")):
+    with saying_kept(once_there(directory / "audit.json")):
         write_audit(directory, report, audit_page(report, tables, lines))
         print("\n\n".join(map(titled_text, tables)))
         print(*(fitted(f"- {line}") for line in lines), sep="\n")

@@ -11,7 +11,7 @@ from process.command import command
 from process.flag_parser import FlagParser
 from process.paths import user_path
 from process.places import check_can_be_made
-from process.signals import saying
+from process.signals import saying_kept
 
 
 @command
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     part = f"remove {args.output_dir}, which holds a part, and start the same command again"
     try:
         check_can_be_made(args.output_dir)
-        with saying(lambda: part if args.output_dir.exists() else None):
+        with saying_kept(lambda: part if args.output_dir.exists() else None):
             files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -18,7 +18,7 @@ from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
 from process.places import check_new_directory
-from process.signals import once_there, saying
+from process.signals import once_there, saying_kept
 from process.tables.numbers import percent
 from process.tables.text import titled_text
 
@@ -29,7 +29,7 @@ _NOWHERE = Path("images")  # paths are compared, none is opened
 def main(argv: Sequence[str] | None = None) -> int:
     """Split; returns the exit status, 2 for what the user can mend."""
     args = _parser().parse_args(argv)
-    with saying(once_there(args.output_dir / "splits.json")):
+    with saying_kept(once_there(args.output_dir / "splits.json")):
         try:
             report = make_split(args)
         except ValueError as error:

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from evaluation.answers.prediction import Prediction, check_fields
 from process.places import unused_directory
-from process.regular import inside, open_regular
+from process.regular import open_regular, real_inside
 from process.storage import json_text, write_directory
 
 # Of files that may be someone else's no more than this is read at once.
@@ -101,7 +101,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Return summary.json; OSError, ValueError and RecursionError where it cannot be read."""
-    with open_regular(inside(directory / "summary.json", directory)) as stream:
+    with open_regular(real_inside(directory / "summary.json", directory)) as stream:
         content = stream.read(_SUMMARY_BYTES + 1)
     if len(content) > _SUMMARY_BYTES:
         raise ValueError(f"summary.json is longer than {_SUMMARY_BYTES >> 20} MiB")
@@ -110,7 +110,7 @@ def read_summary(directory: Path) -> dict[str, Any]:
 
 def read_answers(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of predictions.jsonl; OSError and ValueError where it cannot be read."""
-    with open_regular(inside(directory / "predictions.jsonl", directory)) as stream:
+    with open_regular(real_inside(directory / "predictions.jsonl", directory)) as stream:
         lines = iter(lambda: stream.readline(_LINE_BYTES), b"")  # a longer one is cut: no JSON
         for number, line in enumerate(lines, 1):
             try:

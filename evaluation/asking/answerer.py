@@ -18,7 +18,7 @@ from evaluation.answers.prediction import Prediction, judge
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.evaluation_plan import BATCH_SIZE, asking_order
 from evaluation.asking.option_letters import Letters, letter_probabilities
-from grpo.finite import check_finite, check_masses
+from grpo.finite import check_finite_logits, check_masses
 from grpo.sampling import generate_greedy
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.policy import Policy
@@ -119,7 +119,7 @@ class Answerer:
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
         names = [example.id for example in examples]
-        check_finite(self.policy, completions, names)
+        check_finite_logits(self.policy, completions, names)
         letters: Sequence[Letters | None] = [None] * len(examples)
         if self.with_letters:
             counts = [len(example.options) for example in examples]

@@ -20,7 +20,7 @@ from evaluation.asking.evaluation_plan import EvaluationPlan, Pass, asking_order
 from evaluation.measures.thought_changes import ThoughtRow
 from process.bars import bar
 from process.called import module_line
-from process.signals import held, saying
+from process.signals import held, saying_kept
 
 
 class ResumableEvaluation:
@@ -117,7 +117,7 @@ class ResumableEvaluation:
     @contextmanager
     def saying_what_is_kept(self) -> Iterator[None]:
         """Say what is kept when something breaks the evaluation off, short of kill -9."""
-        with saying(self.kept):
+        with saying_kept(self.kept):
             try:
                 yield
             except Exception:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import torch
 
-from grpo.finite import check_finite
+from grpo.finite import check_finite_logits
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.settings.records import Sampling
 from models.policy import Policy
@@ -46,5 +46,5 @@ def sample_groups(
     batch = PromptBatch(tuple(prompts), (None,) * len(prompts), tuple(positions), step=0)
     rollout = sample_rollout(policy, batch, sampling)
     names = [f"row {position + 1}" for position in positions for _ in range(group_size)]
-    check_finite(policy, rollout.completions, names)
+    check_finite_logits(policy, rollout.completions, names)
     return rollout.texts

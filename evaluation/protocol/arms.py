@@ -21,7 +21,7 @@ from evaluation.measures.slices import folder_name
 from evaluation.protocol.protocol_file import ProtocolConfig, mode_of
 from grpo.run.directory import RunDirectory
 from grpo.run.provenance import model_checksum
-from grpo.run.start_point import whole_checkpoints
+from grpo.run.start_point import checkpoints_of
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import CARD
 from grpo.settings.config import GRPOConfig
@@ -119,7 +119,7 @@ def find_state(run: Path, total_steps: int) -> str:
         raise ValueError(f"{run} holds files ({contents(run)[0]} ..) and no run: {_ANEW}")
     if (run / "trained.json").is_file():
         return TRAINED
-    found = whole_checkpoints(run)
+    found = checkpoints_of(run)
     if not found:
         return BROKEN
     return TRAINED if found[-1].name == f"step-{total_steps:06d}" else STARTED

@@ -17,7 +17,7 @@ from evaluation.report.write import report_finished
 from grpo.settings import check_trusted
 from process.command import exit_status_of
 from process.owner import owned
-from process.signals import in_order
+from process.signals import interruptible
 
 BESIDE = ("output_dir", "device", "dtype")  # the flags of train.py that may stand beside it
 
@@ -87,7 +87,7 @@ def _run_in(
     report_finished(output)
 
 
-@in_order()
+@interruptible()
 def _fill(
     schedule: Schedule, training: Training, load: Load, device: str | None, *, missing: bool
 ) -> None:

@@ -16,7 +16,7 @@ from data.examples import ImageSource
 from data.images import load_image
 from data.reading.image_paths import ImageRoot
 from evaluation.report.left_out import LeftOut
-from process.regular import inside
+from process.regular import real_inside
 from process.tables.document import image, paragraph
 
 IMAGES = 4  # of a question
@@ -68,7 +68,7 @@ class Pictures:
         try:
             path = ImageRoot(folder).path(self._below(name, folder))
             if self._given is None:
-                inside(path, folder)
+                real_inside(path, folder)
         except FileNotFoundError as error:
             raise ValueError(f"image {name} does not exist") from error
         except (ValueError, OSError) as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.report.left_out import LeftOut
-from process.regular import inside, open_regular
+from process.regular import open_regular, real_inside
 
 OBJECT_BYTES = 64 << 20  # of a file that is one object of JSON
 LINE_BYTES = 16 << 20  # of one line of JSON
@@ -113,7 +113,7 @@ class RunFiles:
 
     def _open(self, name: str) -> BufferedReader:
         file = self.directory / name
-        return open_regular(inside(file, self.directory))
+        return open_regular(real_inside(file, self.directory))
 
     def _is_there(self, name: str) -> bool:
         file = self.directory / name

@@ -20,9 +20,9 @@ from typing import Any
 from torch import Tensor
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.exploded import check_finite
+from grpo.run.exploded import check_finite_state
 from grpo.run.generators import generator_tensors
-from grpo.run.start_point import whole_checkpoints
+from grpo.run.start_point import checkpoints_of
 from models.checkpoint.manifest import CARD
 from models.checkpoint.saving import save_policy
 from models.checkpoint.sealing import Seal
@@ -66,8 +66,8 @@ def save_checkpoint(
             nothing half-written stays, and no older checkpoint was touched.
     """
     tensors = optimizer.state_tensors()
-    older = whole_checkpoints(run)
-    check_finite(step, {**optimizer.weights, **tensors}, run, older[-1] if older else None)
+    older = checkpoints_of(run)
+    check_finite_state(step, {**optimizer.weights, **tensors}, run, older[-1] if older else None)
     place = run / "checkpoints" / f"step-{step:06d}"
     unfinished = f".{place.name}.unfinished"
     try:
@@ -90,7 +90,7 @@ def save_checkpoint(
     except OSError as error:
         needed = sum(tensor.nbytes for tensor in (*policy.parameters(), *tensors.values()))
         raise OSError(_not_written(place, error, needed)) from error
-    for old in whole_checkpoints(run)[:-keep]:
+    for old in checkpoints_of(run)[:-keep]:
         if best is None or old.name != f"step-{best:06d}":
             remove_folder(old)
     return place
@@ -109,7 +109,7 @@ def _not_written(place: Path, error: OSError, needed: int) -> str:
         way = "free some space"
         why += f"; it takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
     message = f"checkpoint {place} could not be written ({why}): {way}"
-    older = whole_checkpoints(run)
+    older = checkpoints_of(run)
     if not older:
         return f"{message}, and start the run anew: there is no checkpoint before it"
     return f"{message}, and go on from {older[-1].name}, which is whole, with --resume {run}"

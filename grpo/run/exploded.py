@@ -25,7 +25,9 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
     return [name for name in suspects if not torch.isfinite(tensors[name]).all()]
 
 
-def check_finite(step: int, tensors: Mapping[str, Tensor], run: Path, newest: Path | None) -> None:
+def check_finite_state(
+    step: int, tensors: Mapping[str, Tensor], run: Path, newest: Path | None
+) -> None:
     """Raise where a checkpoint would hold NaN or inf.
 
     Args:

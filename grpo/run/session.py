@@ -44,7 +44,7 @@ class FinishedRun:
 class Session:
     """A context: an error that leaves it gets a note that says what is saved and how to go on.
 
-    So does a signal, by `process.signals.saying`.
+    So does a signal, by `process.signals.saying_kept`.
     """
 
     config: GRPOConfig

@@ -22,7 +22,7 @@ STATE, OPTIMIZER, RNG = (
 _NAME = re.compile(r"step-(\d{6,})")
 
 
-def whole_checkpoints(run: Path) -> list[Path]:
+def checkpoints_of(run: Path) -> list[Path]:
     """Return the run's checkpoints, oldest first; unfinished ones are not among them."""
     found = [path for path in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(path.name)]
     return sorted(found, key=step_of)
@@ -43,7 +43,7 @@ def newest_checkpoint(run: Path) -> Path:
     Raises:
         ValueError: the run has none.
     """
-    found = whole_checkpoints(run)
+    found = checkpoints_of(run)
     if not found:
         raise ValueError(
             f"--resume {run}: no checkpoint in {run / 'checkpoints'}: the run ended before its"
@@ -64,7 +64,7 @@ def checkpoint_to_resume(run: Path, name: str | None = None) -> Path:
     """
     newest = newest_checkpoint(run)
     chosen = newest if name is None else run / "checkpoints" / name
-    if chosen not in (there := whole_checkpoints(run)):
+    if chosen not in (there := checkpoints_of(run)):
         raise ValueError(
             f"--resume-from {name}: {run} has no such checkpoint: name one of"
             f" {', '.join(path.name for path in there)}"
@@ -87,7 +87,7 @@ def check_resumable(checkpoint: Path, total_steps: int) -> None:
             " as many"
         )
     find_best(checkpoint.parent.parent, until=done)
-    print(fitted(told(checkpoint)), flush=True)
+    print(fitted(going_on_line(checkpoint)), flush=True)
     check_whole(checkpoint)
 
 
@@ -125,7 +125,7 @@ def faults(checkpoint: Path, *, contents: bool = True) -> list[str]:
     return found
 
 
-def told(checkpoint: Path) -> str:
+def going_on_line(checkpoint: Path) -> str:
     """Return the line that says from where a run goes on, before its files are compared."""
     manifest = _manifest_of(checkpoint)
     if manifest is None:
@@ -139,7 +139,7 @@ def told(checkpoint: Path) -> str:
 
 def set_aside_newer(checkpoint: Path) -> None:
     """Rename the checkpoints behind the one that a run goes on from, and print their new names."""
-    for newer in whole_checkpoints(checkpoint.parent.parent):
+    for newer in checkpoints_of(checkpoint.parent.parent):
         if step_of(newer) > step_of(checkpoint):
             print(f"set aside, to be removed when nobody needs it: {set_aside(newer)}")
 
@@ -191,7 +191,7 @@ def _read_json(checkpoint: Path, name: str) -> dict[str, Any]:
 def _offer(damaged: Path) -> str:
     """Return how to go on without a damaged checkpoint."""
     run = damaged.parent.parent
-    for other in reversed(whole_checkpoints(run)):
+    for other in reversed(checkpoints_of(run)):
         if other != damaged and not faults(other):
             command = command_line("train", "--resume", str(run), "--resume-from", other.name)
             unsure = "" if (other / MANIFEST).exists() else f" (it has no {MANIFEST} to tell by)"

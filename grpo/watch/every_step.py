@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from grpo.finite import advice, not_finite
+from grpo.finite import advice, where_not_finite
 from grpo.methods import SampledStep
 from grpo.settings.config import GRPOConfig
 from grpo.watch.alarms import MetricAlarms
@@ -30,7 +30,7 @@ class StepWatch:
         rollout = sampled.result.rollout
         names = [example.id for example in rollout.batch.examples]
         rows = [name for name in names for _ in range(rollout.group_size)]
-        if (where := not_finite(rollout.completions, rows)) is not None:
+        if (where := where_not_finite(rollout.completions, rows)) is not None:
             yield f"step {done}: {where}. {advice(self._policy)}"
         elif done == 1:  # of completions that mean something
             yield from first_rollout_warnings(metrics, sampled.well_formed, self._config)

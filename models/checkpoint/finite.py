@@ -12,7 +12,7 @@ from models.files import weight_files
 _SHOWN = 3
 
 
-def check_finite(directory: Path, model: QwenVL) -> None:
+def check_finite_weights(directory: Path, model: QwenVL) -> None:
     """Raise for weights or buffers that are not finite: all they touch would be so, gradients too.
 
     Args:

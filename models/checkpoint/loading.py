@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from models.architecture import QwenVL
-from models.checkpoint.finite import check_finite
+from models.checkpoint.finite import check_finite_weights
 from models.checkpoint.manifest import check_model
 from models.devices import check_device, default_dtype
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
@@ -58,7 +58,7 @@ def load_policy(
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     _own_memory(model)
-    check_finite(directory, model)
+    check_finite_weights(directory, model)
     _say_whether_tied(model)
     # In train() mode, since transformers checkpoints activations in that mode only.
     policy = Policy(model, processor, path).train()

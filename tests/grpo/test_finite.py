@@ -64,7 +64,7 @@ def test_groups_that_are_sampled_for_an_evaluation_name_their_row(broken):
 
 def test_letters_after_a_text_that_was_given_are_looked_at(broken, tmp_path, monkeypatch):
     """Greedy decoding is finite here: only the pass that reads the letters is not."""
-    monkeypatch.setattr(answerer, "check_finite", lambda *_: None)
+    monkeypatch.setattr(answerer, "check_finite_logits", lambda *_: None)
     real = answerer.generate_greedy
 
     def answered(*arguments):

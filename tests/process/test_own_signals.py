@@ -24,7 +24,7 @@ import sys, time, os, signal
 from process.own_signals import take_signals
 take_signals()
 from process.command import command
-from process.signals import end_if_asked, held, in_order, requests, saying
+from process.signals import end_if_asked, held, interruptible, requests, saying_kept
 requests.grace = 0.3
 
 def hang():
@@ -81,7 +81,7 @@ def test_a_call_into_c_that_never_returns_is_ended_by_the_first_signal(number, s
 
 def test_what_is_held_is_ended_by_a_signal_behind_the_grace_time():
     program = Program(
-        "with saying(lambda: '1 of 4 steps are saved'), held():\n    ready(); hang()",
+        "with saying_kept(lambda: '1 of 4 steps are saved'), held():\n    ready(); hang()",
     )
     program.ask(signal.SIGTERM, 0.01, 0.01)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -112,7 +112,7 @@ class Slow:
 
 @command
 def main(argv=None):
-    with in_order(), ThreadPoolExecutor(2) as pool:
+    with interruptible(), ThreadPoolExecutor(2) as pool:
         ready()
         while True:
             futures = [pool.submit(sum, range(2000)) for _ in range(4)]

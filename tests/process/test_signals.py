@@ -20,10 +20,10 @@ from process.signals import (
     end_if_asked,
     ending_signals,
     held,
-    in_order,
+    interruptible,
     once_there,
     requests,
-    saying,
+    saying_kept,
 )
 from tests.places import ROOT
 
@@ -104,7 +104,7 @@ def test_holding_brings_its_own_handlers_where_there_are_none():
 
 def test_inside_a_block_that_ends_in_order_a_signal_raises_at_the_next_safe_point():
     done = []
-    with ending_signals(), pytest.raises(Interrupted), in_order():
+    with ending_signals(), pytest.raises(Interrupted), interruptible():
         end_if_asked()
         ask(signal.SIGTERM)
         done.append("went on")
@@ -116,7 +116,7 @@ def test_inside_a_block_that_ends_in_order_a_signal_raises_at_the_next_safe_poin
 def test_or_at_the_end_of_the_block():
     done = []
     with ending_signals(), pytest.raises(Interrupted):
-        with in_order():
+        with interruptible():
             ask(signal.SIGTERM)
             with held():
                 pass
@@ -128,7 +128,7 @@ def test_or_at_the_end_of_the_block():
 def test_a_safe_point_lets_pass_what_is_to_be_finished():
     done = []
     finishing = held(lambda: "moved" not in done)
-    with ending_signals(), pytest.raises(Interrupted), in_order(), finishing:
+    with ending_signals(), pytest.raises(Interrupted), interruptible(), finishing:
         ask(signal.SIGTERM)
         end_if_asked()
         done.append("moved")
@@ -140,7 +140,7 @@ def test_a_safe_point_lets_pass_what_is_to_be_finished():
 def test_a_request_raises_once():
     # what runs on the way out, such as a last save, is not broken off by it again
     done = []
-    with ending_signals(), pytest.raises(Interrupted), in_order():
+    with ending_signals(), pytest.raises(Interrupted), interruptible():
         try:
             ask(signal.SIGTERM)
             end_if_asked()
@@ -156,7 +156,7 @@ def test_a_request_raises_once():
 def test_a_safe_point_without_a_request_and_off_the_main_thread_is_nothing():
     end_if_asked()
     seen = []
-    with ending_signals(), pytest.raises(Interrupted), in_order():
+    with ending_signals(), pytest.raises(Interrupted), interruptible():
         ask(signal.SIGTERM)
         thread = threading.Thread(target=lambda: (end_if_asked(), seen.append("went on")))
         thread.start()
@@ -214,11 +214,15 @@ def test_a_signal_behind_the_end_of_a_command_finds_nothing_to_end():
 def test_of_nested_blocks_the_outermost_says_what_is_kept():
     @command
     def main(_argv=None):
-        with saying(lambda: "all of it"), saying(lambda: "a part"):
+        with saying_kept(lambda: "all of it"), saying_kept(lambda: "a part"):
             ask(signal.SIGTERM)
         return 0
 
-    with saying(lambda: None), saying(lambda: 1 / 0), saying(lambda: "seen from outside"):
+    with (
+        saying_kept(lambda: None),
+        saying_kept(lambda: 1 / 0),
+        saying_kept(lambda: "seen from outside"),
+    ):
         assert requests.kept() == "seen from outside"
     assert requests.kept() == NOTHING_BEGUN
     with contextlib.redirect_stderr(io.StringIO()) as told:

@@ -8,7 +8,7 @@ import pytest
 
 import train
 from grpo.run import RunDirectory
-from grpo.run.start_point import whole_checkpoints
+from grpo.run.start_point import checkpoints_of
 
 RUN = [
     *("--model", "tiny", "--train-json", "phantoms:CT", "--eval-json", "phantoms:CT"),
@@ -165,7 +165,7 @@ def test_an_older_checkpoint_is_gone_on_from_to_the_same_bytes(run, done, capsys
     names = ("model.safetensors", "trainer/optimizer.safetensors", "trainer/rng.safetensors")
     for name in names:
         assert (run / NEWEST / name).read_bytes() == (done / NEWEST / name).read_bytes()
-    assert len(whole_checkpoints(run)) == 3
+    assert len(checkpoints_of(run)) == 3
     best = json.loads((run / "checkpoints" / "best.json").read_text())
     assert best == json.loads((done / "checkpoints" / "best.json").read_text())
 

@@ -11,7 +11,7 @@ from transformers import AutoModelForImageTextToText
 
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.checkpoint import save_checkpoint
-from grpo.run.start_point import newest_checkpoint, whole_checkpoints
+from grpo.run.start_point import checkpoints_of, newest_checkpoint
 from grpo.run.trainer_state import load_trainer_state
 from grpo.settings.config import GRPOConfig
 from models import load_policy
@@ -86,7 +86,7 @@ def test_bfloat16_weights_come_with_their_masters(nano_policy, tmp_path):
 def test_only_the_newest_stay(nano_policy, optimizer, tmp_path):
     for step in (5, 10, 15, 1_000_000):
         save(tmp_path, step, nano_policy, optimizer, keep=2)
-    assert [p.name for p in whole_checkpoints(tmp_path)] == ["step-000015", "step-1000000"]
+    assert [p.name for p in checkpoints_of(tmp_path)] == ["step-000015", "step-1000000"]
     assert newest_checkpoint(tmp_path).name == "step-1000000"
 
 

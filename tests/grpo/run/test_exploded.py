@@ -10,7 +10,7 @@ import train
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.exploded import ExplodedError, not_finite
-from grpo.run.start_point import faults, newest_checkpoint, whole_checkpoints
+from grpo.run.start_point import checkpoints_of, faults, newest_checkpoint
 from grpo.settings.config import GRPOConfig
 
 pytestmark = pytest.mark.model
@@ -57,7 +57,7 @@ def test_it_is_refused_and_the_one_before_stays_the_newest(nano_policy, tmp_path
             save_checkpoint(tmp_path / "b", 2, nano_policy, optimizer, state={}, card={}, keep=1)
     finally:
         place.view(-1)[0] = before
-    assert [path.name for path in whole_checkpoints(tmp_path)] == ["step-000001"]
+    assert [path.name for path in checkpoints_of(tmp_path)] == ["step-000001"]
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-000001"]
 
 
@@ -105,4 +105,4 @@ def test_a_signal_that_comes_then_keeps_its_status_and_says_what_was_not_saved(
     assert train.main([*RUN, "--output-dir", str(out)]) == 143
     told = capsys.readouterr().err
     assert "interrupted by SIGTERM" in told and "\nstep 1: 1 of" in told
-    assert "no step is saved" in told and whole_checkpoints(out) == []
+    assert "no step is saved" in told and checkpoints_of(out) == []

@@ -15,10 +15,10 @@ from grpo.run.checkpoint import save_checkpoint
 from grpo.run.directory import RunDirectory
 from grpo.run.start_point import (
     check_whole,
+    checkpoints_of,
     newest_checkpoint,
     set_aside_newer,
     step_of,
-    whole_checkpoints,
 )
 from process import storage
 from tests.grpo.run.simulated_disk import Disk, rebuild
@@ -96,7 +96,7 @@ def check_all_cuts(disk: Disk, tmp_path, monkeypatch, capsys) -> int:
 
 
 def check_it_goes_on(path, promised: int) -> None:
-    if not promised and not whole_checkpoints(path):  # nothing was saved yet: it starts anew
+    if not promised and not checkpoints_of(path):  # nothing was saved yet: it starts anew
         return
     run, _ = RunDirectory.open(str(path))
     with run.owned():
@@ -150,7 +150,7 @@ def test_from_every_moment_of_a_run_that_goes_on_from_an_older_checkpoint_it_goe
         disk.note = 2  # who goes back gives up what was behind
         again = Run(disk, resumed_from=2)
         with again.directory.owned():
-            set_aside_newer(whole_checkpoints(again.directory.path)[0])
+            set_aside_newer(checkpoints_of(again.directory.path)[0])
             again.begin(2)
             for step in (3, 4):
                 again.step(step)

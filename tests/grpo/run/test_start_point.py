@@ -12,10 +12,10 @@ from grpo.run.checkpoint import save_checkpoint
 from grpo.run.start_point import (
     check_whole,
     checkpoint_to_resume,
+    checkpoints_of,
     faults,
+    going_on_line,
     set_aside_newer,
-    told,
-    whole_checkpoints,
 )
 from grpo.settings.config import GRPOConfig
 from models import load_policy
@@ -46,7 +46,7 @@ def run(saved, tmp_path) -> Path:
 
 
 def newest(run: Path) -> Path:
-    return whole_checkpoints(run)[-1]
+    return checkpoints_of(run)[-1]
 
 
 def flipped(content: bytes) -> bytes:
@@ -134,7 +134,7 @@ def test_what_is_damaged_is_named_and_the_newest_whole_one_offered(run):
 
 
 def test_where_none_is_whole_nothing_is_offered(run):
-    for checkpoint in whole_checkpoints(run):
+    for checkpoint in checkpoints_of(run):
         (checkpoint / "trainer" / "state.json").unlink()
     with pytest.raises(
         ValueError, match=r"state.json is missing\. No checkpoint of this run is whole"
@@ -161,10 +161,12 @@ def test_a_checkpoint_that_is_not_there_is_not_found(run, name):
 
 
 def test_one_of_before_there_were_manifests_is_taken_and_said_to_be_unverified(run):
-    assert "if its " in told(newest(run)) and "MB) are as saved" in told(newest(run))
+    assert "if its " in going_on_line(newest(run)) and "MB) are as saved" in going_on_line(
+        newest(run)
+    )
     (newest(run) / "manifest.json").unlink()
     assert faults(newest(run)) == []
-    assert told(newest(run)).endswith(
+    assert going_on_line(newest(run)).endswith(
         "it has no manifest.json, written before there were any, and is not verified"
     )
 
@@ -173,7 +175,7 @@ def test_newer_ones_are_set_aside_and_never_lost(run, capsys):
     first = run / "checkpoints" / "step-000005"
     (run / "checkpoints" / "step-000010.set-aside").mkdir()
     set_aside_newer(first)
-    assert whole_checkpoints(run) == [first]
+    assert checkpoints_of(run) == [first]
     told = capsys.readouterr().out.splitlines()
     for line, name in zip(told, ("step-000010.set-aside-2", "step-000015.set-aside"), strict=True):
         assert line.endswith(f"{run / 'checkpoints' / name}")

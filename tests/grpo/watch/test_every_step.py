@@ -25,7 +25,7 @@ def broken(monkeypatch) -> dict[str, str]:
     """What else looks at the rollout: at the image, and at numbers that are not finite."""
     found: dict[str, str] = {}
     monkeypatch.setattr(every_step, "image_warnings", lambda *_: iter(["the image is not seen"]))
-    monkeypatch.setattr(every_step, "not_finite", lambda _, rows: found.get(rows[3]))
+    monkeypatch.setattr(every_step, "where_not_finite", lambda _, rows: found.get(rows[3]))
     monkeypatch.setattr(every_step, "advice", lambda _policy: "Lower something.")
     return found
 
