@@ -16,6 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from process.signals import NUMBERS
+
 SECONDS = 3  # of computing, not of waiting for a busy machine
 PATIENCE = 20  # times as long may pass before it is ended all the same
 MEMORY = 500_000_000  # bytes beside what the process has
@@ -92,7 +94,7 @@ def _work(work: Callable[[], Any], pipe: int) -> NoReturn:
     try:
         # A terminal's Ctrl-C comes here too, and would look like a fault of the work: the parent
         # answers it, and ends this process, which a few seconds end in any case.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in NUMBERS:
             signal.signal(number, signal.SIG_IGN)
         _limit()
         try:

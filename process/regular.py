@@ -80,6 +80,23 @@ def real_inside(file: Path, folder: Path) -> Path:
     return real
 
 
+def open_inside(folder: Path, name: str) -> BufferedReader:
+    """Return a regular file of a folder, opened; as `open_regular` and `real_inside`."""
+    return open_regular(real_inside(folder / name, folder))
+
+
+def read_at_most(stream: BufferedReader, most: int) -> bytes:
+    """Return all that an open file holds.
+
+    Raises:
+        ValueError: it holds more than so many bytes, and no more of it was read.
+    """
+    content = stream.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{Path(stream.name).name} is longer than {most >> 20} MiB")
+    return content
+
+
 def sha256_of(path: str | Path) -> str:
     """Return the SHA-256 of a regular file, of which no more than a piece is in memory."""
     with open_regular(path) as stream:

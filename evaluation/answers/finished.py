@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 from evaluation.answers.prediction import Prediction, check_fields
 from process.places import unused_directory
-from process.regular import open_regular, real_inside
+from process.regular import open_inside, read_at_most
 from process.storage import json_text, write_directory
 
-# Of files that may be someone else's no more than this is read at once.
-_SUMMARY_BYTES, _LINE_BYTES = 64 << 20, 16 << 20
+# Of files that may be someone else's no more is read at once:
+OBJECT_BYTES = 64 << 20  # of a file that is one object of JSON
+LINE_BYTES = 16 << 20  # of one line of JSON
 
 
 class JsonLine(Protocol):
@@ -101,17 +102,14 @@ def read_evaluation(path: str | Path) -> Evaluation:
 
 def read_summary(directory: Path) -> dict[str, Any]:
     """Return summary.json; OSError, ValueError and RecursionError where it cannot be read."""
-    with open_regular(real_inside(directory / "summary.json", directory)) as stream:
-        content = stream.read(_SUMMARY_BYTES + 1)
-    if len(content) > _SUMMARY_BYTES:
-        raise ValueError(f"summary.json is longer than {_SUMMARY_BYTES >> 20} MiB")
-    return json.loads(content.decode("utf-8"))
+    with open_inside(directory, "summary.json") as stream:
+        return json.loads(read_at_most(stream, OBJECT_BYTES).decode("utf-8"))
 
 
 def read_answers(directory: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines of predictions.jsonl; OSError and ValueError where it cannot be read."""
-    with open_regular(real_inside(directory / "predictions.jsonl", directory)) as stream:
-        lines = iter(lambda: stream.readline(_LINE_BYTES), b"")  # a longer one is cut: no JSON
+    with open_inside(directory, "predictions.jsonl") as stream:
+        lines = iter(lambda: stream.readline(LINE_BYTES), b"")  # a longer one is cut: no JSON
         for number, line in enumerate(lines, 1):
             try:
                 yield json.loads(line.decode("utf-8"))

@@ -11,11 +11,10 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from evaluation.answers.finished import LINE_BYTES, OBJECT_BYTES
 from evaluation.report.left_out import LeftOut
-from process.regular import open_regular, real_inside
+from process.regular import open_inside, read_at_most
 
-OBJECT_BYTES = 64 << 20  # of a file that is one object of JSON
-LINE_BYTES = 16 << 20  # of one line of JSON
 LINES_BYTES = 1 << 30  # of all lines of a file
 EVALUATIONS = 10_000
 _PIECE = 1 << 20
@@ -43,11 +42,8 @@ class RunFiles:
         """
         file = self.directory / name
         try:
-            with self._open(name) as stream:
-                content = stream.read(OBJECT_BYTES + 1)
-            if len(content) > OBJECT_BYTES:
-                raise ValueError(f"it is longer than {OBJECT_BYTES >> 20} MiB")
-            value = json.loads(content.decode("utf-8"))
+            with open_inside(self.directory, name) as stream:
+                value = json.loads(read_at_most(stream, OBJECT_BYTES).decode("utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise DamagedFileError(f"{file} cannot be read ({error}): restore it") from error
         if not isinstance(value, dict):
@@ -67,7 +63,7 @@ class RunFiles:
     def text(self, name: str) -> str:
         """Return a text file's beginning, nothing where there is none, or it is left out."""
         try:
-            with self._open(name) as stream:
+            with open_inside(self.directory, name) as stream:
                 return stream.read(_PIECE).decode("utf-8", errors="replace")
         except FileNotFoundError:
             return ""
@@ -104,16 +100,12 @@ class RunFiles:
     def opened(self, name: str) -> BufferedReader | None:
         """Return a file of the directory, opened; None where there is none, or it is left out."""
         try:
-            return self._open(name)
+            return open_inside(self.directory, name)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             self.left_out.add("files", f"{self.directory / name} cannot be read ({error})")
             return None
-
-    def _open(self, name: str) -> BufferedReader:
-        file = self.directory / name
-        return open_regular(real_inside(file, self.directory))
 
     def _is_there(self, name: str) -> bool:
         file = self.directory / name
@@ -127,9 +119,7 @@ class RunLines:
         """Open the file, if it is there; the others as `RunFiles.lines` has them."""
         self._file, self._check, self._left_out = files.directory / name, check, files.left_out
         self._stream = files.opened(name)
-        self._number = (
-            0  # of the last line; unknown, so negative, behind a part that is passed over
-        )
+        self._number = 0  # of the last line; negative, unknown, behind a part passed over
         self.read = 0  # bytes so far
 
     def __enter__(self) -> "RunLines":

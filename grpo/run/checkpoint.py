@@ -69,12 +69,11 @@ def save_checkpoint(
     older = checkpoints_of(run)
     check_finite_state(step, {**optimizer.weights, **tensors}, run, older[-1] if older else None)
     place = run / "checkpoints" / f"step-{step:06d}"
-    unfinished = f".{place.name}.unfinished"
     try:
         make_folder(place.parent)
         sweep(place.parent)  # of a save that was broken off: it takes as much room
         with (
-            replacing(place, unfinished, to_disk=True, over_folder=True) as folder,
+            replacing(place, _unfinished(place).name, to_disk=True, over_folder=True) as folder,
             Seal(folder) as seal,
         ):
             (folder / "trainer").mkdir(parents=True)
@@ -96,9 +95,13 @@ def save_checkpoint(
     return place
 
 
+def _unfinished(place: Path) -> Path:
+    return place.with_name(f".{place.name}.unfinished")
+
+
 def _not_written(place: Path, error: OSError, needed: int) -> str:
     """Return what to do where a checkpoint of ``needed`` bytes could not be written."""
-    run, unfinished = place.parent.parent, place.with_name(f".{place.name}.unfinished")
+    run, unfinished = place.parent.parent, _unfinished(place)
     way, why = f"see to the disk of {run}", error.strerror or str(error)
     if error.filename is not None and Path(error.filename).is_relative_to(unfinished):
         why = f"{Path(error.filename).relative_to(unfinished)}: {why}"

@@ -6,7 +6,6 @@ is written, and the disk takes over what is written while the last is hashed.
 """
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from models.checkpoint.manifest import MANIFEST, FileFacts, Manifest
 from models.checkpoint.tensor_file import pieces
+from process.disk import sync_file
 from process.naming import naming
 
 _PIECE = 1 << 20
@@ -101,9 +101,4 @@ class Seal:
         return digest.hexdigest()
 
     def _flush(self, file: Path) -> None:
-        self._flushed.append(self._pool.submit(_to_disk, file))
-
-
-def _to_disk(file: Path) -> None:
-    with file.open("rb") as stream:
-        os.fsync(stream.fileno())
+        self._flushed.append(self._pool.submit(sync_file, file))

@@ -164,8 +164,8 @@ def test_a_foreign_evaluation_is_read_with_care(tmp_path, monkeypatch, name, kin
     elif kind == "deep":
         file.write_text("[" * 100_000)
     elif kind == "long":
-        monkeypatch.setattr(finished, "_SUMMARY_BYTES", 1000)
-        monkeypatch.setattr(finished, "_LINE_BYTES", 1000)
+        monkeypatch.setattr(finished, "OBJECT_BYTES", 1000)
+        monkeypatch.setattr(finished, "LINE_BYTES", 1000)
         file.write_text('{"evaluation": "' + "x" * 2000 + '"}')
     else:
         places = {"link": tmp_path / name, "circle": file, "device": "/dev/zero"}
