@@ -65,7 +65,7 @@ class Subcommand(NamedTuple):
     config: type
     run: Callable[[Any], None]
     kept: str = ""  # what is said of work that was broken off
-    lower: str = "lower --batch-size or --image-size"  # where the GPU's memory does not suffice
+    lower: str = "lower --batch-size or --image-size"  # where a memory does not suffice
 
 
 SCORE = Subcommand(score_parser, ScoreConfig, score_command)
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status_of(
         lambda: chosen.run(config_from(chosen.config, given)),
         kept=chosen.kept,
-        out_of_memory=f"the GPU's memory is full ({{error}}): {chosen.lower}",
+        lower=chosen.lower,
     )
 
 

@@ -24,7 +24,6 @@ from typing import Any
 
 from evaluation.asking.questions import Questions, read_questions, run_template
 from grpo.run import (
-    DeviceMemoryError,
     FinishedRun,
     RunDirectory,
     Session,
@@ -47,7 +46,8 @@ from grpo.settings import (
     train_parser,
     with_absolute_paths,
 )
-from process.command import command, notes
+from process.command import command, explained
+from process.memory import DeviceMemoryError
 from process.signals import saying_kept
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             raise ValueError("--config cannot be given with --resume: run.json has the settings")
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
-        print(f"error: {error}{notes(error)}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -104,7 +104,7 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     Raises:
         ValueError, OSError: a setting, a file or the data is wrong; the message says what to do.
         FloatingPointError: no update was possible in ``config.max_bad_steps`` steps in a row.
-        DeviceMemoryError: the device is out of memory; the message names what to lower.
+        DeviceMemoryError, MemoryRanOutError: a memory is full; the message names what to lower.
         KeyboardInterrupt: a signal, once the steps that are done are saved.
 
     Python's, numpy's and torch's global random generators, which a reward may draw from, are seeded

@@ -230,6 +230,11 @@ def peak_mebibytes() -> float:
     return _held("VmHWM")
 
 
+def held_mebibytes() -> float:
+    """Return the memory this process holds now."""
+    return _held("VmRSS")
+
+
 class PeakMemory:
     """The most memory used beyond what was in use when this was made: host's or CUDA's own."""
 
@@ -241,7 +246,7 @@ class PeakMemory:
             self._before = torch.cuda.memory_allocated(device) / 2**20
         else:
             Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-            self._before = _held("VmRSS")
+            self._before = held_mebibytes()
 
     def mebibytes(self) -> float:
         """Return it, up to now."""

@@ -129,7 +129,7 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         child(args.child[0], 0, int(args.child[1]))
         return
-    counts = {"rows": 20, "images": 20} if args.smoke else {"rows": ROWS, "images": IMAGES}
+    counts = {"rows": 8, "images": 8} if args.smoke else {"rows": ROWS, "images": IMAGES}
     found = {kind: outcomes(kind, count) for kind, count in counts.items()}
     for kind, result in found.items():
         print(f"{kind}: {json.dumps(result, indent=2)}")

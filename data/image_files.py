@@ -15,9 +15,9 @@ from PIL import Image
 
 from data.image_bounds import ImageRefusalError
 from data.images import MISSING, decode
-from data.memory import MemoryRanOutError
 from data.verdict_cache import VerdictCache
 from process.bars import bar
+from process.memory import MemoryRanOutError
 from process.signals import end_if_asked, interruptible
 
 _CHUNK = 32  # files of one task

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps
 
 from data.examples import ImageSource
 from data.image_bounds import ImageRefusalError, opened_image
-from data.memory import MemoryRanOutError
+from process.memory import MemoryRanOutError
 from process.regular import open_regular
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower

@@ -10,6 +10,7 @@ from typing import Literal
 from data.examples import VQAExample
 from data.images import MISSING, load_image
 from data.reading.readers import BadRow, bad_rows_report, parse_rows
+from process.memory import during
 from process.regular import sha256_of
 
 Part = Literal["train", "eval"]
@@ -84,6 +85,7 @@ def load_split(
     return load_splits(wanted, image_root=image_root, skip_bad_rows=skip_bad_rows)[part]
 
 
+@during("reading the data", "read fewer rows at a time, of fewer files")
 def load_splits(
     wanted: Mapping[Part, Wanted], *, image_root: str | Path | None, skip_bad_rows: bool = False
 ) -> dict[Part, Split]:

@@ -40,8 +40,8 @@ class BatchLoader:
         Args:
             example_at: position in the run's data order -> example; called on the caller's thread.
             replacement_at: (position, attempt 0, 1, ..) -> example to take instead.
-            encode: example -> prompt; called on any thread. A ValueError, OSError or MemoryError
-                costs the example its place, anything else comes out of `batch`.
+            encode: example -> prompt; called on any thread. A ValueError or OSError costs
+                the example its place, anything else comes out of `batch`.
             prompts_per_step: N.
             steps: that will be asked for, in this order.
         """

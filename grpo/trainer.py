@@ -172,8 +172,10 @@ class Trainer:
         Raises:
             ExplodedError: they are not finite; beside a signal that is a note on it.
         """
+        part = self.under_way
         try:
             self._save()
+            self.under_way = part  # where the error was, for its message
         except ExplodedError as exploded:
             if not isinstance(error, KeyboardInterrupt):
                 raise

@@ -5,7 +5,7 @@ evaluation; but where row after row fails, it is not the rows, and going on woul
 """
 
 LIMIT = 50  # rows, one after the other
-# What costs a row; anything else is a mistake of ours.
+# What comes of a row; anything else is a mistake of ours. Memory that ran out ends the work.
 ROW_ERRORS = (ValueError, OSError, MemoryError)
 
 
@@ -20,8 +20,11 @@ class UnreadableRows:
         """Count a row that could not be read.
 
         Raises:
+            MemoryError: the error itself, where the memory ran out: that is no fault of the row.
             ValueError: it is the last of LIMIT in a row.
         """
+        if isinstance(error, MemoryError):
+            raise error
         self._num_in_a_row += 1
         if self._num_in_a_row >= LIMIT:
             raise ValueError(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from process.alone import refusal
+from process.memory import full_memory, ran_out
 from process.output import forgiving_output
 from process.signals import (
     KEPT,
@@ -40,6 +41,12 @@ def command(main: Main) -> Main:
                     return _alone(main, argv)
             except KeyboardInterrupt as error:
                 return _tell(error)
+            except Exception as error:  # of a part that names itself to nobody
+                full = full_memory(error)
+                if full is None or full.is_device:
+                    raise
+                print(f"error: {explained(error)}", file=sys.stderr)
+                return 2
             finally:
                 requests.finish()
 
@@ -66,28 +73,42 @@ def _tell(error: KeyboardInterrupt) -> int:
     return status
 
 
-def exit_status_of(work: Callable[[], None], *, kept: str, out_of_memory: str) -> int:
+def exit_status_of(
+    work: Callable[[], None], *, kept: str, lower: str, part: str = "the evaluation"
+) -> int:
     """Return 0 once the work is done, else the status of what was printed in its place.
 
     Args:
         work: raises ValueError or OSError for a mistake that its text explains: status 2.
         kept: what stays of it after a signal, to end that line with; "" where the work says it.
-        out_of_memory: what to say, with ``{error}`` in it, where a device's memory is full.
+        lower: what to do where a memory is full.
+        part: what the work is called there.
     """
     try:
         with saying_kept(lambda: kept):
             work()
     except KeyboardInterrupt as error:
         return _tell(error)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except Exception as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which may not be imported yet
+        full = full_memory(error)
+        if full is None and not isinstance(error, (ValueError, OSError)):
             raise
-        print(f"error: {out_of_memory.format(error=error)}", file=sys.stderr)
+        said = f"{error}"
+        if full is not None and full.is_device:
+            said = f"the GPU's memory is full ({full.reason}): {lower}"
+        elif full is not None:
+            said = ran_out(part, full.reason, lower)
+        print(f"error: {said}", file=sys.stderr)
         return 2
     return 0
+
+
+def explained(error: BaseException) -> str:
+    """Return what an error says, or that this machine's memory is full, and its notes."""
+    full, said = full_memory(error), f"{error}"
+    if full is not None and not full.is_device:
+        said = ran_out("the command", full.reason, "work on less at a time")
+    return said + notes(error)
 
 
 def notes(error: BaseException) -> str:

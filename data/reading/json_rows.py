@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.memory import MemoryRanOutError
 from data.reading.characters import Characters
+from process.memory import MemoryRanOutError
 
 _LONGEST_ROW = 1 << 25  # characters: what is never closed would fill the memory, else
 _MOST_DIGITS = 4300  # of a number, beyond which Python reads none

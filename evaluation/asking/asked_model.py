@@ -11,6 +11,7 @@ from evaluation.asking.shared_flags import AskingFlags
 from grpo.run.provenance import model_checksum
 from models.files import find_checkpoint, read_config
 from process.bars import warn
+from process.memory import during
 
 if TYPE_CHECKING:  # for which no mistake in flags or data should wait
     import torch
@@ -72,6 +73,7 @@ def chosen_device(device: str) -> "torch.device":
     return make_current(choose_device(device))
 
 
+@during("loading the model", "take a smaller model, or --dtype bfloat16")
 def chosen_policy(model: str, device: "torch.device", dtype: str) -> "Policy":
     """Return the policy, loaded in --dtype."""
     from models import load_policy

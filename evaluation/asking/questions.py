@@ -22,6 +22,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import untrained_settings
 from models.files import check_named
 from process.bars import warn
+from process.memory import during
 
 if TYPE_CHECKING:  # these import torch
     from models.policy import Policy
@@ -118,6 +119,7 @@ def read_questions(
     """
     say_same_names([config.model], (*config.train_json, *config.eval_json))
     check_named(config.model)
+    first_look = during("the first look at the rows", "lower what a reward needs")(first_look)
     splits = run_splits(config, template, stored, first_look=first_look)
     examples = splits["train"].examples
     if config.shuffle_options and (note := kept_order_note(examples)):

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_status_of(
         lambda: curate(config_from(CurateConfig, given)),
         kept="the same command goes on where it was",
-        out_of_memory="the GPU's memory is full ({error}): lower --batch-size",
+        lower="lower --batch-size",
+        part="sampling",
     )
 
 

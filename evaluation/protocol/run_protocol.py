@@ -36,7 +36,7 @@ def protocol_command(
     return exit_status_of(
         lambda: _run(file, given, training, trusted),
         kept="what is finished stays, the same command goes on with the rest",
-        out_of_memory="the device is out of memory ({error}): lower batch_size",
+        lower="lower batch_size",
     )
 
 

@@ -25,9 +25,9 @@ from evaluation.protocol.arms import (
     finish,
 )
 from evaluation.protocol.schedule import Schedule
-from grpo.run.session import DeviceMemoryError
 from grpo.settings import GRPOConfig, config_of
-from process.command import notes
+from process.command import explained
+from process.memory import DeviceMemoryError
 from process.output import ERRORS, ForgivingStream
 from process.owner import owned
 from process.storage import remove_folder
@@ -123,7 +123,7 @@ def _logged(arm: Arm, log: Path) -> Iterator[None]:
         ):
             yield
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
-        print(f"error: {error}{notes(error)}", file=sys.stderr)
+        print(f"error: {explained(error)}", file=sys.stderr)
         raise ValueError(f"the run {arm.name} ended with status 2: its message is above") from error
     finally:
         gc.collect()  # two models may not fit

@@ -13,6 +13,7 @@ from grpo.run.start_point import newest_checkpoint, step_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.reward_code import TRUST, foreign_files
 from process.called import command_line
+from process.memory import DeviceMemoryError, FullMemory, MemoryRanOutError, full_memory
 
 
 class Progress(Protocol):
@@ -22,10 +23,6 @@ class Progress(Protocol):
     done: int  # steps
     under_way: str  # the part of the run
     best: Best | None
-
-
-class DeviceMemoryError(RuntimeError):
-    """The device is out of memory; the message names what to lower."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,13 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Add the note; torch's OutOfMemoryError becomes a `DeviceMemoryError`."""
+        """Add the note; of memory that ran out, to an error that explains it."""
         self.contexts.close()
         if not isinstance(error, Exception):
             return
-        if type(error).__name__ == "OutOfMemoryError":  # of torch, which is not imported for it
-            explained = DeviceMemoryError(self.out_of_memory(error))
+        if (full := full_memory(error)) is not None:
+            kind_of_memory = DeviceMemoryError if full.is_device else MemoryRanOutError
+            explained = kind_of_memory(self.out_of_memory(full))
             self._add_note(explained)
             raise explained from error
         self._add_note(error)
@@ -97,20 +95,26 @@ class Session:
         why = f" (step-{self.trainer.done:06d} was being written)" if writing else ""
         return f" and {lost:,} more are not kept{why}"
 
-    def out_of_memory(self, error: BaseException) -> str:
-        """Return the message that names what was under way and what to lower."""
-        part = self.trainer.under_way if self.trainer else "loading"
+    def out_of_memory(self, full: FullMemory) -> str:
+        """Return the message that names whose memory is full, during what, and what to lower."""
         config = self.config
         samples = config.method == "grpo"
-        has_reference = samples and config.beta > 0 and config.reference_device != "cpu"
-        at_any_time = "lower --micro-batch-tokens"
-        at_any_time += "" if config.gradient_checkpointing else ", --gradient-checkpointing"
-        at_any_time += ", --reference-device cpu" * has_reference
-        anew = f"a smaller --prompts-per-step{', --group-size' * samples} or --image-size"
-        anew += "" if config.freeze_vision else ", or --freeze-vision"
+        on_cpu = config.reference_device == "cpu"
+        at_any_time, anew = [], [f"a smaller --prompts-per-step{', --group-size' * samples}"]
+        if full.is_device or not config.device.startswith("cuda"):
+            at_any_time.append("lower --micro-batch-tokens")
+            at_any_time += [] if config.gradient_checkpointing else ["--gradient-checkpointing"]
+            anew += [] if config.freeze_vision else ["--freeze-vision"]
+        if samples and config.beta > 0 and full.is_device and not on_cpu:
+            at_any_time.append("--reference-device cpu")
+        if not full.is_device:
+            at_any_time.insert(0, "free memory")
+        anew[0] += " or --image-size"
+        whose = "the device is out of memory" if full.is_device else "this machine's memory ran out"
+        part = self.trainer.under_way if self.trainer else "loading"
         return (
-            f"the device is out of memory, during {part} ({str(error).splitlines()[0]}). At any"
-            f" time, also with --resume: {at_any_time}. Only in a new run: {anew}"
+            f"{whose}, during {part} ({full.reason}). At any time, also with --resume:"
+            f" {', '.join(at_any_time)}. Only in a new run: {', or '.join(anew)}"
         )
 
     def finished(self) -> FinishedRun:

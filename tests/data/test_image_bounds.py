@@ -20,8 +20,8 @@ from data import image_bounds, images
 from data.image_bounds import FORMATS, MAX_PIXELS
 from data.image_files import examine_images
 from data.images import decode, load_image, to_rgb
-from data.memory import MemoryRanOutError
 from data.verdict_cache import VerdictCache
+from process.memory import MemoryRanOutError
 
 
 @pytest.fixture(autouse=True)

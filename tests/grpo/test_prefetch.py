@@ -9,6 +9,7 @@ import torch
 
 from grpo.prefetch import STEPS_AHEAD, BatchLoader
 from grpo.unreadable import LIMIT
+from process.memory import MemoryRanOutError
 from tests.models.nano import random_image
 
 pytestmark = pytest.mark.model
@@ -86,6 +87,20 @@ def test_where_nothing_can_be_read_any_more_the_run_stops():
     ):
         batches.batch(0)
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryRanOutError("while a.png was decoded")])
+def test_memory_that_ran_out_costs_no_row_but_ends_the_steps(error):
+    class Full(Encoder):
+        def __call__(self, example):
+            if example == "example 2":
+                raise error
+            return super().__call__(example)
+
+    encode = Full()
+    with loader(encode, range(9)) as batches, pytest.raises(type(error)):
+        batches.batch(0)
+    assert not any(name.startswith("instead") for name in encode.asked)
 
 
 def test_rows_that_fail_here_and_there_never_stop_a_run():

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from dataclasses import asdict
 
@@ -110,6 +111,23 @@ def test_the_image_check_gives_the_same_verdicts_at_both_starts(load, capsys, mo
     monkeypatch.setenv("XDG_CACHE_HOME", "")  # restored: the benchmark sets its own
     load("image_check", "--smoke").main()
     assert "60 images: first start" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_fuzzed_inputs_are_counted_by_what_came_of_them(load, capsys):
+    load("fuzz", "--smoke").main()
+    printed = capsys.readouterr().out
+    for kind in ("rows", "images"):
+        found = json.loads(re.search(rf"^{kind}: (\{{.*?^\}})", printed, re.M | re.S)[1])
+        assert sum(found["outcomes"].values()) == found["inputs"] == 8
+
+
+@pytest.mark.slow
+def test_a_made_up_list_is_read_in_a_process_of_its_own(load, capsys):
+    load("reading", "--smoke").main()
+    printed = capsys.readouterr().out
+    found = json.loads(printed[: printed.index("ratio ")])
+    assert found["rows"] > 7000 and found["most_mebibytes"] >= found["examples_mebibytes"] > 5
 
 
 def test_the_other_benchmarks_still_import(load):

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.memory import MemoryRanOutError
 from data.reading import characters, json_rows
 from data.reading.json_rows import json_rows as rows_of
 from data.reading.readers import load_examples, read_examples
+from process.memory import MemoryRanOutError
 
 ROW = {"image": "a.png", "problem": "What? A)CT, B)MRI", "solution": "<answer> A </answer>"}
 GOOD = json.dumps(ROW)

@@ -6,8 +6,9 @@ import pytest
 
 from grpo.run.best import Best
 from grpo.run.directory import RunDirectory
-from grpo.run.session import DeviceMemoryError, Session
+from grpo.run.session import Session
 from grpo.settings.config import GRPOConfig
+from process.memory import DeviceMemoryError, MemoryRanOutError
 
 CONFIG = GRPOConfig(model="tiny", train_json=("phantoms",))
 
@@ -17,6 +18,7 @@ class Running:
     """A trainer, as far as a session asks for one."""
 
     total_steps: int = 1200
+    done: int = 0
     under_way: str = "rollout"
     best: Best | None = None
 
@@ -81,3 +83,31 @@ def test_memory_that_is_full_while_loading_is_called_that(tmp_path):
         Session(CONFIG, RunDirectory(tmp_path)),
     ):
         raise OutOfMemoryError("full")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "absent"),
+    [
+        (
+            {"device": "cpu", "reference_device": "cpu", "gradient_checkpointing": False},
+            ["time, also with --resume: free memory, lower --micro-b", "--gradient-checkpointing"],
+            ["--reference-device"],
+        ),
+        (
+            {"device": "cuda", "reference_device": "cuda"},
+            ["time, also with --resume: free memory. Only in a new run: a smaller --prompts-per"],
+            ["--micro-batch-tokens", "--freeze-vision", "--reference-device"],
+        ),
+    ],
+)
+def test_this_machines_memory_is_told_from_the_devices(tmp_path, settings, words, absent):
+    config = replace(CONFIG, beta=0.02, **settings)
+    with (
+        pytest.raises(MemoryRanOutError) as caught,
+        Session(config, RunDirectory(tmp_path), Running(under_way="update")),
+    ):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+    message = str(caught.value)
+    assert message.startswith("this machine's memory ran out, during update (DefaultCPUAllocator")
+    assert all(word in message for word in words), message
+    assert not any(word in message for word in absent), message

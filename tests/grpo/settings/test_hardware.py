@@ -26,6 +26,7 @@ from grpo.settings.resolve import GRPO_ONLY
 from grpo.settings.resuming import RESUMABLE
 from models import load_policy
 from models.checkpoint.memory import MemoryEstimate
+from process.memory import FullMemory
 from tests.models.checkpoint.test_memory import TWO_B as TWO_B_CONFIG
 from tests.models.checkpoint.test_memory import TWO_B_VISION
 from tests.models.nano import flat_config, write_checkpoint
@@ -106,7 +107,7 @@ def test_only_what_lowers_the_sum_is_advised():
 def test_out_of_memory_advises_what_the_method_and_a_resumed_run_take(method, tmp_path):
     mode = {"grpo": "think", "sft": "no_think"}[method]
     config = GRPOConfig(method=method, mode=mode, gradient_checkpointing=True)
-    message = Session(config, RunDirectory(tmp_path)).out_of_memory(RuntimeError("CUDA\n.."))
+    message = Session(config, RunDirectory(tmp_path)).out_of_memory(FullMemory(True, "CUDA"))
     first, anew = message.split("Only in a new run:")
     assert "during loading (CUDA). At any time, also with --resume: lower --micro-b" in first
     for text, taken in ((first, set(RESUMABLE)), (anew, {item.name for item in fields(config)})):
