@@ -25,30 +25,16 @@ from typing import Any
 from evaluation.asking.questions import Questions, read_questions, run_template
 from grpo.run import (
     FinishedRun,
+    Origin,
     RunDirectory,
     Session,
-    check_resumable,
-    check_unchanged_rewards,
     checked_sources,
-    checkpoint_to_resume,
     run_description,
     seeded,
-    set_aside_newer,
 )
-from grpo.settings import (
-    TRUST,
-    GRPOConfig,
-    card_for,
-    check_trusted,
-    config_of,
-    config_to_resume,
-    say_shipped,
-    train_parser,
-    with_absolute_paths,
-)
+from grpo.settings import GRPOConfig, card_for, read_command_line, with_absolute_paths
 from process.command import command, explained
 from process.memory import DeviceMemoryError
-from process.signals import saying_kept
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
@@ -56,31 +42,19 @@ from rewards.registry import BoundReward, RewardFn
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
-    parsed = vars(train_parser().parse_args(argv))
-    given = {name: value for name, value in parsed.items() if value is not None}
-    trusted = given.pop("trust_reward_file", False)
-    if (protocol := given.pop("protocol", None)) is not None:
+    asked = read_command_line(argv)
+    again = partial(resume, trust_reward_file=asked.trusted)
+    if asked.protocol is not None:
         from evaluation.protocol.run_protocol import Training, protocol_command
 
-        say_shipped(protocol)
-        training = Training(run, partial(resume, trust_reward_file=trusted))
-        return protocol_command(protocol, given, training, trusted=trusted)
-    config_file, resumed = given.pop("config", None), given.pop("resume", None)
-    resume_from = given.pop("resume_from", None)
+        training = Training(run, again)
+        return protocol_command(asked.protocol, asked.given, training, trusted=asked.trusted)
     try:
-        if resumed is None and resume_from is not None:
-            raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
-        if resumed is None:
-            config = config_of(given, config_file, RunDirectory.choose)
-            if config_file is not None and "rewards" not in given:
-                check_trusted(config.rewards, f"--config {config_file}", trusted=trusted)
-            elif trusted:
-                raise ValueError(f"{TRUST}: no file names a reward here, leave it away")
-            run(config)
-        elif config_file is None:
-            resume(resumed, given, trust_reward_file=trusted, resume_from=resume_from)
+        asked.check_together()
+        if asked.resume is None:
+            run(asked.fresh_config(RunDirectory.choose))
         else:
-            raise ValueError("--config cannot be given with --resume: run.json has the settings")
+            again(asked.resume, asked.given, resume_from=asked.resume_from)
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
         print(f"error: {explained(error)}", file=sys.stderr)
         return 2
@@ -116,7 +90,7 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     config = with_absolute_paths(config.with_rewards(own))
     directory = RunDirectory.choose(config.output_dir, config.model)
     with directory.owned(), seeded(config.seed):
-        return _train(config, directory, None, own)
+        return _train(Origin(config, own), directory)
 
 
 def resume(
@@ -146,48 +120,33 @@ def resume(
     """
     own, (found, _) = dict(reward_fns or {}), RunDirectory.open(str(directory))
     with found.owned():
-        _, stored = RunDirectory.open(str(directory))  # as its last owner left it
-        config = config_to_resume(found.path, stored, changes or {}, own_rewards=own, known=REWARDS)
-        check_unchanged_rewards(stored, config)
-        if "rewards" not in (changes or {}):
-            named_by = f"--resume {directory}: run.json"
-            check_trusted(config.rewards, named_by, trusted=trust_reward_file, run=found.path)
-        checkpoint = checkpoint_to_resume(found.path, resume_from)
-        with seeded(config.seed):
-            return _train(config, found, stored, own, checkpoint)
+        origin = Origin.resumed(
+            found, changes or {}, own, known=REWARDS, trusted=trust_reward_file, at=resume_from
+        )
+        with seeded(origin.config.seed):
+            return _train(origin, found)
 
 
-def _train(
-    config: GRPOConfig,
-    directory: RunDirectory,
-    stored: Mapping[str, Any] | None,
-    own_rewards: Mapping[str, RewardFn],
-    checkpoint: Path | None = None,
-) -> FinishedRun:
-    """Read data, prompt and rewards, then train; ``stored`` is run.json of a run that goes on."""
+def _train(origin: Origin, directory: RunDirectory) -> FinishedRun:
+    """Read data, prompt and rewards, then train."""
     # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
+    config, stored = origin.config, origin.stored
     template = run_template(config, stored)
     parse = ParseOnce()  # for rewards, rollout log and metrics
     reward_fns = load_rewards(
-        config.rewards, config.mode, parse, own_rewards, config.weights_of_rewards
+        config.rewards, config.mode, parse, origin.own_rewards, config.weights_of_rewards
     )
     questions = read_questions(
         config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
     )
-    with (
-        Session(config, directory) as session,
-        saying_kept(session.saved),
-        seeded(config.seed, torch_too=True),
-    ):
-        return _train_on(questions, session, stored, checkpoint, own_rewards, reward_fns, parse)
+    with Session(config, directory) as session:
+        return _train_on(questions, session, origin, reward_fns, parse)
 
 
 def _train_on(
     questions: Questions,
     session: Session,
-    stored: Mapping[str, Any] | None,
-    checkpoint: Path | None,
-    own_rewards: Mapping[str, RewardFn],
+    origin: Origin,
     reward_fns: Mapping[str, BoundReward],
     parse: ParseOnce,
 ) -> FinishedRun:
@@ -206,16 +165,17 @@ def _train_on(
     session.config = config = resolve_hardware(session.config)
     session.contexts.enter_context(deterministic(config))  # before anything is put on a GPU
     directory, order, template = session.run, questions.order, questions.turns.template
-    checksums = checked_sources(config, template, questions.checksums, own_rewards, stored)
+    checksums = checked_sources(
+        config, template, questions.checksums, origin.own_rewards, origin.stored
+    )
     backend = prepare_device(config)
 
     # A run that goes on has its checkpoint's policy; its reference is the start model still.
     total_steps = config.total_steps(questions.num_training)
-    if checkpoint is not None:
-        check_resumable(checkpoint, total_steps)
-    policy = load_trained(config, checkpoint or config.model)
+    origin.check(total_steps)
+    policy = load_trained(config, origin.checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
-    state = first_state(checkpoint, optimizer)
+    state = first_state(origin.checkpoint, optimizer)
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for both.
@@ -240,9 +200,7 @@ def _train_on(
     )
     facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
     facts |= {"logprob_backend": backend, **questions.facts}
-    if checkpoint is not None:
-        set_aside_newer(checkpoint)
-    directory.begin(run_description(config, facts, stored, state["step"]), state["step"])
+    directory.begin(run_description(config, facts, origin.stored, state["step"]), state["step"])
     trainer.train()
 
     finished = session.finished()

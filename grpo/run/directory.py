@@ -17,6 +17,7 @@ from typing import Any
 from grpo.run.line_log import Found, keep_steps
 from grpo.run.lost_lines import noted
 from grpo.run.run_json import check_run_json
+from grpo.run.start_point import set_aside_newer
 from process.disk import make_folder, sync_folder
 from process.leftovers import contents
 from process.lines import Lines
@@ -88,13 +89,16 @@ class RunDirectory:
             yield
 
     def begin(self, description: Mapping[str, Any], step: int) -> None:
-        """Write run.json; forget what a run that goes on has written after ``step``.
+        """Write run.json; a run that goes on forgets what it has written after ``step``.
+
+        Newer checkpoints than that step's are set aside.
 
         Args:
             description: run.json.
             step: after which the run goes on; 0 of a fresh one.
         """
         if description["resumed"]:
+            set_aside_newer(self.path, step)
             found = self.cut_after(step, _rollouts_per_step(description["config"]))
             description = noted(description, self.path, found)
             total = description["total_steps"]

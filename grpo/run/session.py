@@ -9,11 +9,13 @@ from typing import Any, Protocol, Self
 
 from grpo.run.best import Best
 from grpo.run.directory import RunDirectory
+from grpo.run.generators import seeded
 from grpo.run.start_point import newest_checkpoint, step_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.reward_code import TRUST, foreign_files
 from process.called import command_line
 from process.memory import DeviceMemoryError, FullMemory, MemoryRanOutError, full_memory
+from process.signals import saying_kept
 
 
 class Progress(Protocol):
@@ -39,9 +41,9 @@ class FinishedRun:
 
 @dataclass
 class Session:
-    """A context: an error that leaves it gets a note that says what is saved and how to go on.
+    """A context: an error or a signal that leaves it says what is saved and how to go on.
 
-    So does a signal, by `process.signals.saying_kept`.
+    Inside, the random generators that a reward may draw from are seeded.
     """
 
     config: GRPOConfig
@@ -50,13 +52,18 @@ class Session:
     contexts: ExitStack = field(default_factory=ExitStack)  # left when the run is over
 
     def __enter__(self) -> Self:
+        self.contexts.enter_context(saying_kept(self.saved))  # for signals
+        self.contexts.enter_context(seeded(self.config.seed, torch_too=True))
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         """Add the note; of memory that ran out, to an error that explains it."""
-        self.contexts.close()
+        self.contexts.__exit__(kind, error, trace)
         if not isinstance(error, Exception):
             return
         if (full := full_memory(error)) is not None:

@@ -137,10 +137,10 @@ def going_on_line(checkpoint: Path) -> str:
     return f"going on from {checkpoint}, if its {count} files ({size:,.1f} MB) are as saved"
 
 
-def set_aside_newer(checkpoint: Path) -> None:
-    """Rename the checkpoints behind the one that a run goes on from, and print their new names."""
-    for newer in checkpoints_of(checkpoint.parent.parent):
-        if step_of(newer) > step_of(checkpoint):
+def set_aside_newer(run: Path, step: int) -> None:
+    """Rename the checkpoints after the step that a run goes on from, and print their new names."""
+    for newer in checkpoints_of(run):
+        if step_of(newer) > step:
             print(f"set aside, to be removed when nobody needs it: {set_aside(newer)}")
 
 

@@ -2,21 +2,18 @@
 
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import card_for
-from grpo.settings.command_line import config_of, say_shipped, train_parser
+from grpo.settings.command_line import config_of, read_command_line, train_parser
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve_config
-from grpo.settings.resuming import config_to_resume
-from grpo.settings.reward_code import TRUST, check_trusted
+from grpo.settings.reward_code import check_trusted
 
 __all__ = [
-    "TRUST",
     "GRPOConfig",
     "card_for",
     "check_trusted",
     "config_of",
-    "config_to_resume",
+    "read_command_line",
     "resolve_config",
-    "say_shipped",
     "train_parser",
     "with_absolute_paths",
 ]

@@ -1,14 +1,14 @@
 """The command line of train.py: flags from the config's fields, grouped as the class is."""
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
 from grpo.settings.resolve import resolve
-from grpo.settings.reward_code import TRUST
+from grpo.settings.reward_code import TRUST, check_trusted
 from grpo.settings.toml_file import shipped_or_own
 from process.bars import warn
 from process.called import command_line
@@ -16,6 +16,50 @@ from process.flag_parser import FlagParser
 from process.flags import Group, add_flags
 from process.page import fitted
 from process.paths import expanded
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command line asks for: a fresh run, one that goes on, or a protocol."""
+
+    given: Mapping[str, Any]  # the other flags that stand there, by field name
+    protocol: str | None
+    trusted: bool
+    resume: str | None = None
+    resume_from: str | None = None
+    config: str | None = None
+
+    def check_together(self) -> None:
+        """Raise a ValueError for flags that say nothing beside each other."""
+        if self.resume is None and self.resume_from is not None:
+            raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
+        if self.resume is not None and self.config is not None:
+            raise ValueError("--config cannot be given with --resume: run.json has the settings")
+
+    def fresh_config(self, choose: Callable[[str, str], object]) -> GRPOConfig:
+        """Return a fresh run's config as `config_of` does, once reward code in a file is trusted.
+
+        Raises:
+            ValueError: as `config_of` and `check_trusted`; trust in no file.
+        """
+        config = config_of(self.given, self.config, choose)
+        if self.config is not None and "rewards" not in self.given:
+            check_trusted(config.rewards, f"--config {self.config}", trusted=self.trusted)
+        elif self.trusted:
+            raise ValueError(f"{TRUST}: no file names a reward here, leave it away")
+        return config
+
+
+def read_command_line(argv: Sequence[str] | None) -> Asked:
+    """Return what the words ask for, the process's own if there are none given."""
+    parsed = vars(train_parser().parse_args(argv))
+    given = {name: value for name, value in parsed.items() if value is not None}
+    protocol, trusted = given.pop("protocol", None), given.pop("trust_reward_file", False)
+    if protocol is not None:  # which refuses what it does not know by name
+        say_shipped(protocol)
+        return Asked(given, protocol, trusted)
+    own = {name: given.pop(name, None) for name in ("resume", "resume_from", "config")}
+    return Asked(given, None, trusted, **own)
 
 
 def train_parser() -> FlagParser:

@@ -70,7 +70,7 @@ def test_the_run_goes_on_only_with_the_functions_that_it_began_with(finished, ca
 
 
 def test_an_own_function_may_stand_instead_of_the_usual_ones(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "_train", lambda config, *_: config)
+    monkeypatch.setattr(train, "_train", lambda origin, _: origin.config)
     alone = train.run(config(tmp_path, rewards=["brief"]), {"brief": brief})
     assert alone.rewards == ("brief",)
     beside = train.run(config(tmp_path, rewards=["brief", "accuracy"]), {"brief": brief})
@@ -110,7 +110,7 @@ def test_an_output_directory_of_somebody_else_is_left_alone(tmp_path):
 
 def test_paths_may_begin_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(train, "_train", lambda config, directory, *_: (config, directory.path))
+    monkeypatch.setattr(train, "_train", lambda origin, directory: (origin.config, directory.path))
     settings, place = train.run(GRPOConfig(output_dir="~/run", train_json=("~/none.json",)))
     assert place == tmp_path / "run"
     assert settings.train_json == (str(tmp_path / "none.json"),)

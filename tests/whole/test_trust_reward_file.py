@@ -1,5 +1,6 @@
 """Reward code that a file names, and nobody typed, runs only where it is trusted."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -96,7 +97,8 @@ def test_code_within_the_run_is_as_foreign_as_the_run(link, here, capsys):
     description = json.loads(before)
     named = str(here / "here/evil.py" if link else evil)
     description["config"]["rewards"] = [f"{named}:length"]
-    description["checksums"] = {}
+    checksum = hashlib.sha256(evil.read_bytes()).hexdigest()
+    description["checksums"] = {f"reward {named}:length": checksum}
     file.write_text(json.dumps(description), encoding="utf-8")
     try:
         assert train.main(["--resume", "run", "--max-steps", "4"]) == 2

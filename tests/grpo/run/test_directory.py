@@ -72,7 +72,7 @@ def test_resuming_needs_a_run(tmp_path):
     with pytest.raises(ValueError, match=r"--resume .* name the directory of a run"):
         RunDirectory.open(str(tmp_path))
     (tmp_path / "run.json").write_text('{"config": [], "checksums": {}}')
-    with pytest.raises(ValueError, match="config is no dict"):
+    with pytest.raises(ValueError, match=r"config of run\.json is no dict"):
         RunDirectory.open(str(tmp_path))
 
 

@@ -174,7 +174,7 @@ def test_one_of_before_there_were_manifests_is_taken_and_said_to_be_unverified(r
 def test_newer_ones_are_set_aside_and_never_lost(run, capsys):
     first = run / "checkpoints" / "step-000005"
     (run / "checkpoints" / "step-000010.set-aside").mkdir()
-    set_aside_newer(first)
+    set_aside_newer(run, 5)
     assert checkpoints_of(run) == [first]
     told = capsys.readouterr().out.splitlines()
     for line, name in zip(told, ("step-000010.set-aside-2", "step-000015.set-aside"), strict=True):
