@@ -85,7 +85,7 @@ def test_readme_names_what_an_example_holds():
     holds = SECTION.partition("is the question:\n")[2].partition("([data/examples.py]")[0]
     names = re.findall(r"`(\w+)`", holds)
     assert len(names) == 10 and all(hasattr(example, name) for name in names)
-    assert f"first {FIRST_ROWS} training rows" in SECTION
+    assert f"first {FIRST_ROWS} training rows" in " ".join(SECTION.split())
 
 
 # --- before the run -----------------------------------------------------------------------------
