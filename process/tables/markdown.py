@@ -11,6 +11,7 @@ from process.tables.value import Cell, Code, Emphasis, Line, Strong, Table, plai
 
 _MARKS = {Strong: "**", Emphasis: "*"}
 _LINK = re.compile(r"\](?=[(\[:])")
+_TAG = re.compile(r"<(?! )")  # before a space it begins none
 _BACKTICKS = re.compile("`+")
 
 
@@ -46,8 +47,12 @@ def _part(words: str) -> str:
 
 
 def _inert(text: str) -> str:
-    """Return a text without the signs that begin a tag, an entity, a link's address or code."""
-    return _LINK.sub("&#93;", text.replace("<", "&lt;").replace("`", "&#96;"))
+    """Return a text without the signs that begin a tag, a link's address or code.
+
+    >>> _inert("p < 0.001, <b>")
+    'p < 0.001, &lt;b>'
+    """
+    return _LINK.sub("&#93;", _TAG.sub("&lt;", text).replace("`", "&#96;"))
 
 
 def _code(text: str) -> str:

@@ -191,6 +191,7 @@ def test_an_image_needed_split_offers_no_such_answer():
     }
 
 
+@pytest.mark.command
 def test_a_run_counts_the_rows_that_keep_their_order(tmp_path, capsys):
     assert kept_order_note([PLAIN]) is None
     row = {"image_path": "a.png", "question": "Which?", "gt_answer": "Both A and B"}

@@ -119,7 +119,7 @@ def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, mo
     monkeypatch.setattr(Answerer, "__call__", breaks)
     status, _, err = run(capsys, output=output)
     assert status == 130
-    assert "finished cells stay, the same command goes on" in err
+    assert "what is answered stays, the same command goes on" in err
     assert not (output / "matrix.json").exists()
     before = times(output)
     assert len(before) == 4  # two files in each of two cells
@@ -130,6 +130,7 @@ def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, mo
     assert before.items() <= times(output).items()
 
 
+@pytest.mark.command
 def test_a_cell_that_was_begun_otherwise_stops_the_matrix_at_once(tmp_path, capsys, monkeypatch):
     output = tmp_path / "m"
     other = output / "cells" / "base" / "Lesion-Grading.unfinished"  # of the last cell

@@ -140,6 +140,7 @@ def test_every_command_makes_its_device_current_before_it_loads_a_model(
     assert set(two_gpus) == {"cuda:1"}
 
 
+@pytest.mark.command
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("device", ["cuda:2", "abacus"])
 @pytest.mark.usefixtures("two_gpus")
