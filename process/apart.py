@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from process.signals import NUMBERS
 
 SECONDS = 3  # of computing, not of waiting for a busy machine
-PATIENCE = 20  # times as long may pass before it is ended all the same
+TIMES_AS_LONG = 20  # may pass, on a busy machine, before it is ended all the same
 MEMORY = 500_000_000  # bytes beside what the process has
 ANSWER = 4_000_000  # bytes of JSON
 
@@ -75,7 +75,7 @@ def _raise_for(status: int) -> NoReturn:
 def _read(pipe: int) -> bytes:
     """Return all that comes from a pipe; raise where it is too late or too much."""
     pieces: list[bytes] = []
-    size, until = 0, time.monotonic() + SECONDS * PATIENCE
+    size, until = 0, time.monotonic() + SECONDS * TIMES_AS_LONG
     while True:
         ready, _, _ = select.select([pipe], [], [], max(0.0, until - time.monotonic()))
         if not ready:

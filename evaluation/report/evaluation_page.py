@@ -8,7 +8,7 @@ from evaluation.answers.prediction import LEAST_MASS, Prediction, check_fields
 from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
-from evaluation.report.pictures import Pictures
+from evaluation.report.pictures import ReportImages
 from evaluation.report.rollout_groups import question_part, shortened
 from evaluation.report.run_files import RunFiles
 from evaluation.report.summary_html import (
@@ -43,7 +43,7 @@ def evaluation_sections(files: RunFiles, album: Album, image_root: Path | None =
     rows = map(Prediction.from_json, files.lines("predictions.jsonl", check_fields))
     plain = [item for item in rows if item.is_plain]
     about = summary.get("evaluation", {})
-    pictures = Pictures(about.get("image_root"), image_root, files.left_out)
+    pictures = ReportImages(about.get("image_root"), image_root, files.left_out)
     answers = _answers(plain, pictures)
     return [
         section("The evaluation", _facts(about)),
@@ -117,7 +117,7 @@ def _calibration(
     return parts
 
 
-def _answers(plain: Sequence[Prediction], pictures: Pictures) -> list[str]:
+def _answers(plain: Sequence[Prediction], pictures: ReportImages) -> list[str]:
     parts = []
     for place in spread_places(len(plain), ANSWERS):
         item = plain[place]

@@ -23,7 +23,7 @@ IMAGES = 4  # of a question
 PIXELS = 320  # an image is at most so long and wide
 
 
-class Pictures:
+class ReportImages:
     """Shows the images that the rows of one directory name, and remembers where they lay."""
 
     def __init__(self, named: object, given: Path | None, left_out: LeftOut) -> None:

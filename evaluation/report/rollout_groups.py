@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
-from evaluation.report.pictures import Pictures
+from evaluation.report.pictures import ReportImages
 from evaluation.report.run_files import RunFiles, RunLines
 from process.tables.document import heading, paragraph, preformatted
 from process.tables.html import html_table
@@ -31,7 +31,7 @@ _FIELDS = (
 )
 
 
-def rollout_parts(files: RunFiles, pictures: Pictures) -> list[str]:
+def rollout_parts(files: RunFiles, pictures: ReportImages) -> list[str]:
     """Return the HTML of the groups to look at; nothing without rollouts.jsonl."""
     return [_group(rows, pictures) for step in edge_steps(files) for rows in telling_groups(step)]
 
@@ -84,7 +84,7 @@ def _agrees(rows: Sequence[RolloutRow]) -> bool:
     return len({row["reward"] for row in rows}) == 1
 
 
-def _group(rows: Sequence[RolloutRow], pictures: Pictures) -> str:
+def _group(rows: Sequence[RolloutRow], pictures: ReportImages) -> str:
     """Return a group: its images, its question, its completions with rewards and advantages."""
     first = rows[0]
     names = list(first["rewards"])

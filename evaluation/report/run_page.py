@@ -6,7 +6,7 @@ from typing import Any
 
 from evaluation.report.album import Album
 from evaluation.report.figures.curves import training_curves
-from evaluation.report.pictures import Pictures
+from evaluation.report.pictures import ReportImages
 from evaluation.report.rollout_groups import rollout_parts
 from evaluation.report.run_files import RunFiles
 from evaluation.report.summary_html import DASH, before_after_table, slices_table
@@ -38,7 +38,7 @@ def run_sections(files: RunFiles, album: Album, image_root: Path | None = None) 
     metrics = list(files.lines("metrics.jsonl", check_metrics))
     evaluations = files.evaluations()
     best = files.optional_object("checkpoints/best.json")
-    pictures = Pictures(run["config"].get("image_root"), image_root, files.left_out)
+    pictures = ReportImages(run["config"].get("image_root"), image_root, files.left_out)
     rollouts = rollout_parts(files, pictures)
     return [
         section("The run", _facts(run, metrics)),

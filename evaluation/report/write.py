@@ -56,7 +56,7 @@ def write_report(directory: str | Path, image_root: str | Path | None = None) ->
     An old page is replaced.
 
     Args:
-        directory: anyone's; RunFiles says what is read of it, Pictures which images are.
+        directory: anyone's; RunFiles says what is read of it, ReportImages which images are.
         image_root: the folder of the images, instead of the one that the directory names.
 
     Raises:

@@ -39,7 +39,7 @@ def fill():
 )
 def test_every_bound_is_told(work, told, monkeypatch):
     monkeypatch.setattr(apart, "SECONDS", 1)
-    monkeypatch.setattr(apart, "PATIENCE", 4)
+    monkeypatch.setattr(apart, "TIMES_AS_LONG", 4)
     with pytest.raises(TooMuchError, match=told):
         done_apart(work)
 

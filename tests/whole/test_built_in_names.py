@@ -15,7 +15,7 @@ import evaluation.curate.__main__
 import train
 from data.sources import is_phantoms, load_split
 from evaluation.report.left_out import LeftOut
-from evaluation.report.pictures import Pictures
+from evaluation.report.pictures import ReportImages
 from grpo.settings.absolute import is_phantoms_name, with_absolute_paths
 from grpo.settings.config import GRPOConfig
 
@@ -135,11 +135,11 @@ def test_a_path_is_never_the_built_in(tmp_path, monkeypatch, capsys):
 
 def test_a_phantoms_picture_is_drawn_although_a_file_is_called_like_it(tmp_path, monkeypatch):
     name = "phantoms/heldout/CT-00000.png"
-    (drawn,) = Pictures(None, tmp_path, LeftOut()).parts([name])
+    (drawn,) = ReportImages(None, tmp_path, LeftOut()).parts([name])
     monkeypatch.chdir(tmp_path)
     Path(name).parent.mkdir(parents=True)
     Path(name).write_text("rubbish")
-    assert Pictures(None, tmp_path, LeftOut()).parts([name]) == [drawn] and "<img" in drawn
+    assert ReportImages(None, tmp_path, LeftOut()).parts([name]) == [drawn] and "<img" in drawn
 
 
 def test_both_places_that_know_the_name_agree():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from evaluation.report.__main__ import main
 from evaluation.report.left_out import LeftOut
-from evaluation.report.pictures import PIXELS, Pictures, thumbnail
+from evaluation.report.pictures import PIXELS, ReportImages, thumbnail
 from evaluation.report.write import write_report
 from tests.evaluation.report.test_report import checked, rollout_row, write_lines
 
@@ -27,7 +27,7 @@ def root(tmp_path):
 def shown(name, named, given=None):
     """Return how many images are shown for a name, and what is left out."""
     left_out = LeftOut()
-    parts = Pictures(named, given, left_out).parts([name])
+    parts = ReportImages(named, given, left_out).parts([name])
     return sum("<img" in part for part in parts), " ".join(left_out.sentences)
 
 
