@@ -24,6 +24,7 @@ from process.disk import make_folder
 from process.leftovers import contents, discard
 from process.lines import say_damaged
 from process.output import ERRORS
+from process.regular import open_regular
 from process.storage import write_json
 
 SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
@@ -110,7 +111,7 @@ class Unfinished:
 
     def read(self, numbers: Iterable[int]) -> Iterator[Prediction]:
         """Yield the answers to these questions, numbered from 0 in the order of asking."""
-        with (self.folder / _ANSWERS).open("rb") as stream:
+        with open_regular(self.folder / _ANSWERS) as stream:
             for number in numbers:
                 stream.seek(self._ends[number])
                 yield Prediction.from_json(json.loads(stream.readline()))
@@ -144,7 +145,7 @@ class Unfinished:
             return
         questions = iter(questions)
         self._file_size = file.stat().st_size
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             for line in stream:
                 try:
                     item = Prediction.from_json(json.loads(line))

@@ -23,6 +23,7 @@ from process.leftovers import contents
 from process.lines import Lines
 from process.owner import OwnedError, check_free, owned
 from process.places import check_can_be_made, check_no_file
+from process.regular import open_regular_text, read_text
 from process.storage import sweep, write_json
 
 _FOLDERS = ("eval", "checkpoints", "figures")
@@ -115,7 +116,7 @@ class RunDirectory:
         """
         file = Path(path) / "run.json"
         try:
-            description = json.loads(file.read_text(encoding="utf-8"))
+            description = json.loads(read_text(file))
             check_run_json(description)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
@@ -127,7 +128,7 @@ class RunDirectory:
     def read(self) -> dict[str, Any] | None:
         """Return run.json, or None where the run has not begun."""
         file = self.path / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return json.loads(read_text(file)) if file.is_file() else None
 
     def write(self, description: Mapping[str, Any]) -> None:
         """Write run.json, whole."""
@@ -161,7 +162,7 @@ class RunDirectory:
         """Yield the lines of metrics.jsonl, if there are any."""
         file = self.path / "metrics.jsonl"
         if file.is_file():
-            with file.open(encoding="utf-8") as lines:
+            with open_regular_text(file) as lines:
                 yield from map(json.loads, lines)
 
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
@@ -173,7 +174,7 @@ class RunDirectory:
     def read_evaluation(self, step: int) -> dict[str, Any] | None:
         """Return what `write_evaluation` wrote for a step, or None."""
         file = self.path / "eval" / f"step-{step:06d}.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+        return json.loads(read_text(file)) if file.is_file() else None
 
     def cut_after(self, step: int, rollouts_per_step: int) -> dict[str, Found]:
         """Forget all that was written after ``step``; return what lines stand before, by file.

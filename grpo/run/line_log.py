@@ -19,6 +19,7 @@ from pathlib import Path
 
 from process.disk import sync_file
 from process.lines import append_whole
+from process.regular import open_regular
 from process.storage import replacing
 
 _DECODER = json.JSONDecoder()
@@ -107,7 +108,7 @@ def look_through(file: Path, steps: int, lines_per_step: int) -> Found:
 
 def _lines(file: Path) -> Iterator[bytes]:
     if file.is_file():
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             while line := stream.readline(_LONGEST):
                 yield line
 
@@ -130,7 +131,7 @@ def _pieces(line: bytes) -> list[tuple[int, bytes]]:
 
 
 def _set_aside(file: Path, found: Found) -> None:
-    with file.open("rb") as old:
+    with open_regular(file) as old:
         for edit in found.edits:
             if edit.damaged is not None:
                 old.seek(edit.place)
@@ -139,7 +140,7 @@ def _set_aside(file: Path, found: Found) -> None:
 
 
 def _edited(file: Path, found: Found) -> Iterator[bytes]:
-    with file.open("rb") as old:
+    with open_regular(file) as old:
         for edit in (*found.edits, Edit(found.end, 0, b"", None)):
             yield from _copied(old, edit.place - old.tell())
             yield edit.new

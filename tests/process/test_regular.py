@@ -150,10 +150,7 @@ def test_a_checksum_is_of_a_regular_file(tmp_path):
 
 # Files that open something otherwise, and why they may.
 OTHERWISE = {
-    "evaluation/answers/unfinished.py": "its own answers, of a folder that it has locked",
     "grpo/logprobs/cuda/compiler.py": "source code of ours, and the system's own compiler",
-    "grpo/run/directory.py": "asks for a regular file first",
-    "grpo/run/line_log.py": "its own lines, of a folder that it has locked",
     "grpo/settings/device_memory.py": "the kernel's own files",
     "models/checkpoint/saving.py": "what it has just written",
     "models/checkpoint/sealing.py": "what it has just written",

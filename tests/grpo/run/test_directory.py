@@ -1,6 +1,7 @@
 """The files of a run: fresh folders, whole replacements, and what a resumed run forgets."""
 
 import json
+import os
 from contextlib import ExitStack
 
 import pytest
@@ -71,6 +72,10 @@ def test_choosing_makes_nothing(tmp_path):
 def test_resuming_needs_a_run(tmp_path):
     with pytest.raises(ValueError, match=r"--resume .* name the directory of a run"):
         RunDirectory.open(str(tmp_path))
+    os.mkfifo(tmp_path / "run.json")  # which would be waited for
+    with pytest.raises(ValueError, match=r"run\.json: it is a named pipe"):
+        RunDirectory.open(str(tmp_path))
+    (tmp_path / "run.json").unlink()
     (tmp_path / "run.json").write_text('{"config": [], "checksums": {}}')
     with pytest.raises(ValueError, match=r"config of run\.json is no dict"):
         RunDirectory.open(str(tmp_path))
