@@ -24,7 +24,7 @@ from process.disk import make_folder
 from process.leftovers import contents, discard
 from process.lines import say_damaged
 from process.output import ERRORS
-from process.regular import open_regular
+from process.regular import open_regular, read_text
 from process.storage import write_json
 
 SETTINGS, _ANSWERS = "evaluation.json", "predictions.jsonl"
@@ -130,7 +130,7 @@ class Unfinished:
                 raise ValueError(f"{self.folder} holds no evaluation to go on: {self._otherwise}")
             return
         try:
-            found = dict(json.loads(file.read_text(encoding="utf-8")))
+            found = dict(json.loads(read_text(file)))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{file} cannot be read ({error}): {self._otherwise}") from error
         if difference := self._identity.difference(found):
