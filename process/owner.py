@@ -157,7 +157,7 @@ def _message(number: int, name: Path) -> str:
     who = ""
     if isinstance(pid, int) and isinstance(since, float):  # not while it signs
         place = f" on {host}" if re.fullmatch(r"[\w.-]{1,255}", host) else ""
-        who = f": pid {pid}{place}, since {_age(time.time() - since)}"
+        who = f": pid {pid}{place}, for {_age(time.time() - since)}"
     return (
         f"{'this' if ours else 'another'} process works on {name}{who}; let it finish, or end it,"
         " then start the same command again"

@@ -84,7 +84,7 @@ def test_another_process_is_named_with_its_age(tmp_path, monkeypatch):
             told = str(error.value)
             assert told.startswith(f"another process works on {tmp_path}: pid {process.pid} on ")
             assert told.endswith(
-                "since 12 minutes; let it finish, or end it, then start the same command again"
+                "for 12 minutes; let it finish, or end it, then start the same command again"
             )
     check_free(tmp_path)
 
