@@ -10,7 +10,7 @@ import pytest
 from data.examples import VQAExample
 from data.phantoms import phantom_examples
 from data.sources import load_split
-from grpo.settings.command_line import train_parser
+from grpo.settings.command_line import read_command_line
 from grpo.settings.resolve import resolve_config
 from scripts.shortcut_data import MARKS, marked_letter, plant, write_data
 from scripts.shortcut_experiment import ARMS, arm_flags, main, summary, train_arm
@@ -71,9 +71,9 @@ def test_the_files_read_back_as_what_was_planted(tmp_path):
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_the_arms_differ_in_the_term_alone(arm):
-    given = vars(train_parser().parse_args([*arm_flags(arm, 0.5), "--train-json", "phantoms"]))
-    assert given.pop("resume") is None and given.pop("protocol") is None
-    config = resolve_config(given, given.pop("config"))
+    asked = read_command_line([*arm_flags(arm, 0.5), "--train-json", "phantoms"])
+    assert asked.resume is None and asked.protocol is None
+    config = resolve_config(asked.given, asked.config)
     assert (config.grounding, config.grounding_weight) == (arm, 0.5 if arm == "penalty" else 1.0)
     default = resolve_config({}, None)
     changed = {"grounding": "none", "grounding_weight": 1.0, "eval_json": default.eval_json}

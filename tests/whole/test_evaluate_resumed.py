@@ -198,7 +198,7 @@ def test_a_matrix_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
     assert run(*flags, output=tmp_path / "whole") == 0
     interrupt = Interrupt(monkeypatch, 4)  # the second of three batches of the second cell
     assert run(*flags, output=tmp_path / "m") == 130
-    assert "2 of 5 answers are kept in" in capsys.readouterr().err
+    assert "what is answered stays, the same command goes on" in capsys.readouterr().err
     assert run(*flags, "--seed", "1", output=tmp_path / "m") == 2  # before the first cell's model
     assert run(*flags, output=tmp_path / "m") == 0
     assert interrupt.count == 6 + 1
@@ -238,7 +238,7 @@ def test_a_protocol_goes_on_within_a_cell(tmp_path, monkeypatch, capsys):
     for at in (1, batches - 2):  # in the middle of the first cell, before the last answer of all
         Interrupt(monkeypatch, at)
         assert protocol_command(str(tmp_path / "p.toml"), {}, TRAINING) == 130
-        assert "answers are kept in" in capsys.readouterr().err
+        assert "the same command goes on with the rest" in capsys.readouterr().err
         monkeypatch.undo()
     interrupt = Interrupt(monkeypatch, -1)
     assert protocol_command(str(tmp_path / "p.toml"), {}, TRAINING) == 0

@@ -426,13 +426,13 @@ def test_an_image_that_vanishes_costs_its_row_and_the_run_goes_on_bitwise(
     first = lines(whole / "rollouts.jsonl")
     (step,) = {row["step"] for row in first if row["id"] == "CT_train-3"}
 
-    real_write = RunDirectory.make
+    real_begin = RunDirectory.begin
 
-    def vanish(self):
-        real_write(self)
+    def vanish(self, description, step):
+        real_begin(self, description, step)
         image.rename(tmp_path / "elsewhere.png")
 
-    monkeypatch.setattr(RunDirectory, "make", vanish)
+    monkeypatch.setattr(RunDirectory, "begin", vanish)
     capsys.readouterr()
     assert run(*arguments, "--output-dir", broken) == 0
     printed = capsys.readouterr()
@@ -458,7 +458,7 @@ def test_an_image_that_vanishes_costs_its_row_and_the_run_goes_on_bitwise(
 
     image.write_bytes((tmp_path / "elsewhere.png").read_bytes())
     monkeypatch.setattr(Trainer, "_one_step", interrupted)
-    monkeypatch.setattr(RunDirectory, "make", vanish)
+    monkeypatch.setattr(RunDirectory, "begin", vanish)
     assert run(*arguments, "--output-dir", again) == 130
     monkeypatch.undo()
     assert run("--resume", again) == 0

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-import train
 from data.audit.__main__ import _parser as audit_parser
 from data.phantoms import __main__ as phantoms_command
 from data.reading.readers import read_examples
@@ -15,6 +14,7 @@ from evaluation.curate.curate_config import curate_parser
 from evaluation.measures.slices import named_models
 from evaluation.protocol.protocol_file import read_protocol
 from evaluation.report import __main__ as report_command
+from grpo.settings import train_parser
 from grpo.settings.config import PATHS
 from grpo.settings.resolve import resolve_config
 from grpo.settings.toml_file import read_toml
@@ -43,7 +43,7 @@ def parser_of(command, monkeypatch, argv):
 
 
 def parsers(monkeypatch):
-    yield "train.py", train.train_parser()
+    yield "train.py", train_parser()
     for name in ("score", "ask", "matrix", "compare"):
         yield f"evaluate.py {name}", getattr(command_lines, f"{name}_parser")()
     yield "evaluation.curate", curate_parser()

@@ -6,6 +6,7 @@ folder; nothing else is promised, and nothing else is assumed.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ class Disk:
     _safe: State = field(default_factory=State)
     _numbers: dict[int, int] = field(default_factory=dict)  # inode -> number, of what is there
     _count: int = 0
+    # a checkpoint is flushed by threads of its own while others of its files are renamed
+    _lock: Any = field(default_factory=threading.RLock)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
@@ -56,21 +59,23 @@ class Disk:
 
     def _noted(self, change: Any) -> Any:
         def changes(*arguments: Any, **options: Any) -> Any:
-            self._look()
-            result = change(*arguments, **options)
-            self._look()
+            with self._lock:
+                self._look()
+                result = change(*arguments, **options)
+                self._look()
             return result
 
         return changes
 
     def _flush(self, descriptor: int) -> None:
-        now = self._look()
-        number = self._numbers.get(os.fstat(descriptor).st_ino)
-        if number in now.names:
-            self._safe.names[number] = now.names[number]
-        elif number in now.contents:
-            self._safe.contents[number] = now.contents[number]
-        self._look()
+        with self._lock:
+            now = self._look()
+            number = self._numbers.get(os.fstat(descriptor).st_ino)
+            if number in now.names:
+                self._safe.names[number] = now.names[number]
+            elif number in now.contents:
+                self._safe.contents[number] = now.contents[number]
+            self._look()
 
     def _look(self) -> State:
         """Take down what is there now, as a moment at which the power may go."""
