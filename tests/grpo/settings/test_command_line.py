@@ -2,7 +2,12 @@
 
 import pytest
 
-from grpo.settings.command_line import config_of, say_shipped, train_parser
+from grpo.settings.command_line import (
+    config_of,
+    read_command_line,
+    say_shipped,
+    train_parser,
+)
 from grpo.settings.resolve import resolve
 
 
@@ -63,3 +68,48 @@ def test_the_parser_knows_configs_runs_and_protocols():
     assert {name: str(value) for name, value in parsed.items() if value is not None} == {
         **{"config": "a.toml", "resume": "runs/mine", "protocol": "p.toml"}
     }
+
+
+def test_a_protocols_flags_are_left_to_it():
+    asked = read_command_line(["--protocol", "protocol_smoke.toml", "--resume", "run"])
+    assert asked.protocol == "protocol_smoke.toml" and asked.resume is None
+    assert asked.given == {"resume": "run"}  # which it refuses by name
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--resume-from", "step-000080"], "give --resume RUN_DIR too"),
+        (["--resume", "run", "--config", "a.toml"], "--config cannot be given with --resume"),
+    ],
+)
+def test_flags_that_say_nothing_beside_each_other_are_a_mistake(words, message):
+    with pytest.raises(ValueError, match=message):
+        read_command_line(words).check_together()
+
+
+def test_a_run_that_goes_on_is_asked_for_with_its_checkpoint_and_what_may_change():
+    asked = read_command_line(
+        ["--resume", "run", "--resume-from", "step-000080", "--trust-reward-file", "--max-steps=9"]
+    )
+    asked.check_together()
+    assert (asked.resume, asked.resume_from, asked.trusted) == ("run", "step-000080", True)
+    assert asked.given == {"max_steps": 9} and asked.config is None
+
+
+def test_reward_code_of_a_file_of_settings_is_asked_about_and_that_of_flags_is_not(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "own.py").write_text("def length(completion, example, mode): return 1.0\n")
+    named = f"{tmp_path / 'own.py'}:length"
+    (tmp_path / "own.toml").write_text(f'rewards = ["{named}"]\n')
+    of_file = ["--config", str(tmp_path / "own.toml")]
+    with pytest.raises(ValueError, match="add --trust-reward-file"):
+        read_command_line(of_file).fresh_config(lambda *_: None)
+    trusted = read_command_line([*of_file, "--trust-reward-file"]).fresh_config(lambda *_: None)
+    typed = read_command_line(["--rewards", named]).fresh_config(lambda *_: None)
+    assert trusted.rewards == typed.rewards == (named,)
+    with pytest.raises(ValueError, match="no file names a reward here"):
+        read_command_line(["--trust-reward-file"]).fresh_config(lambda *_: None)
