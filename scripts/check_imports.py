@@ -51,7 +51,8 @@ def work_of_importing(modules: list[str]) -> list[str]:
     sys.dont_write_bytecode = True  # caching byte code is Python's work, not the module's
     sys.addaudithook(listen)
     threads = threading.active_count()
-    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(out):
+    out = OwnWords(watched)
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         for name in modules:
             importlib.import_module(name)
     listening = False  # an audit hook cannot be removed
@@ -60,6 +61,19 @@ def work_of_importing(modules: list[str]) -> list[str]:
     if threading.active_count() > threads:
         work.append(f"started {threading.active_count() - threads} threads")
     return work
+
+
+class OwnWords(io.StringIO):
+    """Output that keeps what the watched packages print, and none of what their libraries do."""
+
+    def __init__(self, watched: set[str]) -> None:
+        super().__init__()
+        self._watched = watched
+
+    def write(self, text: str) -> int:
+        if running_module().split(".")[0] in self._watched:
+            super().write(text)
+        return len(text)
 
 
 def running_module() -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,14 +102,26 @@ def test_work_at_import_is_noticed(tmp_path, body, work):
     notes = tmp_path / "notes.txt"
     notes.write_text("x")
     (tmp_path / "busy.py").write_text(body.format(path=str(notes)))
-    result = subprocess.run(
+    result = check_busy(tmp_path)
+    assert result.returncode == 1
+    assert re.search(work, result.stdout), result.stdout
+
+
+@pytest.mark.command
+def test_what_a_library_says_at_its_import_is_the_librarys(tmp_path):
+    (tmp_path / "library.py").write_text("import sys\nprint('out')\nprint('err', file=sys.stderr)")
+    (tmp_path / "busy.py").write_text("import library")
+    result = check_busy(tmp_path)
+    assert result.returncode == 0, result.stdout
+
+
+def check_busy(folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
         [sys.executable, ROOT / "scripts" / "check_imports.py", "busy", "--not", "sqlite3"],
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 1
-    assert re.search(work, result.stdout), result.stdout
 
 
 def test_no_file_reaches_into_the_private_names_of_another():
