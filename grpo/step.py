@@ -5,7 +5,7 @@
     3. compare   the rewards of each group -> advantages            advantages.py, grounding.py
     4. measure   log-probabilities of reference and old policy      likelihood.py, logprobs/
     5. weigh     each token, so that sums are the batch's means     loss.py
-    6. update    loss, backward, AdamW                              loss.py, optimizer.py
+    6. update    loss, backward, AdamW                              loss.py, optimizer/
 
 docs/grpo.md has the formulas and one worked example, docs/prefix.md how a group shares its prompt.
 

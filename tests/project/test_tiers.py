@@ -25,7 +25,7 @@ MODEL_FILE = """
 # What needs a policy to say anything is left out: the step, likelihoods, a decoder's layer.
 MATHS = (
     *("grpo/advantages.py", "grpo/loss.py", "grpo/sampling.py", "grpo/inverse_cdf.py"),
-    *("grpo/uniforms.py", "grpo/optimizer.py", "grpo/metrics.py", "grpo/grounding.py"),
+    *("grpo/uniforms.py", "grpo/optimizer", "grpo/metrics.py", "grpo/grounding.py"),
     *("grpo/rollout.py", "models/products.py", "data/options.py", "data/order.py"),
     *("data/sample.py", "data/grouping.py", "rewards", "grpo/logprobs", "evaluation/measures"),
     *("models/shared/lse.py", "models/shared/merged.py", "models/shared/groups.py"),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from grpo.optimizer import PolicyOptimizer, learning_rate_at
+from grpo.optimizer import PolicyOptimizer
 from grpo.settings.config import GRPOConfig
 
 
@@ -197,28 +197,3 @@ def test_the_state_of_another_model_is_refused():
     optimizer = optimizer_of(network())
     with pytest.raises(ValueError, match=r"does not fit the model \(for example 0.bias"):
         optimizer.load_state_tensors({"exp_avg/other": torch.zeros(1)})
-
-
-def rates(total: int, **settings) -> list[float]:
-    config = GRPOConfig(learning_rate=1.0, **settings)
-    return [learning_rate_at(step, total, config) for step in range(total)]
-
-
-def test_linear_falls_to_zero_after_the_last_step():
-    assert rates(4) == pytest.approx([1.0, 0.75, 0.5, 0.25])
-
-
-def test_the_warm_up_rises_to_the_peak_and_never_wastes_a_step():
-    assert rates(6, warmup_steps=4) == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 0.5])
-
-
-def test_cosine_is_half_way_down_in_the_middle():
-    assert rates(4, lr_schedule="cosine") == pytest.approx([1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
-
-
-def test_constant_stays():
-    assert rates(3, lr_schedule="constant", warmup_steps=1) == [1.0, 1.0, 1.0]
-
-
-def test_a_warm_up_as_long_as_the_run_is_all_there_is():
-    assert rates(2, warmup_steps=4) == pytest.approx([0.25, 0.5])

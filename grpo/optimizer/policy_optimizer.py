@@ -1,16 +1,16 @@
-"""AdamW on float32 weights, whatever the policy computes in, and its learning rate at each step.
+"""AdamW on float32 weights, whatever the policy computes in.
 
 With a learning rate of 1e-6 an update of a bfloat16 weight rounds away. So a weight that is not
 float32 has a float32 master, the gradients of all micro-batches are summed in float32, AdamW moves
 the master, and the weight is its rounded copy. A float32 weight is its own master.
 """
 
-import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
+from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.settings.config import GRPOConfig
 
 BETAS, EPS = (0.9, 0.999), 1e-8
@@ -148,27 +148,6 @@ class PolicyOptimizer:
         """Yield name, weight and float32 master of every parameter that is trained."""
         for name, weight in self.weights.items():
             yield name, weight, self.masters[name]
-
-
-def learning_rate_at(step: int, total_steps: int, config: GRPOConfig) -> float:
-    """Return the learning rate of ``step`` (from 0) of a run of ``total_steps``.
-
-    It rises linearly over ``warmup_steps``, reaching the peak with the last of them (so that the
-    first step is not spent on a rate of 0), then falls to 0, which the step after the last would
-    have ("linear", Med-R1's; "cosine"), or stays ("constant").
-
-    >>> config = GRPOConfig(learning_rate=1.0, warmup_steps=2)
-    >>> [learning_rate_at(step, 6, config) for step in range(6)]
-    [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
-    """
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, total_steps - config.warmup_steps)
-    if config.lr_schedule == "linear":
-        return config.learning_rate * (1 - progress)
-    if config.lr_schedule == "cosine":
-        return config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-    return config.learning_rate
 
 
 def _master(weight: nn.Parameter) -> Tensor:
