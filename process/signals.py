@@ -77,6 +77,7 @@ class Requests:
         self.holds: list[Callable[[], bool]] = []  # one per block; whether it is to be finished now
         self.words: list[Callable[[], str | None]] = []  # what is kept, the outermost first
         self.last_acts: list[Callable[[], None]] = []  # of an end at once, which unwinds nothing
+        self.may_end: Callable[[], bool] = lambda: True  # not where other processes would wait
         self.forget()
 
     def forget(self) -> None:
@@ -176,6 +177,8 @@ def held(when: Callable[[], bool] = lambda: True) -> Iterator[None]:
 def end_if_asked() -> None:
     """Raise `Interrupted` if a signal was noted; what runs here is whole, or dropped whole."""
     if requests.number is None or requests.is_served or not _on_main_thread():
+        return
+    if not requests.may_end():
         return
     if not any(hold() for hold in requests.holds):
         requests.is_served = True

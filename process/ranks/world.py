@@ -1,0 +1,220 @@
+"""What the processes of one command say to each other.
+
+Whoever calls a method that exchanges something waits for the others, so all of them call the same
+ones in the same order. What only one of them does, such as answering its share of the questions,
+stands in a `together` block: an error there would otherwise leave the others waiting.
+"""
+
+import json
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from process.memory import DeviceMemoryError, MemoryRanOutError
+from process.ranks.place import Place, place
+from process.signals import Interrupted, requests
+
+if TYPE_CHECKING:  # a command that runs alone does not wait for it here
+    from torch import Tensor
+
+TIMEOUT = timedelta(minutes=30)
+
+# The kinds of error that commands explain; any other comes to the other ranks as a RuntimeError.
+_KINDS: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (ValueError, OSError, FloatingPointError, DeviceMemoryError, MemoryRanOutError)
+}
+
+
+class World:
+    """The processes of this command, this one among them."""
+
+    def __init__(self, own: Place) -> None:
+        """Know this process's place; `joined` has connected them."""
+        self.place = own
+        self._blocks = 0  # of `together`, around what runs now
+
+    @property
+    def rank(self) -> int:
+        """Which process this is, from 0."""
+        return self.place.rank
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.place.size
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the one that prints and writes."""
+        return self.place.is_first
+
+    @property
+    def may_end(self) -> bool:
+        """Whether a signal may end what runs now: alone, or where the others will hear of it."""
+        return self.size == 1 or self._blocks > 0
+
+    def gather(self, item: Any) -> list[Any]:
+        """Return what each process has given, in the order of their ranks; on every process.
+
+        Args:
+            item: anything that JSON holds.
+        """
+        if self.size == 1:
+            return [item]
+        found = self._gather_bytes(json.dumps(item).encode())
+        return [json.loads(payload) for payload in found]
+
+    def gather_tensors(self, tensors: "Mapping[str, Tensor]") -> "list[dict[str, Tensor]]":
+        """Return the tensors of each process, in the order of their ranks; on every process's CPU.
+
+        Args:
+            tensors: on the CPU, of any shapes, which may differ between processes.
+        """
+        if self.size == 1:
+            return [dict(tensors)]
+        from safetensors.torch import load, save
+
+        own = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        return [load(payload) for payload in self._gather_bytes(save(own))]
+
+    def add(self, tensor: "Tensor") -> "Tensor":
+        """Return the tensor, which now holds the sum over all processes."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.all_reduce(tensor)
+        return tensor
+
+    def most(self, number: int) -> int:
+        """Return the largest number that any process has given."""
+        return max(self.gather(number))
+
+    @contextmanager
+    def together(self, part: str) -> Iterator[None]:
+        """Let whatever ends the block in one process end it in all: an error, or a signal.
+
+        Inside, no process may exchange anything: each does its own work, as long as that takes.
+
+        Args:
+            part: what is done, such as "sampling", for the message of a process that is gone.
+
+        Raises:
+            Exception: the error of the lowest rank that has one; in the others one of the same
+                kind with the same text, which names that rank.
+            Interrupted: a signal came, to any of them.
+        """
+        if self.size == 1:
+            yield
+            return
+        error: BaseException | None = None
+        self._blocks += 1
+        try:
+            yield
+        except (Exception, KeyboardInterrupt) as raised:
+            error = raised
+        finally:
+            self._blocks -= 1
+        self._agree(part, error)
+
+    def _agree(self, part: str, error: BaseException | None) -> None:
+        """Tell the others how the block ended here; raise what it ended with in any of them."""
+        outcomes = self.gather(_outcome(error))
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        signals = [outcome["signal"] for outcome in outcomes if outcome["signal"]]
+        if signals:
+            requests.is_served = True
+            raise Interrupted(signals[0])
+        for rank, outcome in enumerate(outcomes):
+            if outcome["kind"] is None:
+                continue
+            if rank == self.rank and error is not None:
+                raise error
+            raise self._as_told(rank, outcome)
+
+    def _as_told(self, rank: int, outcome: dict[str, Any]) -> Exception:
+        kind = _KINDS.get(outcome["kind"], RuntimeError)
+        told = kind(f"rank {rank}: {outcome['text']}")
+        for note in outcome["notes"]:
+            told.add_note(note)
+        return told
+
+    def _gather_bytes(self, payload: bytes) -> list[bytes]:
+        import torch
+        import torch.distributed as dist
+
+        own = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(sizes, torch.tensor([len(own)]))
+        longest = max(int(size) for size in sizes)
+        padded = torch.nn.functional.pad(own, (0, longest - len(own)))
+        found = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(found, padded)
+        return [bytes(part[: int(size)].numpy()) for part, size in zip(found, sizes, strict=True)]
+
+
+_ALONE = World(Place())
+_current = _ALONE
+
+
+def world() -> World:
+    """Return the processes that this one talks to; itself alone outside of `joined`."""
+    return _current
+
+
+@contextmanager
+def joined() -> Iterator[World]:
+    """Connect the processes that torchrun has started, for the block; alone nothing happens.
+
+    Each takes the GPU of its local rank, where there are GPUs.
+
+    Raises:
+        ValueError: there are fewer GPUs than processes on this machine.
+    """
+    global _current
+    own = place()
+    if own.size == 1 or _current.size > 1:
+        yield _current
+        return
+    import torch
+    import torch.distributed as dist
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        if own.local_rank >= torch.cuda.device_count():
+            raise ValueError(
+                f"process {own.local_rank + 1} of this machine has no GPU of its own: there are"
+                f" {torch.cuda.device_count()}; start as many with --nproc-per-node"
+            )
+        torch.cuda.set_device(own.local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    _current = World(own)
+    requests.may_end = lambda: world().may_end
+    try:
+        yield _current
+    finally:
+        _current = _ALONE
+        requests.may_end = lambda: True
+        dist.destroy_process_group()
+
+
+def _outcome(error: BaseException | None) -> dict[str, Any]:
+    number = requests.number if requests.number is not None and not requests.is_served else None
+    if isinstance(error, KeyboardInterrupt):
+        number = getattr(error, "number", signal.SIGINT)
+        error = None
+    return {
+        "signal": number,
+        "kind": None if error is None else _kind(error),
+        "text": f"{error}",
+        "notes": list(getattr(error, "__notes__", [])),
+    }
+
+
+def _kind(error: BaseException) -> str:
+    known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
+    return next(known, type(error).__name__)

@@ -1,0 +1,72 @@
+"""Processes that torchrun starts hear what the others have, and how it ended there."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from process.ranks import Place, place, world
+from tests.places import ROOT
+
+pytestmark = pytest.mark.command
+
+
+def started(size: int) -> list[dict]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.process.ranks.talking"],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            env=os.environ
+            | {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"},
+        )
+        for rank in range(size)
+    ]
+    try:
+        return [json.loads(process.communicate(timeout=120)[0]) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def test_processes_hear_each_other_in_the_order_of_their_ranks_and_fail_together() -> None:
+    found = started(3)
+    for rank, said in enumerate(found):
+        assert said["rank"] == rank
+        assert said["size"] == 3
+        assert said["gathered"] == [{"é": 0}, {"é": 1}, {"é": 2}]
+        assert said["tensors"] == [[0.0], [0.0, 1.0], [0.0, 1.0, 2.0]]
+        assert said["sum"] == [6.0]
+        assert said["most"] == 7
+    told = [said["told"] for said in found]
+    assert told == [
+        "rank 1: rows 3 and 4 are the same",
+        "rows 3 and 4 are the same",
+        "rank 1: rows 3 and 4 are the same",
+    ]
+
+
+def test_alone_everything_is_ones_own() -> None:
+    assert world().gather(3) == [3]
+    assert world().most(4) == 4
+    with pytest.raises(KeyError), world().together("x"):
+        raise KeyError("stays as it is")
+
+
+def test_shares_are_all_things_once_in_order_and_differ_by_one_at_most() -> None:
+    for size in range(1, 6):
+        for count in range(12):
+            shares = [Place(rank, size).share(count) for rank in range(size)]
+            assert [i for share in shares for i in share] == list(range(count))
+            assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_leftover_word_in_the_environment_is_no_place() -> None:
+    assert place({"WORLD_SIZE": "many"}) == Place()
