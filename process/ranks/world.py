@@ -124,23 +124,14 @@ class World:
         outcomes = self.gather(_outcome(error))
         if isinstance(error, KeyboardInterrupt):
             raise error
-        signals = [outcome["signal"] for outcome in outcomes if outcome["signal"]]
-        if signals:
+        if signals := [outcome["signal"] for outcome in outcomes if outcome["signal"]]:
             requests.is_served = True
             raise Interrupted(signals[0])
-        for rank, outcome in enumerate(outcomes):
-            if outcome["kind"] is None:
-                continue
-            if rank == self.rank and error is not None:
-                raise error
-            raise self._as_told(rank, outcome)
-
-    def _as_told(self, rank: int, outcome: dict[str, Any]) -> Exception:
-        kind = _KINDS.get(outcome["kind"], RuntimeError)
-        told = kind(f"rank {rank}: {outcome['text']}")
-        for note in outcome["notes"]:
-            told.add_note(note)
-        return told
+        failed = [rank for rank, outcome in enumerate(outcomes) if outcome["kind"] is not None]
+        if failed and failed[0] == self.rank and error is not None:
+            raise error
+        if failed:
+            raise _as_told(failed[0], outcomes[failed[0]])
 
     def _gather_bytes(self, payload: bytes) -> list[bytes]:
         import torch
@@ -218,3 +209,11 @@ def _outcome(error: BaseException | None) -> dict[str, Any]:
 def _kind(error: BaseException) -> str:
     known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
     return next(known, type(error).__name__)
+
+
+def _as_told(rank: int, outcome: dict[str, Any]) -> Exception:
+    """Return the error of another rank, as far as it can be told."""
+    told = _KINDS.get(outcome["kind"], RuntimeError)(f"rank {rank}: {outcome['text']}")
+    for note in outcome["notes"]:
+        told.add_note(note)
+    return told
