@@ -34,6 +34,7 @@ class World:
     def __init__(self, own: Place) -> None:
         """Know this process's place; `joined` has connected them."""
         self.place = own
+        self.part = "starting"  # what this process does, or has done last
         self._blocks = 0  # of `together`, around what runs now
 
     @property
@@ -110,6 +111,7 @@ class World:
             yield
             return
         error: BaseException | None = None
+        self.part = part
         self._blocks += 1
         try:
             yield
@@ -117,9 +119,9 @@ class World:
             error = raised
         finally:
             self._blocks -= 1
-        self._agree(part, error)
+        self._agree(error)
 
-    def _agree(self, part: str, error: BaseException | None) -> None:
+    def _agree(self, error: BaseException | None) -> None:
         """Tell the others how the block ended here; raise what it ended with in any of them."""
         outcomes = self.gather(_outcome(error))
         if isinstance(error, KeyboardInterrupt):
