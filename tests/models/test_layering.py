@@ -1,6 +1,6 @@
 """Who may import whom inside models/: a tower, in which no floor knows the one above it.
 
-files <- prompts <- shared, vision <- decode <- policy <- sharding <- checkpoint
+files <- prompts <- shared, vision <- decode <- policy <- lora <- sharding <- checkpoint
 """
 
 import pytest
@@ -16,8 +16,12 @@ MAY_USE = {
     "decode": {FILES, "prompts", "shared"},
     "model": {FILES, "prompts", "shared", "vision"},
     "policy": {FILES, "prompts", "shared", "vision", "decode", "model"},
-    "sharding": {FILES, "prompts", "shared", "vision", "decode", "model", "policy"},
-    "checkpoint": {FILES, "prompts", "shared", "vision", "decode", "model", "policy", "sharding"},
+    "lora": {FILES, "prompts", "shared", "vision", "decode", "model", "policy"},
+    "sharding": {FILES, "prompts", "shared", "vision", "decode", "model", "policy", "lora"},
+    "checkpoint": {
+        *(FILES, "prompts", "shared", "vision", "decode", "model", "policy"),
+        *("lora", "sharding"),
+    },
 }
 
 
