@@ -1,4 +1,12 @@
-"""Writing a policy as a plain transformers directory, which any tool of the hub's layout loads."""
+"""Writing a policy as a plain transformers directory, which any tool of the hub's layout loads.
+
+    model.safetensors                       weights of at most PART bytes
+    model-00001-of-00003.safetensors, ..    of more, with model.safetensors.index.json
+
+transformers writes a GPU's weights from copies of a whole file's tensors. So it is asked for the
+names alone, and the files are written slice by slice. A single weight of more than PART bytes has a
+file of its own, as transformers does it: the hub's layout knows no part of a tensor.
+"""
 
 import errno
 import json
@@ -9,13 +17,20 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 
+from models.checkpoint import tensor_file
 from models.checkpoint.loading import quiet
+from models.checkpoint.tensor_file import write_tensor_file
+from models.files import WEIGHTS_INDEX
 from models.policy import Policy
 from process.naming import naming
 
 WEIGHTS = "model.safetensors"
+FORMAT = {"format": "pt"}  # what transformers wants a file of weights to say
 
 
 def save_policy(policy: Policy, directory: str | Path) -> None:
@@ -27,21 +42,57 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
     Raises:
         OSError: the disk is full, or the directory cannot be written; it names the file.
     """
-    from transformers import GenerationConfig
-
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
+    _write_weights(directory, _weights_by_hub_name(policy, directory))
+    policy.processor.save(directory)
+    with naming(directory / "config.json"):
+        _set_dtype(directory / "config.json", policy.dtype)
+
+
+def _weights_by_hub_name(policy: Policy, directory: Path) -> dict[str, Tensor]:
+    """Return the weights by the names that transformers saves them under, in the model's order.
+
+    Writes config.json. Tied weights are one tensor, and are saved once.
+    """
+    from transformers import GenerationConfig
+
+    weights = list(policy.model.state_dict().items())
+    marks: dict[int, Tensor] = {}  # one per tensor: its number in place of its values
+    marked = {
+        name: marks.setdefault(weight.data_ptr(), torch.tensor([number]))
+        for number, (name, weight) in enumerate(weights)
+    }
     usual = policy.model.generation_config
     # The processor writes the checkpoint's own; transformers refuses one that contradicts itself.
     policy.model.generation_config = GenerationConfig()
     try:
         with quiet(), _naming_weights(directory):
-            policy.model.save_pretrained(directory)
+            policy.model.save_pretrained(directory, state_dict=marked)
+            numbers = load_file(directory / WEIGHTS)
     finally:
         policy.model.generation_config = usual
-    policy.processor.save(directory)
-    with naming(directory / "config.json"):
-        _set_dtype(directory / "config.json", policy.dtype)
+    (directory / WEIGHTS).unlink()
+    in_order = sorted(numbers, key=lambda name: int(numbers[name]))
+    return {name: weights[int(numbers[name])][1] for name in in_order}
+
+
+def _write_weights(directory: Path, weights: dict[str, Tensor]) -> None:
+    """Write the weights, in as many files as they need, and the index of more than one."""
+    split = split_torch_state_dict_into_shards(
+        weights,
+        filename_pattern="model{suffix}.safetensors",
+        max_shard_size=tensor_file.PART,
+    )
+    for name, inside in split.filename_to_tensors.items():
+        write_tensor_file(directory / name, {one: weights[one] for one in inside}, FORMAT)
+    if split.is_sharded:
+        counted = sum(weight.numel() for weight in weights.values())
+        total = {"total_parameters": counted, **split.metadata}
+        index = {"metadata": total, "weight_map": split.tensor_to_filename}
+        with naming(directory / WEIGHTS_INDEX):
+            text = json.dumps(index, indent=2, sort_keys=True) + "\n"
+            (directory / WEIGHTS_INDEX).write_text(text, encoding="utf-8")
 
 
 @contextmanager

@@ -9,9 +9,10 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoModelForImageTextToText, AutoTokenizer, GenerationConfig
 
 from models import load_policy
+from models.checkpoint import tensor_file
 from models.checkpoint.saving import save_policy
 from tests.models.nano import FAMILIES, IDS, random_image, write_checkpoint
 
@@ -99,3 +100,32 @@ def test_the_error_of_a_directory_that_cannot_be_written_is_the_systems_own(tmp_
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OSError, match="taken"):
         save_policy(policy, tmp_path / "taken")
+
+
+def test_the_file_of_weights_is_transformers_own_to_the_byte(policy, tmp_path):
+    save_policy(policy, tmp_path / "ours")
+    policy.model.generation_config = GenerationConfig()
+    policy.model.save_pretrained(tmp_path / "theirs")
+    ours, theirs = (tmp_path / whose / "model.safetensors" for whose in ("ours", "theirs"))
+    assert ours.read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.parametrize("most", [100_000, 1_000])
+def test_weights_in_several_files_load_everywhere(policy, tmp_path, monkeypatch, most):
+    monkeypatch.setattr(tensor_file, "PART", most)
+    saved = tmp_path / "saved"
+    save_policy(policy, saved)
+    files = {file.name: load_file(file) for file in sorted(saved.glob("*.safetensors"))}
+    assert len(files) > 5 and "model.safetensors" not in files
+    for name, tensors in files.items():
+        assert name.endswith(f"-of-{len(files):05d}.safetensors")
+        assert len(tensors) == 1 or sum(one.nbytes for one in tensors.values()) <= most
+    index = json.loads((saved / "model.safetensors.index.json").read_text())
+    assert index["weight_map"] == {one: name for name in files for one in files[name]}
+    assert index["metadata"]["total_size"] == sum(
+        one.nbytes for tensors in files.values() for one in tensors.values()
+    )
+    theirs = AutoModelForImageTextToText.from_pretrained(saved, dtype=torch.float32)
+    ours, started = load_policy(saved).model.state_dict(), policy.model.state_dict()
+    for name, weight in theirs.state_dict().items():
+        assert torch.equal(weight, started[name]) and torch.equal(ours[name], started[name]), name
