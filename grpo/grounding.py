@@ -20,6 +20,7 @@ from torch import Tensor
 from grpo.rollout import Rollout
 from models.policy import Policy
 
+BLANK_PROBABILITY = "grounding/blank_probability"
 LetterProbabilities = Mapping[str, float]  # of one question's options
 
 
@@ -29,7 +30,13 @@ class GroundingTerm:
 
     penalties: Tensor  # (N, G) float64, not negative
     scales: Tensor  # (N, 1) float64, 0 to 1
-    metrics: dict[str, float | None]
+    measured: Mapping[str, Sequence[float | None]]  # by metric; None where there is no number
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """The means of what was measured; None where nothing was."""
+        known = {name: [p for p in all_ if p is not None] for name, all_ in self.measured.items()}
+        return {name: sum(ps) / len(ps) if ps else None for name, ps in known.items()}
 
 
 Grounding = Callable[[Policy, Rollout], GroundingTerm]
@@ -41,7 +48,7 @@ def no_grounding(_policy: Policy, rollout: Rollout) -> GroundingTerm:
     return GroundingTerm(
         penalties=torch.zeros(num_prompts, rollout.group_size, dtype=torch.float64),
         scales=torch.ones(num_prompts, 1, dtype=torch.float64),
-        metrics={},
+        measured={},
     )
 
 
@@ -75,7 +82,7 @@ def penalty_term(
     return GroundingTerm(
         penalties=torch.tensor(penalties, dtype=torch.float64),
         scales=torch.ones(len(blank), 1, dtype=torch.float64),
-        metrics=_metrics([p for group in found for p in group]),
+        measured={BLANK_PROBABILITY: [p for group in found for p in group]},
     )
 
 
@@ -101,11 +108,5 @@ def scale_term(
     return GroundingTerm(
         penalties=torch.zeros(len(blank), group_size, dtype=torch.float64),
         scales=torch.tensor([[1 - (p or 0.0)] for p in found], dtype=torch.float64),
-        metrics=_metrics(found),
+        measured={BLANK_PROBABILITY: found},
     )
-
-
-def _metrics(probabilities: Sequence[float | None]) -> dict[str, float | None]:
-    """Return the mean of the blank probabilities that are known; None where none is."""
-    known = [p for p in probabilities if p is not None]
-    return {"grounding/blank_probability": sum(known) / len(known) if known else None}

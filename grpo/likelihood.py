@@ -10,7 +10,7 @@ Shapes: M rows of a micro-batch (`Part`), C completion tokens, S of them scored,
 vocabulary; B rows of the whole step.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -78,17 +78,16 @@ def completion_logprobs(
 def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Tensor:
     """Return (B, C) log-probabilities of all rows under a model as it is now, without gradient.
 
+    Zeros after a row's end, and in the rows of other processes.
+
     Cut into micro-batches exactly like the update: a matrix product rounds by its number of rows,
     and on the first pass every ratio should be 1.
     """
-    parts = (
-        completion_logprobs(policy, part, config.temperature, backend=config.logprob_backend)
-        for part in rollout.parts(config.micro_batch_tokens)
-    )
-    return stack_rows(parts, rollout.completion_mask.shape[1])
-
-
-def stack_rows(parts: Iterable[Tensor], num_tokens: int) -> Tensor:
-    """Return micro-batches of different length as one (B, C), zeros after the shorter ones."""
-    padded = [torch.nn.functional.pad(part, (0, num_tokens - part.shape[1])) for part in parts]
-    return torch.cat(padded)
+    table = torch.zeros(rollout.completion_mask.shape, device=policy.device)  # (B, C)
+    for part in rollout.parts(config.micro_batch_tokens):
+        logprobs = completion_logprobs(
+            policy, part, config.temperature, backend=config.logprob_backend
+        )  # (M, C)
+        if part.rows:
+            table[list(part.rows), : logprobs.shape[1]] = logprobs
+    return table

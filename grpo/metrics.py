@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grpo.rollout import Part, Rollout
+from process.ranks import world
 
 
 def rollout_metrics(
@@ -67,6 +68,8 @@ class UpdateSums:
 
     def add(self, part: Part, logprobs: Tensor, loss_metrics: Mapping[str, Tensor]) -> None:
         """Add a micro-batch: its log-probabilities (M, C) and its weighted sums."""
+        if not part.rows:
+            return
         # Tensors are added, not numbers: float() would wait for the device at every micro-batch.
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
@@ -84,16 +87,21 @@ class UpdateSums:
     def means(self, *, with_kl: bool) -> dict[str, float | None]:
         """Return the metrics of the last pass; kl is None where there is no reference.
 
-        The gap and the padding are those of the rows that were run; None where none was.
+        The gap and the padding are those of the rows that were run; None where none was. Where
+        several processes have run rows, they are those of all.
         """
         # What an update leaves whose groups all agree, so that none was run: a loss of 0, no gap.
-        none: dict[str, float | None] = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
-        metrics = none | {name: float(value) for name, value in self._sums.items()}
-        if not with_kl:
-            metrics["kl"] = None
-        ran = self._tokens > 0
-        return metrics | {
-            "logprob_gap/mean": float(self._gap_sum) / self._tokens if ran else None,
-            "logprob_gap/max": float(self._gap_max) if ran else None,
-            "padding": 1 - self._tokens / self._slots if ran else None,
+        sums = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
+        sums |= {name: float(value) for name, value in self._sums.items()}
+        sums |= {"gap": float(self._gap_sum), "tokens": self._tokens, "slots": self._slots}
+        gaps, all_sums = zip(*world().gather([float(self._gap_max), sums]), strict=True)
+        total = {name: sum(each[name] for each in all_sums) for name in sums}
+        ran = total["tokens"] > 0
+        return {
+            "loss": total["loss"],
+            "kl": total["kl"] if with_kl else None,
+            "clip_fraction": total["clip_fraction"],
+            "logprob_gap/mean": total["gap"] / total["tokens"] if ran else None,
+            "logprob_gap/max": float(torch.tensor(gaps).max()) if ran else None,  # NaN stays NaN
+            "padding": 1 - total["tokens"] / total["slots"] if ran else None,
         }

@@ -6,6 +6,8 @@ threads run. Which examples a step gets is decided by its number alone, so threa
 An example that cannot be encoded when its turn comes (its image file was damaged or vanished since
 it was checked) costs its row, not the run: another takes its place, which is decided by the place
 alone as well. The position stays the row's own, so no random number of another row moves.
+
+Of several processes each encodes its own share of a batch, and knows the examples of all.
 """
 
 from collections import deque
@@ -16,6 +18,7 @@ from typing import Any, Self
 from grpo.rollout import PromptBatch
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.prompts.prompt import EncodedPrompt
+from process.ranks import world
 
 WORKERS = 2
 STEPS_AHEAD = 2
@@ -70,23 +73,38 @@ class BatchLoader:
         expected, items = self._waiting.popleft()
         assert step == expected, f"step {step} was asked for, {expected} is next"
         positions = self._positions(step)
+        own = world().place.share(self._size)
         redrawn: list[str] = []
-        rows = [
-            self._row(position, *item, redrawn)
-            for position, item in zip(positions, items, strict=True)
+        with world().together("data"):
+            rows = [
+                self._row(positions[index], *item, redrawn)
+                for index, item in zip(own, items, strict=True)
+            ]
+        told = world().gather([redrawn, [attempts for *_, attempts in rows]])
+        attempts = [attempt for _, others in told for attempt in others]
+        examples = [
+            rows[index - own.start][0] if index in own else self._taken(position, attempt)
+            for index, (position, attempt) in enumerate(zip(positions, attempts, strict=True))
         ]
         return PromptBatch(
-            prompts=tuple(prompt for _, prompt in rows),
-            examples=tuple(example for example, _ in rows),
+            prompts=tuple(prompt for _, prompt, _ in rows),
+            examples=tuple(examples),
             positions=positions,
             step=step,
-            redrawn=tuple(redrawn),
+            redrawn=tuple(text for texts, _ in told for text in texts),
+            first=own.start,
         )
+
+    def _taken(self, position: int, attempts: int) -> Any:
+        """Return what another process has taken at a position, after so many failed attempts."""
+        if attempts == 0:
+            return self._example_at(position)
+        return self._replacement_at(position, attempts - 1)
 
     def _row(
         self, position: int, example: Any, future: Future, redrawn: list[str]
-    ) -> tuple[Any, EncodedPrompt]:
-        """Return an example and its prompt; one that took another's place is noted."""
+    ) -> tuple[Any, EncodedPrompt, int]:
+        """Return an example, its prompt, and how many others could not be read in its place."""
         attempt, first_error = 0, ""
         while True:
             # What failed on a background thread is raised here, on the caller's.
@@ -102,13 +120,14 @@ class BatchLoader:
             if attempt:
                 name = getattr(example, "id", example)
                 redrawn.append(f"a row is redrawn, {name} takes its place: {first_error}")
-            return example, prompt
+            return example, prompt, attempt
 
     def _begin_next(self) -> None:
         step = next(self._upcoming, None)
         if step is None:
             return
-        examples = [self._example_at(position) for position in self._positions(step)]
+        positions = self._positions(step)
+        examples = [self._example_at(positions[i]) for i in world().place.share(self._size)]
         self._waiting.append(
             (step, [(example, self._pool.submit(self._encode, example)) for example in examples])
         )

@@ -1,11 +1,14 @@
 """What a step samples, and how it is cut into micro-batches. A group owns its prompt and image.
 
+Where several processes train one model, each has the prompts and images of its own groups alone. It
+samples these, learns what the others have sampled (grpo/everybodys.py), and runs its own again.
+
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
 prompt 0), M rows of a micro-batch, C completion tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,12 +16,13 @@ import torch
 from torch import Tensor
 
 from grpo.inverse_cdf import inverse_cdf
-from grpo.sampling import Completions, generate
+from grpo.sampling import Completions, generate, no_completions
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Sampling
 from grpo.uniforms import token_uniforms
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
+from process.ranks import world
 from process.signals import end_if_asked
 
 _T = TypeVar("_T")
@@ -28,18 +32,34 @@ _T = TypeVar("_T")
 class PromptBatch:
     """N image-questions as the model takes them, each image once."""
 
-    prompts: tuple[EncodedPrompt, ...]
+    prompts: tuple[EncodedPrompt, ...]  # N, or those of this process's own examples
     examples: tuple[Any, ...]  # N; whatever the reward functions want to see
     positions: tuple[int, ...]  # N; where each stands in the run's data order
     step: int  # with the positions and the seed, what the random numbers depend on
     redrawn: tuple[str, ...] = ()  # one sentence per row whose own example could not be read
+    first: int = 0  # of the examples, the one that the first prompt is of
+
+    @property
+    def own(self) -> range:
+        """Which of the N examples this process has the prompts of."""
+        return range(self.first, self.first + len(self.prompts))
+
+    def of_own(self) -> "PromptBatch":
+        """Return the batch of this process's own examples."""
+        own = slice(self.own.start, self.own.stop)
+        examples, positions = self.examples[own], self.positions[own]
+        return replace(self, examples=examples, positions=positions, first=0)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A micro-batch: M completions of a rollout and the prompts they answer, for one forward."""
+    """A micro-batch: M completions of a rollout and the prompts they answer, for one forward.
 
-    rows: tuple[int, ...]  # M, ascending: which of the rollout's B they are
+    One without rows is a filler: it holds one completion of one token, and all that is cut for it
+    is 0. A process runs it where others still have rows to run, since all run equally many.
+    """
+
+    rows: tuple[int, ...]  # M, ascending: which of the rollout's B they are; none of a filler
     prompts: tuple[EncodedPrompt, ...]  # those they answer, each once
     rows_per_prompt: tuple[int, ...]  # adds up to M
     completion_ids: Tensor  # (M, C) int64, on the CPU
@@ -47,6 +67,8 @@ class Part:
 
     def cut(self, table: Tensor) -> Tensor:
         """Return this micro-batch's (M, C) of the step's (B, C), or its (M,) of the step's (B,)."""
+        if not self.rows:
+            return table.new_zeros(self.completion_ids.shape[: table.dim()])
         # The step's C is the longest row's of all; after this part's longest there is only padding.
         rows = list(self.rows)
         if table.dim() == 1:
@@ -61,6 +83,7 @@ class Rollout:
     batch: PromptBatch
     completions: Completions
     group_size: int
+    filler: Part | None = None  # where several processes run their own groups of it
 
     @property
     def completion_mask(self) -> Tensor:
@@ -98,7 +121,7 @@ class Rollout:
         length = int(mask.sum(dim=1).max())
         return Part(
             rows=tuple(rows),
-            prompts=tuple(self.batch.prompts[group] for group in groups),
+            prompts=tuple(self.batch.prompts[group - self.batch.first] for group in groups),
             rows_per_prompt=tuple(counts.tolist()),
             completion_ids=self.completions.ids[index, :length],
             completion_mask=mask[:, :length],
@@ -107,13 +130,20 @@ class Rollout:
     def parts(self, token_budget: int, groups: Iterable[int] | None = None) -> Iterator[Part]:
         """Yield the rollout in micro-batches of one forward each, cut by `micro_batches`.
 
+        Of several processes each yields its own groups, and then fillers until it has yielded as
+        many as the one that has most.
+
         Args:
             token_budget: the most tokens of a micro-batch, prompts and completions together.
             groups: which of the N to run, ascending; all by default.
         """
-        for rows in micro_batches(self, token_budget, groups):
+        cuts = list(micro_batches(self, token_budget, groups))
+        for rows in cuts:
             end_if_asked()
             yield self.select(rows)
+        if self.filler is not None:
+            for _ in range(len(cuts), world().most(len(cuts))):
+                yield self.filler
 
 
 def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:
@@ -153,6 +183,8 @@ def sample_rollout(
         backend: of `logits_logprobs`.
     """
     num_prompts, size = len(batch.prompts), sampling.group_size
+    if num_prompts == 0:  # of several processes one may have none
+        return Rollout(batch, no_completions(), size)
     # All numbers beforehand, each from where its token stands in the run: no generator has a state
     # that the order of work could change.
     uniforms = token_uniforms(
@@ -186,15 +218,18 @@ def micro_batches(
 
     Counted are the tokens that are run: every prompt once, and every completion. Whole groups share
     a micro-batch while they fit; a group is split only when it does not fit alone, and a single row
-    is never refused. All groups, or only those given.
+    is never refused. All of this process's own groups, or only those given among them.
     """
-    prompt_tokens = [prompt.num_tokens for prompt in rollout.batch.prompts]  # N
+    own = rollout.batch.own
+    prompt_tokens = {
+        group: prompt.num_tokens for group, prompt in zip(own, rollout.batch.prompts, strict=True)
+    }
     row_tokens = rollout.completion_mask.sum(dim=1).tolist()  # B
     size = rollout.group_size
     # In the rows' own order, not sorted by length: what micro-batches give is stacked as it comes.
     open_rows: list[int] = []
     open_tokens = 0
-    for group in range(len(prompt_tokens)) if groups is None else groups:
+    for group in own if groups is None else (group for group in groups if group in own):
         rows = list(range(group * size, (group + 1) * size))
         tokens = prompt_tokens[group] + sum(row_tokens[row] for row in rows)
         # Closed rather than filled with a piece of the group: a piece runs the prompt once more.

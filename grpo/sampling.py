@@ -51,6 +51,13 @@ class Completions:
         return ~(self.logprobs.isfinite() & self.entropies.isfinite())
 
 
+def no_completions() -> Completions:
+    """Return the completions of no prompt at all."""
+    ids, mask = torch.empty(0, 1, dtype=torch.int64), torch.empty(0, 1, dtype=torch.bool)
+    nothing = torch.empty(0, 1)
+    return Completions(ids, mask, nothing, nothing, torch.empty(0, dtype=torch.bool), [])
+
+
 @torch.no_grad()
 def generate(
     policy: Policy,

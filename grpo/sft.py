@@ -8,12 +8,14 @@ from collections.abc import Sequence
 import torch
 
 from grpo.clock import StepClock
+from grpo.everybodys import filler_part
 from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch, Rollout
 from grpo.sampling import Completions
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy
+from process.ranks import world
 
 
 def sft_step(
@@ -38,13 +40,14 @@ def sft_step(
         logprobs = completion_logprobs(
             policy, part, temperature=1.0, backend=config.logprob_backend
         )  # (M, C)
-        loss = -logprobs.sum() / num_tokens  # the divisor is the batch's, not the micro-batch's
-        loss.backward()
+        # The divisor is the batch's, not the micro-batch's. A filler weighs nothing.
+        loss = -logprobs.sum() / num_tokens * bool(part.rows)
+        optimizer.backward(loss)
         total += loss.item()
     grad_norm = optimizer.step(config.max_grad_norm)
     clock.lap("update")
     return {
-        "loss": total,
+        "loss": sum(world().gather(total)),
         "completion_tokens": num_tokens / len(targets),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,
@@ -68,4 +71,4 @@ def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -
     nothing = torch.zeros(mask.shape)  # (N, C)
     truncated = torch.zeros(len(ids), dtype=torch.bool)  # (N,)
     completions = Completions(padded, mask, nothing, nothing, truncated, list(targets))
-    return Rollout(batch, completions, group_size=1)
+    return Rollout(batch, completions, group_size=1, filler=filler_part(policy))

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
+from grpo.everybodys import everybodys
 from grpo.grounding import Grounding, no_grounding
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
@@ -30,6 +31,7 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy
+from process.ranks import world
 
 Reward = Callable[[str, Any], float]  # (completion, its example) -> reward; the mode is bound
 
@@ -63,19 +65,24 @@ def train_step(
     # 1. Sample G completions per prompt from the policy as it is now. A group shares its prompt and
     #    image: they are run once for it, here and in every forward below. Where memory allows, the
     #    first forward of the update goes on from this same run: no weight moves in between.
-    prompt_pass = run_prompts_once(policy, batch, config)
-    rollout = sample_rollout(policy, batch, config.sampling, prompt_pass, config.logprob_backend)
-    clock.lap("rollout")
+    sampler = policy.sampler()  # the policy itself, or a copy of it that can decode
+    with world().together("rollout"):  # of several processes each has its own groups
+        prompt_pass = run_prompts_once(policy, batch, config)
+        rollout = sample_rollout(
+            sampler, batch.of_own(), config.sampling, prompt_pass, config.logprob_backend
+        )
+        clock.lap("rollout")
 
-    # 2. Score the text of each completion against its example; rewards never see tensors.
-    rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
-    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
+        # 2. Score the text of each completion against its example; rewards never see tensors.
+        rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
+        term = (grounding or no_grounding)(sampler, rollout)
+    rollout, rewards_per_fn, term = everybodys(policy, batch, (rollout, rewards_per_fn, term))
 
     # 3. Compare within each group: a completion's advantage is how far its reward lies above the
     #    group's mean, so a group whose rewards agree has advantages of 0. A grounding term takes
     #    from the reward of a letter, or scales the advantages of a question, that is likely without
     #    the image; without one it subtracts 0 and multiplies by 1.
-    term = (grounding or no_grounding)(policy, rollout)
+    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
     advantages = group_advantages(rewards - term.penalties, scale=config.advantage_scale)
     advantages = (advantages * term.scales).float()  # (N, G)
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
@@ -121,7 +128,7 @@ def train_step(
                 part.cut(metric_weights),
                 **asdict(config.clip),
             )
-            loss.backward()
+            optimizer.backward(loss)
             sums.add(part, logprobs, loss_metrics)
         grad_norm = optimizer.step(config.max_grad_norm)
     clock.lap("update")
@@ -141,4 +148,5 @@ def score_completions(reward_fns: Mapping[str, Reward], rollout: Rollout) -> Ten
     scores = rollout.for_each(
         lambda text, example: [fn(text, example) for fn in reward_fns.values()]
     )
-    return torch.tensor(scores, dtype=torch.float64)
+    shape = len(rollout.batch.examples), rollout.group_size, len(reward_fns)
+    return torch.tensor(scores, dtype=torch.float64).view(shape)

@@ -44,11 +44,10 @@ def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Groun
         blank = blank_letters(
             policy, batch.prompts, batch.examples, config.mode, config.max_completion_tokens
         )
-        masses = [letters.mass for letters in blank if letters is not None]
-        mass = sum(masses) / len(masses) if masses else None
+        masses = [None if letters is None else letters.mass for letters in blank]
         measured = [letters if letters and letters.measured else None for letters in blank]
         term = _term(config, rollout, measured, parse)
-        return replace(term, metrics={**term.metrics, "grounding/letter_mass": mass})
+        return replace(term, measured={**term.measured, "grounding/letter_mass": masses})
 
     return grounding
 
