@@ -20,6 +20,7 @@ from grpo.grounding import GroundingTerm
 from grpo.rollout import Part, PromptBatch, Rollout
 from grpo.sampling import Completions
 from models.policy import Policy
+from models.sharding.filler import filler_prompt
 from process.ranks import world
 
 Scored = tuple[Rollout, Tensor, GroundingTerm]  # a rollout, its (N, G, R) rewards, the term
@@ -64,12 +65,12 @@ def everybodys(policy: Policy, batch: PromptBatch, own: Scored) -> Scored:
 
 
 def filler_part(policy: Policy) -> Part | None:
-    """Return a micro-batch that costs a token and weighs nothing; None where no model needs one."""
+    """Return a micro-batch that costs a token and weighs nothing; None of one process alone."""
     if world().size == 1:
         return None
     return Part(
         rows=(),
-        prompts=(policy.filler_prompt(),),
+        prompts=(filler_prompt(policy),),
         rows_per_prompt=(1,),
         completion_ids=torch.tensor([[policy.processor.turn_end_id]]),
         completion_mask=torch.ones(1, 1, dtype=torch.bool),

@@ -1,7 +1,7 @@
 """The outer loop around a step: data in, metrics, rollouts, evaluations and checkpoints out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,17 @@ from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
 from process.allocator import give_back_freed_memory
 from process.bars import bar, warn
+from process.ranks import world
 from process.signals import end_if_asked, held, interruptible
 
 
 @dataclass
 class Trainer:
-    """One run. `train` is the loop; everything it needs to know stands in these fields."""
+    """One run. `train` is the loop; everything it needs to know stands in these fields.
+
+    Of several processes each runs the same loop; the first one's run directory alone is written to,
+    and what is read there is the first one's word.
+    """
 
     config: GRPOConfig
     total_steps: int
@@ -72,12 +77,12 @@ class Trainer:
         Raises:
             FloatingPointError: no update was possible in --max-bad-steps steps in a row.
         """
-        self.best = find_best(self.run.path)
+        self._find_best()
         if self.done > 0:
-            write_best(self.run.path, self.best)  # evaluations may have been cut
+            self._record_best()  # evaluations may have been cut
         log = self._log()
         due = self.done == 0 or self._is_due(self.config.eval_every)
-        if due and self.run.read_evaluation(self.done) is None:  # or it was broken off right there
+        if due and not self._was_evaluated():  # or it was broken off right there
             self._evaluate()
             self._record_best()  # no checkpoint: the start model, or the one this run goes on from
         if self.config.verify_prefix and self.done < self.total_steps:
@@ -92,8 +97,7 @@ class Trainer:
                     with held(self._has_begun_update):
                         taken, times, batch = self._one_step(step)
                     self.done = step + 1
-                    skipped = self.optimizer.has_skipped
-                    metrics = log.record(self.done, taken, times, batch, skipped=skipped)
+                    metrics = self._record(log, taken, times, batch)
                     self.optimizer.end_step()
                     if self.bad_steps.are_too_many:
                         place = self._save()
@@ -106,13 +110,23 @@ class Trainer:
                         self._save()
             except (Exception, KeyboardInterrupt) as error:
                 halfway = self.optimizer.has_moved and self.done == step
-                if self.done > self._saved and not halfway:
+                if self.done > self._saved and not halfway and world().all_know(error):
                     self._save_after(error)
                 raise
 
     def _log(self) -> StepLog:
-        watch = StepWatch(self.config, self.policy, self.run.read_metrics())
+        past = self.run.read_metrics() if world().is_first else ()
+        watch = StepWatch(self.config, self.policy.sampler(), past)
         return StepLog(self.run, self.bad_steps, watch, self.profiler)
+
+    def _record(
+        self, log: StepLog, taken: TakenStep, times: dict[str, float], batch: PromptBatch
+    ) -> dict[str, Any]:
+        """Write down the step that is over; return its line of metrics.jsonl."""
+        self.policy.sampler()  # what looks at the step may run it
+        skipped = self.optimizer.has_skipped
+        with world().together("writing"):
+            return log.record(self.done, taken, times, batch, skipped=skipped)
 
     def _has_begun_update(self) -> bool:
         return self.optimizer.has_moved or self.optimizer.has_skipped
@@ -156,14 +170,25 @@ class Trainer:
     def _evaluate(self) -> None:
         if self.evaluate is not None:
             self.under_way = "evaluation"
-            self.run.write_evaluation(self.done, self.evaluate(self.policy, self.done))
-            self.best = find_best(self.run.path)
+            summary = self.evaluate(self.policy.sampler(), self.done)
+            with world().together("writing"):
+                self.run.write_evaluation(self.done, summary)
+            self._find_best()
+
+    def _was_evaluated(self) -> bool:
+        return world().told(self.run.read_evaluation(self.done) is not None)
+
+    def _find_best(self) -> None:
+        with world().together("reading"):
+            found = find_best(self.run.path) if world().is_first else None
+        told = world().told(None if found is None else asdict(found))
+        self.best = None if told is None else Best(**told)
 
     def _is_best(self) -> bool:
         return self.best is not None and self.best.step == self.done
 
     def _record_best(self) -> None:
-        if self.best is not None:
+        if world().is_first:
             write_best(self.run.path, self.best)
 
     def _save_after(self, error: BaseException) -> None:

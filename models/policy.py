@@ -152,6 +152,10 @@ class Policy(PolicyModel):
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
         return state.decode(token_ids)
 
+    def sampler(self) -> "Policy":
+        """Return the policy that decodes with these weights: itself."""
+        return self
+
     def free_decoding(self) -> None:
         """Give back what CUDA graphs of decoding keep; the next prefill makes it anew."""
         self._decoder = None

@@ -69,6 +69,10 @@ class PolicyOptimizer:
         """Forget the gradients of the last pass."""
         self.adamw.zero_grad(set_to_none=True)
 
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of a micro-batch's loss to that of the others."""
+        loss.backward()
+
     def step(self, max_grad_norm: float) -> float:
         """Clip the gradient, move the weights, return the gradient's norm before clipping.
 

@@ -36,6 +36,7 @@ class World:
         self.place = own
         self.part = "starting"  # what this process does, or has done last
         self._blocks = 0  # of `together`, around what runs now
+        self._agreed: BaseException | None = None  # what the last of them has ended with
 
     @property
     def rank(self) -> int:
@@ -93,6 +94,14 @@ class World:
         """Return the largest number that any process has given."""
         return max(self.gather(number))
 
+    def told(self, item: Any) -> Any:
+        """Return what the first process has given, as JSON holds it."""
+        return self.gather(item)[0]
+
+    def all_know(self, error: BaseException) -> bool:
+        """Return whether the others have ended with the same error, so that all can act on it."""
+        return self.size == 1 or error is self._agreed
+
     @contextmanager
     def together(self, part: str) -> Iterator[None]:
         """Let whatever ends the block in one process end it in all: an error, or a signal.
@@ -119,21 +128,23 @@ class World:
             error = raised
         finally:
             self._blocks -= 1
-        self._agree(error)
+        self._agreed = self._agree(error)
+        if self._agreed is not None:
+            raise self._agreed
 
-    def _agree(self, error: BaseException | None) -> None:
-        """Tell the others how the block ended here; raise what it ended with in any of them."""
+    def _agree(self, error: BaseException | None) -> BaseException | None:
+        """Tell the others how the block ended here; return what all of them end it with."""
         outcomes = self.gather(_outcome(error))
         if isinstance(error, KeyboardInterrupt):
-            raise error
+            return error
         if signals := [outcome["signal"] for outcome in outcomes if outcome["signal"]]:
             requests.is_served = True
-            raise Interrupted(signals[0])
+            return Interrupted(signals[0])
         failed = [rank for rank, outcome in enumerate(outcomes) if outcome["kind"] is not None]
-        if failed and failed[0] == self.rank and error is not None:
-            raise error
-        if failed:
-            raise _as_told(failed[0], outcomes[failed[0]])
+        if not failed:
+            return None
+        own = failed[0] == self.rank
+        return error if own else _as_told(failed[0], outcomes[failed[0]])
 
     def _gather_bytes(self, payload: bytes) -> list[bytes]:
         import torch

@@ -224,7 +224,7 @@ def test_the_penalty_enters_before_and_the_scale_after_the_normalisation(nano_po
     penalties = torch.tensor([[0.5, 0.0, 2.0, 0.0]] * 2, dtype=torch.float64)
     scales = torch.tensor([[0.25], [1.0]], dtype=torch.float64)
     terms = [
-        replace(NO_TERM, penalties=penalties, metrics={"grounding/blank_probability": 0.3}),
+        replace(NO_TERM, penalties=penalties, measured={"grounding/blank_probability": [0.3]}),
         replace(NO_TERM, scales=scales),
     ]
     (plain, gradient), (penalised, other), (scaled, _) = steps(
