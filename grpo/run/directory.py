@@ -1,28 +1,27 @@
 """The files of a run: run.json, metrics.jsonl, rollouts.jsonl, eval/. Checkpoints: checkpoint.py.
 
 A line is written when its step is over and never changed; files that are replaced are replaced
-whole.
+whole. Of several processes the first one does it all, and the others are told: each of them calls
+the same, and has the same path.
 """
 
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import Any
 
+from grpo.run.free_place import check_empty, free_place, own_fresh
 from grpo.run.line_log import Found, keep_steps
 from grpo.run.lost_lines import noted
 from grpo.run.run_json import check_run_json
 from grpo.run.start_point import set_aside_newer
 from process.disk import make_folder, sync_folder
-from process.leftovers import contents
 from process.lines import Lines
-from process.owner import OwnedError, check_free, owned
-from process.places import check_can_be_made, check_no_file
+from process.owner import owned
+from process.ranks import first_alone, world
 from process.regular import open_regular_text, read_text
 from process.storage import sweep, write_json
 
@@ -55,17 +54,7 @@ class RunDirectory:
             ValueError: the folder is another process's, holds something, is none, or cannot be
                 made.
         """
-        if not output_dir:
-            path = _default_path(model)
-            check_can_be_made(path)
-            return cls(path, is_fresh=True, is_default=True)
-        path = Path(output_dir)
-        check_no_file(path)
-        if path.is_dir():
-            check_free(path)
-            _check_empty(path)
-        check_can_be_made(path)
-        return cls(path, is_fresh=True)
+        return cls(Path(free_place(output_dir, model)), is_fresh=True, is_default=not output_dir)
 
     @contextmanager
     def owned(self) -> Iterator[None]:
@@ -79,16 +68,24 @@ class RunDirectory:
                 now.
         """
         with ExitStack() as stack:
-            if self._is_default:
-                self.path = _own_fresh(self.path, stack)
-            else:
-                stack.enter_context(owned(self.path))
-                if self._is_fresh:
-                    _check_empty(self.path)
-            for name in _FOLDERS:
-                sweep(self.path / name)
+            self.path = Path(self._take(stack))
             yield
 
+    @first_alone("taking the output directory")
+    def _take(self, stack: ExitStack) -> str:
+        """Own the folder until the stack is left; return its name."""
+        place = self.path
+        if self._is_default:
+            place = own_fresh(place, stack)
+        else:
+            stack.enter_context(owned(place))
+            if self._is_fresh:
+                check_empty(place)
+        for name in _FOLDERS:
+            sweep(place / name)
+        return str(place)
+
+    @first_alone("beginning the run")
     def begin(self, description: Mapping[str, Any], step: int) -> None:
         """Write run.json; a run that goes on forgets what it has written after ``step``.
 
@@ -114,26 +111,20 @@ class RunDirectory:
         Raises:
             ValueError: there is no folder or no readable run.json.
         """
-        file = Path(path) / "run.json"
-        try:
-            description = json.loads(read_text(file))
-            check_run_json(description)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"--resume {path}: {file} cannot be read ({type(error).__name__}: {error}): name"
-                " the directory of a run, the one with run.json and checkpoints/"
-            ) from error
-        return cls(Path(path)), description
+        return cls(Path(path)), _description(path)
 
+    @first_alone("reading run.json")
     def read(self) -> dict[str, Any] | None:
         """Return run.json, or None where the run has not begun."""
         file = self.path / "run.json"
         return json.loads(read_text(file)) if file.is_file() else None
 
+    @first_alone("writing run.json")
     def write(self, description: Mapping[str, Any]) -> None:
         """Write run.json, whole."""
         write_json(self.path / "run.json", description)
 
+    @first_alone("writing the logs")
     def append_step(
         self, metrics: Mapping[str, Any], rollouts: Iterable[Mapping[str, Any]] = ()
     ) -> None:
@@ -148,6 +139,7 @@ class RunDirectory:
         self._metrics.write()
         self._rollouts.write()
 
+    @first_alone("writing the logs")
     def lines_to_disk(self) -> None:
         """Wait until the lines of all steps are on the disk: before a checkpoint counts them.
 
@@ -159,23 +151,26 @@ class RunDirectory:
         sync_folder(self.path)
 
     def read_metrics(self) -> Iterator[dict[str, Any]]:
-        """Yield the lines of metrics.jsonl, if there are any."""
+        """Yield the lines of metrics.jsonl, if there are any; on the first process alone."""
         file = self.path / "metrics.jsonl"
-        if file.is_file():
+        if world().is_first and file.is_file():
             with open_regular_text(file) as lines:
                 yield from map(json.loads, lines)
 
+    @first_alone("writing an evaluation")
     def write_evaluation(self, step: int, summary: Mapping[str, Any]) -> None:
         """Write eval/step-000100.json."""
         folder = self.path / "eval"
         make_folder(folder)
         write_json(folder / f"step-{step:06d}.json", summary)
 
+    @first_alone("reading an evaluation")
     def read_evaluation(self, step: int) -> dict[str, Any] | None:
         """Return what `write_evaluation` wrote for a step, or None."""
         file = self.path / "eval" / f"step-{step:06d}.json"
         return json.loads(read_text(file)) if file.is_file() else None
 
+    @first_alone("cutting the logs")
     def cut_after(self, step: int, rollouts_per_step: int) -> dict[str, Found]:
         """Forget all that was written after ``step``; return what lines stand before, by file.
 
@@ -201,30 +196,15 @@ def _rollouts_per_step(config: Mapping[str, Any]) -> int:
     return config["prompts_per_step"] * config["group_size"] if samples else 0
 
 
-def _default_path(model: str) -> Path:
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", Path(model).name).strip("-") or "model"
-    return Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}"
-
-
-def _own_fresh(path: Path, stack: ExitStack) -> Path:
-    """Own and return path, or path-2, path-3, ..: runs started together never share one."""
-    for number in count(1):
-        place = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        if not place.exists():
-            with suppress(OwnedError):  # it was made this very moment
-                stack.enter_context(owned(place))
-                return place
-    raise AssertionError("count() does not end")
-
-
-def _check_empty(path: Path) -> None:
-    if contents(path):
-        has_run = (path / "run.json").is_file()
-        way = ""
-        if has_run:
-            has_checkpoint = any(path.glob("checkpoints/step-*"))
-            way = f", or go on in it with --resume {path}" if has_checkpoint else ", or remove it"
+@first_alone("reading run.json")
+def _description(path: str) -> dict[str, Any]:
+    file = Path(path) / "run.json"
+    try:
+        description = json.loads(read_text(file))
+        check_run_json(description)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"output directory {path} {'holds another run' if has_run else 'is not empty'}: name"
-            f" another --output-dir{way}"
-        )
+            f"--resume {path}: {file} cannot be read ({type(error).__name__}: {error}): name"
+            " the directory of a run, the one with run.json and checkpoints/"
+        ) from error
+    return description

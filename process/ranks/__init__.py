@@ -3,11 +3,12 @@
     place()      which one this is and of how many, from the environment alone
     joined()     a context in which they can talk
     world()      what they say to each other: `gather`, `add`, `most`, `together`
+    first_alone  what the first of them does for all, such as writing a file
 
 Alone all of it costs nothing: what is gathered is a list of one.
 """
 
 from process.ranks.place import Place, place
-from process.ranks.world import World, joined, world
+from process.ranks.world import World, first_alone, joined, world
 
-__all__ = ["Place", "World", "joined", "place", "world"]
+__all__ = ["Place", "World", "first_alone", "joined", "place", "world"]

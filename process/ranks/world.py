@@ -5,12 +5,13 @@ ones in the same order. What only one of them does, such as answering its share 
 stands in a `together` block: an error there would otherwise leave the others waiting.
 """
 
+import functools
 import json
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from process.memory import DeviceMemoryError, MemoryRanOutError
 from process.ranks.place import Place, place
@@ -18,6 +19,9 @@ from process.signals import Interrupted, requests
 
 if TYPE_CHECKING:  # a command that runs alone does not wait for it here
     from torch import Tensor
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 TIMEOUT = timedelta(minutes=30)
 
@@ -37,6 +41,7 @@ class World:
         self.part = "starting"  # what this process does, or has done last
         self._blocks = 0  # of `together`, around what runs now
         self._agreed: BaseException | None = None  # what the last of them has ended with
+        self._does_alone = False  # what the others wait for
 
     @property
     def rank(self) -> int:
@@ -132,6 +137,27 @@ class World:
         if self._agreed is not None:
             raise self._agreed
 
+    def by_the_first(self, part: str, work: Callable[[], T]) -> T:
+        """Return on all processes what the first one's work returned; it alone does it.
+
+        Where it fails, all raise, as `together` does. Inside, it may call what does the same.
+
+        Args:
+            part: as of `together`.
+            work: returns what JSON holds; alone it may return anything.
+        """
+        if self.size == 1 or self._does_alone:
+            return work()
+        found = []
+        with self.together(part):
+            if self.is_first:
+                self._does_alone = True
+                try:
+                    found.append(work())
+                finally:
+                    self._does_alone = False
+        return self.gather(found)[0][0]
+
     def _agree(self, error: BaseException | None) -> BaseException | None:
         """Tell the others how the block ended here; return what all of them end it with."""
         outcomes = self.gather(_outcome(error))
@@ -167,6 +193,23 @@ _current = _ALONE
 def world() -> World:
     """Return the processes that this one talks to; itself alone outside of `joined`."""
     return _current
+
+
+def first_alone(part: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator of what only the first process is to do; all call it, as `by_the_first`.
+
+    Args:
+        part: as of `together`.
+    """
+
+    def decorate(work: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(work)
+        def told(*words: P.args, **named: P.kwargs) -> T:
+            return world().by_the_first(part, lambda: work(*words, **named))
+
+        return told
+
+    return decorate
 
 
 @contextmanager
