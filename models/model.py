@@ -66,6 +66,17 @@ class PolicyModel(nn.Module):
         return self.text.norm.weight.dtype
 
     @property
+    def gradient_scale(self) -> int:
+        """What every loss is multiplied by before its backward: more than 1 for a sharded policy.
+
+        Its processes' gradients are averaged where they are to be summed.
+        """
+        return 1
+
+    def settle_gradients(self) -> None:
+        """Make gradients ready to be used: those of a sharded policy need its other processes."""
+
+    @property
     def context_tokens(self) -> int:
         """How many tokens prompt and completion may have together."""
         return self.text.config.max_position_embeddings

@@ -13,6 +13,7 @@ scored tokens, D hidden size, V vocabulary, T packed tokens (models/shared/group
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -41,6 +42,22 @@ class PromptPass:
     keys_values: list[KeysValues]  # per layer
 
 
+class DecodingCopy(Protocol):
+    """A plain policy that decodes what another one, which cannot, is trained to be."""
+
+    def policy(self) -> "Policy":
+        """Return it with the weights as they are now; its tensors stay where they are."""
+        ...
+
+    def weights_moved(self) -> None:
+        """Note that the trained weights are others now: the next `policy()` writes them anew."""
+        ...
+
+    def free(self) -> None:
+        """Give back its memory; the next `policy()` takes it anew."""
+        ...
+
+
 class Policy(PolicyModel):
     """A Qwen2-VL or Qwen2.5-VL that scores, prefills and decodes groups."""
 
@@ -50,6 +67,25 @@ class Policy(PolicyModel):
         # graphs' own step, called instead of captured, on any device
         self.decode_graphs = "auto"
         self._decoder: GraphedDecoder | None = None
+        self.decoding_copy: DecodingCopy | None = None  # None: this policy decodes itself
+
+    def sampler(self) -> "Policy":
+        """Return the policy that samples, answers and is saved: this one, or its decoding copy.
+
+        Where weights are spread over processes, all of them call this together; what is done with
+        the sampler afterwards concerns nobody else.
+        """
+        return self if self.decoding_copy is None else self.decoding_copy.policy()
+
+    def weights_moved(self) -> None:
+        """Note that weights have been written: a decoding copy is made anew when it is wanted."""
+        if self.decoding_copy is not None:
+            self.decoding_copy.weights_moved()
+
+    @property
+    def calls_whole_layers(self) -> bool:
+        """Whether weights are there only while their layer is called as it is."""
+        return self.offloaded
 
     @property
     def keeps_prompt_passes(self) -> bool:
@@ -102,7 +138,9 @@ class Policy(PolicyModel):
         # After a pass the prompts cost nothing here; their gradient goes on into its graph.
         if prompt_pass is None:
             inputs = self._layer_inputs(prompts, groups, fed_ids, image_features)
-            ends, rest = run_groups(self.text, *inputs, whole=self.offloaded)  # (N, D), (T_c, D)
+            ends, rest = run_groups(
+                self.text, *inputs, whole=self.calls_whole_layers
+            )  # (N, D), (T_c, D)
         else:
             ends, rest = prompt_pass.last_hidden, self._run_after(prompt_pass, groups, fed_ids)
         return self.text.norm(groups.predicting(ends, rest))
@@ -117,7 +155,7 @@ class Policy(PolicyModel):
         # A packed row of prompts alone: each is its own group, of a row without tokens.
         no_tokens = torch.empty(0, dtype=torch.int64, device=self.device)  # (0,), T_c = 0
         inputs = self._layer_inputs(prompts, groups, no_tokens)
-        ends, keys_values = run_prompts(self.text, *inputs, whole=self.offloaded)
+        ends, keys_values = run_prompts(self.text, *inputs, whole=self.calls_whole_layers)
         return PromptPass(tuple(prompts), ends, keys_values)
 
     @torch.no_grad()
@@ -151,10 +189,6 @@ class Policy(PolicyModel):
     def decode(self, state: DecodeState, token_ids: Tensor) -> Tensor:
         """Return the (B, D) hidden states after one more token of every row, (B,) int64."""
         return state.decode(token_ids)
-
-    def sampler(self) -> "Policy":
-        """Return the policy that decodes with these weights: itself."""
-        return self
 
     def free_decoding(self) -> None:
         """Give back what CUDA graphs of decoding keep; the next prefill makes it anew."""

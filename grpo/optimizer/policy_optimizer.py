@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.settings.config import GRPOConfig
+from models.policy import Policy
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of each weight that has been moved
@@ -23,6 +24,8 @@ class PolicyOptimizer:
     def __init__(self, policy: nn.Module, config: GRPOConfig, total_steps: int) -> None:
         """Take every parameter that requires a gradient; the others never move."""
         self._config, self._total_steps = config, total_steps
+        # a module that is no policy has nobody to be told
+        self._policy = policy if isinstance(policy, Policy) else None
         self.has_moved = False  # since `start_step`: until then all is as the last step left it
         self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
@@ -70,8 +73,9 @@ class PolicyOptimizer:
         self.adamw.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradient of a micro-batch's loss to that of the others."""
-        loss.backward()
+        """Add the gradient of a micro-batch's loss to that of the others, of all processes."""
+        scale = 1 if self._policy is None else self._policy.gradient_scale
+        (loss if scale == 1 else loss * scale).backward()
 
     def step(self, max_grad_norm: float) -> float:
         """Clip the gradient, move the weights, return the gradient's norm before clipping.
@@ -79,11 +83,13 @@ class PolicyOptimizer:
         Where the norm is NaN or inf, weights and moments stay as they are, and `has_skipped` says
         so: see grpo/watch/bad_steps.py.
         """
+        if self._policy is not None:
+            self._policy.settle_gradients()
         if all(master.grad is None for master in self.masters.values()):
             # no group was run: the gradient is 0, and AdamW's momentum goes on all the same
             for master in self.masters.values():
                 master.grad = torch.zeros_like(master)
-        norm = nn.utils.clip_grad_norm_(self.masters.values(), max_grad_norm)
+        norm = self._clip(max_grad_norm)
         if not torch.isfinite(norm):
             self.has_skipped = True
             self.zero_grad()
@@ -95,7 +101,22 @@ class PolicyOptimizer:
             for name, weight in self.weights.items():
                 if self.masters[name] is not weight:
                     weight.copy_(self.masters[name])
+        self._tell_policy()
         return norm.item()
+
+    def _clip(self, max_norm: float) -> Tensor:
+        """Scale the gradient down to a norm; return the one that it had, equal in all processes."""
+        masters = list(self.masters.values())
+        norm = nn.utils.get_total_norm([m.grad for m in masters if m.grad is not None])
+        if hasattr(norm, "full_tensor"):  # each process has the norm of its rows
+            norm = norm.full_tensor()
+        nn.utils.clip_grads_with_norm_(masters, max_norm, norm)
+        return norm
+
+    def _tell_policy(self) -> None:
+        """Let the policy know that its weights were written."""
+        if self._policy is not None:
+            self._policy.weights_moved()
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return the moments of every weight, and the masters of those that are not float32."""
@@ -131,6 +152,7 @@ class PolicyOptimizer:
                     for key in _MOMENTS
                     if f"{key}/{name}" in tensors
                 }
+        self._tell_policy()
 
     def _check_shapes(self, tensors: dict[str, Tensor]) -> None:
         for name, weight, master in self._named():

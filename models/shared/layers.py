@@ -36,8 +36,8 @@ def run_groups(
         hidden: (T, D), the layers' input.
         rotary: of all packed tokens.
         reader: how they attend.
-        whole: call the last layer as it is, for every token: a layer that is offloaded is lent its
-            weights for the time of its own call only.
+        whole: call the last layer as it is, for every token: a layer that is offloaded or sharded
+            has its weights for the time of its own call only.
     """
     return _run(text, hidden, rotary, reader, lambda _: None, whole)
 

@@ -1,0 +1,91 @@
+"""The whole weights of a sharded policy in every process, to decode from."""
+
+import copy
+from typing import cast
+
+import torch
+from torch import nn
+from torch.distributed.fsdp import FSDPModule
+
+from models.policy import Policy
+from models.sharding.policy import ShardedPolicy, sharded_modules
+
+
+class GatheredCopy:
+    """A `DecodingCopy`: a plain policy in the working dtype, written layer by layer when asked for.
+
+    Its tensors keep their addresses until `free`, so CUDA graphs that decode stay as they are. A
+    frozen tower is the sharded policy's own.
+    """
+
+    def __init__(self, sharded: ShardedPolicy, plain: Policy) -> None:
+        """Take what `empty_copy` has made of the policy before it was sharded."""
+        self._sharded, self._plain = sharded, plain
+        if sharded.vision_frozen:
+            plain.model.model.visual = sharded.visual
+        self._is_stale = True
+        # of each module that gathers: the names of its own weights
+        self._groups = _groups(sharded)
+
+    def policy(self) -> Policy:
+        """Return the plain policy with the weights as they are now; all processes call together."""
+        if self._is_stale:
+            self._gather()
+        self._is_stale = False
+        return self._plain
+
+    def weights_moved(self) -> None:
+        """Note that the weights are others now."""
+        self._is_stale = True
+
+    def free(self) -> None:
+        """Give back the memory of the copy and of its CUDA graphs."""
+        self._plain.free_decoding()
+        for names in self._groups.values():
+            for name in names:
+                weight = self._plain.get_parameter(name)
+                weight.data = weight.data.new_empty(0)
+        self._is_stale = True
+
+    @torch.no_grad()
+    def _gather(self) -> None:
+        # One group after the other: no second whole copy ever exists.
+        for module, names in self._groups.items():
+            module.unshard()
+            for name in names:
+                gathered, ours = self._sharded.get_parameter(name), self._plain.get_parameter(name)
+                if ours.shape != gathered.shape:
+                    ours.data = torch.empty_like(gathered, dtype=ours.dtype)
+                ours.copy_(gathered)
+            module.reshard()
+
+
+def empty_copy(policy: Policy, device: torch.device) -> Policy:
+    """Return a frozen policy like this one whose weights are yet to come: they have no elements.
+
+    Processor and kept features are the policy's own.
+    """
+    empty = {
+        id(weight): nn.Parameter(weight.new_empty(0, device=device), requires_grad=False)
+        for weight in policy.parameters()
+    }
+    shared = {id(part): part for part in (policy.processor, policy.feature_cache)}
+    plain = copy.deepcopy(policy, {**empty, **shared})
+    for module in plain.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, buffer.to(device))  # rotary frequencies
+    return plain
+
+
+def _groups(sharded: ShardedPolicy) -> dict[FSDPModule, list[str]]:
+    """Return the names of the weights that each module gathers by itself."""
+    names = {id(weight): name for name, weight in sharded.named_parameters()}
+    groups: dict[FSDPModule, list[str]] = {}
+    taken: set[int] = set()
+    # innermost first: the policy has those that no layer has
+    for module in reversed(list(sharded_modules(sharded))):
+        weights = cast(nn.Module, module).parameters()
+        own = [w for w in weights if hasattr(w, "device_mesh") and id(w) not in taken]
+        taken |= {id(weight) for weight in own}
+        groups[module] = [names[id(weight)] for weight in own]
+    return groups

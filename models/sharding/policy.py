@@ -1,0 +1,117 @@
+"""A policy whose weights are spread over processes: each holds some rows of every tensor.
+
+PyTorch's FSDP2 gathers the weights of a layer when it is called and frees them afterwards; its
+hooks stand around calls of the layers, and around the methods of the policy that are registered as
+its forwards (models/sharding/shard.py). Inside these the policy's weights are plain tensors in the
+working dtype; outside they are float32 DTensors of which this process has its rows.
+
+Every process calls these methods equally often: what each gathers, all give.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule
+
+from models.policy import Policy
+from models.prompts.prompt import EncodedPrompt
+from models.sharding.filler import blank_image
+from models.shared.attention import GroupReader
+from models.shared.groups import PackedGroups
+from models.shared.layers import Rotary
+
+
+class ShardedPolicy(Policy):
+    """A policy that is trained, or scores, on several processes; its `sampler` decodes.
+
+    `models.sharding.shard.shard` makes one of a plain policy: none is ever constructed.
+    """
+
+    mesh: DeviceMesh  # set by `shard`, as the next
+    working_dtype: torch.dtype
+    _has_run_images = False  # with gradient, since `settle_gradients`
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That in which weights are gathered and everything is computed."""
+        return self.working_dtype
+
+    @property
+    def calls_whole_layers(self) -> bool:
+        """True: a layer's weights are gathered by its call."""
+        return True
+
+    @property
+    def keeps_prompt_passes(self) -> bool:
+        """False: rollouts are the sampler's, whose graph is another."""
+        return False
+
+    def prefill(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise a RuntimeError: processes would gather weights for as long as any of them decodes.
+
+        Their numbers of tokens differ.
+        """
+        raise RuntimeError("a sharded policy cannot decode: call sampler() and use what it returns")
+
+    @property
+    def gradient_scale(self) -> int:
+        """What a loss is multiplied by: gradients of the processes are averaged, losses summed."""
+        return self.mesh.size()
+
+    def reshard(self) -> None:
+        """Free all that is gathered: the next pass gathers what the weights are then."""
+        for module in sharded_modules(self):
+            module.reshard()
+
+    def weights_moved(self) -> None:
+        """Note that weights have been written: nothing gathered before is used any more."""
+        self.reshard()
+        super().weights_moved()
+
+    @torch.no_grad()
+    def settle_gradients(self) -> None:
+        """Make gradients what one process has of the same groups; call it before they are used.
+
+        A tower that has seen no real image in any process has no gradient, which AdamW tells from
+        one that is zero: its weights and moments stay as they are.
+        """
+        if self.vision_frozen:
+            return
+        seen = torch.tensor(float(self._has_run_images), device=self.device)
+        self._has_run_images = False
+        dist.all_reduce(seen, group=self.mesh.get_group())
+        if seen == 0:
+            for weight in self.visual.parameters():
+                weight.grad = None
+
+    def _layer_inputs(
+        self,
+        prompts: Sequence[EncodedPrompt],
+        groups: PackedGroups,
+        completion_ids: Tensor,
+        image_features: Sequence[Tensor] | None = None,
+    ) -> tuple[Tensor, Rotary, GroupReader]:
+        """Return what the layers take; the tower is run in any case where it is sharded."""
+        is_given = image_features is not None
+        # Not by `self`: that method is registered, and would gather and free within a pass.
+        features = image_features if is_given else super().image_features(prompts)
+        hidden, rotary, reader = super()._layer_inputs(prompts, groups, completion_ids, features)
+        if not (is_given or self.vision_frozen):
+            if any(len(prompt.image_grid_thw) for prompt in prompts):
+                self._has_run_images |= torch.is_grad_enabled()
+            else:
+                # Another process may have images: this one joins in gathering, and in adding up.
+                (seen,) = super().image_features([blank_image(self)])
+                hidden = hidden + 0 * seen.sum()
+        return hidden, rotary, reader
+
+
+def sharded_modules(policy: Policy) -> Iterator[FSDPModule]:
+    """Yield the policy and those of its modules that gather their weights by themselves."""
+    for module in policy.modules():
+        if isinstance(module, FSDPModule):
+            yield module

@@ -1,0 +1,106 @@
+"""Spread a policy's weights over the processes of a mesh, by PyTorch's FSDP2."""
+
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import (
+    MixedPrecisionPolicy,
+    fully_shard,
+    register_fsdp_forward_method,
+)
+
+from models.policy import Policy
+from models.sharding.gathered import GatheredCopy, empty_copy
+from models.sharding.policy import ShardedPolicy
+
+FORWARDS = ("scored_hidden", "run_prompts", "image_features")  # what gathers the root's weights
+
+
+def shard(
+    policy: Policy,
+    mesh: DeviceMesh,
+    *,
+    reshard_after_forward: bool = True,
+    decodes: bool = True,
+) -> ShardedPolicy:
+    """Return the policy, which is sharded over the mesh from now on.
+
+    Every weight that is trained becomes the float32 master of itself, cut into one run of rows per
+    process, and is gathered in the dtype that it had; others are cut as they are. One group of
+    weights per decoder layer, and per vision block where the tower is trained, is gathered at a
+    time; embeddings, norm, head and merger are one more, gathered for the whole pass.
+
+    A frozen tower stays whole in every process: whether it is run depends on the features that a
+    process has kept, so nothing in it may wait for others.
+
+    Best loaded on the CPU: the device then holds, beside the shards, no more than one group whole.
+
+    Args:
+        policy: all processes have loaded the same one.
+        mesh: of one dimension; its device type is where the policy is run.
+        reshard_after_forward: free a layer's weights after its forward and gather them again for
+            its backward; False keeps them in between, all layers at once.
+        decodes: whether `sampler` will be asked for.
+    """
+    device, dtype = device_of(mesh), policy.dtype
+    plain = empty_copy(policy, device) if decodes else None
+    sharded = _as_sharded(policy)
+    sharded.mesh, sharded.working_dtype = mesh, dtype
+    blocks: list[nn.Module] = [*cast(Iterable[nn.Module], sharded.text.layers)]
+    whole: set[nn.Parameter] = set()
+    if sharded.vision_frozen:
+        sharded.visual.to(device)
+        whole = set(sharded.visual.parameters())
+    else:
+        blocks += cast(Iterable[nn.Module], sharded.visual.blocks)
+    # Tensors are cast here, and not by FSDP: rotary tables stay float32.
+    precision = MixedPrecisionPolicy(
+        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+    for block in blocks:
+        _make_masters(block, device)
+        fully_shard(
+            block, mesh=mesh, mp_policy=precision, reshard_after_forward=reshard_after_forward
+        )
+    _make_masters(sharded, device)
+    # The head is read after the pass, by the loss: the root's weights stay until the backward.
+    fully_shard(
+        sharded,
+        mesh=mesh,
+        mp_policy=precision,
+        reshard_after_forward=False,
+        ignored_params=whole,
+    )
+    for name in FORWARDS:
+        register_fsdp_forward_method(sharded, name)
+    if plain is not None:
+        sharded.decoding_copy = GatheredCopy(sharded, plain)
+    return sharded
+
+
+def device_of(mesh: DeviceMesh) -> torch.device:
+    """Return this process's device of a mesh."""
+    if mesh.device_type == "cpu":
+        return torch.device("cpu")
+    return torch.device(
+        mesh.device_type, torch.get_device_module(mesh.device_type).current_device()
+    )
+
+
+def _as_sharded(policy: Policy) -> ShardedPolicy:
+    """Return the very policy, its class now that of a sharded one of its kind."""
+    # As FSDP does with modules: what the policy is otherwise, one with adapters say, it stays.
+    kind = type(policy)
+    sharded = type(f"Sharded{kind.__name__}", (ShardedPolicy, kind), {})
+    policy.__class__ = ShardedPolicy if kind is Policy else sharded
+    return cast(ShardedPolicy, policy)
+
+
+def _make_masters(module: nn.Module, device: torch.device) -> None:
+    """Make the trained weights of a module float32, those that are not yet sharded."""
+    for weight in module.parameters():
+        if weight.requires_grad and not hasattr(weight, "device_mesh"):
+            weight.data = weight.data.to(device).float()
