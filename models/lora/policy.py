@@ -38,14 +38,6 @@ class LoraPolicy(Policy):
         """False: rollouts decode from merged weights, whose keys are rounded otherwise."""
         return False
 
-    def sampler(self) -> Policy:
-        """Return the plain policy that decodes, its weights merged as the adapters are now."""
-        return self.decoding_copy.policy()
-
-    def weights_moved(self) -> None:
-        """Note that adapters have been written: the sampler is merged anew when it is wanted."""
-        self.decoding_copy.weights_moved()
-
     def prefill(self, *_: Any, **__: Any) -> NoReturn:
         """Raise a RuntimeError: decoding reads weight matrices, which the adapters are not in."""
         raise RuntimeError("a policy with adapters cannot decode: use what its sampler() returns")
