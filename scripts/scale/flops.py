@@ -117,13 +117,16 @@ def _completion_pairs(work: Workload) -> int:
 
 def prompt_flops(text: TextSizes, work: Workload) -> Flops:
     """Return those of the decoder over N prompts alone: all that a rollout needs of them."""
-    return _decoder(text, work, prompts=work.N, tokens=0, rows=0)
+    # By the policy that decodes, which is never sharded.
+    return _decoder(text, work, work.varlen, prompts=work.N, tokens=0, rows=0)
 
 
 def scored_flops(text: TextSizes, work: Workload) -> Flops:
     """Return those of the decoder and the head over whole groups, their prompts shared."""
     prompts = work.N * work.pieces
-    body = _decoder(text, work, prompts=prompts, tokens=work.fed, rows=work.B)
+    body = _decoder(
+        text, work, work.runs_last_layer_whole, prompts=prompts, tokens=work.fed, rows=work.B
+    )
     return body + head_flops(text, work.scored)
 
 
@@ -134,16 +137,18 @@ def completion_flops(text: TextSizes, work: Workload) -> Flops:
     return Flops(linear=linear, attention=attention) + head_flops(text, work.scored)
 
 
-def _decoder(text: TextSizes, work: Workload, *, prompts: int, tokens: int, rows: int) -> Flops:
-    """Return those of all layers; padded readers run the last one only where it is read."""
+def _decoder(
+    text: TextSizes, work: Workload, whole: bool, *, prompts: int, tokens: int, rows: int
+) -> Flops:
+    """Return those of all layers; unless it is to be whole, of the last only what is read."""
     packed = prompts * work.P + tokens
     of_rows = rows * _completion_pairs(work)
     pairs = prompts * _prompt_pairs(work) + of_rows
-    layers = text.layers - (not work.varlen)
+    layers = text.layers - (not whole)
     linear = layers * packed * _per_token(text)
     spared = layers * packed * 2 * text.width * text.mlp
     attention = layers * _pairs(text, pairs)
-    if not work.varlen:
+    if not whole:
         # Keys and values of every token; the rest for each prompt's last and for completions.
         queries, keys = _projections(text)
         read = prompts + tokens

@@ -24,6 +24,7 @@ class Workload:
     checkpointing: bool = True  # activations are recomputed in the backward
     reference: bool = True  # beta above 0
     varlen: bool = True  # attention by varlen flash: CUDA in half precision; else padded
+    sharded: bool = False  # over several processes: layers are called as they are
 
     @property
     def B(self) -> int:
@@ -59,8 +60,13 @@ class Workload:
     def shares_prompt_pass(self) -> bool:
         """Whether the update goes on from the rollout's own run of the prompts."""
         fits = self.budget >= self.N * self.P + self.B * self.C
-        return fits and not (self.checkpointing or self.varlen)
+        return fits and not (self.checkpointing or self.varlen or self.sharded)
+
+    @property
+    def runs_last_layer_whole(self) -> bool:
+        """Whether the last layer of a scoring pass is run for tokens that nobody reads, too."""
+        return self.varlen or self.sharded
 
     def of_rank(self, world: int) -> "Workload":
         """Return the largest share of one of `world` processes: groups are never split."""
-        return replace(self, N=-(-self.N // world))
+        return replace(self, N=-(-self.N // world), sharded=world > 1)
