@@ -154,6 +154,7 @@ def _train_on(
     from evaluation.asking.blind import make_grounding
     from evaluation.heldout import held_out
     from evaluation.report.outcome import print_outcome
+    from grpo.fitting import TokenBudget
     from grpo.methods import grpo_method, sft_method
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
@@ -176,14 +177,17 @@ def _train_on(
     policy = load_trained(config, origin.checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = first_state(origin.checkpoint, optimizer)
+    budget = TokenBudget.of(config, state)
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for both.
     if config.method == "sft":
-        take_step = sft_method(config, policy, optimizer, questions.target)
+        take_step = sft_method(config, policy, optimizer, questions.target, budget)
     else:
         reference, grounding = load_reference(config, policy), make_grounding(config, parse)
-        take_step = grpo_method(config, policy, reference, optimizer, reward_fns, parse, grounding)
+        take_step = grpo_method(
+            config, policy, reference, optimizer, reward_fns, parse, grounding, budget
+        )
     session.trainer = trainer = Trainer(
         config=config,
         total_steps=total_steps,
@@ -193,6 +197,7 @@ def _train_on(
         replacement_at=order.replacement,
         encode=questions.encoder(policy, config.max_completion_tokens),
         take_step=take_step,
+        budget=budget,
         evaluate=heldout,
         run=directory,
         card=card_for(config, template),

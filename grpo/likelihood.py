@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from grpo.fitting import TokenBudget
 from grpo.logprobs import token_logprobs
 from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
@@ -75,19 +76,35 @@ def completion_logprobs(
 
 
 @torch.no_grad()
-def frozen_logprobs(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Tensor:
+def frozen_logprobs(
+    policy: Policy,
+    rollout: Rollout,
+    config: GRPOConfig,
+    budget: TokenBudget | None = None,
+    name: str = "update",
+) -> Tensor:
     """Return (B, C) log-probabilities of all rows under a model as it is now, without gradient.
 
     Zeros after a row's end, and in the rows of other processes.
 
     Cut into micro-batches exactly like the update: a matrix product rounds by its number of rows,
     and on the first pass every ratio should be 1.
+
+    Args:
+        policy: the model that scores.
+        rollout: B rows.
+        config: of the run.
+        budget: of a micro-batch; default: the config's.
+        name: of the part of the step, for the message where memory runs out.
     """
     table = torch.zeros(rollout.completion_mask.shape, device=policy.device)  # (B, C)
-    for part in rollout.parts(config.micro_batch_tokens):
+
+    def fill_in(part: Part) -> None:
         logprobs = completion_logprobs(
             policy, part, config.temperature, backend=config.logprob_backend
         )  # (M, C)
         if part.rows:
             table[list(part.rows), : logprobs.shape[1]] = logprobs
+
+    (budget or TokenBudget(config)).run(name, rollout, fill_in)
     return table

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from grpo.clock import StepClock
+from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
@@ -56,13 +57,14 @@ def grpo_method(
     reward_fns: Mapping[str, Callable[[str, Any], float]],
     parse: Parser,
     grounding: Grounding | None,
+    budget: TokenBudget | None = None,
 ) -> TakeStep:
     """Return GRPO's step on the next prompts."""
 
     def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
         parse.forget()  # what the last step read
         result = train_step(
-            policy, reference, optimizer, batch, reward_fns, config, clock, grounding
+            policy, reference, optimizer, batch, reward_fns, config, clock, grounding, budget
         )
         groups = result.rollout.for_each(
             lambda text, example: parse(text, config.mode, example.options)
@@ -82,12 +84,13 @@ def sft_method(
     policy: Policy,
     optimizer: PolicyOptimizer,
     target: Callable[[Any], str],
+    budget: TokenBudget | None = None,
 ) -> TakeStep:
     """Return the supervised baseline's step; ``target`` is what it teaches for an example."""
 
     def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
         targets = [target(example) for example in batch.examples]
-        metrics = sft_step(policy, optimizer, batch, targets, config, clock)
+        metrics = sft_step(policy, optimizer, batch, targets, config, clock, budget)
         return TakenStep(metrics, samples=len(targets))
 
     return take_step

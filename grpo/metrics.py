@@ -54,17 +54,21 @@ class UpdateSums:
     """
 
     def __init__(self, rollout: Rollout, device: torch.device) -> None:
-        """Start with nothing; `start_pass` comes before the first micro-batch of each pass."""
+        """Start with nothing; `start_pass` and `end_pass` stand around the work of each pass."""
         self._sampled = rollout.completions.logprobs.to(device)  # (B, C)
         self._passes = 0
-        self._sums: dict[str, Tensor] = {}
-        self._gap_sum = self._gap_max = torch.zeros((), device=device)
-        self._slots = self._tokens = 0
+        self.start_pass()
 
     def start_pass(self) -> None:
-        """Forget the sums of the last pass; the gap stays that of the first one."""
+        """Forget what was summed of this pass, or of the last; the gap stays the first one's."""
+        self._sums: dict[str, Tensor] = {}
+        if self._passes == 0:
+            self._gap_sum = self._gap_max = torch.zeros((), device=self._sampled.device)
+            self._slots = self._tokens = 0
+
+    def end_pass(self) -> None:
+        """Note that weights have moved: the sums are those of a whole pass."""
         self._passes += 1
-        self._sums = {}
 
     def add(self, part: Part, logprobs: Tensor, loss_metrics: Mapping[str, Tensor]) -> None:
         """Add a micro-batch: its log-probabilities (M, C) and its weighted sums."""
@@ -73,7 +77,7 @@ class UpdateSums:
         # Tensors are added, not numbers: float() would wait for the device at every micro-batch.
         for name, value in loss_metrics.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
-        if self._passes > 1:  # weights have moved since the completions were sampled
+        if self._passes > 0:  # weights have moved since the completions were sampled
             return
         # Sampler and update compute the same numbers by different kernels. A gap beyond rounding
         # means two models, which the ratio of the first pass, 1 by construction, would hide.

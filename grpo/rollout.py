@@ -65,6 +65,12 @@ class Part:
     completion_ids: Tensor  # (M, C) int64, on the CPU
     completion_mask: Tensor  # (M, C) bool, on the CPU
 
+    @property
+    def num_tokens(self) -> int:
+        """Of the forward: each prompt once, and every completion."""
+        prompts = sum(prompt.num_tokens for prompt in self.prompts)
+        return prompts + int(self.completion_mask.sum())
+
     def cut(self, table: Tensor) -> Tensor:
         """Return this micro-batch's (M, C) of the step's (B, C), or its (M,) of the step's (B,)."""
         if not self.rows:
@@ -146,18 +152,28 @@ class Rollout:
                 yield self.filler
 
 
-def run_prompts_once(policy: Policy, batch: PromptBatch, config: GRPOConfig) -> PromptPass | None:
+def run_prompts_once(
+    policy: Policy, batch: PromptBatch, config: GRPOConfig, token_budget: int = 0
+) -> PromptPass | None:
     """Return a forward of the prompts, with gradient, that rollout and update both go on from.
 
     The policy that samples is the one whose gradient is wanted, so the prompts' keys and values are
     the same in both. None where the update could not go on from it: where the policy does not keep
     such a pass (`Policy.keeps_prompt_passes`), or where the step may need several micro-batches.
+
+    Args:
+        policy: that samples and is trained.
+        batch: of a step.
+        config: of the run.
+        token_budget: the most tokens of a micro-batch; 0: those of the config.
     """
     # One backward frees the graph of the pass, so all rows must share one micro-batch. How long
     # they get is not known before sampling: every row is counted at its limit.
     rows = len(batch.prompts) * config.group_size
     tokens = sum(prompt.num_tokens for prompt in batch.prompts)
-    fits = tokens + rows * config.max_completion_tokens <= config.micro_batch_tokens
+    fits = tokens + rows * config.max_completion_tokens <= (
+        token_budget or config.micro_batch_tokens
+    )
     if not (fits and policy.keeps_prompt_passes):
         return None
     return policy.run_prompts(batch.prompts)

@@ -9,9 +9,10 @@ import torch
 
 from grpo.clock import StepClock
 from grpo.everybodys import filler_part
+from grpo.fitting import TokenBudget
 from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch, Rollout
+from grpo.rollout import Part, PromptBatch, Rollout
 from grpo.sampling import Completions
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy
@@ -25,6 +26,7 @@ def sft_step(
     targets: Sequence[str],
     config: GRPOConfig,
     clock: StepClock,
+    budget: TokenBudget | None = None,
 ) -> dict[str, float]:
     """Raise the probability of N given answers; return the step's metrics.
 
@@ -34,20 +36,27 @@ def sft_step(
     # A target is a completion whose text was given, so cut and forward are those of GRPO.
     rollout = target_rollout(policy, batch, targets)
     num_tokens = int(rollout.completion_mask.sum())
-    optimizer.zero_grad()
-    total = 0.0
-    for part in rollout.parts(config.micro_batch_tokens):
+    losses: list[float] = []
+
+    def start_pass() -> None:
+        optimizer.zero_grad()
+        losses.clear()
+
+    def add_gradient(part: Part) -> None:
         logprobs = completion_logprobs(
             policy, part, temperature=1.0, backend=config.logprob_backend
         )  # (M, C)
         # The divisor is the batch's, not the micro-batch's. A filler weighs nothing.
         loss = -logprobs.sum() / num_tokens * bool(part.rows)
         optimizer.backward(loss)
-        total += loss.item()
+        losses.append(loss.item())
+
+    budget = budget or TokenBudget(config)
+    budget.run("update", rollout, add_gradient, start=start_pass)
     grad_norm = optimizer.step(config.max_grad_norm)
     clock.lap("update")
     return {
-        "loss": sum(world().gather(total)),
+        "loss": sum(world().gather(sum(losses))),
         "completion_tokens": num_tokens / len(targets),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,

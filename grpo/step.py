@@ -23,12 +23,13 @@ from torch import Tensor
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
 from grpo.everybodys import everybodys
+from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding, no_grounding
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import PromptBatch, Rollout, run_prompts_once, sample_rollout
+from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy
 from process.ranks import world
@@ -56,6 +57,7 @@ def train_step(
     config: GRPOConfig,
     clock: StepClock,
     grounding: Grounding | None = None,
+    budget: TokenBudget | None = None,
 ) -> StepResult:
     """Return what was sampled, scored and measured; the policy has been updated on N prompts.
 
@@ -65,9 +67,10 @@ def train_step(
     # 1. Sample G completions per prompt from the policy as it is now. A group shares its prompt and
     #    image: they are run once for it, here and in every forward below. Where memory allows, the
     #    first forward of the update goes on from this same run: no weight moves in between.
+    budget = budget or TokenBudget(config)  # of a micro-batch: less where memory runs out
     sampler = policy.sampler()  # the policy itself, or a copy of it that can decode
     with world().together("rollout"):  # of several processes each has its own groups
-        prompt_pass = run_prompts_once(policy, batch, config)
+        prompt_pass = run_prompts_once(policy, batch, config, budget.tokens)
         rollout = sample_rollout(
             sampler, batch.of_own(), config.sampling, prompt_pass, config.logprob_backend
         )
@@ -91,9 +94,12 @@ def train_step(
     # 4. Measure, before any weight moves, the log-probabilities, (B, C), that the loss compares the
     #    policy's with: the reference's for the KL, the old policy's for the ratio. With one pass
     #    over the completions the old ones are the update's own, detached, and cost nothing.
-    ref_logprobs = None if reference is None else frozen_logprobs(reference, rollout, config)
+    ref_logprobs = old_logprobs = None
+    if reference is not None:
+        ref_logprobs = frozen_logprobs(reference, rollout, config, budget, "reference")
     clock.lap("reference")
-    old_logprobs = frozen_logprobs(policy, rollout, config) if config.num_iterations > 1 else None
+    if config.num_iterations > 1:
+        old_logprobs = frozen_logprobs(policy, rollout, config, budget, "update")
 
     # 5. Weigh every token once for all B rows: the losses of micro-batches then add up to the mean
     #    loss of the batch, so the token budget changes the memory used, never the gradient. A
@@ -111,26 +117,33 @@ def train_step(
     run_all = config.beta > 0 or bool(rollout.completions.not_finite.any())
     groups_to_run = None if run_all else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
-    for _ in range(config.num_iterations):
-        sums.start_pass()
+
+    def start_pass() -> None:
         optimizer.zero_grad()
-        for part in rollout.parts(config.micro_batch_tokens, groups_to_run):
-            logprobs = completion_logprobs(
-                policy, part, config.temperature, prompt_pass, config.logprob_backend
-            )  # (M, C)
-            prompt_pass = None  # its graph is freed by one backward
-            loss, loss_metrics = policy_loss(
-                logprobs,
-                logprobs.detach() if old_logprobs is None else part.cut(old_logprobs),
-                logprobs.detach() if ref_logprobs is None else part.cut(ref_logprobs),
-                part.cut(row_advantages),
-                part.cut(loss_weights),
-                part.cut(metric_weights),
-                **asdict(config.clip),
-            )
-            optimizer.backward(loss)
-            sums.add(part, logprobs, loss_metrics)
+        sums.start_pass()
+
+    def add_gradient(part: Part) -> None:
+        nonlocal prompt_pass
+        used, prompt_pass = prompt_pass, None  # its graph is freed by one backward
+        logprobs = completion_logprobs(
+            policy, part, config.temperature, used, config.logprob_backend
+        )  # (M, C)
+        loss, loss_metrics = policy_loss(
+            logprobs,
+            logprobs.detach() if old_logprobs is None else part.cut(old_logprobs),
+            logprobs.detach() if ref_logprobs is None else part.cut(ref_logprobs),
+            part.cut(row_advantages),
+            part.cut(loss_weights),
+            part.cut(metric_weights),
+            **asdict(config.clip),
+        )
+        optimizer.backward(loss)
+        sums.add(part, logprobs, loss_metrics)
+
+    for _ in range(config.num_iterations):
+        budget.run("update", rollout, add_gradient, groups=groups_to_run, start=start_pass)
         grad_norm = optimizer.step(config.max_grad_norm)
+        sums.end_pass()
     clock.lap("update")
 
     metrics = {

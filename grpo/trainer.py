@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from grpo.clock import StepClock
+from grpo.fitting import TokenBudget
 from grpo.methods import TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
 from grpo.prefetch import BatchLoader
@@ -47,6 +48,7 @@ class Trainer:
     replacement_at: Callable[[int, int], Any]  # (position, attempt) -> one to take instead
     encode: Callable[[Any], EncodedPrompt]
     take_step: TakeStep
+    budget: TokenBudget  # that take_step cuts by
     evaluate: Callable[[Policy, int], Mapping[str, Any]] | None
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
@@ -216,7 +218,7 @@ class Trainer:
             self.done,
             self.policy,
             self.optimizer,
-            state={"bad_steps": self.bad_steps.state},
+            state={"bad_steps": self.bad_steps.state, **self.budget.state},
             card=self.card,
             keep=self.config.keep_checkpoints,
             best=None if self.best is None else self.best.step,

@@ -69,8 +69,10 @@ class PolicyOptimizer:
         self.has_moved = self.has_skipped = False
 
     def zero_grad(self) -> None:
-        """Forget the gradients of the last pass."""
+        """Forget the gradients of the last pass, also of one that was broken off."""
         self.adamw.zero_grad(set_to_none=True)
+        for weight in self.weights.values():
+            weight.grad = None  # one that memory did not suffice to move to its master
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a micro-batch's loss to that of the others, of all processes."""

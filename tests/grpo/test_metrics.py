@@ -50,6 +50,21 @@ def add_pass(sums: UpdateSums, sampled: Rollout, gap: float, **metrics: float) -
     for part in sampled.parts(ONE_GROUP):
         logprobs = part.cut(sampled.completions.logprobs) + gap
         sums.add(part, logprobs, {name: torch.tensor(value) for name, value in metrics.items()})
+    sums.end_pass()
+
+
+@pytest.mark.parametrize("passes_before", [0, 1])
+def test_a_pass_that_is_begun_again_counts_once(sampled, passes_before):
+    both = UpdateSums(sampled, CPU), UpdateSums(sampled, CPU)
+    for sums in both:
+        for _ in range(passes_before):
+            add_pass(sums, sampled, 0.5, loss=3.0, kl=4.0)
+    both[0].start_pass()  # and breaks off after its first micro-batch
+    part = next(sampled.parts(ONE_GROUP))
+    both[0].add(part, part.cut(sampled.completions.logprobs) + 2, {"loss": torch.tensor(1.0)})
+    for sums in both:
+        add_pass(sums, sampled, 0.25, loss=1.0, kl=2.0)
+    assert both[0].means(with_kl=True) == both[1].means(with_kl=True)
 
 
 def test_weighted_sums_add_up_and_those_of_the_last_pass_count(sampled):
