@@ -25,14 +25,14 @@ from evaluation.asking.asked_model import chosen_policy
 from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
 from evaluation.compare import compare_command
 from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConfig
-from evaluation.matrix import matrix_command
+from evaluation.matrix_command import matrix_command
 from evaluation.report.write import report_finished
 from evaluation.score import Score
 from process.command import command, exit_status_of
 from process.flag_parser import FlagParser
 from process.flags import config_from
-from process.owner import owned
 from process.places import check_new_directory
+from process.ranks import first_alone, first_owns, joined
 from process.signals import saying_kept
 
 
@@ -42,20 +42,29 @@ def score_command(config: ScoreConfig) -> None:
     Raises:
         ValueError, OSError: what the user can mend, in one sentence.
     """
+    with joined() as here:
+        output = Path(_new_directory(config))
+        with first_owns(unfinished_folder(output), output, temporary=True):
+            # another process may have been at its end
+            here.by_the_first("looking again", lambda: check_new_directory(output))
+            score = Score.prepare(config, output)  # all that can fail before weights are loaded
+            with saying_kept(score.scoring.evaluation.kept):
+                print(score.description())
+                with here.together("loading the model"):
+                    policy = chosen_policy(config.checkpoint, score.device, config.dtype)
+                asked = score.ask(policy)
+                with here.together("writing the evaluation"):
+                    if asked is not None:
+                        score.write(asked)
+                        report_finished(output, config.image_root)
+
+
+@first_alone("naming the result's place")
+def _new_directory(config: ScoreConfig) -> str:
     given, fresh = config.output_dir, default_directory(config.checkpoint)
     output = fresh if given is None else Path(given)
     check_new_directory(output)
-    with owned(unfinished_folder(output), output, temporary=True):
-        check_new_directory(output)  # another process may have been at its end
-        score = Score.prepare(config, output)  # all that can fail before weights are loaded
-        with saying_kept(score.scoring.evaluation.kept):
-            print(score.description())
-            policy = chosen_policy(config.checkpoint, score.device, config.dtype)
-            summary, thoughts = score.ask(policy)
-            print(f"\n{score.tables(summary)}\n")
-            score.scoring.evaluation.write(summary, thoughts)
-            print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
-            report_finished(output, config.image_root)
+    return str(output)
 
 
 class Subcommand(NamedTuple):

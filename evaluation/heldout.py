@@ -11,6 +11,7 @@ from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.answerer import answer_under
 from evaluation.asking.batching import questions_at_once
+from evaluation.asking.dealing import fewest
 from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
@@ -48,6 +49,9 @@ class HeldOut:
     def __call__(self, policy: Policy, step: int) -> dict[str, Any]:
         """Return the summary of this policy, and print its first line.
 
+        Where several processes train together each answers some of the batches, and all of them
+        return the same summary.
+
         With the blank control, ``blank`` holds the summary of the same questions asked blind and
         ``visual_gain`` what the images contribute, as `paired_gain` returns it.
         """
@@ -79,12 +83,13 @@ def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOu
     if split is None:
         return None
     limit = config.max_completion_tokens
+    fit = questions_at_once(policy, config.image_size, limit, idle_between_steps(config))
     return HeldOut(
         spread_sample(split.examples, config.eval_limit or None, config.seed),
         questions.turns,
         config.mode,
         limit,
-        batch_size=questions_at_once(policy, config.image_size, limit, idle_between_steps(config)),
+        batch_size=fewest(fit),
         with_blank=config.eval_blank,
     )
 

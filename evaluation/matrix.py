@@ -10,86 +10,29 @@ at once; what is done is skipped, so a broken-off matrix goes on with the same c
 cell that was at work.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.answers.identity import CellIdentity
 from evaluation.answers.unfinished import unfinished_folder
-from evaluation.asked_rows import AskedRows, load_tests
-from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_policy
-from evaluation.asking.built_in import say_same_names
+from evaluation.asked_rows import AskedRows
+from evaluation.asking.asked_model import AskedModel
 from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.cells import Cell, cell_path
-from evaluation.configs import MatrixConfig
 from evaluation.matrix_json import control_json, described, matrix_json
 from evaluation.measures.priors import Prior, summarize_priors
-from evaluation.measures.slices import named_models, named_tests
-from evaluation.report.matrix_text import matrix_table
-from evaluation.report.write import report_finished
 from evaluation.scoring import Scoring
-from models.prompts.image_processor import seen_as
-from process.owner import owned
 from process.places import check_own_directory
+from process.ranks import first_owns, world
 from process.storage import write_json
 
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
     from models.policy import Policy
 
 PriorsOf = Callable[[str], Mapping[str, Prior]]  # a model's slice -> what its train rows' text says
-
-
-def matrix_command(config: MatrixConfig) -> None:
-    """Do what `evaluate.py matrix` is asked to do: fill the matrix, write and print it.
-
-    Raises:
-        ValueError, OSError: what the user can mend, in one sentence.
-    """
-    checkpoints, sources = named_models(config.models), named_tests(config.json)
-    output = Path(config.output_dir)
-    check_matrix_directory(output)
-    with owned(output):
-        _matrix_in(output, config, checkpoints, sources)
-
-
-def _matrix_in(
-    output: Path,
-    config: MatrixConfig,
-    checkpoints: Mapping[str, str],
-    sources: Mapping[str, str],
-) -> None:
-    say_same_names(list(checkpoints.values()), config.json)
-    models = [asked_model(name, checkpoint, config) for name, checkpoint in checkpoints.items()]
-    tests = load_tests(
-        sources,
-        image_root=config.image_root,
-        limit=config.limit,
-        seed=config.seed,
-        skip_bad_rows=config.skip_bad_rows,
-        checks=[model.prompt_check for model in models],
-    )
-    matrix = Matrix(output, models, tests, controls=config.controls)
-    for model in models:
-        model.tell_warnings(f"{model.name}: ")
-        if size := model.settings.image_size:
-            print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
-    pending, count = len(matrix.pending()), len(models) * len(tests)
-    device = chosen_device(config.device)
-    print(f"{count} cells, {count - pending} of them done: {output / 'cells'}", file=sys.stderr)
-    matrix.fill(
-        lambda checkpoint: chosen_policy(checkpoint, device, config.dtype),
-        batch_size=config.batch_size,
-    )
-    written = matrix.write()
-    print(matrix_table(written))
-    for name, control in written.get("controls", {}).items():
-        print(f"\nthe same under {name}\n{matrix_table(control)}")
-    print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
-    print(f"written: {output / 'matrix.json'}")
-    report_finished(output)
 
 
 class Matrix:
@@ -153,6 +96,18 @@ class Matrix:
                 self._scoring(model, test)
         return pending
 
+    def to_do(self) -> list[tuple[AskedModel, AskedRows]]:
+        """Return what `pending` does in the first of several processes; in each of them."""
+        cells = [(model, test) for model in self.models for test in self.tests]
+
+        def places() -> list[int]:
+            pending = [(model.name, test.name) for model, test in self.pending()]
+            return [
+                i for i, (model, test) in enumerate(cells) if (model.name, test.name) in pending
+            ]
+
+        return [cells[place] for place in world().by_the_first("looking at the cells", places)]
+
     def fill(
         self,
         load: Callable[[str], "Policy"],
@@ -163,19 +118,22 @@ class Matrix:
     ) -> None:
         """Evaluate what is missing; each checkpoint is loaded once, one at a time.
 
+        Several processes fill a cell together.
+
         Args:
             load: checkpoint -> policy.
             batch_size: questions answered at once; None: as many as fit, see `questions_at_once`.
             progress: counts one unit per cell; default: one for this matrix.
             kind: of those units.
         """
-        pending = self.pending()
+        pending = self.to_do()
         progress = progress or TimeLeft({kind: len(pending)})
         for model in self.models:
             tests = [test for one, test in pending if one is model]
             if not tests:
                 continue
-            policy = load(model.checkpoint)
+            with world().together("loading the model"):
+                policy = load(model.checkpoint)
             for test in tests:
                 with progress.unit(kind, f"{model.name} on {test.name}"):
                     self._evaluate(policy, model, test, batch_size)
@@ -185,14 +143,21 @@ class Matrix:
         self, policy: "Policy", model: AskedModel, test: AskedRows, batch_size: int | None
     ) -> None:
         place = self.cell(model, test).path
-        with owned(unfinished_folder(place), place, temporary=True):
-            scoring = self._scoring(model, test)
+        with first_owns(unfinished_folder(place), place, temporary=True):
+            with world().together("looking at a cell"):
+                scoring = self._scoring(model, test)
             batch_size = scoring.batch_size(policy, batch_size)
-            plain, summary = scoring.ask(policy, batch_size)
-            if self.priors_of is not None and (priors := self.priors_of(model.name)):
-                summary["text_priors"] = summarize_priors(priors, test.examples, plain)
-            summary["evaluation"] = scoring.about(policy, batch_size)
-            scoring.evaluation.write(summary)
+            scoring.ask(policy, batch_size)
+            with world().together("writing a cell"):
+                if world().is_first:
+                    self._write_cell(scoring, policy, batch_size)
+
+    def _write_cell(self, scoring: Scoring, policy: "Policy", batch_size: int) -> None:
+        plain, summary = scoring.answers()
+        if self.priors_of is not None and (priors := self.priors_of(scoring.model.name)):
+            summary["text_priors"] = summarize_priors(priors, scoring.test.examples, plain)
+        summary["evaluation"] = scoring.about(policy, batch_size)
+        scoring.evaluation.write(summary)
 
     def _scoring(self, model: AskedModel, test: AskedRows) -> Scoring:
         cell = self.cell(model, test)

@@ -7,11 +7,10 @@ wrong in flags and files is told before torch is imported, which takes seconds.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.options import kept_order_note
 from evaluation.answers.identity import ScoreIdentity
-from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
 from evaluation.asked_rows import AskedRows, load_asked_rows
 from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_dtype
@@ -30,11 +29,19 @@ from evaluation.report.summary_text import summary_table
 from evaluation.report.thought_text import thought_table
 from evaluation.scoring import Scoring
 from process.page import fitted
+from process.ranks import world
 
 if TYPE_CHECKING:
     import torch
 
     from models.policy import Policy
+
+
+class Asked(NamedTuple):
+    """What an evaluation has found."""
+
+    summary: dict[str, Any]  # summary.json
+    thoughts: Sequence[ThoughtRow]  # rows of thoughts.jsonl
 
 
 @dataclass(frozen=True)
@@ -54,13 +61,21 @@ class Score:
             ValueError, OSError: a file or an image is missing or wrong, a flag cannot be used, or
                 what lies at ``output`` is of another evaluation.
         """
+        settings = unfinished_folder(output) / SETTINGS
+        left_out = world().by_the_first("going on", lambda: left_out_before(settings))
+        with world().together("reading the questions"):
+            return cls._prepared(config, output, left_out)
+
+    @classmethod
+    def _prepared(
+        cls, config: ScoreConfig, output: Path, left_out: Mapping[str, list[int]] | None
+    ) -> "Score":
         say_same_names([config.checkpoint], (*config.sources, *config.text_prior))
         model = asked_model(config.checkpoint, config.checkpoint, config)
         model.tell_warnings()
         image_root, skips = config.image_root, config.skip_bad_rows
         priors = fit_priors(config.text_prior, image_root, skip_bad_rows=skips)
         preflight = Preflight([model.prompt_check])
-        left_out = left_out_before(unfinished_folder(output) / SETTINGS)
         test = load_asked_rows(
             "",
             config.sources,
@@ -111,20 +126,34 @@ class Score:
             lines.append(f"{'going on':<16}{done:,} of {answers:,} are answered")
         return "\n".join(lines)
 
-    def ask(self, policy: "Policy") -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
-        """Ask what is not answered yet; return the summary and the rows of thoughts.jsonl."""
+    def ask(self, policy: "Policy") -> Asked | None:
+        """Ask what is not answered yet; return what came out in the first of several processes."""
         config, scoring = self.config, self.scoring
         batch_size = scoring.batch_size(policy, config.batch_size)
-        plain, summary = scoring.ask(policy, batch_size)
+        scoring.ask(policy, batch_size)
+        changes: dict[str, Any] = {}
+        rows: Sequence[ThoughtRow] = ()
+        if config.thoughts:
+            with scoring.evaluation.saying_what_is_kept():  # this part is asked anew
+                changes, rows = self._changes(policy, batch_size)
+        with world().together("summing up"):
+            return self._summed_up(policy, batch_size, changes, rows) if world().is_first else None
+
+    def _summed_up(
+        self,
+        policy: "Policy",
+        batch_size: int,
+        changes: dict[str, Any],
+        rows: Sequence[ThoughtRow],
+    ) -> Asked:
+        config, scoring = self.config, self.scoring
+        plain, summary = scoring.answers()
         summary["thoughts"] = summarize_thoughts(
             plain,
             scoring.model.settings.mode,
             lambda text: len(policy.processor.encode_completion(text)),
         )
-        rows: Sequence[ThoughtRow] = ()
-        if config.thoughts:
-            with scoring.evaluation.saying_what_is_kept():  # this part is asked anew
-                changes, rows = self._changes(policy, plain, batch_size)
+        if changes:
             summary["thoughts"]["teacher_forced"] = changes
         if self.priors:
             summary["text_priors"] = summarize_priors(self.priors, scoring.test.examples, plain)
@@ -136,18 +165,18 @@ class Score:
             "thoughts": list(config.thoughts),
             "thought_samples": config.thought_samples,
         }
-        return summary, rows
+        return Asked(summary, rows)
 
     def _changes(
-        self, policy: "Policy", plain: Sequence[Prediction], batch_size: int
+        self, policy: "Policy", batch_size: int
     ) -> tuple[dict[str, Any], Sequence[ThoughtRow]]:
         from evaluation.asking.thoughts import SAMPLES, measure_changes
 
-        settings = self.scoring.model.settings
+        settings, examples = self.scoring.model.settings, self.scoring.test.examples
         return measure_changes(
             policy,
-            self.scoring.test.examples,
-            plain,
+            examples,
+            self.scoring.evaluation.told(len(examples)),
             settings.turn_builder,
             mode=settings.mode,
             changes=self.config.thoughts,
@@ -156,6 +185,14 @@ class Score:
             seed=self.config.seed,
             batch_size=batch_size,
         )
+
+    def write(self, asked: Asked) -> None:
+        """Print the tables, make the evaluation's directory, and say what is in it."""
+        print(f"\n{self.tables(asked.summary)}\n")
+        evaluation = self.scoring.evaluation
+        evaluation.write(asked.summary, asked.thoughts)
+        output = evaluation.output
+        print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
 
     @staticmethod
     def tables(summary: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from evaluation.answers.prediction import Prediction
 from evaluation.asked_rows import AskedRows
 from evaluation.asking.answered_by import answered_by
 from evaluation.asking.asked_model import AskedModel
+from evaluation.asking.dealing import fewest
 from evaluation.asking.evaluation_plan import summarize_passes
 from evaluation.asking.resumable import ResumableEvaluation
 
@@ -29,17 +30,14 @@ class Scoring:
     with_letters: bool  # the option letters' probabilities too, for the calibration
 
     def batch_size(self, policy: "Policy", given: int | None) -> int:
-        """Return how many questions are answered at once; None: as many as fit."""
+        """Return how many questions are answered at once; None: as many as fit everywhere."""
         from evaluation.asking.batching import batch_size_of
 
-        return batch_size_of(given, policy, self.model.settings, with_letters=self.with_letters)
+        settings = self.model.settings
+        return fewest(batch_size_of(given, policy, settings, with_letters=self.with_letters))
 
-    def ask(self, policy: "Policy", batch_size: int) -> tuple[list[Prediction], dict[str, Any]]:
-        """Ask what is not answered yet.
-
-        Returns:
-            The answers to the questions as they stand in the data, and the summary of all answers.
-        """
+    def ask(self, policy: "Policy", batch_size: int) -> None:
+        """Ask what is not answered yet; of several processes the first has the answers."""
         from evaluation.asking.answerer import Answerer
 
         settings = self.model.settings
@@ -51,6 +49,9 @@ class Scoring:
             with_letters=self.with_letters,
         )
         self.evaluation.run(answerer, batch_size)
+
+    def answers(self) -> tuple[list[Prediction], dict[str, Any]]:
+        """Return the answers to the questions as they stand in the data, and the summary of all."""
         predictions = self.evaluation.predictions()
         plain = predictions[: len(self.test.examples)]
         return plain, summarize_passes(self.evaluation.plan, predictions)

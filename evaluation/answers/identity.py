@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, Self
 
+from process.ranks import world
+
 LEFT_OUT = "list of rows left out"
 
 
@@ -147,6 +149,16 @@ class CurationIdentity(Identity):
     samples: int = _fact("--samples")
     image_root: str | None = _fact("--image-root")
     dtype: str = _fact("--dtype")
+
+
+def check_agreed(identity: Identity) -> None:
+    """Raise a ValueError where processes that work together are about to do different work."""
+    for rank, there in enumerate(world().gather(identity.to_json())):
+        if difference := identity.difference(there):
+            raise ValueError(
+                f"rank {rank} has {difference}: all processes must find the same files, and the"
+                " same in them"
+            )
 
 
 def _words(item: Field) -> str:

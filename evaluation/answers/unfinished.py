@@ -43,16 +43,12 @@ def unfinished_folder(output: Path) -> Path:
 class Unfinished:
     """The folder DIR.unfinished beside the place of an evaluation, made with the first answer."""
 
-    def __init__(self, output: Path, identity: Identity, questions: Iterable[AnswerKey]) -> None:
-        """Find what is answered already; nothing is written.
+    def __init__(self, output: Path, identity: Identity) -> None:
+        """Look at nothing yet; until `find` does there are no answers.
 
         Args:
             output: the place of the finished evaluation.
             identity: what decides the answers.
-            questions: the keys of all questions, in the order of asking.
-
-        Raises:
-            ValueError: the folder is of another evaluation, or cannot be read.
         """
         self.folder = unfinished_folder(output)
         self._identity = identity
@@ -63,6 +59,16 @@ class Unfinished:
         self._ends = array("q", [0])  # where the first 0, 1, 2, .. answers end, in bytes
         self._num_correct = array("q", [0])  # among the first 0, 1, 2, .. answers
         self._file_size = 0
+
+    def find(self, questions: Iterable[AnswerKey]) -> None:
+        """Find what is answered already; nothing is written.
+
+        Args:
+            questions: the keys of all questions, in the order of asking.
+
+        Raises:
+            ValueError: the folder is of another evaluation, or cannot be read.
+        """
         if self.folder.exists():
             try:
                 self._check_identity()

@@ -3,35 +3,39 @@
 Questions are answered in batches of similar length, each image is decoded shortly before its batch
 comes and forgotten after it, so that memory does not grow with the number of questions.
 `answer_all` is for as many as fit into memory with their answers; evaluation/asking/resumable.py
-keeps answers on the disk.
+keeps answers on the disk. Where several processes work together, each answers some of the batches
+(evaluation/asking/dealing.py), and all have the answers.
 """
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.answers.controls import CONTROLS
 from evaluation.answers.prediction import Prediction, judge
+from evaluation.asking.dealing import dealt, own_jobs, packed, unpacked
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.evaluation_plan import BATCH_SIZE, asking_order
 from evaluation.asking.option_letters import Letters, letter_probabilities
+from evaluation.asking.unread import NOT_ANSWERED, Unread, reason_of
 from grpo.finite import check_finite_logits, check_masses
 from grpo.sampling import generate_greedy
-from grpo.unreadable import ROW_ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar, warn
+from process.bars import bar
+from process.ranks import world
 
 
 @dataclass(frozen=True)
 class Answerer:
     """How questions are put to a policy; called with those of one batch, it answers them.
 
-    A row whose image cannot be read any more, or whose prompt does not fit, stays unanswered: it is
-    said, and it counts as wrong. Raises ValueError where that happens to too many in a row.
+    A row whose image cannot be read any more, or whose prompt does not fit, stays unanswered: it
+    counts as wrong, and whoever gets the predictions says so (evaluation/asking/unread.py).
     """
 
     policy: Policy
@@ -39,7 +43,6 @@ class Answerer:
     mode: str  # which tags a completion must write
     max_completion_tokens: int  # where a completion is cut off, and counted as truncated
     with_letters: bool = False  # the option letters' probabilities too, one more forward per batch
-    unreadable: UnreadableRows = field(default_factory=UnreadableRows)
 
     def __call__(
         self,
@@ -62,18 +65,8 @@ class Answerer:
             return error
 
     def readable(self, encoded: Sequence[EncodedPrompt | Exception]) -> list[EncodedPrompt | str]:
-        """Return the prompts of a batch; those that are none are said, counted, and a reason."""
-        prompts: list[EncodedPrompt | str] = []
-        for one in encoded:
-            if isinstance(one, EncodedPrompt):
-                self.unreadable.clear()
-                prompts.append(one)
-            else:
-                self.unreadable.add(one)
-                reason = f"{one}"
-                warn(f"not answered, counted as wrong: {reason}")
-                prompts.append(reason)
-        return prompts
+        """Return the prompts of a batch; in the place of those that are none, why."""
+        return [one if isinstance(one, EncodedPrompt) else reason_of(one) for one in encoded]
 
     def answer(
         self,
@@ -193,19 +186,27 @@ def answer_under(
     starts = range(0, len(order), batch_size)
     batches = [[examples[i] for i in order[start : start + batch_size]] for start in starts]
     answers: list[list[Prediction]] = [[] for _ in controls]  # in the order of asking
+    unread = Unread(NOT_ANSWERED)
     progress_bar = bar(
         total=len(examples) * len(controls),
         desc="evaluating",
         unit="question",
-        disable=not progress,
+        disable=not (progress and world().is_first),
         leave=False,
     )
-    with progress_bar, closing(encoded_ahead(batches, answerer.encode)) as encoded:
-        for batch, read in zip(batches, encoded, strict=True):
-            prompts = answerer.readable(read)
-            for answered, control in zip(answers, controls, strict=True):
-                answered += answerer.answer(batch, prompts, control=control)
-                progress_bar.update(len(batch))
+    with progress_bar, closing(encoded_ahead(own_jobs(batches), answerer.encode)) as encoded:
+
+        def under_all(batch: Sequence[VQAExample]) -> list[Prediction]:
+            prompts = answerer.readable(next(encoded))
+            under = [answerer.answer(batch, prompts, control=control) for control in controls]
+            return [item for some in under for item in some]
+
+        for found in dealt(batches, under_all, "evaluating", pack=packed, unpack=unpacked):
+            size = len(found) // len(controls)
+            unread.note(item.unanswered for item in found[:size])
+            for number, answered in enumerate(answers):
+                answered += found[number * size : (number + 1) * size]
+            progress_bar.update(len(found))
             num_correct = sum(item.correct for item in answers[0])
             progress_bar.set_postfix(accuracy=f"{num_correct / len(answers[0]):.1%}")
     places = sorted(range(len(order)), key=order.__getitem__)  # the inverse permutation

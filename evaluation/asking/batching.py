@@ -8,6 +8,7 @@ from torch import Tensor
 from evaluation.asking.settings import AskingSettings
 from grpo.settings.device_memory import free_memory
 from models.policy import Policy
+from process.ranks import world
 
 # Decoding reads every weight once a token whatever the number of rows: by that reasoning 128 rows
 # take a GPU about as long as 16 (not yet measured on one). On a CPU the embedded model's 800
@@ -55,13 +56,15 @@ def questions_at_once(
         policy: that answers, for its device and shape.
         image_size: images become squares of this side; 0: taken as 384.
         max_completion_tokens: of an answer.
-        available: bytes of the policy's device that stand idle.
+        available: bytes of the policy's device that stand idle; of a CPU's, processes that work
+            together have an equal part each.
         with_letters: whether the letters' probabilities are read too.
     """
     most = MOST.get(policy.device.type, MOST["cuda"])
     letters = max_completion_tokens + LETTER_TOKENS if with_letters else 0
     each = bytes_per_question(policy, image_size, max_completion_tokens, letters)
-    fitting = SHARE * available / each
+    sharing = world().size if policy.device.type == "cpu" else 1
+    fitting = SHARE * available / sharing / each
     size = 1
     while 2 * size <= min(most, fitting):
         size *= 2

@@ -4,23 +4,49 @@ The questions of all passes stand in one order, the batches are consecutive ones
 batch's answers go to the disk at once (evaluation/answers/unfinished.py). Started again with the
 same questions, the same batches are formed, so that what comes out is what an uninterrupted
 evaluation gives. evaluate.py and every cell of a matrix are evaluated this way.
+
+Where several processes work together each answers some of the batches; the first keeps the answers
+of all (evaluation/asking/dealing.py).
 """
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from evaluation.answers.finished import write_evaluation
-from evaluation.answers.identity import Identity
+from evaluation.answers.identity import Identity, check_agreed
 from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import Unfinished
+from evaluation.asking.dealing import dealt, packed, unpacked
 from evaluation.asking.evaluation_plan import EvaluationPlan, Pass, asking_order
+from evaluation.asking.unread import NOT_ANSWERED, Unread
 from evaluation.measures.thought_changes import ThoughtRow
 from process.bars import bar
 from process.called import module_line
+from process.ranks import world
 from process.signals import held, saying_kept
+
+_PIECE = 1000  # answers that are told at once
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Questions of one forward."""
+
+    item: Pass
+    indices: list[int]  # of the pass' examples
+    first: int  # the number of the pass' first question among all
+    end: int  # that of the question after the batch's last
+
+    def answered(self, answer: Callable[..., list[Prediction]]) -> list[Prediction]:
+        """Return what ``answer`` says to them."""
+        orders = self.item.orders and [self.item.orders[index] for index in self.indices]
+        examples = [self.item.examples[index] for index in self.indices]
+        return answer(examples, control=self.item.control, orders=orders)
 
 
 class ResumableEvaluation:
@@ -48,14 +74,16 @@ class ResumableEvaluation:
             ValueError: what lies at ``output`` with `.unfinished` after it is of another
                 evaluation.
         """
-        self.plan, self._output, self._how_to_go_on = plan, output, how_to_go_on
+        self.plan, self.output, self._how_to_go_on = plan, output, how_to_go_on
         self._orders = [asking_order(item.examples, template) for item in plan.passes]
         keys = (
             item.key(index)
             for item, order in zip(plan.passes, self._orders, strict=True)
             for index in order
         )
-        self._answers = Unfinished(output, identity, keys)
+        self._answers, self._identity = Unfinished(output, identity), identity
+        if world().is_first:
+            self._answers.find(keys)
         self._is_written = False
 
     @property
@@ -75,30 +103,46 @@ class ResumableEvaluation:
             progress: show a bar of the questions of all passes, with the time left.
 
         Raises:
-            ValueError: a batch size below 1, and what ``answer`` and `Unfinished.append` raise.
+            ValueError: a batch size below 1, too many questions in a row that could not be asked,
+                processes that read other data, and what ``answer`` and `Unfinished.append` raise.
         """
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size} must be at least 1")
+        check_agreed(self._identity)
         self._keep_whole_batches(batch_size)
+        done = world().by_the_first("going on", lambda: len(self._answers))
+        batches = list(self._batches(batch_size, done))
+        unread = Unread(NOT_ANSWERED)
         progress_bar = bar(
             total=self.plan.num_questions,
-            initial=len(self._answers),
+            initial=done,
             unit="question",
             smoothing=0,  # the mean over all questions: batches begin with the longest ones
-            disable=not progress,
+            disable=not (progress and world().is_first),
             leave=False,
         )
+
+        def answered(batch: _Batch) -> list[Prediction]:
+            progress_bar.set_description(batch.item.title)
+            return batch.answered(answer)
+
         with progress_bar, self.saying_what_is_kept():
-            for item, order, first in self._passes():
-                progress_bar.set_description(item.title)
-                for start in range(max(len(self._answers) - first, 0), len(order), batch_size):
-                    indices = order[start : start + batch_size]
-                    orders = item.orders and [item.orders[index] for index in indices]
-                    examples = [item.examples[index] for index in indices]
-                    self._answers.append(answer(examples, control=item.control, orders=orders))
-                    share = self._answers.num_correct(first) / (start + len(indices))
-                    progress_bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
-                    progress_bar.update(len(indices))
+            found = dealt(batches, answered, "evaluating", pack=packed, unpack=unpacked)
+            for batch, predictions in zip(batches, found, strict=True):
+                unread.note(item.unanswered for item in predictions)
+                with world().together("keeping the answers"):
+                    if world().is_first:
+                        self._answers.append(predictions)
+                        share = self._answers.num_correct(batch.first) / (batch.end - batch.first)
+                        progress_bar.set_postfix(accuracy=f"{share:.1%}", refresh=False)
+                progress_bar.update(len(predictions))
+
+    def _batches(self, batch_size: int, done: int) -> Iterator[_Batch]:
+        """Yield the batches that are left behind the first ``done`` questions."""
+        for item, order, first in self._passes():
+            for start in range(max(done - first, 0), len(order), batch_size):
+                indices = order[start : start + batch_size]
+                yield _Batch(item, indices, first, first + start + len(indices))
 
     def _passes(self) -> Iterator[tuple[Pass, list[int], int]]:
         """Yield each pass, its indices in the order of asking, its first question's number."""
@@ -128,8 +172,8 @@ class ResumableEvaluation:
     def kept(self) -> str | None:
         """Return how many answers are kept, and how to go on; None while there are none."""
         if self._is_written:
-            again = module_line("evaluation.report", str(self._output))
-            return f"{self._output} is written, for its report: {again}"
+            again = module_line("evaluation.report", str(self.output))
+            return f"{self.output} is written, for its report: {again}"
         if not self._answers:
             return None
         return (
@@ -138,8 +182,23 @@ class ResumableEvaluation:
         )
 
     def predictions(self) -> list[Prediction]:
-        """Return the answers to all questions in the plan's order, pass after pass."""
+        """Return the answers to all questions in the plan's order, pass after pass.
+
+        Of several processes the first has them.
+        """
         return list(self._in_order())
+
+    def told(self, count: int) -> list[Prediction]:
+        """Return the first ``count`` of `predictions`, in every process."""
+        answers: list[Prediction] = []
+        own = self._in_order() if world().is_first else iter(())
+
+        def piece() -> list[dict[str, Any]]:  # every process holds a piece of all of them
+            return packed(list(islice(own, min(_PIECE, count - len(answers)))))
+
+        while len(answers) < count:
+            answers += unpacked(world().by_the_first("telling answers", piece))
+        return answers
 
     def write(self, summary: Mapping[str, Any], thoughts: Sequence[ThoughtRow] = ()) -> None:
         """Make the evaluation's directory from the summary and all answers in the plan's order.
@@ -152,7 +211,7 @@ class ResumableEvaluation:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
         with self.saying_what_is_kept(), held():
-            write_evaluation(self._output, summary, self._in_order(), thoughts)
+            write_evaluation(self.output, summary, self._in_order(), thoughts)
             self._is_written = True
             self._answers.remove()
 

@@ -1,23 +1,25 @@
 """The letters after other thoughts: the model's part of evaluation/measures/thought_changes.py.
 
 All texts of a batch up to ``<answer>`` are read in one forward, which encodes each image once.
-Images are decoded batch by batch and forgotten.
+Images are decoded batch by batch and forgotten. Several processes read a batch each
+(evaluation/asking/dealing.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
-from evaluation.answers.prediction import Prediction, judge
+from evaluation.answers.prediction import Prediction
+from evaluation.asking.dealing import dealt
+from evaluation.asking.donors import Donors
 from evaluation.asking.encoding import encode_checked
 from evaluation.asking.evaluation_plan import BATCH_SIZE
-from evaluation.asking.lenders import Donor, Lenders, group_donor, thought_of, with_thought
+from evaluation.asking.lenders import Donor, Lenders, thought_of, with_thought
 from evaluation.asking.option_letters import Letters, letter_probabilities
-from evaluation.asking.samples import sample_groups
+from evaluation.asking.unread import Unread, reason_of
 from evaluation.measures.thought_changes import (
     ThoughtRow,
     check_changes,
@@ -25,10 +27,11 @@ from evaluation.measures.thought_changes import (
     summarize_changes,
 )
 from grpo.finite import check_masses
-from grpo.unreadable import ROW_ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar, warn
+from process.bars import bar
+from process.ranks import world
 
 SAMPLES = 4  # completions per question for swapped thoughts, where nobody says how many
 
@@ -94,108 +97,49 @@ def read_thoughts(
     check_changes(changes)
     places = [place for place, item in enumerate(predictions) if item.well_formed]
     lenders = Lenders([predictions[place] for place in places], seed)
-    donors = _Donors(policy, lenders, changes, mode, max_completion_tokens, samples, seed)
+    donors = Donors(policy, lenders, changes, mode, max_completion_tokens, samples, seed)
+    size = max(1, batch_size // donors.rows_each)
+    batches = [places[start : start + size] for start in range(0, len(places), size)]
     rows: list[ThoughtRow] = []
+    unread = Unread("its thought is left out")
 
-    def encode(place: int) -> EncodedPrompt:
-        return encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
+    def encode(place: int) -> EncodedPrompt | str:
+        try:
+            return encode_checked(policy, examples[place], turn_builder, max_completion_tokens)
+        except ROW_ERRORS as error:
+            return reason_of(error)
+
+    def read(batch: Sequence[int]) -> list[ThoughtRow | str]:
+        encoded = {place: encode(place) for place in batch}
+        prompts = {place: one for place, one in encoded.items() if not isinstance(one, str)}
+        answers = [predictions[place] for place in prompts]
+        asked = [examples[place] for place in prompts]
+        some = list(prompts.values())
+        found = donors.of(asked, answers, list(prompts), some) if some else []
+        read_rows = iter(_read(policy, some, answers, found) if some else [])
+        return [one if isinstance(one, str) else next(read_rows) for one in encoded.values()]
 
     progress_bar = bar(
-        total=len(places), desc="thoughts", unit="question", disable=not progress, leave=False
+        total=len(places),
+        desc="thoughts",
+        unit="question",
+        disable=not (progress and world().is_first),
+        leave=False,
     )
     with progress_bar:
-        for some, prompts in _readable(places, max(1, batch_size // donors.rows_each), encode):
-            batch = [predictions[place] for place in some]
-            found = donors.of([examples[place] for place in some], batch, some, prompts)
-            rows += _read(policy, prompts, batch, found)
+        for batch in dealt(batches, read, "reading thoughts", pack=_packed, unpack=_unpacked):
+            unread.note(one if isinstance(one, str) else None for one in batch)
+            rows += [one for one in batch if not isinstance(one, str)]
             progress_bar.update(len(batch))
     return rows
 
 
-@dataclass(frozen=True)
-class _Donors:
-    """Where the thoughts of each change come from."""
-
-    policy: Policy
-    lenders: Lenders
-    changes: Sequence[str]
-    mode: str
-    max_completion_tokens: int
-    samples: int
-    seed: int
-
-    @property
-    def rows_each(self) -> int:
-        """How many rows run at once for one answer, at most."""
-        return max(self.samples if "swapped" in self.changes else 1, 1 + len(self.changes))
-
-    def of(
-        self,
-        examples: Sequence[VQAExample],
-        predictions: Sequence[Prediction],
-        places: Sequence[int],
-        prompts: Sequence[EncodedPrompt],
-    ) -> list[dict[str, Donor]]:
-        """Return each answer's donors by the change; a change that has none is left out.
-
-        Args:
-            examples: the questions of a batch.
-            predictions: the answers to them.
-            places: where each question stands among all, for what is sampled.
-            prompts: of the questions.
-        """
-        found: dict[str, Sequence[Donor | None]] = {}
-        if "removed" in self.changes:
-            found["removed"] = [Donor("", None)] * len(predictions)
-        if "swapped" in self.changes:
-            groups = sample_groups(
-                self.policy,
-                prompts,
-                places,
-                group_size=self.samples,
-                max_completion_tokens=self.max_completion_tokens,
-                seed=self.seed,
-            )
-            found["swapped"] = _group_donors(examples, predictions, groups, self.mode)
-        if "borrowed" in self.changes:
-            found["borrowed"] = [self.lenders.donor(item) for item in predictions]
-        return [
-            {name: donor for name, some in found.items() if (donor := some[row]) is not None}
-            for row in range(len(predictions))
-        ]
+def _packed(batch: Sequence[ThoughtRow | str]) -> list[dict[str, Any] | str]:
+    return [one if isinstance(one, str) else one.to_json() for one in batch]
 
 
-def _readable(
-    places: Sequence[int], size: int, encode: Callable[[int], EncodedPrompt]
-) -> Iterator[tuple[list[int], list[EncodedPrompt]]]:
-    """Yield batches of places whose rows can still be read, and their prompts; say which cannot."""
-    unreadable = UnreadableRows()
-    for start in range(0, len(places), size):
-        found: dict[int, EncodedPrompt] = {}
-        for place in places[start : start + size]:
-            try:
-                found[place] = encode(place)
-                unreadable.clear()
-            except ROW_ERRORS as error:
-                unreadable.add(error)
-                warn(f"its thought is left out: {error}")
-        if found:
-            yield list(found), list(found.values())
-
-
-def _group_donors(
-    examples: Sequence[VQAExample],
-    predictions: Sequence[Prediction],
-    groups: Sequence[Sequence[str]],
-    mode: str,
-) -> list[Donor | None]:
-    donors = []
-    for example, item, texts in zip(examples, predictions, groups, strict=True):
-        group = [
-            judge(example, text, mode=mode, completion_tokens=0, truncated=False) for text in texts
-        ]
-        donors.append(group_donor(item, group))
-    return donors
+def _unpacked(batch: Sequence[Any]) -> list[ThoughtRow | str]:
+    return [one if isinstance(one, str) else ThoughtRow.from_json(one) for one in batch]
 
 
 def _read(

@@ -10,8 +10,8 @@ from evaluation.curate.curate_config import CurateConfig, curate_parser
 from evaluation.curate.place import check_place
 from process.command import command, exit_status_of
 from process.flags import config_from
-from process.owner import owned
 from process.page import fitted
+from process.ranks import first_owns, joined, world
 
 
 @command
@@ -36,12 +36,13 @@ def curate(config: CurateConfig) -> None:
     from evaluation.curate.effect_text import curation_table
 
     output = Path(config.output_dir)
-    check_place(output)
-    with owned(output):
-        curation = Curation.prepare(config)
-        print(curation.description())
-        curation.sample()
-        summary = curation.write()
+    with joined():
+        world().by_the_first("looking at the result's place", lambda: check_place(output))
+        with first_owns(output):
+            curation = Curation.prepare(config)
+            print(curation.description())
+            curation.sample()
+            summary = world().by_the_first("writing the curation", curation.write)
     if unreadable := summary["unreadable"]:
         print(f"\n{len(unreadable):,} rows could not be read to be sampled: none of them is kept")
     print(f"\n{fitted(curation_table(summary))}\n")

@@ -3,13 +3,13 @@
 What can be wrong in flags and files is told before torch is imported, which takes seconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
-from evaluation.answers.identity import CurationIdentity
+from evaluation.answers.identity import CurationIdentity, check_agreed
 from evaluation.asked_rows import AskedRows, load_asked_rows
 from evaluation.asking.asked_model import (
     AskedModel,
@@ -25,9 +25,10 @@ from evaluation.curate.crossfit import crossfit
 from evaluation.curate.curate_config import CurateConfig
 from evaluation.curate.effect import summarize_curation
 from evaluation.curate.pass_counts import PassesFile
-from evaluation.curate.place import SETTINGS, check_place, open_place, write_curation
+from evaluation.curate.place import SETTINGS, open_place, write_curation
 from evaluation.curate.reasons import CuratedRow, judge_row
 from evaluation.curate.split import split_files
+from process.ranks import world
 
 if TYPE_CHECKING:
     import torch
@@ -53,12 +54,19 @@ class Curation:
             ValueError, OSError: a file or an image is missing or wrong, a flag cannot be used, or
                 the output directory is of another curation.
         """
+        output = Path(config.output_dir)
+        left_out = world().by_the_first("going on", lambda: left_out_before(output / SETTINGS))
+        with world().together("reading the rows"):
+            return cls._prepared(config, output, left_out)
+
+    @classmethod
+    def _prepared(
+        cls, config: CurateConfig, output: Path, left_out: Mapping[str, list[int]] | None
+    ) -> "Curation":
         say_same_names([config.model], config.json)
         model = asked_model(config.model, config.model, config)
         model.tell_warnings()
-        output = Path(config.output_dir)
-        check_place(output)
-        data = _load(config, model, output)
+        data = _load(config, model, left_out)
         prior_choices = crossfit(data.examples, config.prior, config.seed)
         if prior_choices is None:
             raise ValueError("all rows show one image: there are no others to fit a text prior on")
@@ -81,13 +89,16 @@ class Curation:
 
     def sample(self) -> None:
         """Sample the rows that are not sampled yet."""
-        if len(self.passes) == len(self.data.examples):
+        check_agreed(self.identity)
+        if world().by_the_first("going on", lambda: len(self.passes)) == len(self.data.examples):
             return
         from evaluation.curate.sampler import RowSampler, sample_rows
 
         config, settings = self.config, self.model.settings
+        with world().together("loading the model"):
+            policy = chosen_policy(config.model, self.device, config.dtype)
         sampler = RowSampler(
-            chosen_policy(config.model, self.device, config.dtype),
+            policy,
             settings.turn_builder,
             settings.mode,
             settings.max_completion_tokens,
@@ -149,7 +160,9 @@ class Curation:
         return summary
 
 
-def _load(config: CurateConfig, model: AskedModel, output: Path) -> AskedRows:
+def _load(
+    config: CurateConfig, model: AskedModel, left_out: Mapping[str, list[int]] | None
+) -> AskedRows:
     data = load_asked_rows(
         "",
         config.json,
@@ -158,7 +171,7 @@ def _load(config: CurateConfig, model: AskedModel, output: Path) -> AskedRows:
         limit=config.limit,
         seed=config.seed,
         skip_bad_rows=config.skip_bad_rows,
-        left_out=left_out_before(output / SETTINGS),
+        left_out=left_out,
         part="train",
     )
     tell_gone_bad(data.split)

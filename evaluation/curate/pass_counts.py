@@ -28,18 +28,19 @@ class Passes:
 class PassesFile:
     """The rows that are sampled already, in memory and in their file."""
 
-    def __init__(self, file: Path, ids: Sequence[str]) -> None:
+    def __init__(self, file: Path, ids: Sequence[str], *, is_looked_at: bool = True) -> None:
         """Read the whole lines of the file, if it is there; nothing is written.
 
         Args:
             file: passes.jsonl.
             ids: of all rows, in their order.
+            is_looked_at: False where another process keeps the rows.
 
         Raises:
             ValueError: the file cannot be read, or is about other rows.
         """
         self._file = file
-        self.rows = _whole_lines(file) if file.exists() else []
+        self.rows = _whole_lines(file) if is_looked_at and file.exists() else []
         if [item.id for item in self.rows] != list(ids[: len(self.rows)]):
             raise ValueError(
                 f"{file} is about other rows than the data: remove its directory to sample anew"
@@ -49,10 +50,11 @@ class PassesFile:
         """Rows so far."""
         return len(self.rows)
 
-    def keep(self, count: int) -> None:
-        """Forget all rows but the first ``count``, and a line that was cut off."""
+    def keep(self, count: int) -> int:
+        """Return ``count``, having forgotten all rows behind it, and a line that was cut off."""
         del self.rows[count:]
         write_text(self._file, _lines(self.rows))
+        return count
 
     def append(self, rows: Sequence[Passes]) -> None:
         """Add the next rows."""

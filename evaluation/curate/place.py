@@ -17,6 +17,7 @@ from evaluation.curate.reasons import CuratedRow
 from process.disk import make_folder
 from process.leftovers import contents
 from process.places import check_can_be_made
+from process.ranks import world
 from process.regular import read_text
 from process.shown import shown_json
 from process.signals import held
@@ -43,6 +44,8 @@ def check_place(directory: Path) -> None:
 def open_place(directory: Path, identity: CurationIdentity, ids: Sequence[str]) -> PassesFile:
     """Return the rows that an earlier, interrupted run has sampled; make a new directory.
 
+    Of several processes the first does; to the others nothing is sampled.
+
     Args:
         directory: new, empty, or one that the same settings began.
         identity: what decides what is sampled.
@@ -52,6 +55,9 @@ def open_place(directory: Path, identity: CurationIdentity, ids: Sequence[str]) 
         ValueError: the directory holds something else, a finished run, or one of other settings;
             what stands there is left alone.
     """
+    rows = directory / "passes.jsonl"
+    if not world().is_first:
+        return PassesFile(rows, ids, is_looked_at=False)
     check_place(directory)
     file = directory / SETTINGS
     if not file.exists():
@@ -63,7 +69,7 @@ def open_place(directory: Path, identity: CurationIdentity, ids: Sequence[str]) 
             f"{directory} was begun with another {difference.name}: run it again as it was begun,"
             " or name another --output-dir"
         )
-    return PassesFile(directory / "passes.jsonl", ids)
+    return PassesFile(rows, ids)
 
 
 def write_curation(

@@ -1,22 +1,26 @@
 """Samples rows with their image and with it blank, and counts the right ones: the model's part.
 
-Rows are sampled in their order, a batch of questions at a time. What is sampled depends on the seed
-and the row's place alone.
+Rows are sampled in their order, a batch of questions at a time; several processes take a batch each
+(evaluation/asking/dealing.py). What is sampled depends on the seed and the row's place alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import judge
+from evaluation.asking.dealing import dealt
 from evaluation.asking.encoding import encode_checked
 from evaluation.asking.samples import sample_groups
+from evaluation.asking.unread import Unread, reason_of
 from evaluation.curate.pass_counts import Passes, PassesFile
-from grpo.unreadable import ROW_ERRORS, UnreadableRows
+from grpo.unreadable import ROW_ERRORS
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
-from process.bars import bar, warn
+from process.bars import bar
+from process.ranks import world
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,6 @@ class RowSampler:
     max_completion_tokens: int
     samples: int  # k, per row and image
     seed: int
-    _unreadable: UnreadableRows = field(default_factory=UnreadableRows)
 
     def count(self, examples: Sequence[VQAExample], rows: range) -> list[Passes]:
         """Return how many samples of each of these rows are right."""
@@ -45,17 +48,13 @@ class RowSampler:
         ]
 
     def _encode(self, example: VQAExample) -> EncodedPrompt | str:
-        """Return the row's prompt, or why it has none any more; that is said, too."""
+        """Return the row's prompt, or why it has none any more."""
         try:
-            prompt = encode_checked(
+            return encode_checked(
                 self.policy, example, self.turn_builder, self.max_completion_tokens
             )
         except ROW_ERRORS as error:
-            self._unreadable.add(error)
-            warn(f"not sampled, left out: {error}")
-            return str(error)
-        self._unreadable.clear()
-        return prompt
+            return reason_of(error)
 
     def _right(
         self, examples: Sequence[VQAExample], prompts: Mapping[int, EncodedPrompt]
@@ -88,15 +87,38 @@ def sample_rows(
     Args:
         sampler: of the samples.
         examples: all rows, in their order.
-        file: the rows that are sampled already.
+        file: the rows that are sampled already; the first of several processes keeps it.
         batch_size: completions sampled at once.
     """
     total, size = len(examples), max(1, batch_size // sampler.samples)
     # the same batches as without the interruption: batches move a sample by rounding at most
-    file.keep(len(file) // size * size)
-    progress = bar(total=total, initial=len(file), desc="sampling", unit="row", leave=False)
+    done = world().by_the_first("going on", lambda: file.keep(len(file) // size * size))
+    batches = [range(start, min(start + size, total)) for start in range(done, total, size)]
+    unread = Unread("not sampled, left out")
+    progress = bar(
+        total=total,
+        initial=done,
+        desc="sampling",
+        unit="row",
+        disable=not world().is_first,
+        leave=False,
+    )
+
+    def sampled(rows: range) -> list[Passes]:
+        return sampler.count(examples, rows)
+
     with progress:
-        while len(file) < total:
-            rows = range(len(file), min(len(file) + size, total))
-            file.append(sampler.count(examples, rows))
-            progress.update(len(rows))
+        for found in dealt(batches, sampled, "sampling", pack=_packed, unpack=_unpacked):
+            unread.note(row.unreadable for row in found)
+            with world().together("keeping the samples"):
+                if world().is_first:
+                    file.append(found)
+            progress.update(len(found))
+
+
+def _packed(rows: Sequence[Passes]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]
+
+
+def _unpacked(rows: Sequence[dict[str, Any]]) -> list[Passes]:
+    return [Passes(**row) for row in rows]

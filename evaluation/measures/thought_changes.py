@@ -22,7 +22,7 @@ In think_after the letter is written before the thought and cannot depend on it;
 is no thought: not applicable, and said so.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NotRequired, TypedDict
 
@@ -60,6 +60,11 @@ class ThoughtRow:
     def to_json(self) -> dict[str, Any]:
         """The line of thoughts.jsonl as a dictionary."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "ThoughtRow":
+        """Return the row of a line."""
+        return cls(**{**line, "images": tuple(line["images"])})
 
 
 def check_changes(names: Sequence[str]) -> None:

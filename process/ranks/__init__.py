@@ -4,11 +4,13 @@
     joined()     a context in which they can talk
     world()      what they say to each other: `gather`, `add`, `most`, `together`
     first_alone  what the first of them does for all, such as writing a file
+    first_owns   a context in which the first of them owns a folder for all
 
 Alone all of it costs nothing: what is gathered is a list of one.
 """
 
+from process.ranks.owning import first_owns
 from process.ranks.place import Place, place
 from process.ranks.world import World, first_alone, joined, world
 
-__all__ = ["Place", "World", "first_alone", "joined", "place", "world"]
+__all__ = ["Place", "World", "first_alone", "first_owns", "joined", "place", "world"]

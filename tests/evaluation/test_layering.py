@@ -6,7 +6,7 @@ from tests.project.imports import imports_of, modules_of, watch_imports
 
 BELOW = {"answers", "measures", "asking", "report"}
 FRONT = {"ask", "cells", "command_lines", "compare", "heldout", "matrix"}  # files, not folders
-FRONT |= {"asked_rows", "configs", "matrix_json", "score", "scoring"}
+FRONT |= {"asked_rows", "configs", "matrix_command", "matrix_json", "score", "scoring"}
 ROOMS = {
     "answers": set(),
     "measures": {"answers"},
