@@ -5,14 +5,15 @@ float32 has a float32 master, the gradients of all micro-batches are summed in f
 the master, and the weight is its rounded copy. A float32 weight is its own master.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.settings.config import GRPOConfig
-from models.policy import Policy
+from models.checkpoint.saved_tensors import SavedTensor, fill
+        self._tell_policy()
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of each weight that has been moved
@@ -130,8 +131,8 @@ class PolicyOptimizer:
                 tensors[f"{key}/{name}"] = value
         return tensors
 
-    def load_state_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from what `state_tensors` returned.
+    def load_state_tensors(self, tensors: Mapping[str, SavedTensor | Tensor]) -> None:
+        """Go on from what `state_tensors` returned, in memory or on the disk.
 
         Raises:
             ValueError: the tensors belong to other weights, or some of a weight's are missing.
@@ -147,16 +148,23 @@ class PolicyOptimizer:
         with torch.no_grad():
             for name, weight, master in self._named():
                 if f"master/{name}" in tensors:
-                    master.copy_(tensors[f"master/{name}"])
+                    fill(master, tensors[f"master/{name}"])
                     weight.copy_(master)
+<<<<<<< HEAD
                 self.adamw.state[master] = {
                     key: tensors[f"{key}/{name}"].to(master.device)
                     for key in _MOMENTS
                     if f"{key}/{name}" in tensors
                 }
         self._tell_policy()
+=======
+                there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
+                state = self.adamw.state[master] = {key: _moment(master, key) for key in there}
+                for key, moment in state.items():
+                    fill(moment, tensors[f"{key}/{name}"])
+>>>>>>> 0d69d67 (The optimizer's state is written in files of at most 2 GB, by each process the rows that it has, and read by rows)
 
-    def _check_shapes(self, tensors: dict[str, Tensor]) -> None:
+    def _check_shapes(self, tensors: Mapping[str, SavedTensor | Tensor]) -> None:
         for name, weight, master in self._named():
             there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
             if there and len(there) < len(_MOMENTS):
@@ -183,6 +191,13 @@ def _master(weight: nn.Parameter) -> Tensor:
     if weight.dtype == torch.float32:
         return weight
     return weight.detach().float().requires_grad_()
+
+
+def _moment(master: Tensor, key: str) -> Tensor:
+    """Return a moment of a weight as AdamW keeps it, not yet filled."""
+    if key == "step":
+        return torch.zeros((), device=master.device)
+    return torch.empty_like(master, requires_grad=False)
 
 
 def _move_gradient_to(master: Tensor) -> Callable[[Tensor], None]:

@@ -2,18 +2,20 @@
 
     checkpoints/step-000100/            loads with from_pretrained, vLLM, TRL
         groupwise.json                  mode, image size, prompt template, limits, method, step
-        trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not
+        trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not;
+                                        over 2 GB, or of several processes, in parts with an index
         trainer/state.json              step, which is also the position in the data order
-        trainer/rng.safetensors         random generators (grpo/run/generators.py), for rewards
+        trainer/rng.safetensors         random generators (grpo/run/generators.py), for rewards;
+                                        rng-00001.safetensors, .. of further processes
         manifest.json                   all files with size and SHA-256, written last
 
 No pickle anywhere. A checkpoint is written beside its place, flushed to the disk and renamed into
-it, so that the newest directory is whole whatever interrupted the run.
+it, so that the newest directory is whole whatever interrupted the run. --save-weights-only leaves
+trainer/ out.
 """
 
-import shutil
-from collections.abc import Mapping
-from errno import EDQUOT, EFBIG, ENOSPC
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,20 @@ from torch import Tensor
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.exploded import check_finite_state
 from grpo.run.generators import generator_tensors
-from grpo.run.start_point import checkpoints_of
-from models.checkpoint.manifest import CARD
+from grpo.run.room import not_written, unfinished
+from grpo.run.start_point import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_file
+from grpo.run.state_parts import by_name, own_parts, own_pieces
+from models.checkpoint.manifest import CARD, TRAINER, FileFacts
+from models.checkpoint.parts import Piece, entries_of, merged
 from models.checkpoint.saving import save_policy
 from models.checkpoint.sealing import Seal
 from models.policy import Policy
 from process.disk import make_folder
+from process.ranks import world
+from process.signals import held
 from process.storage import remove_folder, replacing, sweep, write_json
 
-_FULL = (ENOSPC, EDQUOT, EFBIG)
+_SHARED = "--output-dir must lie on storage that all nodes share"
 
 
 def save_checkpoint(
@@ -44,10 +51,12 @@ def save_checkpoint(
     keep: int,
     best: int | None = None,
     generators: Mapping[str, Tensor] | None = None,
+    weights_only: bool = False,
 ) -> Path:
     """Write checkpoints/step-<step>, then remove all but the newest ``keep`` and the best.
 
-    Returns the new checkpoint's path.
+    Returns the new checkpoint's path. All processes call it: each writes the part of the
+    optimizer's state that it has, the first one all else.
 
     Args:
         run: the run's directory.
@@ -59,60 +68,111 @@ def save_checkpoint(
         keep: at least 1.
         best: the step whose checkpoint stays however old it is, if it has one.
         generators: the random generators' states after that step; None: as they are now.
+        weights_only: leave out all that a run goes on from.
 
     Raises:
         ExplodedError: a weight or a moment is NaN or inf; nothing is written.
-        OSError: the disk is full or not writable. Then, and where anything else breaks it off,
-            nothing half-written stays, and no older checkpoint was touched.
+        OSError: the disk is full or not writable, or the processes do not see one folder. Then, and
+            where anything else breaks it off, nothing half-written stays, and no older checkpoint
+            was touched.
     """
-    tensors = optimizer.state_tensors()
+    tensors = {} if weights_only else optimizer.state_tensors()
+    pieces = own_pieces(tensors)
     older = checkpoints_of(run)
-    check_finite_state(step, {**optimizer.weights, **tensors}, run, older[-1] if older else None)
-    place = run / "checkpoints" / f"step-{step:06d}"
-    try:
-        make_folder(place.parent)
-        sweep(place.parent)  # of a save that was broken off: it takes as much room
-        with (
-            replacing(place, _unfinished(place).name, to_disk=True, over_folder=True) as folder,
-            Seal(folder) as seal,
-        ):
-            (folder / "trainer").mkdir(parents=True)
-            seal.hash_ahead("trainer/optimizer.safetensors", tensors)
-            save_policy(policy, folder)
-            seal.take()  # hashed while the optimizer is written
-            seal.write_tensors("trainer/optimizer.safetensors", tensors)
-            random = generators or generator_tensors(policy.device)
-            seal.write_tensors("trainer/rng.safetensors", random)
-            write_json(folder / CARD, {**card, "step": step})
-            write_json(folder / "trainer" / "state.json", {**state, "step": step})
-            seal.finish(step)
-    except OSError as error:
-        needed = sum(tensor.nbytes for tensor in (*policy.parameters(), *tensors.values()))
-        raise OSError(_not_written(place, error, needed)) from error
-    for old in checkpoints_of(run)[:-keep]:
-        if best is None or old.name != f"step-{best:06d}":
-            remove_folder(old)
+    finite = by_name(own_pieces(optimizer.weights)) | by_name(pieces)
+    check_finite_state(step, finite, run, older[-1] if older else None)
+    parts = {} if weights_only else own_parts(pieces)
+    place, is_first = run / "checkpoints" / f"step-{step:06d}", world().is_first
+    needed = sum(one.nbytes for one in (*policy.parameters(), *tensors.values()))
+    with held(), ExitStack() as stack:
+        with _saving(place, needed):
+            folder = _begun(place, stack)
+        seal = stack.enter_context(Seal(folder))
+        with _saving(place, needed):
+            if is_first:
+                _write_model(seal, folder, policy, parts, {**card, "step": step})
+            if not weights_only:
+                random = generators or generator_tensors(policy.device)
+                _write_state(seal, folder, parts, random)
+            own = {} if is_first else {n: vars(facts) for n, facts in seal.facts().items()}
+        told = world().gather([entries_of(parts), own])
+        with _saving(place, needed):
+            if is_first:
+                others = _facts_of_others(folder, told)
+                if not weights_only:
+                    write_json(folder / STATE, {**state, "step": step})
+                    _write_index(folder, [entries for entries, _ in told])
+                seal.finish(step, others)
+                stack.close()  # renames it into its place
+                _remove_old(run, keep, best)
     return place
 
 
-def _unfinished(place: Path) -> Path:
-    return place.with_name(f".{place.name}.unfinished")
+@contextmanager
+def _saving(place: Path, needed: int) -> Iterator[None]:
+    """Do a process's own part of a save: an error of the disk says what to do, in all of them."""
+    with world().together("saving"):
+        try:
+            yield
+        except OSError as error:
+            raise OSError(not_written(place, error, needed)) from error
 
 
-def _not_written(place: Path, error: OSError, needed: int) -> str:
-    """Return what to do where a checkpoint of ``needed`` bytes could not be written."""
-    run, unfinished = place.parent.parent, _unfinished(place)
-    way, why = f"see to the disk of {run}", error.strerror or str(error)
-    if error.filename is not None and Path(error.filename).is_relative_to(unfinished):
-        why = f"{Path(error.filename).relative_to(unfinished)}: {why}"
-    elif error.filename is not None:
-        why = f"{error.filename}: {why}"
-    if error.errno in _FULL:
-        free = shutil.disk_usage(run).free
-        way = "free some space"
-        why += f"; it takes {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free"
-    message = f"checkpoint {place} could not be written ({why}): {way}"
-    older = checkpoints_of(run)
-    if not older:
-        return f"{message}, and start the run anew: there is no checkpoint before it"
-    return f"{message}, and go on from {older[-1].name}, which is whole, with --resume {run}"
+def _begun(place: Path, stack: ExitStack) -> Path:
+    """Return the folder that is written: the first process makes it, and puts it into its place."""
+    if not world().is_first:
+        return unfinished(place)
+    make_folder(place.parent)
+    sweep(place.parent)  # of a save that was broken off: it takes as much room
+    name = unfinished(place).name
+    folder = stack.enter_context(replacing(place, name, to_disk=True, over_folder=True))
+    (folder / TRAINER).mkdir(parents=True)
+    return folder
+
+
+def _write_model(
+    seal: Seal,
+    folder: Path,
+    policy: Policy,
+    parts: Mapping[str, Sequence[Piece]],
+    card: Mapping[str, Any],
+) -> None:
+    for name, pieces in parts.items():
+        seal.hash_ahead(name, by_name(pieces))
+    save_policy(policy, folder)
+    write_json(folder / CARD, card)
+    seal.take()  # hashed while the optimizer is written
+
+
+def _write_state(
+    seal: Seal, folder: Path, parts: Mapping[str, Sequence[Piece]], random: Mapping[str, Tensor]
+) -> None:
+    if not (folder / TRAINER).is_dir():
+        raise OSError(f"process {world().rank} sees no {folder}: {_SHARED}")
+    for name, pieces in parts.items():
+        seal.write_tensors(name, by_name(pieces))
+    seal.write_tensors(rng_file(world().rank), random)
+
+
+def _facts_of_others(folder: Path, told: Sequence[Any]) -> dict[str, FileFacts]:
+    """Return what the other processes say of their files, once these are all there."""
+    others = {}
+    for rank, (_, files) in enumerate(told):
+        for name, facts in files.items():
+            file, others[name] = folder / name, FileFacts(**facts)
+            if not file.is_file() or file.stat().st_size != others[name].size:
+                raise OSError(f"{name} of process {rank} is not in {folder}: {_SHARED}")
+    return others
+
+
+def _write_index(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+    """Write which rows stand where, unless all of them stand in one file."""
+    if not (folder / OPTIMIZER).exists():
+        size = sum(file.stat().st_size for file in folder.glob(f"{TRAINER}optimizer-*"))
+        write_json(folder / INDEX, merged(entries, size))
+
+
+def _remove_old(run: Path, keep: int, best: int | None) -> None:
+    for old in checkpoints_of(run)[:-keep]:
+        if best is None or old.name != f"step-{best:06d}":
+            remove_folder(old)

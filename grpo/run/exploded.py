@@ -6,6 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from grpo.run.start_point import has_weights_only
+from process.ranks import world
+
 _SHOWN = 3
 
 
@@ -28,18 +31,19 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 def check_finite_state(
     step: int, tensors: Mapping[str, Tensor], run: Path, newest: Path | None
 ) -> None:
-    """Raise where a checkpoint would hold NaN or inf.
+    """Raise where a checkpoint would hold NaN or inf, in all processes.
 
     Args:
         step: steps done.
-        tensors: what would be saved.
+        tensors: what would be saved, as much of it as this process has.
         run: the run's directory.
         newest: its newest checkpoint, None where it has none.
 
     Raises:
         ExplodedError: naming some of the tensors.
     """
-    broken = not_finite(tensors)
+    found = world().gather(not_finite(tensors))
+    broken = list(dict.fromkeys(name for names in found for name in names))
     if not broken:
         return
     shown = ", ".join(broken[:_SHOWN]) + ", .." * (len(broken) > _SHOWN)
@@ -49,7 +53,7 @@ def check_finite_state(
     )
     if newest is None:
         raise ExplodedError(f"{message}: start the run anew with a lower --learning-rate")
-    raise ExplodedError(
-        f"{message}: start a new run from --model {newest} with a lower --learning-rate. --resume"
-        f" {run} goes on from there too, and takes the same steps"
-    )
+    message += f": start a new run from --model {newest} with a lower --learning-rate"
+    if not has_weights_only(newest):
+        message += f". --resume {run} goes on from there too, and takes the same steps"
+    raise ExplodedError(message)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo.run.best import find_best
-from models.checkpoint.manifest import CARD, MANIFEST, Manifest, damages, read_manifest
+from models.checkpoint.manifest import CARD, MANIFEST, TRAINER, Manifest, damages, read_manifest
 from process.called import command_line
 from process.page import fitted
 from process.regular import read_text
@@ -19,6 +19,8 @@ from process.storage import set_aside
 STATE, OPTIMIZER, RNG = (
     f"trainer/{n}" for n in ("state.json", "optimizer.safetensors", "rng.safetensors")
 )
+INDEX = f"{OPTIMIZER}.index.json"  # of a state in several files: models/checkpoint/parts.py
+WEIGHTS_ONLY = "--save-weights-only"
 _NAME = re.compile(r"step-(\d{6,})")
 
 
@@ -69,8 +71,44 @@ def checkpoint_to_resume(run: Path, name: str | None = None) -> Path:
             f"--resume-from {name}: {run} has no such checkpoint: name one of"
             f" {', '.join(path.name for path in there)}"
         )
+    if has_weights_only(chosen):
+        whole = [other for other in there if not has_weights_only(other)]
+        way = f"start a new run from it with --model {chosen}"
+        if whole:
+            way = f"go on from an older one with: {_command(run, whole[-1])}; or {way}"
+        raise ValueError(
+            f"checkpoint {chosen} holds the weights alone ({WEIGHTS_ONLY}), and nothing that"
+            f" training goes on from: {way}"
+        )
     check_whole(chosen, contents=False)
     return chosen
+
+
+def has_weights_only(checkpoint: Path) -> bool:
+    """Return whether a checkpoint was saved without what training needs to go on.
+
+    Only its manifest can tell that from files that were lost.
+    """
+    try:
+        manifest = _manifest_of(checkpoint)
+    except ValueError:
+        return False
+    return manifest is not None and not any(name.startswith(TRAINER) for name in manifest.files)
+
+
+def rng_file(rank: int) -> str:
+    """Return the file of a process's random generators.
+
+    >>> rng_file(0), rng_file(1)
+    ('trainer/rng.safetensors', 'trainer/rng-00001.safetensors')
+    """
+    return f"{TRAINER}rng-{rank:05d}.safetensors" if rank else RNG
+
+
+def rng_files(checkpoint: Path) -> list[str]:
+    """Return the files of the random generators, one per process that saved, in rank order."""
+    more = sorted((checkpoint / TRAINER).glob("rng-*.safetensors"))
+    return [RNG, *(f"{TRAINER}{file.name}" for file in more)]
 
 
 def check_resumable(checkpoint: Path, total_steps: int) -> None:
@@ -115,7 +153,8 @@ def faults(checkpoint: Path, *, contents: bool = True) -> list[str]:
     except ValueError as error:
         return [str(error)]
     if manifest is None:
-        files = (CARD, STATE, OPTIMIZER, RNG, "config.json")
+        state = INDEX if (checkpoint / INDEX).exists() else OPTIMIZER
+        files = (CARD, STATE, state, RNG, "config.json")
         found = [f"{name} is missing" for name in files if not (checkpoint / name).is_file()]
     else:
         found = damages(checkpoint, manifest, contents=False)
@@ -166,7 +205,7 @@ def _other_steps(checkpoint: Path, manifest: Manifest | None) -> Iterator[str]:
     """Yield the files that are of another step than the checkpoint."""
     if manifest is not None and manifest.step != step_of(checkpoint):
         yield f"{MANIFEST} is of step {manifest.step}"
-    for name in (STATE, CARD):
+    for name in (CARD,) if has_weights_only(checkpoint) else (STATE, CARD):
         try:
             step = (read_state(checkpoint) if name == STATE else _read_json(checkpoint, name)).get(
                 "step"
@@ -192,8 +231,13 @@ def _offer(damaged: Path) -> str:
     """Return how to go on without a damaged checkpoint."""
     run = damaged.parent.parent
     for other in reversed(checkpoints_of(run)):
-        if other != damaged and not faults(other):
-            command = command_line("train", "--resume", str(run), "--resume-from", other.name)
+        if other != damaged and not has_weights_only(other) and not faults(other):
+            command = _command(run, other)
             unsure = "" if (other / MANIFEST).exists() else f" (it has no {MANIFEST} to tell by)"
             return f"The newest whole one is {other.name}{unsure}; go on from it with: {command}"
     return "No checkpoint of this run is whole: start the run anew, in another --output-dir"
+
+
+def _command(run: Path, checkpoint: Path) -> str:
+    """Return the command that goes on from a checkpoint."""
+    return command_line("train", "--resume", str(run), "--resume-from", checkpoint.name)

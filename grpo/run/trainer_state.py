@@ -10,7 +10,10 @@ from torch import Tensor
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.exploded import not_finite
 from grpo.run.generators import restore_generators
-from grpo.run.start_point import OPTIMIZER, RNG, read_state
+from grpo.run.start_point import OPTIMIZER, RNG, read_state, rng_files
+from grpo.run.state_parts import by_name, own_pieces
+from models.checkpoint.saved_tensors import saved_tensors
+from process.ranks import world
 
 
 def first_state(checkpoint: Path | None, optimizer: PolicyOptimizer) -> dict[str, Any]:
@@ -25,31 +28,48 @@ def first_state(checkpoint: Path | None, optimizer: PolicyOptimizer) -> dict[str
 def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str, Any]:
     """Put the optimizer and the random generators where they were; return state.json.
 
+    Every process reads the rows that it has, however many processes have written them. Where these
+    were as many as there are now, each gets its own generators back, else the first one's.
+
     Raises:
         ValueError: a file is missing or damaged, or belongs to another model; it names the file.
     """
-    try:
-        state = read_state(checkpoint)
-        tensors = _read_tensors(checkpoint, OPTIMIZER)
-        generators = _read_tensors(checkpoint, RNG)
-        if broken := not_finite(tensors):
-            raise ValueError(f"{OPTIMIZER} holds NaN or inf in {', '.join(broken[:3])}")
+    with world().together("loading the optimizer"):
         try:
-            optimizer.load_state_tensors(tensors)
+            state = read_state(checkpoint)
+            generators = _read_tensors(checkpoint, _own_rng(checkpoint))
+            try:
+                with saved_tensors(checkpoint / OPTIMIZER) as tensors:
+                    optimizer.load_state_tensors(tensors)
+            except ValueError as error:
+                raise ValueError(f"{OPTIMIZER}: {error}") from error
+            if broken := not_finite(by_name(own_pieces(optimizer.state_tensors()))):
+                raise ValueError(f"{OPTIMIZER} holds NaN or inf in {', '.join(broken[:3])}")
+            try:
+                fresh = restore_generators(generators, optimizer.device)
+            except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+                raise ValueError(f"{RNG} holds no state of a generator ({error!r})") from error
         except ValueError as error:
-            raise ValueError(f"{OPTIMIZER}: {error}") from error
-        try:
-            fresh = restore_generators(generators, optimizer.device)
-        except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
-            raise ValueError(f"{RNG} holds no state of a generator ({error!r})") from error
-    except ValueError as error:
-        raise ValueError(
-            f"checkpoint {checkpoint} cannot be resumed: {error}: name an earlier one with"
-            " --resume-from"
-        ) from error
+            raise ValueError(
+                f"checkpoint {checkpoint} cannot be resumed: {error}: name an earlier one with"
+                " --resume-from"
+            ) from error
     if fresh:
         print(f"{checkpoint} knows no state of the generators {', '.join(fresh)}: seeded anew")
     return state
+
+
+def _own_rng(checkpoint: Path) -> str:
+    """Return the file of this process's generators."""
+    files, ranks = rng_files(checkpoint), world()
+    if len(files) == ranks.size:
+        return files[ranks.rank]
+    if ranks.is_first:
+        print(
+            f"{checkpoint} was saved by {len(files)} processes, and {ranks.size} go on: all of them"
+            " with the random generators of the first"
+        )
+    return RNG
 
 
 def _read_tensors(checkpoint: Path, name: str) -> dict[str, Tensor]:

@@ -7,11 +7,11 @@ is written, and the disk takes over what is written while the last is hashed.
 
 import hashlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from torch import Tensor
@@ -22,7 +22,7 @@ from process.disk import sync_file
 from process.naming import naming
 
 _PIECE = 1 << 20
-_COPIES = 2  # of a GPU's tensors, that wait to be hashed
+_COPIES = 2  # slices of a GPU's tensors that wait to be hashed
 
 
 class Seal:
@@ -50,12 +50,8 @@ class Seal:
             pool.shutdown(cancel_futures=True)
 
     def take(self) -> None:
-        """Begin to hash every file that is not yet known: they are written to no more."""
-        for file in sorted(self._folder.rglob("*")):
-            name = file.relative_to(self._folder).as_posix()
-            if name not in self._sums and file.is_file():
-                self._sums[name] = self._pool.submit(self._checksum, file)
-                self._flush(file)
+        """Begin to hash every file of the model that is not yet known: nobody writes to them."""
+        self._take(self._folder.glob("*"))
 
     def hash_ahead(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Begin to hash what `write_tensors` will write; of a GPU's it is hashed only then."""
@@ -81,17 +77,36 @@ class Seal:
             self._sums[name] = self._hashing.submit(digest.hexdigest)
         self._flush(file)
 
-    def finish(self, step: int) -> None:
-        """Hash what is left, then write manifest.json."""
-        self.take()
+    def facts(self) -> dict[str, FileFacts]:
+        """Return what is known of every file so far, once it is hashed and on the disk."""
         sums = {name: sum_of.result() for name, sum_of in self._sums.items()}
         sizes = {name: (self._folder / name).stat().st_size for name in sums}
-        files = {name: FileFacts(sizes[name], sums[name]) for name in sums}
         for flushed in self._flushed:
             flushed.result()
-        text, file = Manifest(step, files).text(), self._folder / MANIFEST
+        return {name: FileFacts(sizes[name], sums[name]) for name in sums}
+
+    def finish(self, step: int, others: Mapping[str, FileFacts] = MappingProxyType({})) -> None:
+        """Hash what is left, then write manifest.json.
+
+        Args:
+            step: of the checkpoint.
+            others: files that other processes have written and hashed.
+        """
+        files = (file for file in self._folder.rglob("*") if self._name(file) not in others)
+        self._take(files)
+        text, file = Manifest(step, {**self.facts(), **others}).text(), self._folder / MANIFEST
         with naming(file):
             file.write_text(text, encoding="utf-8")
+
+    def _take(self, files: Iterable[Path]) -> None:
+        for file in sorted(files):
+            name = self._name(file)
+            if name not in self._sums and file.is_file():
+                self._sums[name] = self._pool.submit(self._checksum, file)
+                self._flush(file)
+
+    def _name(self, file: Path) -> str:
+        return file.relative_to(self._folder).as_posix()
 
     def _checksum(self, file: Path) -> str:
         digest = hashlib.sha256()

@@ -81,6 +81,21 @@ def dtype_name(dtype: torch.dtype) -> str:
     return _DTYPES[dtype]
 
 
+def dtype_of(name: str) -> torch.dtype:
+    """Return the dtype that safetensors calls so.
+
+    Raises:
+        ValueError: none that is written here.
+
+    >>> dtype_of("F32")
+    torch.float32
+    """
+    for dtype, known in _DTYPES.items():
+        if known == name:
+            return dtype
+    raise ValueError(f"dtype {name!r} is unknown")
+
+
 def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None) -> bytes:
     entries: dict[str, Any] = {} if metadata is None else {"__metadata__": dict(metadata)}
     end = 0
