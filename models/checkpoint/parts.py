@@ -17,6 +17,7 @@ tensor's own name. That of a number is `["..", 0, 1]`.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
+from pathlib import PurePosixPath
 from typing import Any
 
 from torch import Tensor
@@ -75,7 +76,8 @@ def entries_of(parts: Mapping[str, Sequence[Piece]]) -> dict[str, Any]:
         parts: by the names of their files.
     """
     found: dict[str, Any] = {}
-    for file, pieces in parts.items():
+    for name, pieces in parts.items():
+        file = PurePosixPath(name).name  # they lie beside the index
         for piece in pieces:
             empty = {
                 "dtype": dtype_name(piece.values.dtype),
