@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.saved_tensors import SavedTensor, fill
-        self._tell_policy()
+from models.policy import Policy
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of each weight that has been moved
@@ -122,10 +122,10 @@ class PolicyOptimizer:
             self._policy.weights_moved()
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Return the moments of every weight, and the masters of those that are not float32."""
+        """Return the moments of every weight, and its master if it is not saved in float32."""
         tensors = {}
         for name, weight, master in self._named():
-            if master is not weight:
+            if self._is_rounded(weight):
                 tensors[f"master/{name}"] = master.detach()
             for key, value in self.adamw.state[master].items():
                 tensors[f"{key}/{name}"] = value
@@ -150,26 +150,18 @@ class PolicyOptimizer:
                 if f"master/{name}" in tensors:
                     fill(master, tensors[f"master/{name}"])
                     weight.copy_(master)
-<<<<<<< HEAD
-                self.adamw.state[master] = {
-                    key: tensors[f"{key}/{name}"].to(master.device)
-                    for key in _MOMENTS
-                    if f"{key}/{name}" in tensors
-                }
-        self._tell_policy()
-=======
                 there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
                 state = self.adamw.state[master] = {key: _moment(master, key) for key in there}
                 for key, moment in state.items():
                     fill(moment, tensors[f"{key}/{name}"])
->>>>>>> 0d69d67 (The optimizer's state is written in files of at most 2 GB, by each process the rows that it has, and read by rows)
+        self._tell_policy()
 
     def _check_shapes(self, tensors: Mapping[str, SavedTensor | Tensor]) -> None:
-        for name, weight, master in self._named():
+        for name, weight in self.weights.items():
             there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
             if there and len(there) < len(_MOMENTS):
                 raise ValueError(f"of {name}'s moments only {', '.join(there)} is there")
-            if master is not weight and f"master/{name}" not in tensors:
+            if self._is_rounded(weight) and f"master/{name}" not in tensors:
                 raise ValueError(f"the float32 master of {name} is missing")
             for key in ("master", *there):
                 wanted = torch.Size([]) if key == "step" else weight.shape
@@ -179,6 +171,15 @@ class PolicyOptimizer:
                         f"{key}/{name} is {tuple(found.shape)} in {found.dtype}, not"
                         f" {tuple(wanted)} in torch.float32"
                     )
+
+    def _is_rounded(self, weight: Tensor) -> bool:
+        """Return whether a weight's file will not hold all digits of its master.
+
+        One that is sharded is float32, and is saved in the dtype that its policy computes in.
+        """
+        if hasattr(weight, "device_mesh") and self._policy is not None:
+            return self._policy.dtype != torch.float32
+        return weight.dtype != torch.float32
 
     def _named(self) -> Iterator[tuple[str, Tensor, Tensor]]:
         """Yield name, weight and float32 master of every parameter that is trained."""

@@ -61,7 +61,7 @@ def save_checkpoint(
     Args:
         run: the run's directory.
         step: steps done so far.
-        policy: whose weights are saved, in their own dtype.
+        policy: whose weights are saved, in the dtype that it computes in.
         optimizer: whose state is saved.
         state: what else training needs, as JSON.
         card: groupwise.json, what an evaluation needs to know.
@@ -76,6 +76,7 @@ def save_checkpoint(
             where anything else breaks it off, nothing half-written stays, and no older checkpoint
             was touched.
     """
+    sampler = policy.sampler()  # the policy itself, or whole weights that processes have gathered
     tensors = {} if weights_only else optimizer.state_tensors()
     pieces = own_pieces(tensors)
     older = checkpoints_of(run)
@@ -83,14 +84,14 @@ def save_checkpoint(
     check_finite_state(step, finite, run, older[-1] if older else None)
     parts = {} if weights_only else own_parts(pieces)
     place, is_first = run / "checkpoints" / f"step-{step:06d}", world().is_first
-    needed = sum(one.nbytes for one in (*policy.parameters(), *tensors.values()))
+    needed = sum(one.nbytes for one in (*sampler.parameters(), *tensors.values()))
     with held(), ExitStack() as stack:
         with _saving(place, needed):
             folder = _begun(place, stack)
         seal = stack.enter_context(Seal(folder))
         with _saving(place, needed):
             if is_first:
-                _write_model(seal, folder, policy, parts, {**card, "step": step})
+                _write_model(seal, folder, sampler, parts, {**card, "step": step})
             if not weights_only:
                 random = generators or generator_tensors(policy.device)
                 _write_state(seal, folder, parts, random)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from transformers import AutoModelForImageTextToText
 
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.checkpoint import save_checkpoint
-from grpo.run.start_point import checkpoints_of, newest_checkpoint
+from grpo.run.start_point import checkpoints_of, faults, newest_checkpoint
 from grpo.run.trainer_state import load_trainer_state
 from grpo.settings.config import GRPOConfig
 from models import load_policy
+from models.checkpoint import tensor_file
 from tests.models.hidden import completion_hidden
 from tests.models.nano import write_checkpoint
 from tests.places import ROOT
@@ -81,6 +83,62 @@ def test_bfloat16_weights_come_with_their_masters(nano_policy, tmp_path):
     names = load_file(place / "trainer" / "optimizer.safetensors")
     assert {n.split("/")[0] for n in names} == {"master"}
     assert names[next(iter(names))].dtype == torch.float32
+
+
+def test_a_state_of_several_files_goes_on_where_it_was(
+    nano_policy, optimizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tensor_file, "PART", 30_000)
+    place = save(tmp_path, 7, nano_policy, optimizer)
+    parts = sorted((place / "trainer").glob("optimizer-*.safetensors"))
+    assert len(parts) > 30 and not (place / "trainer" / "optimizer.safetensors").exists()
+    assert all(sum(one.nbytes for one in load_file(part).values()) <= 30_000 for part in parts)
+    assert faults(place) == []
+    fresh = PolicyOptimizer(load_policy(place), GRPOConfig(), total_steps=10)
+    assert load_trainer_state(place, fresh) == {"x": 1, "step": 7}
+    saved, loaded = optimizer.state_tensors(), fresh.state_tensors()
+    assert saved.keys() == loaded.keys()
+    assert all(torch.equal(saved[name], loaded[name]) for name in saved)
+    parts[3].unlink()
+    assert faults(place) == [f"trainer/{parts[3].name} is missing"]
+    with pytest.raises(ValueError, match=rf"{parts[3].name} cannot be read .*--resume-from"):
+        load_trainer_state(place, fresh)
+    (place / "manifest.json").unlink()
+    assert faults(place) == [], "without a manifest the files are only looked over"
+
+
+class Copies:
+    """What of tensors was copied to the host, as if they were a GPU's, and how much at a time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = self.largest = self.all = 0
+
+    def copy(self, values: torch.Tensor) -> torch.Tensor:
+        made, size = values.clone(), values.nbytes
+        self.all += size
+        self.now += size
+        self.most, self.largest = max(self.most, self.now), max(self.largest, size)
+        weakref.finalize(made.untyped_storage(), self._gone, size)
+        return made
+
+    def _gone(self, size: int) -> None:
+        self.now -= size
+
+
+def test_no_more_than_three_slices_are_in_the_hosts_memory_at_a_time(
+    nano_policy, optimizer, tmp_path, monkeypatch
+):
+    copies = Copies()
+    monkeypatch.setattr(tensor_file, "on_host", copies.copy)
+    monkeypatch.setattr(tensor_file, "SLICE", 4096)
+    monkeypatch.setattr(tensor_file, "PART", 100_000)
+    # of a GPU's tensors nothing is hashed ahead
+    monkeypatch.setattr("grpo.run.checkpoint.Seal.hash_ahead", lambda *_: None)
+    place = save(tmp_path, 7, nano_policy, optimizer)
+    tensors = [*nano_policy.parameters(), *optimizer.state_tensors().values()]
+    assert copies.all >= sum(tensor.nbytes for tensor in tensors)
+    assert copies.largest == 4096 and copies.most <= 4 * 4096, "one is made while three wait"
+    assert faults(place) == []
 
 
 def test_only_the_newest_stay(nano_policy, optimizer, tmp_path):

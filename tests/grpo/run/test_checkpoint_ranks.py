@@ -80,10 +80,12 @@ def stand_ins(monkeypatch):
 
 
 def save(run, step=1, whole=WHOLE, keep=2, **more):
+    policy = SimpleNamespace(parameters=lambda: [torch.ones(3)])
+    policy.sampler = lambda: policy
     return save_checkpoint(
         run,
         step,
-        SimpleNamespace(parameters=lambda: [torch.ones(3)]),
+        policy,
         Optimizer(whole),
         state={"seen": 4},
         card={"mode": "think"},

@@ -55,10 +55,12 @@ class Run:
         path = self.directory.path
         self.directory.lines_to_disk()
         tensors = weights(step)
+        policy = SimpleNamespace(step=step, parameters=lambda: tensors.values())
+        policy.sampler = lambda: policy
         save_checkpoint(
             path,
             step,
-            SimpleNamespace(step=step, parameters=lambda: tensors.values()),
+            policy,
             SimpleNamespace(weights=tensors, state_tensors=lambda: tensors),
             state={},
             card={},
