@@ -84,7 +84,7 @@ class Trainer:
             self._record_best()  # evaluations may have been cut
         log = self._log()
         due = self.done == 0 or self._is_due(self.config.eval_every)
-        if due and not self._was_evaluated():  # or it was broken off right there
+        if due and self.run.read_evaluation(self.done) is None:  # or it was broken off right there
             self._evaluate()
             self._record_best()  # no checkpoint: the start model, or the one this run goes on from
         if self.config.verify_prefix and self.done < self.total_steps:
@@ -117,8 +117,7 @@ class Trainer:
                 raise
 
     def _log(self) -> StepLog:
-        past = self.run.read_metrics() if world().is_first else ()
-        watch = StepWatch(self.config, self.policy.sampler(), past)
+        watch = StepWatch(self.config, self.policy.sampler(), self.run.read_metrics())
         return StepLog(self.run, self.bad_steps, watch, self.profiler)
 
     def _record(
@@ -127,8 +126,7 @@ class Trainer:
         """Write down the step that is over; return its line of metrics.jsonl."""
         self.policy.sampler()  # what looks at the step may run it
         skipped = self.optimizer.has_skipped
-        with world().together("writing"):
-            return log.record(self.done, taken, times, batch, skipped=skipped)
+        return log.record(self.done, taken, times, batch, skipped=skipped)
 
     def _has_begun_update(self) -> bool:
         return self.optimizer.has_moved or self.optimizer.has_skipped
@@ -173,12 +171,8 @@ class Trainer:
         if self.evaluate is not None:
             self.under_way = "evaluation"
             summary = self.evaluate(self.policy.sampler(), self.done)
-            with world().together("writing"):
-                self.run.write_evaluation(self.done, summary)
+            self.run.write_evaluation(self.done, summary)
             self._find_best()
-
-    def _was_evaluated(self) -> bool:
-        return world().told(self.run.read_evaluation(self.done) is not None)
 
     def _find_best(self) -> None:
         with world().together("reading"):
