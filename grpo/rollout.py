@@ -44,6 +44,10 @@ class PromptBatch:
         """Which of the N examples this process has the prompts of."""
         return range(self.first, self.first + len(self.prompts))
 
+    def prompt_of(self, index: int) -> EncodedPrompt:
+        """Return the prompt of one of this process's own examples."""
+        return self.prompts[index - self.first]
+
     def of_own(self) -> "PromptBatch":
         """Return the batch of this process's own examples."""
         own = slice(self.own.start, self.own.stop)
@@ -127,7 +131,7 @@ class Rollout:
         length = int(mask.sum(dim=1).max())
         return Part(
             rows=tuple(rows),
-            prompts=tuple(self.batch.prompts[group - self.batch.first] for group in groups),
+            prompts=tuple(map(self.batch.prompt_of, groups)),
             rows_per_prompt=tuple(counts.tolist()),
             completion_ids=self.completions.ids[index, :length],
             completion_mask=mask[:, :length],

@@ -88,7 +88,7 @@ def _rows_with_an_image(rollout: Rollout, token_budget: int) -> Part | None:
     """Return completions of the first prompt with an image, as many as one forward may hold."""
     for rows in micro_batches(rollout, token_budget):
         for group in sorted({row // rollout.group_size for row in rows}):
-            if len(rollout.batch.prompts[group].image_grid_thw):
+            if len(rollout.batch.prompt_of(group).image_grid_thw):
                 return rollout.select([r for r in rows if r // rollout.group_size == group])
     return None
 
