@@ -8,7 +8,8 @@ added up, and cut, in float32:
     backward     one per layer and block and micro-batch, unless weights are kept in between; one
                  reduction per unit and micro-batch
     sampler      one gathering per unit and step, of the weights that the last update has made
-    reference    one gathering per layer and block and micro-batch, and of the root once in a run
+    reference    one gathering per layer and micro-batch, none if weights are kept: they stay from
+                 the first step on, as its root's do in any case; its tower is whole everywhere
 
 How it is sent: a ring gathering of S bytes in all takes every process S (W - 1) / W to send and as
 much to receive, and so does a reduction.
@@ -62,12 +63,11 @@ def step_communication(
     """Return what one step sends.
 
     Args:
-        shards: of the policy; the reference is spread like a policy whose tower is not trained,
-            and so like this one.
+        shards: of the policy. The reference's layers are spread like its own.
         work: of the process that has most.
         world: W. One process sends nothing.
         weight_bytes: of a number of the working dtype.
-        keeps: whether a layer's weights stay from forward to backward.
+        keeps: whether a layer's weights stay from forward to backward, and a reference's for ever.
     """
     if world == 1:
         return Communication(*[Traffic()] * 5)
@@ -75,12 +75,14 @@ def step_communication(
     every, blocks = sum(gathered, Traffic()), sum(gathered[:-1], Traffic())
     reduced = sum((_carried(unit, world, MASTER_BYTES) for unit in shards.units), Traffic())
     batches = work.micro_batches
+    layers = sum(gathered[: shards.layers], Traffic())
+    is_gathered = work.reference and not keeps
     return Communication(
         forward=every.times(batches),
         backward=Traffic() if keeps else blocks.times(batches),
         reductions=reduced.times(batches),
         sampler=every,
-        reference=blocks.times(batches) if work.reference else Traffic(),
+        reference=layers.times(batches) if is_gathered else Traffic(),
     )
 
 

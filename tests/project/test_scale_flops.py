@@ -13,6 +13,7 @@ from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.rollout import PromptBatch, micro_batches, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from models import load_policy
+from models.policy import Policy
 from models.shared import flash
 from models.vision.features import FeatureCache
 from scripts.scale.flops import StepFlops, step_flops
@@ -179,3 +180,17 @@ def test_every_phase_of_a_step_takes_what_torch_counts(policies, family, case, m
     for phase in ("prompts", "decode", "reference"):
         assert getattr(found, phase) == getattr(expected, phase), phase
     assert found.update == expected.update + expected.recomputed
+
+
+def test_a_sharded_policys_last_layer_is_run_for_every_token(policies, monkeypatch):
+    policy = policies["qwen2_vl"]
+    prompts = (policy.processor.encode("Which is it?", [random_image(112, 112)]),)
+    given = {"N": 1, "G": 3, "C": 5, "K": 64, "varlen": False, "checkpointing": False}
+    work = Workload(P=prompts[0].num_tokens, **given).of_rank(2)
+    monkeypatch.setattr(Policy, "calls_whole_layers", True)
+    monkeypatch.setattr(Policy, "keeps_prompt_passes", False)
+    found = measured(policy, prompts, work, Counting())
+    sizes = sizes_of(policy.model.config)
+    expected, alone = step_flops(sizes, work), step_flops(sizes, replace(work, sharded=False))
+    assert (found.reference, found.update) == (expected.reference, expected.update)
+    assert expected.reference > alone.reference

@@ -29,8 +29,9 @@ def test_what_a_step_sends_is_counted_unit_by_unit():
 
 
 def test_weights_that_are_kept_and_a_missing_reference_send_nothing():
-    kept = step_communication(SHARDS, replace(WORK, reference=False), 4, keeps=True)
+    kept = step_communication(SHARDS, WORK, 4, keeps=True)
     assert kept.backward == kept.reference == Traffic()
+    assert step_communication(SHARDS, replace(WORK, reference=False), 4).reference == Traffic()
     assert step_communication(SHARDS, WORK, 1).total == Traffic()
     assert (sampled_bytes(WORK, 4), sampled_bytes(WORK, 1)) == (17 * 30 * 4, 0)
 

@@ -20,7 +20,8 @@ def test_it_prints_shards_communication_and_seconds_of_seven_billion_weights(cap
     sent = found["communication"]
     # 28 layers, 32 blocks, the root; four micro-batches.
     assert sent["forward"]["calls"] == sent["reductions"]["calls"] == 4 * 61
-    assert sent["backward"]["calls"] == sent["reference"]["calls"] == 4 * 60
+    assert sent["backward"]["calls"] == 4 * 60
+    assert sent["reference"]["calls"] == 4 * 28
     assert sent["sampler"] == {"calls": 61, "carried": 2 * 64 * 129_552_744}
     assert found["dominating"] in ("rollout", "update", "network", "reference")
 
