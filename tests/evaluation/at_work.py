@@ -1,0 +1,125 @@
+"""What the processes of tests/evaluation/test_ranks.py do, and one process for comparison.
+
+    python -m tests.evaluation.at_work FOLDER PART .. FOLDER PART ..      under torchrun
+
+Each part leaves its files below the folder that was named last.
+"""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import evaluate
+from data.phantoms import phantom_examples
+from data.prompts import TEMPLATES
+from data.turns import TurnBuilder
+from evaluation.asking.answerer import Answerer
+from evaluation.curate.__main__ import main as curate
+from evaluation.heldout import HeldOut
+from models import load_policy
+from process.ranks import joined, place, world
+
+ROWS = ("--json", "phantoms:CT", "phantoms:MRI", "--limit", "5", "--batch-size", "2")
+SCORE = (
+    *("--model", "tiny", *ROWS, "--controls", "blank", "no_image", "--permute-options", "2"),
+    *("--thoughts", "swapped", "borrowed", "--thought-samples", "2"),
+)
+MATRIX = (
+    *("matrix", "--models", "CT=tiny", "base=tiny", *ROWS, "--max-completion-tokens", "8"),
+    *("--mode", "no_think"),
+)
+CURATE = (
+    *("--model", "tiny", "--json", "phantoms:CT", "phantoms:MRI", "--limit", "5"),
+    *("--samples", "2", "--batch-size", "4"),
+)
+
+
+def score(folder: Path) -> int:
+    """Score once, with all that is asked again."""
+    return evaluate.main.__wrapped__([*SCORE, "--output-dir", str(folder / "score")])
+
+
+def matrix(folder: Path) -> int:
+    """Fill a matrix of two models."""
+    return evaluate.main.__wrapped__([*MATRIX, "--output-dir", str(folder / "matrix")])
+
+
+def curated(folder: Path) -> int:
+    """Sample rows."""
+    return curate.__wrapped__([*CURATE, "--output-dir", str(folder / "curate")])
+
+
+def held_out(folder: Path) -> int:
+    """Evaluate as training does: two batches, an image of each of which is gone."""
+    with joined():
+        rows = phantom_examples("heldout")[:5]
+        rows[1] = replace(rows[1], images=(Path("gone.png"),))
+        turns = TurnBuilder(TEMPLATES["think"], 84)
+        policy = load_policy("tiny", device="cpu")
+        ask = HeldOut(rows, turns, "think", 24, batch_size=3)
+        summary = ask(policy, step=3)
+        unanswered = [item.id for item in ask.predictions if item.unanswered]
+        assert unanswered == [rows[1].id], unanswered
+        found = json.dumps([summary, [item.to_json() for item in ask.predictions]])
+        assert set(world().gather(found)) == {found}
+        if world().is_first:
+            folder.mkdir(exist_ok=True)
+            (folder / "heldout.json").write_text(found)
+    return 0
+
+
+def fails(folder: Path) -> int:
+    """Score until the batch of a number, which fails in the process that answers it."""
+    answer, seen = Answerer.__call__, []
+
+    def failing(answerer, examples, **options):
+        seen.append(examples)
+        if place().rank == 1 and len(seen) == 3:
+            raise ValueError("the third batch of rank 1")
+        return answer(answerer, examples, **options)
+
+    Answerer.__call__ = failing
+    try:
+        return score(folder)
+    finally:
+        Answerer.__call__ = answer
+
+
+def full(folder: Path) -> int:
+    """Score where the first process can write no further answer after two rounds."""
+    from evaluation.answers.unfinished import Unfinished
+
+    append, count = Unfinished.append, []
+
+    def appending(answers, predictions):
+        count.append(predictions)
+        if len(count) == 4:
+            raise ValueError("answers cannot be written: no room")
+        append(answers, predictions)
+
+    Unfinished.append = appending
+    try:
+        return score(folder)
+    finally:
+        Unfinished.append = append
+
+
+PARTS = {
+    "score": score,
+    "matrix": matrix,
+    "curate": curated,
+    "heldout": held_out,
+    "fails": fails,
+    "full": full,
+}
+
+if __name__ == "__main__":
+    statuses, folder = [], Path()
+    with joined():
+        for word in sys.argv[1:]:
+            if word in PARTS:
+                statuses.append(PARTS[word](folder))
+            else:
+                folder = Path(word)
+        print(f"rank {world().rank} ended with {statuses}", flush=True)

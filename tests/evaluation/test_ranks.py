@@ -1,0 +1,81 @@
+"""Two and three processes that torchrun starts answer as one: the same files, byte for byte."""
+
+import shutil
+
+import pytest
+import torch
+
+from tests.evaluation.at_work import PARTS
+from tests.whole.torchrun import Ended, run
+
+pytestmark = pytest.mark.slow
+
+WORK = ("-m", "tests.evaluation.at_work")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def one(folder):
+    """What one process writes: with one thread, as torchrun gives each of its processes."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the number of threads moves a sum by rounding
+    for part in ("score", "matrix", "curate", "heldout"):
+        assert PARTS[part](folder / "one") == 0
+    yield folder / "one"
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def two(folder) -> Ended:
+    """What two processes said; their files are below two/, broken/ and full/."""
+    parts = ("score", "matrix", "curate", "heldout")
+    broken = (folder / "broken", "fails", folder / "full", "full")
+    return run([*WORK, folder / "two", *parts, *broken])
+
+
+def contents(place, kinds=("json", "jsonl")):
+    """The text of every file by its name; where they lie is named in none of them."""
+    return {
+        file.relative_to(place): file.read_text()
+        for file in sorted(place.rglob("*"))
+        if file.suffix.removeprefix(".") in kinds
+    }
+
+
+def test_two_processes_write_the_files_of_one(folder, one, two):
+    two.check()
+    assert contents(folder / "two") == contents(one)
+    names = {path.name for path in contents(one)}
+    assert {"thoughts.jsonl", "matrix.json", "curate.jsonl", "heldout.json"} <= names
+    assert (folder / "two" / "score" / "report.html").is_file()
+    assert not list((folder / "two").rglob("*.unfinished"))
+
+
+def test_an_error_of_one_process_ends_all_and_what_is_answered_is_kept(folder, two):
+    assert "rank 0 ended with [0, 0, 0, 0, 2, 2]" in two.out
+    assert "rank 1 ended with [0, 0, 0, 0, 2, 2]" in two.out
+    assert "error: rank 1: the third batch of rank 1" in two.err
+    assert "error: answers cannot be written: no room" in two.err
+    assert "7 of 20 answers are kept in" in two.err  # batches of 2, 2, 1 and 2, in two rounds
+    lines = (folder / "broken" / "score.unfinished" / "predictions.jsonl").read_text()
+    assert lines.count("\n") == 7
+
+
+@pytest.mark.usefixtures("two")
+def test_one_process_goes_on_where_two_were_broken_off(folder, one):
+    assert PARTS["score"](folder / "full") == 0
+    assert contents(folder / "full" / "score") == contents(one / "score")
+
+
+@pytest.mark.usefixtures("two")
+def test_three_processes_go_on_behind_a_line_that_was_cut(folder, one):
+    kept = folder / "broken" / "score.unfinished" / "predictions.jsonl"
+    kept.write_bytes(kept.read_bytes()[:-40])
+    shutil.copytree(kept.parent, folder / "three" / "score.unfinished")
+    run([*WORK, folder / "three", "score", "heldout"], processes=3).check()
+    for part in ("score", "heldout.json"):
+        assert contents(folder / "three" / part) == contents(one / part)
