@@ -1,6 +1,7 @@
 """The two models of a run: the policy that is trained, and the frozen start model of the KL."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,43 +28,47 @@ def load_trained(config: GRPOConfig, start: str | Path) -> Policy:
         size = f"{config.image_size} x {config.image_size}"
         seen = seen_as(find_checkpoint(start), config.image_size)
         print(fitted(f"images: {size}, seen as {seen}"))
-    policy = load_policy(
+    policy = _load(
         start,
-        dtype=config.dtype,
-        device=_loading_device(config.device),
+        config,
         freeze_vision=config.freeze_vision,
         gradient_checkpointing=bool(config.gradient_checkpointing),
     )
-    return _spread(policy, config)
+    return _spread(policy, config, reshard_after_forward=config.reshard_after_forward is not False)
 
 
 def load_reference(config: GRPOConfig, policy: Policy) -> Policy | None:
     """Return the frozen start model, which shares a frozen vision tower; None without a KL term."""
     if config.beta == 0:
         return None
-    is_beside = config.reference_device == config.device
-    device = _loading_device(config.reference_device)
-    reference = load_policy(config.model, dtype=config.dtype, device=device)
-    reference.requires_grad_(False)
-    if not is_beside:
+    if config.reference_device != config.device:
+        reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
         return offload_layers(reference, torch.device(config.device))
+    reference = _load(config.model, config)
+    reference.requires_grad_(False)
+    # Its layers are freed in any case: no backward comes to use them again.
+    reference = _spread(reference, config, reshard_after_forward=True, decodes=False)
     reference.share_vision(policy)
-    return _spread(reference, config, decodes=False)
+    return reference
 
 
-def _loading_device(device: str) -> str:
-    """Return where a model is loaded: what is spread over processes comes from the CPU's memory."""
-    return "cpu" if world().size > 1 else device
+def _load(path: str | Path, config: GRPOConfig, **options: Any) -> Policy:
+    """Return a policy on the run's device; where it will be cut into shards, on the CPU."""
+    if world().size == 1:
+        return load_policy(path, dtype=config.dtype, device=config.device, **options)
+    # On its way to a GPU it stays in the file's own pages, which the processes of a machine share.
+    is_moved = config.device != "cpu"
+    return load_policy(path, dtype=config.dtype, device="cpu", mapped=is_moved, **options)
 
 
-def _spread(policy: Policy, config: GRPOConfig, *, decodes: bool = True) -> Policy:
-    """Return the policy, spread over the processes where there are several."""
+def _spread(
+    policy: Policy, config: GRPOConfig, *, reshard_after_forward: bool, decodes: bool = True
+) -> Policy:
+    """Return the policy, sharded where several processes train."""
     if world().size == 1:
         return policy
-    # importing them takes a second that one process never needs
-    from torch.distributed.device_mesh import init_device_mesh
+    # Only here: what shards takes most of a second to import.
+    from models.sharding.shard import mesh_of_all, shard
 
-    from models.sharding.shard import shard
-
-    mesh = init_device_mesh(torch.device(config.device).type, (world().size,))
-    return shard(policy, mesh, decodes=decodes)
+    mesh = mesh_of_all(torch.device(config.device))
+    return shard(policy, mesh, reshard_after_forward=reshard_after_forward, decodes=decodes)

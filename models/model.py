@@ -76,6 +76,9 @@ class PolicyModel(nn.Module):
     def settle_gradients(self) -> None:
         """Make gradients ready to be used: those of a sharded policy need its other processes."""
 
+    def reshard(self) -> None:
+        """Free what passes have gathered of a sharded policy; of another one nothing is."""
+
     @property
     def context_tokens(self) -> int:
         """How many tokens prompt and completion may have together."""

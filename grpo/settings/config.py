@@ -141,6 +141,11 @@ class GRPOConfig:
         "cpu: keep the frozen reference there, layers copied over as they are needed;"
         " auto: on the run's device",
     )
+    reshard_after_forward: bool | None = setting(
+        None,
+        "of several processes: free a layer's gathered weights after its forward, and gather them"
+        " again for its backward; default: where keeping them would not fit",
+    )
     logprob_backend: LogprobBackend = setting(
         "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
     )

@@ -7,6 +7,7 @@ import torch
 from grpo.logprobs.backends import choose_backend
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import check_memory, memory_of_run
+from grpo.settings.sharded import with_resharding
 from models.checkpoint.loading import DTYPES
 from models.devices import (
     check_device,
@@ -47,7 +48,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
         raise ValueError(f"logprob_backend={config.logprob_backend}: {error}") from error
     sum_in_float32()
     checkpointing = config.gradient_checkpointing
-    return replace(
+    resolved = replace(
         config,
         device=str(device),
         dtype=dtype,
@@ -56,6 +57,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
             checkpoints_activations(device) if checkpointing is None else checkpointing
         ),
     )
+    return with_resharding(resolved)
 
 
 def prepare_device(config: GRPOConfig) -> dict[str, str]:

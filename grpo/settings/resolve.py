@@ -17,6 +17,7 @@ from grpo.settings.card import KINDS, card_of, card_warnings, start_model
 from grpo.settings.config import GRPOConfig
 from grpo.settings.toml_file import Settings, embedded_default, read_toml, typed
 from process.flags import flag_of
+from process.ranks import place
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
@@ -96,6 +97,11 @@ def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
         )
     if given.get("reference_device", "auto") != "auto" and config.beta == 0:
         warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
+    if given.get("reshard_after_forward") is not None and place().size == 1:
+        warnings.append(
+            "--reshard-after-forward: one process has its weights whole and gathers nothing;"
+            " several are started by torchrun"
+        )
     return warnings
 
 

@@ -31,6 +31,7 @@ def load_policy(
     device: torch.device | str = "cpu",
     freeze_vision: bool = False,
     gradient_checkpointing: bool = False,
+    mapped: bool = False,
 ) -> Policy:
     """Return the policy of a checkpoint, every parameter as stored.
 
@@ -41,6 +42,8 @@ def load_policy(
         device: "cpu", "cuda" (cuda:0), "cuda:1" ...
         freeze_vision: the vision tower gets no gradient, and its features are kept.
         gradient_checkpointing: trade time for memory, see `Policy.gradient_checkpointing`.
+        mapped: leave weights on the CPU in the file's own pages where they are stored in this
+            dtype: for a policy that goes elsewhere at once, as nobody may touch the file till then.
 
     Raises:
         ValueError: a missing, damaged or foreign file, an unknown dtype or device; each says what
@@ -57,7 +60,8 @@ def load_policy(
     check_model(directory)
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
-    _own_memory(model)
+    if not mapped:
+        _own_memory(model)
     check_finite_weights(directory, model)
     _say_whether_tied(model)
     # In train() mode, since transformers checkpoints activations in that mode only.

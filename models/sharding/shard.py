@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from typing import cast
 
 import torch
+import torch.distributed as dist
 from torch import nn
-from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     MixedPrecisionPolicy,
     fully_shard,
@@ -79,6 +80,11 @@ def shard(
     if plain is not None:
         sharded.decoding_copy = GatheredCopy(sharded, plain)
     return sharded
+
+
+def mesh_of_all(device: torch.device) -> DeviceMesh:
+    """Return the mesh of all processes, each on its own device of this kind."""
+    return init_device_mesh(device.type, (dist.get_world_size(),))
 
 
 def device_of(mesh: DeviceMesh) -> torch.device:
