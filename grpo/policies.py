@@ -43,7 +43,8 @@ def load_reference(config: GRPOConfig, policy: Policy) -> Policy | None:
         return None
     if config.reference_device != config.device:
         reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
-        return offload_layers(reference, torch.device(config.device))
+        offload_layers(reference, torch.device(config.device))
+        return reference
     reference = _load(config.model, config)
     reference.requires_grad_(False)
     # Its layers are freed in any case: no backward comes to use them again.
