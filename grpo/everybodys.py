@@ -56,7 +56,8 @@ def everybodys(policy: Policy, batch: PromptBatch, own: Scored) -> Scored:
         texts=[text for texts, _ in told for text in texts],
         **{name: whole[name] for name in ("mask", "logprobs", "entropies", "truncated")},
     )
-    measured = {name: [p for _, one in told for p in one[name]] for name in term.measured}
+    names = dict.fromkeys(name for _, one in told for name in one)  # one without prompts has none
+    measured = {name: [p for _, one in told for p in one.get(name, ())] for name in names}
     return (
         Rollout(batch, completions, rollout.group_size, filler_part(policy)),
         whole["rewards"],

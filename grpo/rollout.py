@@ -148,12 +148,14 @@ class Rollout:
             groups: which of the N to run, ascending; all by default.
         """
         cuts = list(micro_batches(self, token_budget, groups))
+        # Agreed before the first: in its forward the others already wait for one another.
+        most = len(cuts) if self.filler is None else world().most(len(cuts))
         for rows in cuts:
             end_if_asked()
             yield self.select(rows)
-        if self.filler is not None:
-            for _ in range(len(cuts), world().most(len(cuts))):
-                yield self.filler
+        for _ in range(len(cuts), most):
+            assert self.filler is not None, "alone none is missing"
+            yield self.filler
 
 
 def run_prompts_once(

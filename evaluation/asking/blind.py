@@ -23,7 +23,13 @@ import torch
 from data.examples import VQAExample
 from evaluation.asking.option_letters import Letters, letter_probabilities
 from evaluation.asking.spellings import ANSWER_TAG
-from grpo.grounding import Grounding, GroundingTerm, penalty_term, scale_term
+from grpo.grounding import (
+    Grounding,
+    GroundingTerm,
+    no_grounding,
+    penalty_term,
+    scale_term,
+)
 from grpo.rollout import Rollout
 from grpo.sampling import generate_greedy
 from grpo.settings.config import GRPOConfig
@@ -41,6 +47,8 @@ def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Groun
 
     def grounding(policy: Policy, rollout: Rollout) -> GroundingTerm:
         batch = rollout.batch
+        if not batch.prompts:  # of several processes one may have none
+            return no_grounding(policy, rollout)
         blank = blank_letters(
             policy, batch.prompts, batch.examples, config.mode, config.max_completion_tokens
         )
