@@ -52,7 +52,7 @@ def _half_of_2b() -> Dims:
     return QWEN2_VL_2B | {"text": QWEN2_VL_2B["text"] | {"num_hidden_layers": 14}}
 
 
-def _small(hidden: int, layers: int, width: int, *sections: int) -> Dims:
+def small(hidden: int, layers: int, width: int, *sections: int) -> Dims:
     """Return a text body of 4 heads with the embedded checkpoint's vocabulary and vision tower."""
     text = {"hidden_size": hidden, "num_hidden_layers": layers, "intermediate_size": width}
     return {"text": text | {"rope_parameters": _rope(1e4, *sections)}, "vision": None}
@@ -60,10 +60,10 @@ def _small(hidden: int, layers: int, width: int, *sections: int) -> Dims:
 
 MODELS: dict[str, Dims] = {
     "embedded": {"text": None, "vision": None},
-    "128 x 6": _small(128, 6, 256, 4, 6, 6),
-    "192 x 6": _small(192, 6, 576, 6, 9, 9),
-    "256 x 6": _small(256, 6, 768, 8, 12, 12),
-    "64 x 2": _small(64, 2, 128, 2, 3, 3),
+    "128 x 6": small(128, 6, 256, 4, 6, 6),
+    "192 x 6": small(192, 6, 576, 6, 9, 9),
+    "256 x 6": small(256, 6, 768, 8, 12, 12),
+    "64 x 2": small(64, 2, 128, 2, 3, 3),
     "half of 2B": _half_of_2b(),
     "2B": QWEN2_VL_2B,
     "7B": QWEN2_VL_7B,
