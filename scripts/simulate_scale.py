@@ -70,7 +70,7 @@ def settings_of(given: argparse.Namespace) -> Settings:
         freeze_vision=given.freeze_vision,
         checkpointing=given.gradient_checkpointing,
         reference=given.beta > 0,
-        keeps_weights=given.keep_gathered,
+        keeps_weights=not given.reshard_after_forward,
     )
 
 
@@ -101,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
         "--gradient-checkpointing", action=argparse.BooleanOptionalAction, default=True
     )
     flags.add_argument(
-        "--keep-gathered", action="store_true", help="a layer's weights from forward to backward"
+        "--reshard-after-forward", action=argparse.BooleanOptionalAction, default=True
     )
     flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return flags

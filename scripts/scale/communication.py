@@ -8,8 +8,8 @@ added up, and cut, in float32:
     backward     one per layer and block and micro-batch, unless weights are kept in between; one
                  reduction per unit and micro-batch
     sampler      one gathering per unit and step, of the weights that the last update has made
-    reference    one gathering per layer and micro-batch, none if weights are kept: they stay from
-                 the first step on, as its root's do in any case; its tower is whole everywhere
+    reference    one gathering per layer and micro-batch, and of its root per step; its tower is
+                 frozen, and so whole everywhere
 
 How it is sent: a ring gathering of S bytes in all takes every process S (W - 1) / W to send and as
 much to receive, and so does a reduction.
@@ -58,16 +58,23 @@ class Communication:
 
 
 def step_communication(
-    shards: Shards, work: Workload, world: int, *, weight_bytes: int = 2, keeps: bool = False
+    shards: Shards,
+    frozen: Shards,
+    work: Workload,
+    world: int,
+    *,
+    weight_bytes: int = 2,
+    keeps: bool = False,
 ) -> Communication:
     """Return what one step sends.
 
     Args:
-        shards: of the policy. The reference's layers are spread like its own.
+        shards: of the policy.
+        frozen: of the same model with a frozen tower, as the reference is spread.
         work: of the process that has most.
         world: W. One process sends nothing.
         weight_bytes: of a number of the working dtype.
-        keeps: whether a layer's weights stay from forward to backward, and a reference's for ever.
+        keeps: whether a layer's weights stay from forward to backward.
     """
     if world == 1:
         return Communication(*[Traffic()] * 5)
@@ -75,15 +82,18 @@ def step_communication(
     every, blocks = sum(gathered, Traffic()), sum(gathered[:-1], Traffic())
     reduced = sum((_carried(unit, world, MASTER_BYTES) for unit in shards.units), Traffic())
     batches = work.micro_batches
-    layers = sum(gathered[: shards.layers], Traffic())
-    is_gathered = work.reference and not keeps
     return Communication(
         forward=every.times(batches),
         backward=Traffic() if keeps else blocks.times(batches),
         reductions=reduced.times(batches),
         sampler=every,
-        reference=layers.times(batches) if is_gathered else Traffic(),
+        reference=_reference(frozen, world, weight_bytes, batches) if work.reference else Traffic(),
     )
+
+
+def _reference(frozen: Shards, world: int, weight_bytes: int, batches: int) -> Traffic:
+    layers = (_carried(unit, world, weight_bytes) for unit in frozen.blocks)
+    return sum(layers, Traffic()).times(batches) + _carried(frozen.root, world, weight_bytes)
 
 
 def _carried(unit: Unit, world: int, number_bytes: int) -> Traffic:

@@ -124,17 +124,20 @@ def simulate(settings: Settings, gpus: int) -> Simulation:
     work = settings.work(gpus)
     model = _model(settings.model)
     sizes = sizes_of(model.config)
-    shards = shards_of(model, frozen_vision=settings.freeze_vision)
+    frozen = shards_of(model, frozen_vision=True)
+    shards = frozen if settings.freeze_vision else shards_of(model)
     machine = Machine(settings.card, gpus, settings.shares)
+    flops = step_flops(sizes, work)
+    sent = step_communication(shards, frozen, work, gpus, keeps=settings.keeps_weights)
     return Simulation(
         settings=settings,
         gpus=gpus,
         parameters=sum(weight.numel() for weight in model.parameters()),
         work=work,
         shards=shards,
-        sent=step_communication(shards, work, gpus, keeps=settings.keeps_weights),
-        flops=step_flops(sizes, work),
-        time=step_time(sizes, shards, work, machine, keeps=settings.keeps_weights),
+        sent=sent,
+        flops=flops,
+        time=step_time(flops, sent, sizes.text, shards, work, machine),
     )
 
 

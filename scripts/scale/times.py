@@ -16,10 +16,10 @@ with its longest row.
 from dataclasses import dataclass, field
 
 from scripts.scale.cards import Card, Shares
-from scripts.scale.communication import Communication, Traffic, step_communication
-from scripts.scale.flops import StepFlops, step_flops
+from scripts.scale.communication import Communication, Traffic
+from scripts.scale.flops import StepFlops
 from scripts.scale.shards import Shards
-from scripts.scale.sizes import Sizes, TextSizes
+from scripts.scale.sizes import TextSizes
 from scripts.scale.workload import Workload
 
 # AdamW on one float32 number: gradient read for the norm, read and written by clipping, read once
@@ -107,17 +107,20 @@ class StepTime:
 
 
 def step_time(
-    sizes: Sizes, shards: Shards, work: Workload, machine: Machine, *, keeps: bool = False
+    flops: StepFlops,
+    sent: Communication,
+    text: TextSizes,
+    shards: Shards,
+    work: Workload,
+    machine: Machine,
 ) -> StepTime:
     """Return the seconds of a step in bfloat16; `work` is what one process has."""
-    flops = step_flops(sizes, work)
-    sent = step_communication(shards, work, machine.world, keeps=keeps)
     update, update_network = _update(flops, sent, machine)
     reference_network = machine.send(sent.reference)
     held, _ = shards.largest_and_smallest(machine.world)
     return StepTime(
         prompts=machine.compute(flops.prompts),
-        decode=decode_seconds(sizes.text, work, machine),
+        decode=decode_seconds(text, work, machine),
         sampler=machine.send(sent.sampler),
         reference=max(machine.compute(flops.reference), reference_network),
         update=max(update, update_network),

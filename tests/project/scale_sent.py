@@ -89,7 +89,6 @@ def measured(folder: Path, mesh: DeviceMesh, case: dict[str, Any]) -> dict[str, 
     return {
         "sampler": count(policy.sampler),
         "update": count(update),
-        "first reference": count(score),
         "reference": count(score),
         "tokens": prompts[0].num_tokens,
     }
@@ -103,7 +102,8 @@ def load(folder: Path, mesh: DeviceMesh, case: dict[str, Any], trains: bool) -> 
     )
     if not trains:
         policy.requires_grad_(False)
-    keeps = case.get("keeps", False)
+    # as grpo/policies.py does
+    keeps = trains and case.get("keeps", False)
     return shard(policy, mesh, reshard_after_forward=not keeps, decodes=trains)
 
 

@@ -34,7 +34,8 @@ def test_every_pass_sends_what_the_model_says(sent, name):
     configs, found = sent
     case, measured = CASES[name], found[name]
     frozen = case.get("frozen", False)
-    shards = shards_of(weightless(configs[case["family"]]), frozen_vision=frozen)
+    model = weightless(configs[case["family"]])
+    shards, without_tower = (shards_of(model, frozen_vision=flag) for flag in (frozen, True))
     side = SIDE // 14
     work = Workload(
         **{"N": N, "G": G, "P": measured["tokens"], "C": C, "K": side**2},
@@ -43,20 +44,16 @@ def test_every_pass_sends_what_the_model_says(sent, name):
     )
     weight_bytes = 2 if case.get("dtype") == "bfloat16" else 4
     keeps = case.get("keeps", False)
-    expected = step_communication(shards, work, WORLD, weight_bytes=weight_bytes, keeps=keeps)
+    expected = step_communication(
+        shards, without_tower, work, WORLD, weight_bytes=weight_bytes, keeps=keeps
+    )
     assert measured["sampler"] == {GATHERED: as_list(expected.sampler)}
     assert measured["update"] == {
         GATHERED: as_list(expected.forward + expected.backward),
         REDUCED: as_list(expected.reductions),
     }
-    # From the second step on: what the first has gathered of the reference's root stays.
-    assert measured["reference"] == only(GATHERED, expected.reference)
-    assert len(measured["first reference"]) == 1
+    assert measured["reference"] == {GATHERED: as_list(expected.reference)}
 
 
 def as_list(traffic: Traffic) -> list[int]:
     return [traffic.calls, traffic.carried]
-
-
-def only(name: str, traffic: Traffic) -> dict[str, list[int]]:
-    return {name: as_list(traffic)} if traffic.calls else {}

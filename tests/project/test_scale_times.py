@@ -13,26 +13,29 @@ from scripts.scale.workload import Workload
 
 # Two layers of 10 rows of 2, and a root of one row too many for 4 processes: 24 and 8 x 3 numbers.
 SHARDS = Shards((Unit("a", ((10, 2),)), Unit("b", ((10, 2),)), Unit("root", ((5, 3),))), 2)
+FROZEN = Shards((Unit("a", ((10, 2),)), Unit("root", ((2, 3),))), 1)  # 24 and 4 x 3
 WORK = Workload(N=3, G=2, P=10, C=5, K=4, budget=20)  # a group of 20 tokens: three micro-batches
 
 
 def test_what_a_step_sends_is_counted_unit_by_unit():
     layer, root = 24, 24
-    assert step_communication(SHARDS, WORK, 4) == Communication(
+    assert step_communication(SHARDS, FROZEN, WORK, 4) == Communication(
         forward=Traffic(9, 3 * 2 * (2 * layer + root)),
         backward=Traffic(6, 3 * 2 * 2 * layer),
         reductions=Traffic(9, 3 * 4 * (2 * layer + root)),
         sampler=Traffic(3, 2 * (2 * layer + root)),
-        reference=Traffic(6, 3 * 2 * 2 * layer),
+        reference=Traffic(4, 3 * 2 * layer + 2 * 12),
     )
     assert Traffic(9, 400).sent(4) == 300
 
 
 def test_weights_that_are_kept_and_a_missing_reference_send_nothing():
-    kept = step_communication(SHARDS, WORK, 4, keeps=True)
-    assert kept.backward == kept.reference == Traffic()
-    assert step_communication(SHARDS, replace(WORK, reference=False), 4).reference == Traffic()
-    assert step_communication(SHARDS, WORK, 1).total == Traffic()
+    kept = step_communication(SHARDS, FROZEN, WORK, 4, keeps=True)
+    assert kept.backward == Traffic()
+    assert (
+        step_communication(SHARDS, FROZEN, replace(WORK, reference=False), 4).reference == Traffic()
+    )
+    assert step_communication(SHARDS, FROZEN, WORK, 1).total == Traffic()
     assert (sampled_bytes(WORK, 4), sampled_bytes(WORK, 1)) == (17 * 30 * 4, 0)
 
 
