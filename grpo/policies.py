@@ -6,9 +6,12 @@ from typing import Any
 import torch
 
 from grpo.settings.config import GRPOConfig
+from models.checkpoint.adapter_files import load_adapters
 from models.checkpoint.loading import load_policy
+from models.checkpoint.manifest import ADAPTER
 from models.checkpoint.offload import offload_layers
 from models.files import find_checkpoint
+from models.lora.policy import LoraPolicy, WithoutAdapters
 from models.policy import Policy
 from models.prompts.image_processor import seen_as
 from process.page import fitted
@@ -26,21 +29,48 @@ def load_trained(config: GRPOConfig, start: str | Path) -> Policy:
     """
     if config.image_size:
         size = f"{config.image_size} x {config.image_size}"
-        seen = seen_as(find_checkpoint(start), config.image_size)
+        seen = seen_as(find_checkpoint(_whole(config, start)), config.image_size)
         print(fitted(f"images: {size}, seen as {seen}"))
     policy = _load(
-        start,
+        _whole(config, start),
         config,
         freeze_vision=config.freeze_vision,
         gradient_checkpointing=bool(config.gradient_checkpointing),
     )
+    if config.lora is not None:
+        policy = _with_adapters(policy, config, start)
     return _spread(policy, config, reshard_after_forward=config.reshard_after_forward is not False)
 
 
+def _whole(config: GRPOConfig, start: str | Path) -> str | Path:
+    """Return the model whose weights are loaded: a run's checkpoint may hold adapters alone."""
+    return start if config.lora is None else config.model
+
+
+def _with_adapters(policy: Policy, config: GRPOConfig, start: str | Path) -> LoraPolicy:
+    """Return the policy with adapters: fresh ones, or a checkpoint's that it goes on from."""
+    assert config.lora is not None
+    frozen = config.freeze_vision
+    trained = LoraPolicy(policy, config.lora, seed=config.seed, freeze_vision=frozen)
+    trained.saves_merged = config.merge_adapters
+    if start != config.model:
+        folder = Path(start) / ADAPTER
+        load_adapters(trained, folder if folder.is_dir() else Path(start))
+    count = sum(w.numel() for w in trained.parameters() if w.requires_grad)
+    names = ", ".join(config.lora_targets)
+    print(f"adapters: rank {config.lora_rank} beside {names}, {count:,} parameters trained")
+    return trained
+
+
 def load_reference(config: GRPOConfig, policy: Policy) -> Policy | None:
-    """Return the frozen start model, which shares a frozen vision tower; None without a KL term."""
+    """Return the frozen start model; None without a KL term.
+
+    It shares a frozen vision tower. Of a policy with adapters it is the policy without them.
+    """
     if config.beta == 0:
         return None
+    if isinstance(policy, LoraPolicy):
+        return WithoutAdapters(policy)
     if config.reference_device != config.device:
         reference = load_policy(config.model, dtype=config.dtype, device=config.reference_device)
         offload_layers(reference, torch.device(config.device))

@@ -37,7 +37,13 @@ PROCESSOR_FILES = (
     "video_preprocessor_config.json",
     "generation_config.json",
 )
-DOWNLOADED = ("config.json", "*.safetensors", WEIGHTS_INDEX, *PROCESSOR_FILES)
+DOWNLOADED = (
+    "config.json",
+    "adapter_config.json",
+    "*.safetensors",
+    WEIGHTS_INDEX,
+    *PROCESSOR_FILES,
+)
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -50,22 +56,11 @@ def find_checkpoint(path: str | Path) -> Path:
     Raises:
         ValueError: nothing is there, or the hub cannot be reached and has not been before.
     """
-    return _local(path) or _from_hub(str(path))
+    return local_checkpoint(path) or _from_hub(str(path))
 
 
-def check_named(path: str | Path) -> None:
-    """Raise what can be told of a model's name at once; a hub id is looked up when it is loaded.
-
-    Raises:
-        ValueError: nothing is there, or config.json is not of one of our families.
-    """
-    directory = _local(path)
-    if directory is not None:
-        read_config(directory)
-
-
-def _local(path: str | Path) -> Path | None:
-    """Return the directory that is named, None for a hub id."""
+def local_checkpoint(path: str | Path) -> Path | None:
+    """Return the directory that a model's name means, None for a hub id."""
     if path == "tiny":
         return TINY
     local = Path(os.path.expanduser(path))  # noqa: PTH111 Path's own raises for an unknown user

@@ -44,8 +44,8 @@ def check_kind(directory: Path) -> None:
     if (directory / _ADAPTER).is_file():
         raise ValueError(
             f"{directory} holds an adapter{_of_base(directory / _ADAPTER)} ({_ADAPTER}), such as"
-            " LoRA's, and no whole model: merge it into its base first (peft's merge_and_unload,"
-            " then save_pretrained) and name that directory"
+            " LoRA's, and no whole model, which is needed here: write it merged first (python -m"
+            f" models.checkpoint.merge {directory} NEW_DIR), and name that directory"
         )
     gguf = sorted(directory.glob("*.gguf"))
     if gguf and not list(directory.glob("*.safetensors")):

@@ -10,6 +10,7 @@ from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.asking.shared_flags import AskingFlags
 from grpo.run.provenance import model_checksum
 from models.files import find_checkpoint, read_config
+from models.named_model import model_directory
 from process.bars import warn
 from process.memory import during
 
@@ -58,7 +59,7 @@ def asked_model(name: str, checkpoint: str, flags: AskingFlags) -> AskedModel:
         ValueError: no such checkpoint, or one of another family; what `resolve_settings` raises.
     """
     directory = find_checkpoint(checkpoint)
-    read_config(directory)
+    read_config(model_directory(directory))
     return AskedModel(name, checkpoint, directory, resolve_settings(directory, flags))
 
 

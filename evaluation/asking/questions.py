@@ -20,7 +20,7 @@ from evaluation.asking.settings import asked_template
 from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import untrained_settings
-from models.files import check_named
+from models.named_model import check_named
 from process.bars import warn
 from process.memory import during
 
@@ -118,7 +118,7 @@ def read_questions(
         ValueError: there is no such model, or what `run_splits` raises.
     """
     say_same_names([config.model], (*config.train_json, *config.eval_json))
-    check_named(config.model)
+    check_named(config.model, whole=config.lora_rank > 0)
     first_look = during("the first look at the rows", "lower what a reward needs")(first_look)
     splits = run_splits(config, template, stored, first_look=first_look)
     examples = splits["train"].examples

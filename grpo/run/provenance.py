@@ -15,6 +15,7 @@ from grpo.settings.moved import names_now
 from models.checkpoint.checksums import file_checksum
 from models.checkpoint.manifest import MANIFEST, is_listed
 from models.files import find_checkpoint
+from models.named_model import base_of, is_adapter
 from process.paths import user_path
 
 PACKAGES = ("groupwise", "torch", "transformers", "safetensors", "numpy", "pillow")
@@ -121,7 +122,10 @@ def run_description(
 
 
 def model_checksum(directory: Path) -> str:
-    """Return one SHA-256 over a checkpoint's weights, tokenizer and settings, names included."""
+    """Return one SHA-256 over a checkpoint's weights, tokenizer and settings, names included.
+
+    Of an adapter its base's checksum is part of it.
+    """
     digest = hashlib.sha256()
     kinds = {".json", ".safetensors", ".jinja", ".txt"}
     # a list of our own of the files beside it says nothing more of the model
@@ -129,6 +133,8 @@ def model_checksum(directory: Path) -> str:
     for file in sorted(file for file in directory.iterdir() if file.suffix in kinds):
         if file.name not in listed:
             digest.update(f"{file.name} {file_checksum(file)}\n".encode())
+    if is_adapter(directory):
+        digest.update(f"base {model_checksum(base_of(directory))}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
     mode, image_size, prompt_template (the text), max_completion_tokens    how it is asked
     method, step                                                          what wrote it
     start_model                                                           what the run began with
+    base_model, base_weights     of adapters alone: what they are put on, SHA-256 of its weights
 
 A model asked, or trained on, in another way than it was trained answers worse for no reason of its
 own: evaluate.py and train.py both take what nobody gives from here.
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from grpo.settings.config import GRPOConfig
-from models.checkpoint.manifest import CARD
+from models.files import find_checkpoint
+from models.named_model import BASE_MODEL, CARD
 from process.paths import user_path
 from process.regular import read_text
 
@@ -54,7 +56,15 @@ def card_for(config: GRPOConfig, template: str) -> dict[str, Any]:
     """
     names = ("mode", "image_size", "max_completion_tokens", "method")
     card = {**{name: getattr(config, name) for name in names}, "prompt_template": template}
-    return card | {"start_model": start_model(config.model)}
+    card |= {"start_model": start_model(config.model)}
+    if config.lora_rank:
+        from models.checkpoint.adapter_files import BASE_WEIGHTS, weights_checksum  # with torch
+
+        card |= {
+            BASE_MODEL: config.model,
+            BASE_WEIGHTS: weights_checksum(find_checkpoint(config.model)),
+        }
+    return card
 
 
 def card_of(model: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
-    *("eval_every", "eval_limit", "save_every", "seed"),
+    *("eval_every", "eval_limit", "save_every", "seed", "lora_rank"),
 )
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
 _LARGEST = 1e18  # as rewards/registry.py has it for rewards; it overflows what compares them
@@ -54,6 +54,7 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)
     yield from _objective_problems(config)
+    yield from _adapter_problems(config)
 
 
 def unknown_device(name: str, value: str) -> str | None:
@@ -109,4 +110,27 @@ def _objective_problems(config: "GRPOConfig") -> Iterator[str]:
         yield (
             f"mode={config.mode} does not go with method=sft, whose target is the bare answer:"
             " leave --mode away, or use no_think"
+        )
+
+
+def _adapter_problems(config: "GRPOConfig") -> Iterator[str]:
+    if config.lora_dropout != 0:
+        yield (
+            f"lora_dropout={config.lora_dropout} must be 0: completions are sampled without dropout"
+            " (from merged weights), and the update has to train the distribution that was sampled"
+        )
+    if config.lora_rank < 1:
+        usual = {item.name: item.default for item in fields(config)}
+        for name in ("lora_alpha", "lora_targets", "merge_adapters"):
+            if getattr(config, name) != usual[name]:
+                yield f"{name} is not used without adapters: give lora_rank, or leave it away"
+        return
+    if config.lora_alpha is not None and config.lora_alpha < 1:
+        yield f"lora_alpha={config.lora_alpha} must be at least 1: leave it away for 2 x lora_rank"
+    if not config.lora_targets:
+        yield "lora_targets is empty: name at least one, such as text"
+    if config.freeze_vision and (tower := {"vision", "all-linear"} & {*config.lora_targets}):
+        yield (
+            f"freeze_vision keeps the vision tower as it is, and lora_targets={tower.pop()} puts"
+            " adapters there: leave one of them away"
         )

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from grpo.settings.checks import problems_of
 from grpo.settings.records import Clip, Sampling
+from models.lora.settings import LoraSettings
 from process.flags import setting
 from rewards.modes import MODES
 
@@ -34,6 +35,7 @@ HEADINGS = {
     "max_completion_tokens": "sampling",
     "rewards": "rewards and objective",
     "learning_rate": "optimizer",
+    "lora_rank": "adapters (LoRA)",
     "device": "machine and memory",
     "output_dir": "evaluating and saving",
 }
@@ -120,7 +122,9 @@ class GRPOConfig:
     grounding_weight: float = setting(1.0, "of that penalty; only with --grounding penalty")
 
     # Optimizer.
-    learning_rate: float = setting(1e-6, "peak of the schedule (sft: 1e-5 unless given)")
+    learning_rate: float = setting(
+        1e-6, "peak of the schedule (sft: 1e-5 unless given; with --lora-rank ten times as high)"
+    )
     lr_schedule: LRSchedule = setting("linear", "how it falls after the warm-up: to 0, or not")
     warmup_steps: int = setting(0, "steps over which it rises linearly")
     weight_decay: float = setting(0.0, "AdamW's, on matrices only")
@@ -129,6 +133,22 @@ class GRPOConfig:
         5, "stop after so many steps in a row without an update, their gradients being NaN or inf"
     )
     freeze_vision: bool = setting(False, "keep the vision tower's weights as they are")
+
+    # Adapters (LoRA): trained in place of the model's own weights (docs/lora.md).
+    lora_rank: int = setting(0, "train adapters of this rank, and no weight of the model; 0: none")
+    lora_alpha: int | None = setting(
+        None, "what an adapter adds is multiplied by this / rank; default: 2 x rank"
+    )
+    lora_targets: tuple[str, ...] = setting(
+        ("text",),
+        "linear layers that get one: text, vision, all-linear, or names such as q_proj",
+    )
+    lora_dropout: float = setting(
+        0.0, "0 alone: the distribution that is sampled has to be the one that is trained"
+    )
+    merge_adapters: bool = setting(
+        False, "checkpoints are plain model directories, the adapters merged; they lie in adapter/"
+    )
 
     # Machine and memory.
     device: str = setting("auto", "cpu, cuda, cuda:1, ..; auto: cuda where there is one")
@@ -206,6 +226,14 @@ class GRPOConfig:
     def clip(self) -> Clip:
         """What the loss needs to know."""
         return Clip(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, beta=self.beta)
+
+    @property
+    def lora(self) -> LoraSettings | None:
+        """What adapters are trained; None where the model's own weights are."""
+        if self.lora_rank == 0:
+            return None
+        alpha = 2 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
+        return LoraSettings(self.lora_rank, alpha, self.lora_targets)
 
     def with_rewards(self, names: Iterable[str]) -> "GRPOConfig":
         """Return the settings with these reward functions after those that they name already.

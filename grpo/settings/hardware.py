@@ -35,7 +35,7 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     if dtype == "auto":
         dtype = "float32" if default_dtype(device) == torch.float32 else "bfloat16"
     reference = device
-    if config.reference_device != "auto":
+    if config.reference_device != "auto" and not config.lora_rank:  # else it is the policy itself
         reference = check_device(config.reference_device)
     if reference not in (device, torch.device("cpu")):
         raise ValueError(

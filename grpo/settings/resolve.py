@@ -1,6 +1,7 @@
 """Where a run's settings come from: what belongs to the model and the data, --config, flags.
 
-    defaults < method's own < configs/phantoms.toml < model's groupwise.json < --config < flags
+    defaults < those of method and adapters < configs/phantoms.toml < model's groupwise.json
+    < --config < flags
 
 configs/phantoms.toml belongs to the embedded model, or one trained from it, on the embedded data;
 on other data `tiny` takes from there how it is asked. groupwise.json says how a checkpoint of ours
@@ -27,6 +28,8 @@ GRPO_ONLY = (
     *("grounding", "grounding_weight"),
 )
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
+# Of adapters ten times the rate of the weights themselves: docs/lora.md has the reason.
+LORA_LEARNING_RATES = {"grpo": 1e-5, "sft": 1e-4}
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     trained = {name: card[name] for name in _ASKING if name in card}
     if method == "sft":
         trained.pop("mode", None)
-    settings = (dict(SFT_DEFAULTS) if method == "sft" else {}) | embedded | trained
+    settings = _defaults(named, method) | embedded | trained
     config = GRPOConfig(**_override(settings, named))
     taken = {
         "configs/phantoms.toml": tuple(n for n in embedded if n not in trained | named),
@@ -79,6 +82,14 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     }
     by_default = "model" not in chosen and "train_json" not in chosen
     return Resolved(config, by_default, taken, tuple(_idle(given, config)))
+
+
+def _defaults(named: Mapping[str, Any], method: str) -> Settings:
+    """Return what a method, and adapters, have instead of GRPOConfig's own defaults."""
+    settings: Settings = dict(SFT_DEFAULTS) if method == "sft" else {}
+    if named.get("lora_rank") and method in LORA_LEARNING_RATES:
+        settings["learning_rate"] = LORA_LEARNING_RATES[method]
+    return settings
 
 
 def untrained_settings(config: GRPOConfig) -> tuple[str, ...]:
@@ -97,6 +108,11 @@ def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
         )
     if given.get("reference_device", "auto") != "auto" and config.beta == 0:
         warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
+    elif given.get("reference_device", "auto") != "auto" and config.lora_rank:
+        warnings.append(
+            "--reference-device: with --lora-rank the reference is the policy itself, its adapters"
+            " off, and nothing is loaded"
+        )
     if given.get("reshard_after_forward") is not None and place().size == 1:
         warnings.append(
             "--reshard-after-forward: one process has its weights whole and gathers nothing;"

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from models.architecture import QwenVL
+from models.checkpoint.adapter_files import merge_adapter
 from models.checkpoint.finite import check_finite_weights
 from models.checkpoint.manifest import check_model
 from models.devices import check_device, default_dtype
 from models.files import check_weights, find_checkpoint, read_config, transformers_config
+from models.named_model import model_directory
 from models.policy import Policy
 from models.products import sum_in_float32
 from models.prompts.processor import Processor
@@ -33,10 +35,10 @@ def load_policy(
     gradient_checkpointing: bool = False,
     mapped: bool = False,
 ) -> Policy:
-    """Return the policy of a checkpoint, every parameter as stored.
+    """Return the policy of a checkpoint, every parameter as stored; an adapter is merged first.
 
     Args:
-        path: `tiny`, a local directory or a hub id; Qwen2-VL or Qwen2.5-VL.
+        path: `tiny`, a local directory or a hub id; Qwen2-VL or Qwen2.5-VL, or an adapter of one.
         dtype: of the weights, a torch dtype or "float32" or "bfloat16"; None is float32 on the
             CPU and bfloat16 on CUDA.
         device: "cpu", "cuda" (cuda:0), "cuda:1" ...
@@ -53,16 +55,19 @@ def load_policy(
     device = check_device(device)
     dtype = check_dtype(dtype, device)
     sum_in_float32()
-    directory = find_checkpoint(path)
+    named, directory = find_checkpoint(path), model_directory(path)
     # The config before the weights: that a model is foreign is the more useful message.
     read_config(directory)
     check_weights(directory)
-    check_model(directory)
+    for place in {named, directory}:
+        check_model(place)
     processor = Processor.load(directory)
     model = _load_model(directory, dtype).to(device)
     if not mapped:
         _own_memory(model)
     check_finite_weights(directory, model)
+    if named != directory:
+        merge_adapter(model, named, directory)
     _say_whether_tied(model)
     # In train() mode, since transformers checkpoints activations in that mode only.
     policy = Policy(model, processor, path).train()
@@ -76,7 +81,11 @@ def load_policy(
 
 def load_plain_model(path: str | Path, *, dtype: torch.dtype, device: torch.device) -> QwenVL:
     """Return transformers' own model of a checkpoint, with nothing of ours: to compare with."""
-    return _load_model(find_checkpoint(path), dtype).to(device)
+    named, directory = find_checkpoint(path), model_directory(path)
+    model = _load_model(directory, dtype).to(device)
+    if named != directory:
+        merge_adapter(model, named, directory)
+    return model
 
 
 def context_tokens(path: str | Path) -> int:
@@ -85,7 +94,7 @@ def context_tokens(path: str | Path) -> int:
     Raises:
         ValueError: no checkpoint, or a config.json that transformers refuses.
     """
-    return transformers_config(find_checkpoint(path)).get_text_config().max_position_embeddings
+    return transformers_config(model_directory(path)).get_text_config().max_position_embeddings
 
 
 def check_dtype(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype:

@@ -17,12 +17,14 @@ from typing import Any
 
 from models.checkpoint.checksums import file_checksum
 from models.files import DOWNLOADED
+from models.named_model import CARD
 from process.regular import read_text
 
 MANIFEST = "manifest.json"
 FORMAT_VERSION = 1
-CARD = "groupwise.json"  # how a checkpoint of ours is asked: grpo/settings/card.py
-TRAINER = "trainer/"  # what only a run that goes on reads; a copy of the model may lack it
+# What only a run that goes on reads; a copy of the model may lack it.
+TRAINER = "trainer/"
+ADAPTER = "adapter/"  # of a checkpoint whose weights are merged (docs/lora.md)
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,9 @@ def check_model(directory: Path) -> None:
     try:
         manifest = read_manifest(directory)
         found = damages(
-            directory, manifest, lambda name: not name.startswith(TRAINER) and name not in optional
+            directory,
+            manifest,
+            lambda name: not name.startswith((TRAINER, ADAPTER)) and name not in optional,
         )
     except ValueError as error:
         found = [str(error)]

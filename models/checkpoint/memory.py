@@ -10,7 +10,8 @@ import torch
 
 from models.architecture import QwenVL
 from models.decode.buffers import Bucket
-from models.files import find_checkpoint, transformers_config
+from models.files import transformers_config
+from models.named_model import model_directory
 from models.vision.features import LIMIT_BYTES
 
 _OPTIONAL = ("decoding", "features", "embedding", "tiles", "context", "fragmentation")
@@ -83,7 +84,7 @@ def estimate_memory(
         tiles: bytes that the log-prob op works in.
         on_cuda: whether CUDA's context and the fragmentation of its allocator are counted.
     """
-    model = _weightless_model(find_checkpoint(path))
+    model = _weightless_model(model_directory(path))
     count = sum(parameter.numel() for parameter in model.parameters())
     vision = sum(parameter.numel() for parameter in model.model.visual.parameters())
     # A frozen tower has weights, and neither a master nor moments nor gradients.

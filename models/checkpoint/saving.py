@@ -23,9 +23,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from models.checkpoint import tensor_file
+from models.checkpoint.adapter_files import save_adapters
 from models.checkpoint.loading import quiet
+from models.checkpoint.manifest import ADAPTER
 from models.checkpoint.tensor_file import write_tensor_file
 from models.files import WEIGHTS_INDEX
+from models.lora.policy import with_adapters
 from models.policy import Policy
 from process.naming import naming
 
@@ -36,6 +39,10 @@ FORMAT = {"format": "pt"}  # what transformers wants a file of weights to say
 def save_policy(policy: Policy, directory: str | Path) -> None:
     """Write config, safetensors with the hub's names, and the processor's files.
 
+    Of a policy that is trained by its adapters, or the sampler of one, only these are written, as
+    peft does it; where its checkpoints are to be whole models, those in adapter/, and the merged
+    weights.
+
     It writes straight into `directory`, which it makes; a caller that must never leave half a
     checkpoint writes into a temporary one and renames it.
 
@@ -43,6 +50,12 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
         OSError: the disk is full, or the directory cannot be written; it names the file.
     """
     directory = Path(directory)
+    if (trained := with_adapters(policy)) is not None:
+        if not trained.saves_merged:
+            save_adapters(trained, directory)
+            return
+        save_adapters(trained, directory / ADAPTER)
+        policy = trained.sampler()
     directory.mkdir(parents=True, exist_ok=True)
     _write_weights(directory, _weights_by_hub_name(policy, directory))
     policy.processor.save(directory)

@@ -10,7 +10,6 @@ their own masters, and peft computes what they add in float32 and rounds the sum
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,19 +17,11 @@ from torch import Tensor, nn
 
 from models.architecture import QwenVL
 from models.lora.library import peft
+from models.lora.settings import LoraSettings
 from models.lora.targets import target_names
 
 NAME = "default"  # peft's for the one adapter of a model
 KINDS = ("lora_A", "lora_B")
-
-
-@dataclass(frozen=True)
-class LoraSettings:
-    """What adapters a model gets."""
-
-    rank: int
-    alpha: int
-    targets: tuple[str, ...]  # as models/lora/targets.py has them
 
 
 def add_adapters(

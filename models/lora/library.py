@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from process.called import install_line
+
 
 def peft() -> Any:
     """Return the library.
@@ -14,6 +16,6 @@ def peft() -> Any:
     except ImportError as error:
         raise ValueError(
             f"adapters (--lora-rank, or a --model that is one) need the library peft ({error}):"
-            " install it with: pip install 'groupwise[lora]', or pip install 'peft >= 0.21'"
+            f" install it with: {install_line('peft >= 0.21')} (it is the extra [lora])"
         ) from error
     return library

@@ -23,6 +23,12 @@ from models.lora.adapters import adapter_layers, merged_weight
 from models.policy import Policy
 
 
+class MergedPolicy(Policy):
+    """A plain policy whose weights are another one's, its adapters merged."""
+
+    trained: tuple[Policy]  # that one, in a tuple: it is no part of this module
+
+
 class MergedCopy:
     """A `DecodingCopy`: a plain policy that is merged anew when adapters have moved."""
 
@@ -30,7 +36,7 @@ class MergedCopy:
         """Keep the policy that has the adapters; memory is taken when the copy is wanted."""
         self._trained = (trained,)
         self._merged: dict[int, nn.Linear] = {}  # by the adapted layer's id
-        self._policy: Policy | None = None
+        self._policy: MergedPolicy | None = None
         self._is_stale = True
 
     def policy(self) -> Policy:
@@ -59,7 +65,7 @@ class MergedCopy:
         self._policy, self._merged = None, {}
 
 
-def merged_like(trained: Policy, merged: Mapping[int, nn.Module]) -> Policy:
+def merged_like(trained: Policy, merged: Mapping[int, nn.Module]) -> MergedPolicy:
     """Return a plain policy of a trained one's own weights, other layers in adapted ones' places.
 
     Args:
@@ -68,7 +74,8 @@ def merged_like(trained: Policy, merged: Mapping[int, nn.Module]) -> Policy:
     """
     model = cast(QwenVL, plain_copy(trained.model, merged.get))
     del model.__dict__["peft_config"]  # of a model with adapters
-    policy = Policy(model, trained.processor, trained.path).train()
+    policy = MergedPolicy(model, trained.processor, trained.path).train()
+    policy.trained = (trained,)
     policy.gradient_checkpointing = False  # it never has a gradient
     return policy
 

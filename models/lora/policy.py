@@ -5,8 +5,9 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
-from models.lora.adapters import LoraSettings, adapter_layers, add_adapters, switched_off
-from models.lora.merged import MergedCopy
+from models.lora.adapters import adapter_layers, add_adapters, switched_off
+from models.lora.merged import MergedCopy, MergedPolicy
+from models.lora.settings import LoraSettings
 from models.policy import Policy, PromptPass
 from models.prompts.prompt import EncodedPrompt
 from models.vision.features import FeatureCache
@@ -30,6 +31,7 @@ class LoraPolicy(Policy):
         super().__init__(base.model, base.processor, base.path)
         self.train()
         self.decoding_copy = MergedCopy(self)
+        self.saves_merged = False  # whether a checkpoint is a whole model, adapters beside it
         if self.vision_frozen:
             self.feature_cache = base.feature_cache or FeatureCache()
 
@@ -82,3 +84,10 @@ class WithoutAdapters(Policy):
                 image_features=image_features,
                 prompt_pass=prompt_pass,
             )
+
+
+def with_adapters(policy: Policy) -> LoraPolicy | None:
+    """Return the policy that has the adapters: this one, or the one whose merged copy this is."""
+    if isinstance(policy, MergedPolicy):
+        (policy,) = policy.trained
+    return policy if isinstance(policy, LoraPolicy) else None

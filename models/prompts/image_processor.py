@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from models.files import read_checkpoint_json
+from models.named_model import model_directory
 
 NESTED, PLAIN = "processor_config.json", "preprocessor_config.json"
 # Limits in pixels that no image meets.
@@ -151,6 +152,7 @@ def seen_as(directory: Path, image_size: int) -> str:
     Raises:
         ValueError: as `image_settings`.
     """
+    directory = model_directory(directory)  # of an adapter its base's
     settings, file = image_settings(directory)
     limits = _limits(settings, directory / file).get("size", {})
     side = side_of_a_token(settings)

@@ -16,7 +16,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from models.files import find_checkpoint, read_config, read_processor_files
+from models.files import read_config, read_processor_files
+from models.named_model import model_directory
 from models.prompts.image_processor import NO_LIMITS, load_image_processor
 from models.prompts.positions import prompt_positions
 from models.prompts.prompt import EncodedPrompt
@@ -58,10 +59,12 @@ class Processor:
     def load(cls, path: str | Path) -> "Processor":
         """Return the processor of a checkpoint: `tiny`, a directory or a hub id.
 
+        An adapter has its base's.
+
         Raises:
             ValueError: a file is missing or unreadable, named with what to do.
         """
-        directory = find_checkpoint(path)
+        directory = model_directory(path)
         config = read_config(directory)
         tokenizer = load_tokenizer(directory)
         template, template_file = chat_template(directory, tokenizer)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from models import load_policy
 from models.checkpoint.loading import context_tokens, load_plain_model
-from models.files import check_named
+from models.named_model import check_named
 from models.prompts.processor import Processor
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image, write_checkpoint

@@ -135,6 +135,7 @@ def test_a_file_that_stands_alone_is_written_by_the_storage():
         "evaluation/curate/place.py",
         "evaluation/report/album.py",
         "grpo/logprobs/cuda/compiler.py",
+        "models/checkpoint/adapter_files.py",
         "models/checkpoint/saving.py",
         "models/checkpoint/sealing.py",
         "models/prompts/processor.py",

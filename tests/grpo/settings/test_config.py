@@ -7,9 +7,10 @@ import pytest
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.command_line import add_config_flags
 from grpo.settings.config import CHOICES, HEADINGS, GRPOConfig
-from grpo.settings.resolve import resolve_config
+from grpo.settings.resolve import resolve, resolve_config
 from grpo.settings.resuming import resumed_config
 from grpo.settings.toml_file import embedded_default, read_toml
+from models.lora.settings import LoraSettings
 from process.flag_parser import FlagParser
 from rewards.modes import MODES
 
@@ -45,11 +46,48 @@ def given(*arguments: str) -> dict:
         ({"grounding": "penalty", "grounding_weight": 0.0}, "grounding_weight=0.0 must be above 0"),
         ({"grounding_weight": 0.5}, "grounding_weight=0.5 is not used by grounding=none"),
         ({"method": "sft"}, "mode=think does not go with method=sft"),
+        ({"lora_rank": -1}, "lora_rank=-1 must not be negative"),
+        ({"lora_rank": 8, "lora_dropout": 0.1}, "lora_dropout=0.1 must be 0: .*without dropout"),
+        ({"lora_alpha": 16}, "lora_alpha is not used without adapters: give lora_rank"),
+        ({"lora_targets": ("vision",)}, "lora_targets is not used without adapters"),
+        ({"merge_adapters": True}, "merge_adapters is not used without adapters"),
+        ({"lora_rank": 8, "lora_alpha": 0}, "lora_alpha=0 must be at least 1"),
+        ({"lora_rank": 8, "lora_targets": ()}, "lora_targets is empty: name at least one"),
+        (
+            {"lora_rank": 8, "lora_targets": ("text", "vision"), "freeze_vision": True},
+            "freeze_vision keeps the vision tower .* lora_targets=vision puts adapters there",
+        ),
+        (
+            {"lora_rank": 8, "lora_targets": ("all-linear",), "freeze_vision": True},
+            "lora_targets=all-linear puts adapters there: leave one of them away",
+        ),
     ],
 )
 def test_the_error_says_what_was_wrong(settings, message):
     with pytest.raises(ValueError, match=message):
         GRPOConfig(**settings)
+
+
+def test_adapters_are_scaled_by_twice_their_rank_unless_alpha_is_given():
+    assert GRPOConfig().lora is None
+    assert GRPOConfig(lora_rank=8).lora == LoraSettings(8, 16, ("text",))
+    asked = GRPOConfig(lora_rank=8, lora_alpha=4, lora_targets=("q_proj", "vision"))
+    assert asked.lora == LoraSettings(8, 4, ("q_proj", "vision"))
+    assert GRPOConfig(lora_rank=8, freeze_vision=True).lora  # it is frozen anyway
+
+
+def test_adapters_have_ten_times_the_learning_rate_unless_one_is_given():
+    given = {"model": "m", "train_json": ("x.json",), "lora_rank": 8}
+    assert resolve_config(given).learning_rate == pytest.approx(1e-5)
+    assert resolve_config(given | {"method": "sft"}).learning_rate == pytest.approx(1e-4)
+    assert resolve_config(given | {"learning_rate": 3e-6}).learning_rate == 3e-6
+    assert resolve_config(given | {"lora_rank": 0}).learning_rate == 1e-6
+
+
+def test_a_reference_elsewhere_means_nothing_to_a_run_with_adapters():
+    given = {"model": "m", "train_json": ("x.json",), "lora_rank": 8, "reference_device": "cpu"}
+    (warning,) = resolve(given, None).warnings
+    assert "the reference is the policy itself" in warning
 
 
 def test_all_problems_are_reported_at_once():

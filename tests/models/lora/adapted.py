@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from models import load_policy
-from models.lora.adapters import LoraSettings, adapter_layers, matrix
+from models.lora.adapters import adapter_layers, matrix
 from models.lora.policy import LoraPolicy
+from models.lora.settings import LoraSettings
 from tests.models.decode.decode_cases import random_ids, unlike_prompts
 
 ALL = LoraSettings(rank=4, alpha=12, targets=("all-linear",))

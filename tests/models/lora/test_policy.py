@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from models import load_policy
-from models.lora.adapters import LoraSettings, adapter_layers, matrix, merged_weight
+from models.lora.adapters import adapter_layers, matrix, merged_weight
 from models.lora.policy import LoraPolicy, WithoutAdapters
+from models.lora.settings import LoraSettings
 from tests.models.decode.decode_cases import decoded, random_ids, teacher_forced, unlike_prompts
 from tests.models.lora.adapted import ALL, ROWS, TEXT, adapted, log_p, loss, move
 from tests.models.nano import FAMILIES, write_checkpoint
