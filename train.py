@@ -33,13 +33,13 @@ from grpo.run import (
     seeded,
 )
 from grpo.settings import GRPOConfig, card_for, read_command_line, with_absolute_paths
-from process.command import command, explained
+from process.command import explained, shared_command
 from process.memory import DeviceMemoryError
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
 
-@command
+@shared_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     asked = read_command_line(argv)

@@ -1,6 +1,7 @@
 """What surrounds the `main` of every command."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -8,6 +9,9 @@ from typing import Protocol
 from process.alone import refusal
 from process.memory import full_memory, ran_out
 from process.output import forgiving_output
+from process.ranks import joined, place
+from process.ranks.told import ToldError
+from process.ranks.voice import one_voice
 from process.signals import (
     KEPT,
     NOTHING_BEGUN,
@@ -32,18 +36,34 @@ def command(main: Main) -> Main:
     A signal ends with one line, which says what was noted last on its error, and 128 + its number.
     PyTorch's threads wait as process/threads.py says, if nothing has imported it before.
     """
+    return _surrounded(main, shares_work=False)
 
+
+def shared_command(main: Main) -> Main:
+    """Return `main` as `command` does; the processes that torchrun starts can share its work.
+
+    They are joined (process/ranks/) as long as it runs, the first of them alone prints, and all
+    return the same exit status.
+    """
+    return _surrounded(main, shares_work=True)
+
+
+def _surrounded(main: Main, *, shares_work: bool) -> Main:
     @functools.wraps(main)
     def run(argv: Sequence[str] | None = None) -> int:
-        with forgiving_output():
+        with forgiving_output(), one_voice() as words:
             try:
                 with ending_signals():
-                    return _alone(main, argv)
+                    refused = refusal(shares_work=shares_work)
+                    if refused is not None:
+                        return _refuse(refused)
+                    sleep_soon()
+                    return main(argv) if place().size == 1 else _joined(main, argv, words)
             except KeyboardInterrupt as error:
                 return _tell(error)
             except Exception as error:  # of a part that names itself to nobody
                 full = full_memory(error)
-                if full is None or full.is_device:
+                if not isinstance(error, ToldError) and (full is None or full.is_device):
                     raise
                 print(f"error: {explained(error)}", file=sys.stderr)
                 return 2
@@ -53,14 +73,18 @@ def command(main: Main) -> Main:
     return run
 
 
-def _alone(main: Main, argv: Sequence[str] | None) -> int:
-    refused = refusal()
-    if refused is not None:
-        if refused:
-            print(f"error: {refused}", file=sys.stderr)
-        return 2
-    sleep_soon()
-    return main(argv)
+def _refuse(why: str) -> int:
+    if why:
+        print(f"error: {why}", file=sys.stderr)
+    return 2
+
+
+def _joined(main: Main, argv: Sequence[str] | None, words: Callable[[], str]) -> int:
+    # PyTorch's own words about a lost connection, with its frames of C++: ours says which.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    with joined(words) as here:
+        here.status = main(argv)
+    return here.status
 
 
 def _tell(error: KeyboardInterrupt) -> int:

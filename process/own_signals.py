@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from process.alone import prints
 from process.signals import NUMBERS, USUAL, last_line, requests
 
 PATIENCE = 1.0  # seconds after which a signal that waits is told of
@@ -101,6 +102,8 @@ def _end(number: int) -> None:
 
 def _write(line: str) -> None:
     """Write a line, past Python's own stream, which the main thread may be using."""
+    if not prints():
+        return
     start = "\n" if os.isatty(2) else ""  # behind a bar, or the terminal's ^C
     with suppress(OSError, ValueError):
         # Who has stopped reading must not keep the process.

@@ -78,6 +78,7 @@ class Requests:
         self.words: list[Callable[[], str | None]] = []  # what is kept, the outermost first
         self.last_acts: list[Callable[[], None]] = []  # of an end at once, which unwinds nothing
         self.may_end: Callable[[], bool] = lambda: True  # not where other processes would wait
+        self.progress = 0  # how often it was asked whether to end: who works comes further
         self.forget()
 
     def forget(self) -> None:
@@ -100,6 +101,12 @@ class Requests:
             self.is_served = True
             assert self.end_at_once is not None, "who notes has taken the signals"
             self.end_at_once(number)
+
+    def pass_on(self, number: int) -> None:
+        """Take a signal that came to another process of the command; it ends nothing at once."""
+        with self.lock:
+            if self.number is None:
+                self.number, self.asked_at = number, time.monotonic()
 
     def finish(self) -> None:
         """Take no more requests: the command is through, and what it says of its end is its own."""
@@ -176,13 +183,19 @@ def held(when: Callable[[], bool] = lambda: True) -> Iterator[None]:
 
 def end_if_asked() -> None:
     """Raise `Interrupted` if a signal was noted; what runs here is whole, or dropped whole."""
+    requests.progress += 1
     if requests.number is None or requests.is_served or not _on_main_thread():
         return
     if not requests.may_end():
         return
-    if not any(hold() for hold in requests.holds):
+    if is_whole():
         requests.is_served = True
         raise Interrupted(requests.number)
+
+
+def is_whole() -> bool:
+    """Return whether what runs may end here: no block around it is to be finished first."""
+    return not any(hold() for hold in requests.holds)
 
 
 @contextmanager

@@ -9,8 +9,10 @@
 Alone all of it costs nothing: what is gathered is a list of one.
 """
 
+from process.ranks.current import first_alone, world
+from process.ranks.joining import joined
 from process.ranks.owning import first_owns
 from process.ranks.place import Place, place
-from process.ranks.world import World, first_alone, joined, world
+from process.ranks.world import World
 
 __all__ = ["Place", "World", "first_alone", "first_owns", "joined", "place", "world"]

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from process.owner import owned
-from process.ranks.world import world
+from process.ranks.current import world
 
 
 @contextmanager

@@ -12,6 +12,7 @@ class Place:
     rank: int = 0
     size: int = 1  # the number of processes
     local_rank: int = 0  # among those of this machine; the number of its GPU
+    local_size: int = 1  # the number of processes of this machine
     restarts: int = 0  # how often torchrun has started them anew
 
     @property
@@ -36,7 +37,7 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
     """Return this process's place; alone, it is rank 0 of 1.
 
     >>> place({"RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1"})
-    Place(rank=3, size=4, local_rank=1, restarts=0)
+    Place(rank=3, size=4, local_rank=1, local_size=1, restarts=0)
     """
     size = _number(environment, "WORLD_SIZE", 1)
     if size <= 1:
@@ -45,6 +46,7 @@ def place(environment: Mapping[str, str] = os.environ) -> Place:
         rank=_number(environment, "RANK", 0),
         size=size,
         local_rank=_number(environment, "LOCAL_RANK", 0),
+        local_size=_number(environment, "LOCAL_WORLD_SIZE", 1),
         restarts=_number(environment, "TORCHELASTIC_RESTART_COUNT", 0),
     )
 

@@ -3,42 +3,51 @@
 Whoever calls a method that exchanges something waits for the others, so all of them call the same
 ones in the same order. What only one of them does, such as answering its share of the questions,
 stands in a `together` block: an error there would otherwise leave the others waiting.
+
+They meet before they exchange anything. The waiting lies there, and may last as long as the slowest
+one works; what is exchanged then takes a moment, or has failed. Whoever is lost meanwhile is told
+of by process/ranks/pulse.py, which ends all.
 """
 
-import functools
 import json
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
-from process.memory import DeviceMemoryError, MemoryRanOutError
-from process.ranks.place import Place, place
-from process.signals import Interrupted, requests
+from process.ranks.place import Place
+from process.ranks.told import as_told, outcome
+from process.signals import Interrupted, is_whole, requests
 
 if TYPE_CHECKING:  # a command that runs alone does not wait for it here
     from torch import Tensor
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
-TIMEOUT = timedelta(minutes=30)
+# In the first line of what a library raises where a process is lost, or too late.
+_LOST = ("Connection closed by peer", "Connection reset", "Timed out waiting", "gloo", "NCCL")
 
-# The kinds of error that commands explain; any other comes to the other ranks as a RuntimeError.
-_KINDS: dict[str, type[Exception]] = {
-    kind.__name__: kind
-    for kind in (ValueError, OSError, FloatingPointError, DeviceMemoryError, MemoryRanOutError)
-}
+
+class Links(Protocol):
+    """What connects a process to the others; made by `joined`."""
+
+    def meet(self) -> None:
+        """Return once all processes have called it so often."""
+
+    def lost(self, error: BaseException) -> NoReturn:
+        """End the process: what all do together has failed."""
 
 
 class World:
     """The processes of this command, this one among them."""
 
     def __init__(self, own: Place) -> None:
-        """Know this process's place; `joined` has connected them."""
+        """Know this process's place; `joined` connects it with the others."""
         self.place = own
+        self.links: Links | None = None
         self.part = "starting"  # what this process does, or has done last
+        self.status = 0  # of the command here, once it is through
+        self._waits = False  # for the others
+        self._met = 0  # how often
         self._blocks = 0  # of `together`, around what runs now
         self._agreed: BaseException | None = None  # what the last of them has ended with
         self._does_alone = False  # what the others wait for
@@ -62,6 +71,11 @@ class World:
     def may_end(self) -> bool:
         """Whether a signal may end what runs now: alone, or where the others will hear of it."""
         return self.size == 1 or self._blocks > 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what the others may know of this process at any time."""
+        moved = requests.progress
+        return {"part": self.part, "waits": self._waits, "met": self._met, "moved": moved}
 
     def gather(self, item: Any) -> list[Any]:
         """Return what each process has given, in the order of their ranks; on every process.
@@ -92,7 +106,9 @@ class World:
         if self.size > 1:
             import torch.distributed as dist
 
-            dist.all_reduce(tensor)
+            with self.exchanging():
+                self.meet()
+                dist.all_reduce(tensor)
         return tensor
 
     def most(self, number: int) -> int:
@@ -106,6 +122,28 @@ class World:
     def all_know(self, error: BaseException) -> bool:
         """Return whether the others have ended with the same error, so that all can act on it."""
         return self.size == 1 or error is self._agreed
+
+    @property
+    def has_agreed(self) -> bool:
+        """Whether all processes have ended the last block, and with the same error."""
+        return self._agreed is not None
+
+    @contextmanager
+    def exchanging(self) -> Iterator[None]:
+        """End this process, with a line that says why, where what is exchanged inside fails.
+
+        Such as an update's gradients, which PyTorch exchanges by itself: it raises where another
+        process is gone, or does not come within a minute.
+        """
+        if self.size == 1 or self.links is None:
+            yield
+            return
+        try:
+            yield
+        except RuntimeError as error:
+            if not is_lost(error):
+                raise
+            self.links.lost(error)
 
     @contextmanager
     def together(self, part: str) -> Iterator[None]:
@@ -121,9 +159,14 @@ class World:
                 kind with the same text, which names that rank.
             Interrupted: a signal came, to any of them.
         """
-        if self.size == 1:
+        if self.size == 1 or self._blocks > 0:  # what is around it tells the others
             yield
             return
+        with self._ending_together(part, at_once=True):
+            yield
+
+    @contextmanager
+    def _ending_together(self, part: str, *, at_once: bool) -> Iterator[None]:
         error: BaseException | None = None
         self.part = part
         self._blocks += 1
@@ -133,143 +176,76 @@ class World:
             error = raised
         finally:
             self._blocks -= 1
-        self._agreed = self._agree(error)
+        self._agreed = None
+        self._agreed = self._agree(error, at_once=at_once)
         if self._agreed is not None:
             raise self._agreed
 
     def by_the_first(self, part: str, work: Callable[[], T]) -> T:
         """Return on all processes what the first one's work returned; it alone does it.
 
-        Where it fails, all raise, as `together` does. Inside, it may call what does the same.
+        Where it fails, all raise, as `together` does; a signal waits for a `together` block.
 
         Args:
-            part: as of `together`.
+            part: as of `together`. Inside such a block, or inside other work of the first one, the
+                others are told nothing here: they get None.
             work: returns what JSON holds; alone it may return anything.
         """
-        if self.size == 1 or self._does_alone:
-            return work()
+        if self.size == 1 or self._blocks > 0:
+            return work() if self.is_first else cast(T, None)
         found = []
-        with self.together(part):
+        with self._ending_together(part, at_once=False):
             if self.is_first:
-                self._does_alone = True
-                try:
-                    found.append(work())
-                finally:
-                    self._does_alone = False
+                found.append(work())
         return self.gather(found)[0][0]
 
-    def _agree(self, error: BaseException | None) -> BaseException | None:
+    def _agree(self, error: BaseException | None, *, at_once: bool) -> BaseException | None:
         """Tell the others how the block ended here; return what all of them end it with."""
-        outcomes = self.gather(_outcome(error))
+        outcomes = self.gather(outcome(error))
         if isinstance(error, KeyboardInterrupt):
             return error
-        if signals := [outcome["signal"] for outcome in outcomes if outcome["signal"]]:
-            requests.is_served = True
-            return Interrupted(signals[0])
-        failed = [rank for rank, outcome in enumerate(outcomes) if outcome["kind"] is not None]
+        for one in outcomes:
+            if one["ends"]:
+                requests.is_served = True
+                return Interrupted(one["signal"])
+        if signals := [one["signal"] for one in outcomes if one["signal"]]:
+            requests.pass_on(signals[0])
+            if at_once and is_whole():
+                requests.is_served = True
+                return Interrupted(signals[0])
+        failed = [rank for rank, one in enumerate(outcomes) if one["kind"] is not None]
         if not failed:
             return None
         own = failed[0] == self.rank
-        return error if own else _as_told(failed[0], outcomes[failed[0]])
+        return error if own else as_told(failed[0], outcomes[failed[0]])
+
+    def meet(self) -> None:
+        """Wait for the others, as long as they live."""
+        assert self.links is not None, "joined"
+        self._waits, self._met = True, self._met + 1
+        try:
+            self.links.meet()
+        finally:
+            self._waits = False
 
     def _gather_bytes(self, payload: bytes) -> list[bytes]:
         import torch
         import torch.distributed as dist
 
-        own = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
-        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
-        dist.all_gather(sizes, torch.tensor([len(own)]))
-        longest = max(int(size) for size in sizes)
-        padded = torch.nn.functional.pad(own, (0, longest - len(own)))
-        found = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.size)]
-        dist.all_gather(found, padded)
+        with self.exchanging():
+            self.meet()
+            own = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
+            sizes = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
+            dist.all_gather(sizes, torch.tensor([len(own)]))
+            longest = max(int(size) for size in sizes)
+            padded = torch.nn.functional.pad(own, (0, longest - len(own)))
+            found = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.size)]
+            dist.all_gather(found, padded)
         return [bytes(part[: int(size)].numpy()) for part, size in zip(found, sizes, strict=True)]
 
 
-_ALONE = World(Place())
-_current = _ALONE
-
-
-def world() -> World:
-    """Return the processes that this one talks to; itself alone outside of `joined`."""
-    return _current
-
-
-def first_alone(part: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Return a decorator of what only the first process is to do; all call it, as `by_the_first`.
-
-    Args:
-        part: as of `together`.
-    """
-
-    def decorate(work: Callable[P, T]) -> Callable[P, T]:
-        @functools.wraps(work)
-        def told(*words: P.args, **named: P.kwargs) -> T:
-            return world().by_the_first(part, lambda: work(*words, **named))
-
-        return told
-
-    return decorate
-
-
-@contextmanager
-def joined() -> Iterator[World]:
-    """Connect the processes that torchrun has started, for the block; alone nothing happens.
-
-    Each takes the GPU of its local rank, where there are GPUs.
-
-    Raises:
-        ValueError: there are fewer GPUs than processes on this machine.
-    """
-    global _current
-    own = place()
-    if own.size == 1 or _current.size > 1:
-        yield _current
-        return
-    import torch
+def is_lost(error: RuntimeError) -> bool:
+    """Return whether an error says that another process is gone, or has not come in time."""
     import torch.distributed as dist
 
-    backend = "gloo"
-    if torch.cuda.is_available():
-        if own.local_rank >= torch.cuda.device_count():
-            raise ValueError(
-                f"process {own.local_rank + 1} of this machine has no GPU of its own: there are"
-                f" {torch.cuda.device_count()}; start as many with --nproc-per-node"
-            )
-        torch.cuda.set_device(own.local_rank)
-        backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=TIMEOUT)
-    _current = World(own)
-    requests.may_end = lambda: world().may_end
-    try:
-        yield _current
-    finally:
-        _current = _ALONE
-        requests.may_end = lambda: True
-        dist.destroy_process_group()
-
-
-def _outcome(error: BaseException | None) -> dict[str, Any]:
-    number = requests.number if requests.number is not None and not requests.is_served else None
-    if isinstance(error, KeyboardInterrupt):
-        number = getattr(error, "number", signal.SIGINT)
-        error = None
-    return {
-        "signal": number,
-        "kind": None if error is None else _kind(error),
-        "text": f"{error}",
-        "notes": list(getattr(error, "__notes__", [])),
-    }
-
-
-def _kind(error: BaseException) -> str:
-    known = (name for name, kind in _KINDS.items() if isinstance(error, kind))
-    return next(known, type(error).__name__)
-
-
-def _as_told(rank: int, outcome: dict[str, Any]) -> Exception:
-    """Return the error of another rank, as far as it can be told."""
-    told = _KINDS.get(outcome["kind"], RuntimeError)(f"rank {rank}: {outcome['text']}")
-    for note in outcome["notes"]:
-        told.add_note(note)
-    return told
+    return isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST)

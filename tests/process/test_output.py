@@ -240,4 +240,4 @@ def test_every_command_is_a_command():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         (main,) = (node for node in tree.body if getattr(node, "name", "") == "main")
         names = [getattr(item, "id", "") for item in main.decorator_list]
-        assert "command" in names, path
+        assert {"command", "shared_command"} & set(names), path

@@ -289,6 +289,35 @@ def test_a_world_of_one_may_start():
     assert refusal({"WORLD_SIZE": ""}) is None and refusal({}) is None
 
 
+TORCHRUN = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "MASTER_ADDR": "a"}
+TORCHRUN |= {"MASTER_PORT": "29500"}
+
+
+def test_a_command_that_shares_its_work_takes_torchrun_and_no_other_launcher():
+    assert refusal(TORCHRUN, shares_work=True) is None
+    assert refusal(TORCHRUN) == "" and "runs in one" in refusal({**TORCHRUN, "RANK": "0"})
+    for size, rank in (("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"), ("PMI_SIZE", "PMI_RANK")):
+        told = refusal({size: "4", rank: "0"}, shares_work=True)
+        assert f"({size}=4)" in told and "Start one torchrun per machine" in told
+        assert refusal({size: "4", rank: "3"}, shares_work=True) == ""
+    left_over = {name: text for name, text in TORCHRUN.items() if not name.startswith("MASTER")}
+    told = refusal({**left_over, "RANK": "0"}, shares_work=True)
+    assert "WORLD_SIZE=2 is set without MASTER_ADDR, MASTER_PORT" in told
+
+
+def test_srun_is_known_by_its_step_and_an_allocation_is_none():
+    step = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}
+    assert "(SLURM_STEP_NUM_TASKS=2)" in refusal(step)
+    assert "Start one torchrun per machine" in refusal(step, shares_work=True)
+    assert refusal({**step, "SLURM_PROCID": "1"}) == ""
+    # one torchrun per task is srun's proper use, unless it does not know of the others
+    assert refusal({**step, **TORCHRUN}, shares_work=True) is None
+    assert "(SLURM_STEP_NUM_TASKS=2)" in refusal({**step, "WORLD_SIZE": "1"}, shares_work=True)
+    # a batch script, or a shell of salloc: of the allocation alone, or a step of one task
+    assert refusal({"SLURM_NTASKS": "8", "SLURM_JOB_ID": "7", "SLURM_PROCID": "0"}) is None
+    assert refusal({**step, "SLURM_STEP_NUM_TASKS": "1"}, shares_work=True) is None
+
+
 @pytest.mark.command
 @pytest.mark.parametrize(
     "script",
@@ -307,5 +336,8 @@ def test_the_commands_refuse_to_be_two(script, tmp_path):
         [sys.executable, *script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.count("error: ") == 1
-    assert "2 processes were started together (WORLD_SIZE=2)" in done.stderr
+    told = "2 processes were started together (WORLD_SIZE=2)"
+    if "train.py" in script[0]:  # which torchrun can start
+        told = "WORLD_SIZE=2 is set without LOCAL_RANK, MASTER_ADDR, MASTER_PORT"
+    assert told in done.stderr
     assert "Traceback" not in done.stderr and not any(tmp_path.iterdir())
