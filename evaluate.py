@@ -14,7 +14,7 @@ commands are functions of evaluation/: ask, matrix, compare. Settings: evaluatio
 import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +28,11 @@ from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConf
 from evaluation.matrix_command import matrix_command
 from evaluation.report.write import report_finished
 from evaluation.score import Score
-from process.command import command, exit_status_of
+from process.command import exit_status_of, shared_command
 from process.flag_parser import FlagParser
 from process.flags import config_from
 from process.places import check_new_directory
-from process.ranks import first_alone, first_owns, joined
+from process.ranks import first_alone, first_owns, joined, world
 from process.signals import saying_kept
 
 
@@ -75,31 +75,40 @@ class Subcommand(NamedTuple):
     run: Callable[[Any], None]
     kept: str = ""  # what is said of work that was broken off
     lower: str = "lower --batch-size or --image-size"  # where a memory does not suffice
+    shares_work: bool = True  # among the processes that torchrun starts
 
 
 SCORE = Subcommand(score_parser, ScoreConfig, score_command)
 SUBCOMMANDS = {
-    "ask": Subcommand(ask_parser, AskConfig, ask_command, lower="lower --image-size"),
+    "ask": Subcommand(
+        ask_parser, AskConfig, ask_command, lower="lower --image-size", shares_work=False
+    ),
     "matrix": Subcommand(
         matrix_parser,
         MatrixConfig,
         matrix_command,
         kept="what is answered stays, the same command goes on",
     ),
-    "compare": Subcommand(compare_parser, CompareConfig, compare_command),
+    "compare": Subcommand(compare_parser, CompareConfig, compare_command, shares_work=False),
 }
 
 
-@command
+@shared_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     chosen, flags = _chosen(list(sys.argv[1:] if argv is None else argv))
     given = vars(chosen.parser().parse_args(flags))
     return exit_status_of(
-        lambda: chosen.run(config_from(chosen.config, given)),
+        lambda: _run(chosen, given),
         kept=chosen.kept,
         lower=chosen.lower,
     )
+
+
+def _run(chosen: Subcommand, given: Mapping[str, Any]) -> None:
+    if world().size > 1 and not chosen.shares_work:
+        raise ValueError("this subcommand works in one process: start it without torchrun")
+    chosen.run(config_from(chosen.config, given))
 
 
 def _chosen(argv: list[str]) -> tuple[Subcommand, list[str]]:

@@ -96,7 +96,7 @@ class Trainer:
             try:
                 while self.done < self.total_steps:
                     step = self.done  # counted from 0
-                    with held(self._has_begun_update):
+                    with held(self._has_begun_update), world().exchanging():
                         taken, times, batch = self._one_step(step)
                     self.done = step + 1
                     metrics = self._record(log, taken, times, batch)
@@ -160,7 +160,7 @@ class Trainer:
 
     def _begin_part(self, part: str) -> None:
         end_if_asked()
-        self.under_way = part
+        self.under_way = world().part = part
         if self.profiler is not None:
             self.profiler.part(part)
 
@@ -202,22 +202,24 @@ class Trainer:
                 raise
             error.add_note(str(exploded))
 
+    @held()
     def _save(self) -> Path:
         self.under_way = "saving"
         self._saved = self.done  # also when it fails: it would fail again
         begun, generators = self._began  # a step that was dropped may have drawn from them
         self.run.lines_to_disk()  # before the checkpoint that counts their steps
-        place = save_checkpoint(
-            self.run.path,
-            self.done,
-            self.policy,
-            self.optimizer,
-            state={"bad_steps": self.bad_steps.state, **self.budget.state},
-            card=self.card,
-            keep=self.config.keep_checkpoints,
-            best=None if self.best is None else self.best.step,
-            generators=generators if begun == self.done else None,
-        )
+        with world().exchanging():
+            place = save_checkpoint(
+                self.run.path,
+                self.done,
+                self.policy,
+                self.optimizer,
+                state={"bad_steps": self.bad_steps.state, **self.budget.state},
+                card=self.card,
+                keep=self.config.keep_checkpoints,
+                best=None if self.best is None else self.best.step,
+                generators=generators if begun == self.done else None,
+            )
         self._record_best()  # only now: it never names a checkpoint that is not there
         give_back_freed_memory()  # the tensors' copies, and what batches of other shapes left
         return place

@@ -14,7 +14,7 @@ import pytest
 
 from process.ranks import Place, World
 
-_MODULE = sys.modules["process.ranks.world"]  # whose name the package gives to a function
+_MODULE = sys.modules["process.ranks.current"]
 _SECONDS = 60.0
 
 

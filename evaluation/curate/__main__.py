@@ -8,13 +8,13 @@ from pathlib import Path
 
 from evaluation.curate.curate_config import CurateConfig, curate_parser
 from evaluation.curate.place import check_place
-from process.command import command, exit_status_of
+from process.command import exit_status_of, shared_command
 from process.flags import config_from
 from process.page import fitted
 from process.ranks import first_owns, joined, world
 
 
-@command
+@shared_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
     given = vars(curate_parser().parse_args(argv))

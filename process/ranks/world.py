@@ -49,7 +49,9 @@ class World:
         self._waits = False  # for the others
         self._met = 0  # how often
         self._blocks = 0  # of `together`, around what runs now
-        self._agreed: BaseException | None = None  # what the last of them has ended with
+        self._agreed: BaseException | None = (
+            None  # what the last that did not end well has ended with
+        )
         self._does_alone = False  # what the others wait for
 
     @property
@@ -125,7 +127,7 @@ class World:
 
     @property
     def has_agreed(self) -> bool:
-        """Whether all processes have ended the last block, and with the same error."""
+        """Whether all processes have ended a block with the same error."""
         return self._agreed is not None
 
     @contextmanager
@@ -176,10 +178,10 @@ class World:
             error = raised
         finally:
             self._blocks -= 1
-        self._agreed = None
-        self._agreed = self._agree(error, at_once=at_once)
-        if self._agreed is not None:
-            raise self._agreed
+        ended = self._agree(error, at_once=at_once)
+        if ended is not None:
+            self._agreed = ended
+            raise ended
 
     def by_the_first(self, part: str, work: Callable[[], T]) -> T:
         """Return on all processes what the first one's work returned; it alone does it.
