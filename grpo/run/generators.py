@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from process.ranks import world
+
 if TYPE_CHECKING:  # what is wrong in settings and data does not wait for it
     import torch
 
@@ -30,12 +32,13 @@ def seeded(seed: int, *, torch_too: bool = False) -> Iterator[None]:
     """Seed all generators for the block; afterwards they are where they were before.
 
     Args:
-        seed: of all of them.
+        seed: of all of them; each of several processes draws its own numbers.
         torch_too: torch's as well where nothing has imported it yet.
     """
     if torch_too:
         import torch  # noqa: F401 what is wrong in settings and data does not wait for it
     before = _states()
+    seed += world().rank
     random.seed(seed)
     np.random.seed([seed & 0xFFFFFFFF, seed >> 32])
     if (loaded := sys.modules.get("torch")) is not None:
