@@ -107,5 +107,5 @@ def frozen_logprobs(
             table[list(part.rows), : logprobs.shape[1]] = logprobs
 
     (budget or TokenBudget(config)).run(name, rollout, fill_in)
-    policy.reshard()  # no backward will
+    policy.free_gathered()  # no backward will
     return table

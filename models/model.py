@@ -76,7 +76,7 @@ class PolicyModel(nn.Module):
     def settle_gradients(self) -> None:
         """Make gradients ready to be used: those of a sharded policy need its other processes."""
 
-    def reshard(self) -> None:
+    def free_gathered(self) -> None:
         """Free what passes have gathered of a sharded policy; of another one nothing is."""
 
     @property

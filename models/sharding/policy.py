@@ -62,14 +62,17 @@ class ShardedPolicy(Policy):
         """What a loss is multiplied by: gradients of the processes are averaged, losses summed."""
         return self.mesh.size()
 
-    def reshard(self) -> None:
-        """Free all that is gathered: the next pass gathers what the weights are then."""
+    def free_gathered(self) -> None:
+        """Free all that is gathered: the next pass gathers what the weights are then.
+
+        FSDP's own `reshard`, which this policy has too, frees what the policy gathers itself.
+        """
         for module in sharded_modules(self):
             module.reshard()
 
     def weights_moved(self) -> None:
         """Note that weights have been written: nothing gathered before is used any more."""
-        self.reshard()
+        self.free_gathered()
         super().weights_moved()
 
     @torch.no_grad()
@@ -79,6 +82,8 @@ class ShardedPolicy(Policy):
         A tower that has seen no real image in any process has no gradient, which AdamW tells from
         one that is zero: its weights and moments stay as they are.
         """
+        # Weights that a pass without gradient has left gathered are not those that have gradients.
+        self.free_gathered()
         if self.vision_frozen:
             return
         seen = torch.tensor(float(self._has_run_images), device=self.device)
