@@ -158,6 +158,7 @@ def _train_on(
     from grpo.methods import grpo_method, sft_method
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
+    from grpo.run.room import check_room
     from grpo.run.trainer_state import first_state
     from grpo.settings.deterministic import deterministic
     from grpo.settings.hardware import prepare_device, resolve_hardware
@@ -203,6 +204,7 @@ def _train_on(
         card=card_for(config, template),
         state=state,
     )
+    check_room(directory.path, policy, optimizer, config, range(trainer.done, total_steps))
     facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
     facts |= {"logprob_backend": backend, **questions.facts}
     directory.begin(run_description(config, facts, origin.stored, state["step"]), state["step"])

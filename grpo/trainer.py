@@ -19,6 +19,7 @@ from grpo.run.directory import RunDirectory
 from grpo.run.exploded import ExplodedError
 from grpo.run.generators import generator_tensors
 from grpo.run.profiler import StepProfiler
+from grpo.run.save_pace import SavePace
 from grpo.settings.config import GRPOConfig
 from grpo.step_log import StepLog, bar_text
 from grpo.watch.bad_steps import BadSteps
@@ -59,12 +60,14 @@ class Trainer:
     bad_steps: BadSteps = field(init=False)
     profiler: StepProfiler | None = field(init=False)
     _saved: int = field(init=False)  # steps done when the newest checkpoint was written
+    _pace: SavePace = field(init=False)  # of saving
     _batches: BatchLoader = field(init=False)
     # steps done when the step in work began, and the random generators' states then
     _began: tuple[int, Mapping[str, Tensor]] = field(init=False, default=(-1, {}))
 
     def __post_init__(self) -> None:
         self.done = self._saved = self.state["step"]
+        self._pace = SavePace(self.config.save_every)
         self.bad_steps = BadSteps.of(self.config.max_bad_steps, self.state)
         self.profiler = StepProfiler.of(self.config, self.run.path, self.done, self.total_steps)
 
@@ -108,7 +111,7 @@ class Trainer:
                     steps.update()
                     if self._is_due(self.config.eval_every):
                         self._evaluate()
-                    if self._is_due(self.config.save_every) or self._is_best():
+                    if self._is_save_due() or self._is_best():
                         self._save()
             except (Exception, KeyboardInterrupt) as error:
                 halfway = self.optimizer.has_moved and self.done == step
@@ -167,6 +170,9 @@ class Trainer:
     def _is_due(self, every: int) -> bool:
         return self.done == self.total_steps or (every > 0 and self.done % every == 0)
 
+    def _is_save_due(self) -> bool:
+        return self.done == self.total_steps or self._pace.is_due(self.done)
+
     def _evaluate(self) -> None:
         if self.evaluate is not None:
             self.under_way = "evaluation"
@@ -219,7 +225,9 @@ class Trainer:
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,
                 generators=generators if begun == self.done else None,
+                weights_only=self.config.save_weights_only,
             )
+        self._pace.saved()
         self._record_best()  # only now: it never names a checkpoint that is not there
         give_back_freed_memory()  # the tensors' copies, and what batches of other shapes left
         return place

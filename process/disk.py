@@ -7,6 +7,7 @@ folder around it for the other. On Windows folders cannot be flushed; nothing is
 import ctypes
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _CANNOT = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}  # of a file system that flushes no folders
@@ -41,6 +42,21 @@ def sync_tree(place: Path) -> None:
     for inside in place.iterdir():
         sync_tree(inside)
     sync_folder(place)
+
+
+def file_system_of(folder: Path) -> str:
+    """Return the kind of file system that a folder lies on, such as ext4; "" if nobody says so.
+
+    Linux does.
+    """
+    place, found = folder.resolve(), (Path("/"), "")
+    with suppress(OSError):
+        for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+            mounted, kind = line.split()[1:3]
+            at = Path(mounted.replace("\\040", " "))
+            if place.is_relative_to(at) and len(at.parts) >= len(found[0].parts):
+                found = at, kind
+    return found[1]
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -102,6 +102,18 @@ def flag_of(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def number_or_text(text: str) -> int | str:
+    """Return the number that a text is, else the text.
+
+    >>> number_or_text("200"), number_or_text("30m")
+    (200, '30m')
+    """
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
 def _add_flag(
     place: Any, item: Field, hint: Any, choices: Mapping[str, Sequence[str]], paths: Collection[str]
 ) -> None:
@@ -129,6 +141,8 @@ def _add_flag(
 def _value_options(
     item: Field, hint: Any, choices: Mapping[str, Sequence[str]], paths: Collection[str]
 ) -> dict[str, Any]:
+    if hint == int | str:
+        return {"type": number_or_text}
     if isinstance(hint, types.UnionType):  # int | None: absent unless it is given
         hint = next(one for one in get_args(hint) if one is not type(None))
     if item.name in choices:

@@ -7,6 +7,7 @@ A file is checked by who knows its keys: a run's settings (grpo/settings/toml_fi
 import difflib
 import tomllib
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -42,14 +43,14 @@ def as_type(value: Any, hint: Any) -> Any:
 
     >>> as_type(1, float), as_type(["a"], tuple[str, ...]), as_type(None, bool | None)
     (1.0, ('a',), None)
+    >>> as_type(200, int | str), as_type("30m", int | str)
+    (200, '30m')
 
     Raises:
         TypeError: it is of another type.
     """
     if isinstance(hint, UnionType):
-        if value is None:
-            return None
-        hint = next(one for one in get_args(hint) if one is not type(None))
+        return _as_one_of(value, get_args(hint))
     if get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise TypeError
@@ -61,6 +62,17 @@ def as_type(value: Any, hint: Any) -> Any:
     if not isinstance(value, hint if isinstance(hint, type) else str):  # a Literal's are names
         raise TypeError
     return value
+
+
+def _as_one_of(value: Any, hints: Iterable[Any]) -> Any:
+    for hint in hints:
+        if hint is type(None):
+            if value is None:
+                return None
+            continue
+        with suppress(TypeError):
+            return as_type(value, hint)
+    raise TypeError
 
 
 def nearest(name: Any, known: Iterable[Any]) -> str | None:

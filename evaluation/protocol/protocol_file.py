@@ -37,6 +37,7 @@ _ELSEWHERE = {
         ("eval_json", "eval_every", "eval_limit", "eval_blank"),
         "nothing is evaluated during training: the cells are what is reported",
     ),
+    "save_weights_only": "an arm that is broken off goes on from its checkpoint: leave it away",
     "prompt_template": "each mode asks with its own prompt: leave it away",
 }
 

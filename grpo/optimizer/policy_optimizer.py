@@ -131,6 +131,11 @@ class PolicyOptimizer:
                 tensors[f"{key}/{name}"] = value
         return tensors
 
+    def state_bytes(self) -> int:
+        """Return how large `state_tensors` are, of all processes, once every weight was moved."""
+        numbers = {n: 2 + self._is_rounded(weight) for n, weight in self.weights.items()}
+        return sum(4 * (numbers[n] * self.weights[n].numel() + 1) for n in numbers)
+
     def load_state_tensors(self, tensors: Mapping[str, SavedTensor | Tensor]) -> None:
         """Go on from what `state_tensors` returned, in memory or on the disk.
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.exploded import check_finite_state
 from grpo.run.generators import generator_tensors
-from grpo.run.room import not_written, unfinished
+from grpo.run.room import SHARED, not_written, unfinished
 from grpo.run.start_point import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_file
 from grpo.run.state_parts import by_name, own_parts, own_pieces
 from models.checkpoint.manifest import CARD, TRAINER, FileFacts
@@ -36,8 +36,6 @@ from process.disk import make_folder
 from process.ranks import world
 from process.signals import held
 from process.storage import remove_folder, replacing, sweep, write_json
-
-_SHARED = "--output-dir must lie on storage that all nodes share"
 
 
 def save_checkpoint(
@@ -87,7 +85,7 @@ def save_checkpoint(
     needed = sum(one.nbytes for one in (*sampler.parameters(), *tensors.values()))
     with held(), ExitStack() as stack:
         with _saving(place, needed):
-            folder = _begun(place, stack)
+            folder = _begun(place, stack, "" if weights_only else TRAINER)
         seal = stack.enter_context(Seal(folder))
         with _saving(place, needed):
             if is_first:
@@ -119,15 +117,21 @@ def _saving(place: Path, needed: int) -> Iterator[None]:
             raise OSError(not_written(place, error, needed)) from error
 
 
-def _begun(place: Path, stack: ExitStack) -> Path:
-    """Return the folder that is written: the first process makes it, and puts it into its place."""
+def _begun(place: Path, stack: ExitStack, inside: str) -> Path:
+    """Return the folder that is written: the first process makes it, and puts it into its place.
+
+    Args:
+        place: where that is.
+        stack: whose end puts it there.
+        inside: a folder that is made in it.
+    """
     if not world().is_first:
         return unfinished(place)
     make_folder(place.parent)
     sweep(place.parent)  # of a save that was broken off: it takes as much room
     name = unfinished(place).name
     folder = stack.enter_context(replacing(place, name, to_disk=True, over_folder=True))
-    (folder / TRAINER).mkdir(parents=True)
+    (folder / inside).mkdir(parents=True)
     return folder
 
 
@@ -149,7 +153,7 @@ def _write_state(
     seal: Seal, folder: Path, parts: Mapping[str, Sequence[Piece]], random: Mapping[str, Tensor]
 ) -> None:
     if not (folder / TRAINER).is_dir():
-        raise OSError(f"process {world().rank} sees no {folder}: {_SHARED}")
+        raise OSError(f"process {world().rank} sees no {folder}: {SHARED}")
     for name, pieces in parts.items():
         seal.write_tensors(name, by_name(pieces))
     seal.write_tensors(rng_file(world().rank), random)
@@ -162,7 +166,7 @@ def _facts_of_others(folder: Path, told: Sequence[Any]) -> dict[str, FileFacts]:
         for name, facts in files.items():
             file, others[name] = folder / name, FileFacts(**facts)
             if not file.is_file() or file.stat().st_size != others[name].size:
-                raise OSError(f"{name} of process {rank} is not in {folder}: {_SHARED}")
+                raise OSError(f"{name} of process {rank} is not in {folder}: {SHARED}")
     return others
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 from grpo.run.best import Best
 from grpo.run.directory import RunDirectory
 from grpo.run.generators import seeded
-from grpo.run.start_point import newest_checkpoint, step_of
+from grpo.run.start_point import WEIGHTS_ONLY, has_weights_only, newest_checkpoint, step_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.reward_code import TRUST, foreign_files
 from process.called import command_line
@@ -89,6 +89,11 @@ class Session:
             lost = self._lost(0)
             return f"no step is saved{lost}: remove {self.run.path}, and start the run anew"
         saved, total = step_of(newest), self.trainer.total_steps
+        if has_weights_only(newest):
+            return (
+                f"of {saved:,} of {total:,} steps the weights are saved ({WEIGHTS_ONLY}), which no"
+                f" run goes on from{self._lost(saved)}; a new one can start with --model {newest}"
+            )
         trust = [TRUST] if foreign_files(self.config.rewards, self.run.path) else []
         command = command_line("train", "--resume", str(self.run.path), *trust)
         return f"{saved:,} of {total:,} steps are saved{self._lost(saved)}, go on with: {command}"

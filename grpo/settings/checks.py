@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
+from grpo.settings.save_every import seconds_between
+
 if TYPE_CHECKING:
     from grpo.settings.config import GRPOConfig
 
@@ -15,7 +17,7 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
-    *("eval_every", "eval_limit", "save_every", "seed", "lora_rank"),
+    *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
 _LARGEST = 1e18  # as rewards/registry.py has it for rewards; it overflows what compares them
@@ -50,6 +52,8 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
     for name in ("device", "reference_device"):
         if problem := unknown_device(name, getattr(config, name)):
             yield problem
+    if problem := _unknown_interval(config.save_every):
+        yield problem
     if not config.train_json:
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)
@@ -62,6 +66,16 @@ def unknown_device(name: str, value: str) -> str | None:
     if re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
         return None
     return f"{name} {value!r} is not there: use one of cpu, cuda, cuda:N, auto"
+
+
+def _unknown_interval(save_every: int | str) -> str | None:
+    if isinstance(save_every, int) and save_every < 0:
+        return f"save_every={save_every} must not be negative: use 0 or more"
+    try:
+        seconds_between(save_every)
+    except ValueError as error:
+        return f"{error}"
+    return None
 
 
 def _sampling_problems(config: "GRPOConfig") -> Iterator[str]:

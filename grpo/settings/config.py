@@ -193,7 +193,17 @@ class GRPOConfig:
         True, "at every evaluation also ask the same questions with the images blank"
     )
     eval_limit: int = setting(0, "evaluate on a seeded sample of this many rows; 0: all")
-    save_every: int = setting(200, "steps between checkpoints; 0: after the last step only")
+    save_every: int | str = setting(
+        200,
+        "steps between checkpoints, or the time from one to the next: 90s, 30m, 2h; 0: after the"
+        " last step only",
+        "N|30m",
+    )
+    save_weights_only: bool = setting(
+        False,
+        "checkpoints without what --resume goes on from, a sixth of the size: for evaluation, or a"
+        " new run",
+    )
     keep_checkpoints: int = setting(
         2,
         "how many of the newest checkpoints stay on disk; the one with the best held-out accuracy"

@@ -63,6 +63,12 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
         _set_dtype(directory / "config.json", policy.dtype)
 
 
+def saved_bytes(policy: Policy) -> int:
+    """Return how many bytes `save_policy` writes, small files of settings left out."""
+    weights = sum(weight.numel() for weight in policy.parameters()) * policy.dtype.itemsize
+    return weights + sum(len(content) for content in policy.processor.files.values())
+
+
 def _weights_by_hub_name(policy: Policy, directory: Path) -> dict[str, Tensor]:
     """Return the weights by the names that transformers saves them under, in the model's order.
 

@@ -196,8 +196,8 @@ def test_a_disk_that_is_full_for_one_process_ends_all_and_nothing_stays(tmp_path
 def test_a_node_that_sees_no_folder_of_the_first_is_told_to_share_storage(tmp_path, monkeypatch):
     real = grpo.run.checkpoint._begun
 
-    def begun(place, stack):
-        folder = real(place, stack)
+    def begun(*given):
+        folder = real(*given)
         return folder if world().is_first else tmp_path / "elsewhere"
 
     monkeypatch.setattr(grpo.run.checkpoint, "_begun", begun)

@@ -314,3 +314,15 @@ def test_functions_handed_in_come_behind_those_that_are_named():
     assert sft.with_rewards([]) == sft
     with pytest.raises(ValueError, match=r"functions \(long\) are not used by method=sft"):
         sft.with_rewards(["long"])
+
+
+def test_the_time_between_checkpoints_may_be_given_as_steps_or_as_time(tmp_path):
+    assert given("--save-every", "30m") == {"save_every": "30m"}
+    assert given("--save-every", "50") == {"save_every": 50}
+    file = tmp_path / "run.toml"
+    for text, value in (('"2h"', "2h"), ("7", 7)):
+        file.write_text(f"save_every = {text}\n")
+        assert resolve_config({}, str(file)).save_every == value
+    file.write_text("save_every = 1.5\n")
+    with pytest.raises(ValueError, match=r"save_every=1\.5 has the wrong type"):
+        resolve_config({}, str(file))
