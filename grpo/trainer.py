@@ -143,7 +143,8 @@ class Trainer:
         with self._loader(range(step, step + 1)) as batches:
             batch = batches.batch(step)
         sampling, backend = self.config.sampling, self.config.logprob_backend
-        rollout = sample_rollout(self.policy, batch, sampling, backend=backend)  # as the step will
+        sampler = self.policy.sampler()  # as the step will
+        rollout = sample_rollout(sampler, batch, sampling, backend=backend)
         report = verify_prefix(self.policy, rollout, self.config)
         print(report)
         report.check_weights(self.policy.path)

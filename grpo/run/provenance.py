@@ -118,7 +118,10 @@ def run_description(
         changed = {k: v for k, v in settings.items() if stored["config"].get(k) != v}
         resumed = [*stored["resumed"], {"from_step": step, "changed": changed}]
     seeds = dict.fromkeys(("order", "sampling", "eval_sample"), config.seed)
-    return {"config": settings, "seeds": seeds, **facts, **machine(), "resumed": resumed}
+    found = machine()
+    if config.lora_rank:
+        found["versions"]["peft"] = _version("peft")
+    return {"config": settings, "seeds": seeds, **facts, **found, "resumed": resumed}
 
 
 def model_checksum(directory: Path) -> str:

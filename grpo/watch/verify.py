@@ -23,6 +23,7 @@ from grpo.watch.plain_copies import GradientSums, Scored, score_plain_copies
 from grpo.watch.prefix_report import PrefixReport
 from grpo.watch.second_model import place_for_a_copy, take_weights
 from models.checkpoint.loading import load_plain_model
+from models.lora.policy import LoraPolicy, put_adapters
 from models.policy import Policy
 
 FLOAT32_BAR = 3e-5  # relative L2 per parameter; rounding in another order gives 1e-6 to 1e-5
@@ -71,6 +72,8 @@ def _with_transformers(
 ) -> PrefixReport:
     ours = _shared(policy, rollout, config, weights)
     model = load_plain_model(policy.path, dtype=policy.dtype, device=place)
+    if isinstance(policy, LoraPolicy):
+        put_adapters(model, policy)
     moved = take_weights(model, policy)
 
     def score(model: nn.Module) -> Scored:

@@ -5,7 +5,15 @@ from typing import Any, NoReturn
 
 from torch import Tensor, nn
 
-from models.lora.adapters import adapter_layers, add_adapters, switched_off
+from models.architecture import QwenVL
+from models.lora.adapters import (
+    adapter_layers,
+    adapter_tensors,
+    add_adapters,
+    inject,
+    set_adapter_tensors,
+    switched_off,
+)
 from models.lora.merged import MergedCopy, MergedPolicy
 from models.lora.settings import LoraSettings
 from models.policy import Policy, PromptPass
@@ -84,6 +92,12 @@ class WithoutAdapters(Policy):
                 image_features=image_features,
                 prompt_pass=prompt_pass,
             )
+
+
+def put_adapters(model: QwenVL, policy: LoraPolicy) -> None:
+    """Give another model of the same base this policy's adapters, as peft runs them."""
+    inject(model, policy.lora_config)
+    set_adapter_tensors(model, adapter_tensors(policy.model))
 
 
 def with_adapters(policy: Policy) -> LoraPolicy | None:
