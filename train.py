@@ -35,6 +35,7 @@ from grpo.run import (
 from grpo.settings import GRPOConfig, card_for, read_command_line, with_absolute_paths
 from process.command import explained, shared_command
 from process.memory import DeviceMemoryError
+from process.ranks import world
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
@@ -136,8 +137,9 @@ def _train(origin: Origin, directory: RunDirectory) -> FinishedRun:
     reward_fns = load_rewards(
         config.rewards, config.mode, parse, origin.own_rewards, config.weights_of_rewards
     )
-    questions = read_questions(
-        config, template, stored, lambda rows: try_rewards(reward_fns, rows, config.mode)
+    first_look = partial(try_rewards, reward_fns, mode=config.mode)
+    questions = world().leaders_first(
+        "reading the data", lambda: read_questions(config, template, stored, first_look)
     )
     with Session(config, directory) as session:
         return _train_on(questions, session, origin, reward_fns, parse)

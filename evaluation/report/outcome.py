@@ -10,8 +10,10 @@ from grpo.run.session import FinishedRun
 from grpo.settings.config import GRPOConfig
 from process.called import command_line
 from process.page import fitted
+from process.ranks import first_alone
 
 
+@first_alone("printing the outcome")
 def print_outcome(
     finished: FinishedRun, config: GRPOConfig, predictions: Sequence[Prediction]
 ) -> None:

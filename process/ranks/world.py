@@ -183,6 +183,22 @@ class World:
             self._agreed = ended
             raise ended
 
+    def leaders_first(self, part: str, work: Callable[[], T]) -> T:
+        """Return what this process's own work gives; the first of each machine does its own first.
+
+        The others then find what it has kept, such as which images can be decoded.
+
+        Args:
+            part: as of `together`.
+            work: done by each process.
+        """
+        done: list[T] = []
+        for leaders in (True, False):
+            with self.together(part):
+                if (self.place.local_rank == 0) is leaders:
+                    done.append(work())
+        return done[0]
+
     def by_the_first(self, part: str, work: Callable[[], T]) -> T:
         """Return on all processes what the first one's work returned; it alone does it.
 

@@ -1,6 +1,8 @@
 """What each of the processes of tests/process/ranks/test_world.py does; prints one JSON line."""
 
 import json
+import sys
+from pathlib import Path
 
 import torch
 
@@ -23,6 +25,9 @@ def main() -> dict:
             said["told"] = f"{error}"
         with here.together("nothing"):
             pass
+        kept, there = Path(sys.argv[1]), []
+        here.leaders_first("reading", lambda: there.append(kept.exists()) or kept.touch())
+        said["found kept"] = there
         return said | {"outside": place().size}
 
 

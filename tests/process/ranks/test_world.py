@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,13 +15,13 @@ from tests.places import ROOT
 pytestmark = pytest.mark.command
 
 
-def started(size: int) -> list[dict]:
+def started(size: int, kept: Path) -> list[dict]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.process.ranks.talking"],
+            [sys.executable, "-m", "tests.process.ranks.talking", kept],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             env=os.environ
@@ -36,8 +37,8 @@ def started(size: int) -> list[dict]:
             process.kill()
 
 
-def test_processes_hear_each_other_in_the_order_of_their_ranks_and_fail_together() -> None:
-    found = started(3)
+def test_processes_hear_each_other_in_the_order_of_their_ranks_and_fail_together(tmp_path) -> None:
+    found = started(3, tmp_path / "kept")
     for rank, said in enumerate(found):
         assert said["rank"] == rank
         assert said["size"] == 3
@@ -45,6 +46,7 @@ def test_processes_hear_each_other_in_the_order_of_their_ranks_and_fail_together
         assert said["tensors"] == [[0.0], [0.0, 1.0], [0.0, 1.0, 2.0]]
         assert said["sum"] == [6.0]
         assert said["most"] == 7
+        assert said["found kept"] == [rank > 0]
     told = [said["told"] for said in found]
     assert told == [
         "rank 1: rows 3 and 4 are the same",
