@@ -18,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # so that it runs from a clone, from any folder
 
+from process.tables.markdown import markdown_table  # noqa: E402
 from process.tables.text import titled_text  # noqa: E402
 from scripts.scale import tables  # noqa: E402
 from scripts.scale.cards import CARDS, Shares  # noqa: E402
@@ -34,7 +35,10 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print("\n\n".join(text_of(results)))
+    if given.markdown:
+        print(markdown_table(tables.overview(results)))
+    else:
+        print("\n\n".join(text_of(results)))
     if given.json:
         content = [result.summary() for result in results]
         given.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -103,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     flags.add_argument(
         "--reshard-after-forward", action=argparse.BooleanOptionalAction, default=True
     )
+    flags.add_argument("--markdown", action="store_true", help="the overview, for a page")
     flags.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     return flags
 
