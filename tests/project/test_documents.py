@@ -101,18 +101,21 @@ def test_a_documented_command_parses(command, monkeypatch, capsys):
 
 def options_of_our_commands() -> set[str]:
     """Return the flags of every command that has a parser of its own to ask."""
+    from torch.distributed.run import get_args_parser as torchrun_parser
+
     from data.audit.__main__ import _parser as audit_parser
     from data.splits.__main__ import _parser as splits_parser
+    from scripts.simulate_scale import parser as scale_parser
 
     parsers = (train_parser, score_parser, matrix_parser, compare_parser, ask_parser)
-    parsers += (curate_parser, audit_parser, splits_parser)
+    parsers += (curate_parser, audit_parser, splits_parser, scale_parser, torchrun_parser)
     return {name for make in parsers for name in make()._option_string_actions}
 
 
 def test_a_flag_that_is_named_exists():
     known = options_of_our_commands()
     # NVRTC's, Slurm's, and of scripts whose commands parse above
-    known |= {"--ftz", "--signal", "--trace", "--mark"}
+    known |= {"--ftz", "--signal", "--trace", "--mark", "--nodes", "--requeue"}
     for place, text in TEXTS.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
         assert named <= known, f"{place} names {sorted(named - known)}"
