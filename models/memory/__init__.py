@@ -1,0 +1,21 @@
+"""How much memory a run needs: a sum of named parts, from config.json alone; docs/memory.md."""
+
+from models.memory.estimate import estimate_memory
+from models.memory.held import MOMENTS, QUANTIZED_MOMENTS, Adapters, Held
+from models.memory.parts import PARTS, MemoryEstimate
+from models.memory.sizes import ModelSizes, sizes_of, sizes_of_config
+from models.memory.work import Work
+
+__all__ = [
+    "MOMENTS",
+    "PARTS",
+    "QUANTIZED_MOMENTS",
+    "Adapters",
+    "Held",
+    "MemoryEstimate",
+    "ModelSizes",
+    "Work",
+    "estimate_memory",
+    "sizes_of",
+    "sizes_of_config",
+]

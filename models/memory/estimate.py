@@ -1,0 +1,351 @@
+"""How much memory a run needs, from shapes and settings, before any weight is loaded.
+
+Letters: N prompts, R rows of a rollout, P prompt tokens, C completion tokens; L layers, D hidden
+size, V vocabulary, k elements of a token's keys.
+"""
+
+from pathlib import Path
+
+from models.decode.buffers import count_bucket, slot_bucket
+from models.memory.forward import Numbers, TextPass, VisionPass
+from models.memory.held import Held
+from models.memory.parts import PARTS, MemoryEstimate
+from models.memory.sizes import ModelSizes, sizes_of
+from models.memory.work import Work
+from models.vision.features import LIMIT_BYTES
+
+# Allowances, not measurements: CUDA's context with its kernels and cuBLAS's workspaces, and the
+# share of what comes and goes in a step that the allocator holds between blocks of other sizes.
+CONTEXT_BYTES = 750_000_000
+FRAGMENTED_SHARE = 0.1
+
+Sizes = dict[str, int]
+
+
+def estimate_memory(model: str | Path | ModelSizes, held: Held, work: Work) -> MemoryEstimate:
+    """Return what training needs of one process.
+
+    Args:
+        model: a checkpoint, of which only config.json is read, or its sizes.
+        held: where its parts are.
+        work: how much of a step the process has at once.
+
+    Raises:
+        ValueError: as `sizes_of`.
+    """
+    sizes = model if isinstance(model, ModelSizes) else sizes_of(model)
+    return _Estimator(sizes, held, work).estimate()
+
+
+class _Estimator:
+    """The sums of one estimate."""
+
+    def __init__(self, sizes: ModelSizes, held: Held, work: Work) -> None:
+        self.sizes, self.held, self.work = sizes, held, work
+        self.numbers = Numbers(held.size, held.padded)
+        # The prompts' pass of a rollout is kept for the update where nothing stands against it.
+        self.keeps_pass = (
+            held.samples and work.is_whole and held.padded and not held.checkpointing
+        )
+        # A second pass over the completions runs the prompts with them.
+        apart = self.keeps_pass and work.iterations == 1
+        self.text = TextPass.of(sizes, self.numbers, work, apart=apart)
+        self.images = VisionPass(sizes, self.numbers, work.prompts_at_once * work.patches)
+
+    def estimate(self) -> MemoryEstimate:
+        """Return the parts and the moments that they are in."""
+        resident, host = self.resident()
+        moments = {
+            name: {part: size for part, size in (resident | parts).items() if size}
+            for name, parts in self.moments().items()
+        }
+        if self.held.on_cuda:
+            for parts in moments.values():
+                passing = sum(size for part, size in parts.items() if part not in resident)
+                parts["fragmentation"] = round(FRAGMENTED_SHARE * passing)
+        most = {
+            part: max(parts.get(part, 0) for parts in moments.values())
+            for part in PARTS
+            if any(parts.get(part) for parts in moments.values())
+        }
+        return MemoryEstimate(moments, most, host)
+
+    # What stands throughout
+
+    def resident(self) -> tuple[Sizes, Sizes]:
+        """Return what stays on the device from step to step, and what waits in CPU memory."""
+        sizes, held = self.sizes, self.held
+        trained, merged = self.trained()
+        own = {
+            "master": trained * 4 if self.has_master else 0,
+            "moments": round(trained * held.moment_bytes),
+            "gradients": trained * 4 + self.waiting() * held.ranks,
+        }
+        own = {part: -(-size // held.ranks) for part, size in own.items()}
+        host: Sizes = own if held.offloads_optimizer else {}
+        resident = {} if held.offloads_optimizer else dict(own)
+        resident["weights"] = self.weights()
+        resident["sampler"] = self.sampler(merged)
+        if held.reference == "device":
+            # a frozen tower is one and the same in both models
+            shared = sizes.vision if held.freeze_vision else 0
+            resident["reference"] = (sizes.parameters - shared) * held.size
+        elif held.reference == "cpu":
+            layers = sizes.text.total + sizes.tower.total
+            resident["reference"] = (sizes.parameters - layers) * held.size
+            host = host | {"reference": layers * held.size}
+        resident["features"] = LIMIT_BYTES if held.freeze_vision and held.on_cuda else 0
+        resident |= self.graphs() if held.on_cuda and held.samples else {}
+        resident["context"] = CONTEXT_BYTES if held.on_cuda else 0
+        return resident, host
+
+    def waiting(self) -> int:
+        """Return what the largest matrix's gradient takes before it is added to the sum.
+
+        In half precision as it is made and, where there is something to add it to, in float32.
+        """
+        if self.held.adapters is not None:
+            return 0
+        of_text = self.keeps_pass or not self.held.trains_tower
+        largest = self.sizes.text.largest if of_text else self.sizes.largest
+        is_sum = self.keeps_pass or not self.work.is_whole
+        if self.held.is_half:
+            return largest * (2 + 4 if is_sum else 2)
+        return largest * 4 if is_sum else 0
+
+    @property
+    def has_master(self) -> bool:
+        """Whether AdamW moves something else than the weights of the forwards.
+
+        Under LoRA it moves the adapters; in float32 it moves the weights themselves, unless they
+        are a rank's own share of them.
+        """
+        held = self.held
+        return held.is_half or held.ranks > 1 or held.adapters is not None
+
+    def trained(self) -> tuple[int, int]:
+        """Return how many numbers are trained, and how many matrices' adapters are merged into."""
+        sizes, held = self.sizes, self.held
+        if held.adapters is not None:
+            return held.adapters.of(sizes)
+        return sizes.parameters - (sizes.vision if held.freeze_vision else 0), 0
+
+    def weights(self) -> int:
+        """Return what stands of the weights of every forward: of several ranks, the frozen ones."""
+        sizes, held = self.sizes, self.held
+        if held.ranks == 1:
+            return sizes.parameters * held.size
+        if held.adapters is not None:
+            return -(-sizes.parameters * held.size // held.ranks)
+        return sizes.vision * held.size if held.freeze_vision else 0
+
+    def sampler(self, merged: int) -> int:
+        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged."""
+        sizes, held = self.sizes, self.held
+        if not held.samples:
+            return 0
+        if held.ranks > 1:
+            return sizes.parameters * held.size
+        return merged * held.size
+
+    # What decoding needs
+
+    def graphs(self) -> Sizes:
+        """Return what CUDA graphs keep beside training: see models/decode/graphed.py."""
+        work, text = self.work, self.sizes.text
+        rows, slots = count_bucket(work.rows), slot_bucket(work.completion_tokens)
+        prompts, prompt_slots = count_bucket(work.prompts), slot_bucket(work.prompt_tokens)
+        token = 2 * text.depth * text.keys * self.held.size
+        scores = 3 * rows * text.heads * (prompt_slots + slots) * 4
+        rotation = rows * text.head_size**2 * self.held.size
+        return {
+            "prompt cache": token * prompts * prompt_slots,
+            "decode cache": token * rows * slots,
+            "decode weights": text.depth * self.projections * self.held.size,
+            "graphs": self._step_of_layer() + scores + rotation,
+        }
+
+    @property
+    def projections(self) -> int:
+        """(H + 2 Hkv) d D, the weights of query, key and value of one layer, side by side."""
+        text = self.sizes.text
+        return (text.hidden + 2 * text.keys) * text.hidden
+
+    def decoding(self) -> Sizes:
+        """Return what decoding without graphs holds while it lasts."""
+        work, text, size = self.work, self.sizes.text, self.held.size
+        folded = 0 if self.held.is_half else 2 * text.width * text.hidden
+        token = 2 * text.depth * text.keys * size
+        return {
+            "prompt cache": token * work.prompts * work.prompt_tokens,
+            "decode cache": token * work.rows * work.completion_tokens,
+            "decode weights": text.depth * (self.projections + folded) * size,
+        }
+
+    def decode_step(self) -> int:
+        """Return what one token of every row needs: the logits of choosing it, or a layer.
+
+        Chosen by four tables as large as the logits; in a layer, two of the last token are there.
+        On a CPU in half precision the output embedding is widened for the product.
+        """
+        work, held, text = self.work, self.held, self.sizes.text
+        logits = work.rows * self.sizes.vocabulary * 4
+        if held.on_cuda:  # the layers' own are the graphs'
+            return 5 * logits
+        tables = work.rows * work.completion_tokens * 2 * text.head_size * 4
+        most = max(4 * logits, 2 * logits + self._step_of_layer())
+        if held.is_half:
+            most = max(most, 3 * logits + self.sizes.embedding * 4)
+        return most + tables
+
+    def _step_of_layer(self) -> int:
+        text = self.sizes.text
+        return self.work.rows * (3 * text.width + 9 * text.hidden) * self.held.size
+
+    # The moments of a step
+
+    def moments(self) -> dict[str, Sizes]:
+        """Return what comes and goes, by moment of a step."""
+        moments: dict[str, Sizes] = {}
+        if self.held.samples:
+            moments["rollout"] = self.rollout()
+        if self.held.reference != "none" or self.work.iterations > 1:
+            moments["reference"] = self.frozen()
+        moments |= self.update()
+        if self.held.ranks > 1:
+            for parts in moments.values():
+                parts["gathered"] = self.gathered() + parts.get("gathered", 0)
+        return moments
+
+    def rollout(self) -> Sizes:
+        """Return decoding, beside the prompts' own pass where that is kept."""
+        kept = {"activations": self.prompts_kept()}
+        held = {} if self.held.on_cuda else self.decoding()
+        return kept | held | {"decode step": self.decode_step()}
+
+    def prompts_kept(self) -> int:
+        """Return what the prompts' pass keeps from the rollout to the update, if it is kept."""
+        if not self.keeps_pass:
+            return 0
+        images = self.images.kept(checkpointing=False) if self.held.trains_tower else 0
+        return self.text.alone.kept(checkpointing=False) + images
+
+    def frozen(self) -> Sizes:
+        """Return a pass without gradient: its widest layer, or the tiles after it."""
+        held = self.held
+        images = 0 if held.freeze_vision else self.images.frozen()
+        passing = max(self.text.frozen(), images)
+        parts = {"activations": self.prompts_kept() + passing}
+        if passing < self.tiles():
+            parts = {"activations": self.prompts_kept(), "tiles": self.tiles()}
+        if held.reference == "cpu":
+            lent = max(self.sizes.text.parameters, self.sizes.tower.parameters)
+            parts["gathered"] = lent * held.size
+        return parts
+
+    def update(self) -> dict[str, Sizes]:
+        """Return a micro-batch's moments: what is kept becomes less, gradients become more.
+
+        The first one finds no gradients; the later ones find all.
+        """
+        checkpointing, sizes = self.held.checkpointing, self.sizes
+        images, head = self.images_kept(), self.head_gradient()
+        kept = self.text.kept(checkpointing=checkpointing)
+        first = self.text.backward(checkpointing=checkpointing)
+        moments = {
+            "log-probs": {
+                "activations": kept + images,
+                "tiles": self.tiles(),
+                "embedding": head,
+            },
+            "backward": {"activations": first + images, "embedding": head if sizes.tied else 0},
+            "end of the text": self.end_of_text(),
+            "embedding": {"activations": images, "embedding": self.embedding()},
+        }
+        if self.held.trains_tower:
+            moments["images"] = {"activations": self.images.backward(checkpointing=checkpointing)}
+        if not self.work.is_whole:
+            return moments
+        trained = 4 * self.trained()[0] // self.held.ranks
+        of_tower = 4 * sizes.vision // self.held.ranks if self.held.trains_tower else 0
+        there = dict.fromkeys(moments, trained - of_tower) | {"log-probs": 0, "backward": 0}
+        there["end of the text"] = self.gradients_of_layers() // self.held.ranks
+        return {name: parts | {"gradients": there[name]} for name, parts in moments.items()}
+
+    def gradients_of_layers(self) -> int:
+        """Return the gradients that are there when the last layer of the text is differentiated.
+
+        Where prompts were run before, those of the completions wait for theirs, as they were made.
+        """
+        if self.held.adapters is not None:
+            return 4 * self.trained()[0]
+        sizes, text = self.sizes, self.sizes.text
+        head = 0 if sizes.tied else 4 * sizes.embedding
+        if self.keeps_pass:
+            return self.held.size * text.total + head
+        return 4 * (text.total - text.parameters) + head
+
+    def end_of_text(self) -> Sizes:
+        """Return the last layer of the text that is differentiated, or the prompts' own pass."""
+        head = self.head_gradient() if self.sizes.tied else 0
+        if self.keeps_pass:
+            kept = self.prompts_kept() + self.text.alone.working
+        else:
+            last = self.text.backward(checkpointing=self.held.checkpointing, to_go=1)
+            kept = last + self.images_kept()
+        return {"activations": kept, "embedding": head}
+
+    def images_kept(self) -> int:
+        """Return what the vision tower keeps, where a gradient goes through it."""
+        if not self.held.trains_tower:
+            return 0
+        return self.images.kept(checkpointing=self.held.checkpointing)
+
+    def gathered(self) -> int:
+        """Return the layers that a rank holds whole: as they are gathered, used and sent back.
+
+        A layer's working weights stand twice while the next one's arrive, its gradients in both
+        precisions while they are sent; embeddings and other weights in no layer stay throughout.
+        """
+        sizes, held = self.sizes, self.held
+        layer = max(sizes.text.parameters, sizes.tower.parameters)
+        outside = sizes.outside * held.size
+        if held.keeps_weights:
+            return sizes.parameters * held.size + layer * (4 + held.size)
+        return 2 * layer * held.size + layer * (4 + held.size) + outside
+
+    # Pieces
+
+    def tiles(self) -> int:
+        """Return what the log-prob op works in: a tile of logits and the gradient of its states.
+
+        In half precision a CPU widens the states and a chunk of the embedding, and makes that
+        chunk's gradient as wide; on CUDA the tile's gradient is half a tile of its own.
+        """
+        work, sizes, held = self.work, self.sizes, self.held
+        scored = work.rows_at_once * work.completion_tokens
+        tile = min(held.tile_bytes, scored * sizes.vocabulary * 4)
+        states = scored * sizes.text.hidden * 4
+        if not held.is_half:
+            return tile + states
+        if held.on_cuda:
+            return tile * 3 // 2 + 2 * states
+        columns = min(sizes.vocabulary, held.tile_bytes // (4 * scored))
+        return tile + 2 * states + columns * sizes.text.hidden * 8
+
+    def head_gradient(self) -> int:
+        """Return the output embedding's gradient as the log-prob op makes it."""
+        return 0 if self.held.adapters is not None else self.sizes.embedding * self.held.size
+
+    def embedding(self) -> int:
+        """Return what the gradients of both embeddings take beside their sum.
+
+        Autograd makes each of them whole; tied, both wait for each other. In half precision their
+        sum is then copied to float32, and added where there is a gradient.
+        """
+        if self.held.adapters is not None:
+            return 0
+        both, first = (2 if self.sizes.tied else 1) * self.held.size, self.work.is_whole
+        if not self.held.is_half:
+            return self.sizes.embedding * (both - (4 if first else 0))
+        return self.sizes.embedding * (both if first else max(both, 2 + 4))
