@@ -13,17 +13,11 @@ from grpo.logprobs.backends import check_backend
 from grpo.logprobs.ops import logits_logprobs_op, score_logits, token_logprobs_op
 
 TILE_BYTES = {"cuda": 256 * 2**20, "cpu": 16 * 2**20}  # of logits, where none are given
-_TILES_AT_ONCE = 3  # of that size, at most; the kernels take one and a half
 _TILE_DTYPES = {  # hidden's dtype -> tiles it may have, the default first
     torch.float32: (torch.float32,),
     torch.bfloat16: (torch.float32, torch.bfloat16),
     torch.float64: (torch.float64,),
 }
-
-
-def working_bytes(device_type: str) -> int:
-    """Return how much memory `token_logprobs` works in on such a device, at most."""
-    return _TILES_AT_ONCE * TILE_BYTES["cuda" if device_type == "cuda" else "cpu"]
 
 
 def token_logprobs(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from grpo.logprobs.api import working_bytes
 from grpo.settings.config import GRPOConfig
-from models.checkpoint.loading import DTYPES
-from models.checkpoint.memory import MemoryEstimate, estimate_memory
-from models.decode.buffers import Bucket, count_bucket, slot_bucket
+from grpo.settings.memory_advice import together, ways_to_save
+from grpo.settings.run_memory import memory_of_run
+from models.memory import MemoryEstimate
+from process.ranks import place
 
 MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
@@ -55,69 +55,48 @@ def idle_between_steps(config: GRPOConfig) -> float:
     device = torch.device(config.device)
     if device.type == "cpu":
         return free_memory(device)
-    estimate = memory_of_run(config)
-    resident = estimate.total - estimate.activations
-    return torch.cuda.get_device_properties(device).total_memory - resident
+    return torch.cuda.get_device_properties(device).total_memory - memory_of_run(config).staying
 
 
-def memory_of_run(config: GRPOConfig) -> MemoryEstimate:
-    """Return what a run with these (resolved) settings needs on its device."""
-    reference = config.method == "grpo" and config.beta > 0
-    # 28 pixels are two patches; images of their own size are taken as 384 x 384, Med-R1's
-    side = 2 * max(1, round((config.image_size or 384) / 28))
-    images = min(config.prompts_per_step, max(1, config.micro_batch_tokens // (side**2 // 4)))
-    on_cuda = config.device.startswith("cuda")
-    graphs = config.method == "grpo" and on_cuda
-    return estimate_memory(
-        config.model,
-        dtype=DTYPES[config.dtype],
-        text_tokens=config.micro_batch_tokens,
-        patches=images * side**2,
-        reference=reference and config.reference_device == config.device,
-        freeze_vision=config.freeze_vision,
-        gradient_checkpointing=bool(config.gradient_checkpointing),
-        decode_bucket=_rollout_bucket(config, side**2 // 4) if graphs else None,
-        tiles=working_bytes("cuda" if on_cuda else "cpu"),
-        on_cuda=on_cuda,
-    )
+def fits(estimate: MemoryEstimate, available: float) -> bool:
+    """Return whether a sum of formulas is so far below what there is that it may be trusted."""
+    return estimate.total <= (1 - MARGIN) * available
 
 
-def _rollout_bucket(config: GRPOConfig, image_tokens: int) -> Bucket:
-    """Return what a rollout's caches hold, questions taken as 128 tokens."""
-    return Bucket(
-        rows=count_bucket(config.prompts_per_step * config.group_size),
-        slots=slot_bucket(config.max_completion_tokens),
-        prompts=count_bucket(config.prompts_per_step),
-        prompt_slots=slot_bucket(image_tokens + 128),
-        cells=count_bucket(config.group_size),
-    )
-
-
-def check_memory(estimate: MemoryEstimate, available: int) -> str | None:
+def check_memory(config: GRPOConfig, available: float, *, ranks: int | None = None) -> str | None:
     """Return a warning if the run may not fit, or None.
 
     Args:
-        estimate: from `memory_of_run`.
+        config: with everything definite.
         available: bytes of the device.
+        ranks: how many processes share the run; by default, as many as there are.
 
     Raises:
         ValueError: what stays for the whole run alone is more than the device has: micro-batches
             and recomputed activations cannot help.
     """
-    on_device = estimate.reference > 0
-    needs = f"the run needs about {estimate}, the device has {available / 1e9:.1f} GB"
+    ranks = place().size if ranks is None else ranks
+    estimate = memory_of_run(config, ranks=ranks)
+    if fits(estimate, available):
+        return None
+    of_each = " of each card" if ranks > 1 else ""
+    needs = f"the run needs about {estimate}{of_each}, the device has {available / 1e9:.1f} GB"
+    advice = advice_of(config, ranks, available)
     if estimate.resident > available:
-        ways = ["--freeze-vision"] * (not estimate.features)
-        ways += ["--reference-device cpu or --beta 0"] * on_device
-        lower = f"{' and '.join(ways)} lower it. Else take" if ways else "Take"
         raise ValueError(
-            f"{needs}: full fine-tuning of this model does not fit. {lower} a smaller model, or a"
-            " larger device"
+            f"{needs}: this model does not fit as it is trained. {advice}, or take a smaller model"
+            " or a larger device"
         )
-    if estimate.total > (1 - MARGIN) * available:
-        short = "more than that" if estimate.total > available else f"within {MARGIN:.0%} of it"
-        return (
-            f"{needs}, {short}: it may run out of memory; lower --micro-batch-tokens, keep"
-            f" --gradient-checkpointing on{', or use --reference-device cpu' * on_device}"
-        )
-    return None
+    short = "more than that" if estimate.total > available else f"within {MARGIN:.0%} of it"
+    return f"{needs}, {short}: it may run out of memory. {advice}"
+
+
+def advice_of(config: GRPOConfig, ranks: int, available: float) -> str:
+    """Return what lowers the need, each with what it saves, and what of it suffices."""
+    ways = [str(way) for way in ways_to_save(config, ranks)]
+    if not ways:
+        return "No setting saves much of it"
+    enough = together(config, ranks, (1 - MARGIN) * available)
+    said = "; ".join(ways)
+    suffices = f". Together these fit: {' '.join(enough)}" if enough else ""
+    return f"What saves memory, by what it costs: {said}{suffices}"

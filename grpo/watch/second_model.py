@@ -5,7 +5,7 @@ from torch import nn
 
 from grpo.rollout import Rollout
 from grpo.settings.device_memory import free_memory
-from models.checkpoint.memory import plain_copy_bytes
+from models.memory.plain_copy import plain_copy_bytes
 from models.policy import Policy
 
 

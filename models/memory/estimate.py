@@ -44,12 +44,21 @@ class _Estimator:
         self.sizes, self.held, self.work = sizes, held, work
         self.numbers = Numbers(held.size, held.padded)
         # The prompts' pass of a rollout is kept for the update where nothing stands against it.
-        self.keeps_pass = (
-            held.samples and work.is_whole and held.padded and not held.checkpointing
-        )
+        fits = held.samples and work.is_whole and held.padded and not held.checkpointing
+        self.keeps_pass = fits and held.ranks == 1 and held.adapters is None
         # A second pass over the completions runs the prompts with them.
         apart = self.keeps_pass and work.iterations == 1
-        self.text = TextPass.of(sizes, self.numbers, work, apart=apart)
+        self.text = TextPass(
+            sizes,
+            self.numbers,
+            prompts=work.prompts_at_once,
+            prompt_tokens=work.prompt_tokens,
+            rows=work.rows_at_once,
+            fed=work.fed,
+            apart=apart,
+            adapted=None if held.adapters is None else held.adapters.text,
+            whole=held.ranks > 1,
+        )
         self.images = VisionPass(sizes, self.numbers, work.prompts_at_once * work.patches)
 
     def estimate(self) -> MemoryEstimate:
@@ -74,30 +83,84 @@ class _Estimator:
 
     def resident(self) -> tuple[Sizes, Sizes]:
         """Return what stays on the device from step to step, and what waits in CPU memory."""
-        sizes, held = self.sizes, self.held
-        trained, merged = self.trained()
+        held, trained = self.held, self.trained()
         own = {
-            "master": trained * 4 if self.has_master else 0,
-            "moments": round(trained * held.moment_bytes),
-            "gradients": trained * 4 + self.waiting() * held.ranks,
+            "master": self._share(4 * trained) if self.has_master else 0,
+            "moments": self._share(round(trained * held.moment_bytes)),
+            "gradients": self._share(4 * trained) + self.waiting(),
         }
-        own = {part: -(-size // held.ranks) for part, size in own.items()}
-        host: Sizes = own if held.offloads_optimizer else {}
-        resident = {} if held.offloads_optimizer else dict(own)
-        resident["weights"] = self.weights()
-        resident["sampler"] = self.sampler(merged)
-        if held.reference == "device":
-            # a frozen tower is one and the same in both models
-            shared = sizes.vision if held.freeze_vision else 0
-            resident["reference"] = (sizes.parameters - shared) * held.size
-        elif held.reference == "cpu":
-            layers = sizes.text.total + sizes.tower.total
-            resident["reference"] = (sizes.parameters - layers) * held.size
-            host = host | {"reference": layers * held.size}
+        host: Sizes = {}
+        if held.offloads_optimizer:  # on the device a gradient is no longer than it takes to leave
+            host = own | {"gradients": own["gradients"] - self.waiting()}
+            if not self.has_master and held.adapters is None:
+                host["master"] = self._share(4 * trained)
+            own = {"gradients": self.waiting()}
+        resident = own | {"weights": self.weights(), "sampler": self.sampler()}
+        reference, lent = self.reference()
+        resident["reference"] = reference
+        if lent:
+            host = host | {"reference": lent}
         resident["features"] = LIMIT_BYTES if held.freeze_vision and held.on_cuda else 0
         resident |= self.graphs() if held.on_cuda and held.samples else {}
         resident["context"] = CONTEXT_BYTES if held.on_cuda else 0
         return resident, host
+
+    def _share(self, size: int) -> int:
+        """Return a rank's part of what is spread over all."""
+        return -(-size // self.held.ranks)
+
+    @property
+    def has_master(self) -> bool:
+        """Whether AdamW moves something else than the weights of the forwards.
+
+        Adapters and, in float32, the weights of one process are their own.
+        """
+        return self.held.adapters is None and (self.held.is_half or self.held.ranks > 1)
+
+    def trained(self) -> int:
+        """Return how many numbers are trained."""
+        if self.held.adapters is not None:
+            return self.held.adapters.parameters
+        return self.sizes.parameters - (self.sizes.vision if self.held.freeze_vision else 0)
+
+    def weights(self) -> int:
+        """Return what stands of the weights of every forward; of several ranks, what is frozen."""
+        sizes, held = self.sizes, self.held
+        adapters = 4 * held.adapters.parameters if held.adapters is not None else 0
+        if held.ranks == 1:
+            return sizes.parameters * held.size + adapters
+        tower = 0 if held.trains_tower else sizes.vision * held.size
+        if held.adapters is None:
+            return tower
+        return tower + self._share(sizes.parameters * held.size - tower + adapters)
+
+    def sampler(self) -> int:
+        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged."""
+        sizes, held = self.sizes, self.held
+        if not held.samples:
+            return 0
+        if held.adapters is not None:
+            return held.adapters.merged * held.size
+        if held.ranks > 1:
+            return (sizes.parameters - (0 if held.trains_tower else sizes.vision)) * held.size
+        return 0
+
+    def reference(self) -> tuple[int, int]:
+        """Return what the reference has on the device, and what of it waits in CPU memory.
+
+        A frozen tower is one and the same in both models. Of several ranks each has its share, and
+        keeps the weights of no layer whole once they were gathered.
+        """
+        sizes, held = self.sizes, self.held
+        if held.reference == "none" or held.adapters is not None:
+            return 0, 0
+        if held.reference == "cpu":
+            layers = (sizes.text.total + sizes.tower.total) * held.size
+            return sizes.parameters * held.size - layers, layers
+        own = (sizes.parameters - (sizes.vision if held.freeze_vision else 0)) * held.size
+        if held.ranks > 1:
+            return self._share(own) + sizes.outside * held.size, 0
+        return own, 0
 
     def waiting(self) -> int:
         """Return what the largest matrix's gradient takes before it is added to the sum.
@@ -109,44 +172,11 @@ class _Estimator:
         of_text = self.keeps_pass or not self.held.trains_tower
         largest = self.sizes.text.largest if of_text else self.sizes.largest
         is_sum = self.keeps_pass or not self.work.is_whole
+        if self.held.offloads_optimizer:
+            return largest * self.held.size
         if self.held.is_half:
             return largest * (2 + 4 if is_sum else 2)
         return largest * 4 if is_sum else 0
-
-    @property
-    def has_master(self) -> bool:
-        """Whether AdamW moves something else than the weights of the forwards.
-
-        Under LoRA it moves the adapters; in float32 it moves the weights themselves, unless they
-        are a rank's own share of them.
-        """
-        held = self.held
-        return held.is_half or held.ranks > 1 or held.adapters is not None
-
-    def trained(self) -> tuple[int, int]:
-        """Return how many numbers are trained, and how many matrices' adapters are merged into."""
-        sizes, held = self.sizes, self.held
-        if held.adapters is not None:
-            return held.adapters.of(sizes)
-        return sizes.parameters - (sizes.vision if held.freeze_vision else 0), 0
-
-    def weights(self) -> int:
-        """Return what stands of the weights of every forward: of several ranks, the frozen ones."""
-        sizes, held = self.sizes, self.held
-        if held.ranks == 1:
-            return sizes.parameters * held.size
-        if held.adapters is not None:
-            return -(-sizes.parameters * held.size // held.ranks)
-        return sizes.vision * held.size if held.freeze_vision else 0
-
-    def sampler(self, merged: int) -> int:
-        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged."""
-        sizes, held = self.sizes, self.held
-        if not held.samples:
-            return 0
-        if held.ranks > 1:
-            return sizes.parameters * held.size
-        return merged * held.size
 
     # What decoding needs
 
@@ -209,7 +239,7 @@ class _Estimator:
         moments: dict[str, Sizes] = {}
         if self.held.samples:
             moments["rollout"] = self.rollout()
-        if self.held.reference != "none" or self.work.iterations > 1:
+        if self.held.reference != "none" or self.work.iterations > 1:  # old log-probs, too
             moments["reference"] = self.frozen()
         moments |= self.update()
         if self.held.ranks > 1:
@@ -264,9 +294,9 @@ class _Estimator:
         }
         if self.held.trains_tower:
             moments["images"] = {"activations": self.images.backward(checkpointing=checkpointing)}
-        if not self.work.is_whole:
+        if not self.work.is_whole or self.held.offloads_optimizer:
             return moments
-        trained = 4 * self.trained()[0] // self.held.ranks
+        trained = 4 * self.trained() // self.held.ranks
         of_tower = 4 * sizes.vision // self.held.ranks if self.held.trains_tower else 0
         there = dict.fromkeys(moments, trained - of_tower) | {"log-probs": 0, "backward": 0}
         there["end of the text"] = self.gradients_of_layers() // self.held.ranks
@@ -278,7 +308,7 @@ class _Estimator:
         Where prompts were run before, those of the completions wait for theirs, as they were made.
         """
         if self.held.adapters is not None:
-            return 4 * self.trained()[0]
+            return 4 * self.trained()
         sizes, text = self.sizes, self.sizes.text
         head = 0 if sizes.tied else 4 * sizes.embedding
         if self.keeps_pass:

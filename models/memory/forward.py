@@ -7,10 +7,9 @@ Letters: N prompts, M rows, P prompt tokens, C completion tokens that are fed, T
 tokens, K image patches; D hidden size, F width of the MLP, k elements of a token's keys.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.memory.sizes import ModelSizes, Stack
-from models.memory.work import Work
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,13 @@ class Numbers:
         """Whether norms widen what they read."""
         return self.size == 2
 
-    def rms_norm(self, hidden: int) -> int:
+    def rms_norm(self, hidden: int, *, frozen: bool = False) -> int:
         """Of a token: what is read, normed, and normed times the weight.
 
         What is read is kept in float32: a copy of its own in half precision, else the residual sum
-        itself.
+        itself. A frozen norm before frozen matrices keeps no more than that.
         """
-        return hidden * (4 + 2 * self.size)
+        return hidden * (4 if frozen else 4 + 2 * self.size)
 
 
 @dataclass(frozen=True)
@@ -45,24 +44,18 @@ class TextPass:
     rows: int  # M
     fed: int  # C
     apart: bool = False  # prompts were run before, and completions go on from them
+    adapted: int | None = None  # inputs of a layer's adapters; None: the layers are trained
+    whole: bool = False  # the last layer is called as it is
 
-    @classmethod
-    def of(cls, sizes: ModelSizes, numbers: Numbers, work: Work, *, apart: bool) -> "TextPass":
-        """Return the pass of one micro-batch."""
-        return cls(
-            sizes,
-            numbers,
-            work.prompts_at_once,
-            work.prompt_tokens,
-            work.rows_at_once,
-            work.fed,
-            apart,
-        )
+    @property
+    def _cut(self) -> bool:
+        """Whether the last layer is run for the tokens that are read alone."""
+        return self.numbers.padded and not self.whole
 
     @property
     def alone(self) -> "TextPass":
         """The same prompts without completions."""
-        return TextPass(self.sizes, self.numbers, self.prompts, self.prompt_tokens, self.prompts, 0)
+        return replace(self, rows=self.prompts, fed=0, apart=False)
 
     @property
     def of_prompts(self) -> int:
@@ -82,7 +75,7 @@ class TextPass:
     @property
     def read(self) -> int:
         """Tokens that the last layer runs whole: where it is cut, those that somebody reads."""
-        return self.prompts + self.of_rows if self.numbers.padded else self.tokens
+        return self.prompts + self.of_rows if self._cut else self.tokens
 
     def kept(self, *, checkpointing: bool) -> int:
         """Bytes of the whole pass, from embeddings to the states that predict."""
@@ -107,14 +100,17 @@ class TextPass:
     def layer(self) -> int:
         """Bytes of one layer that is run for all tokens."""
         text, size = self.sizes.text, self.numbers.size
-        norms = 2 * self.numbers.rms_norm(text.hidden)
-        mlp = 4 * text.width * size
-        return self.tokens * (norms + mlp) + self._attention
+        norms = 2 * self.numbers.rms_norm(text.hidden, frozen=self.adapted is not None)
+        widths = 4 if self.adapted is None else 3  # a frozen matrix does not keep its input
+        each = norms + widths * text.width * size
+        if self.adapted is not None:  # each adapter has its input in float32
+            each += self.adapted * 4 - (0 if self.numbers.half else 3 * text.hidden * 4)
+        return self.tokens * each + self._attention
 
     @property
     def last_layer(self) -> int:
         """Bytes of the last one, whose queries, output and MLP are run for the tokens read."""
-        if not self.numbers.padded:
+        if not self._cut or self.adapted is not None:
             return self.layer
         text, size = self.sizes.text, self.numbers.size
         first = self.tokens * (self.numbers.rms_norm(text.hidden) + 2 * text.keys * size)
@@ -171,7 +167,7 @@ class TextPass:
         """
         text = self.sizes.text
         if to_go is None:  # a last layer that is cut is narrower
-            to_go = text.depth - 1 if self.numbers.padded else text.depth
+            to_go = text.depth - 1 if self._cut else text.depth
         if not checkpointing:
             return self.start + to_go * self.layer + self.working
         # In float32 a layer's input is also what its first norm keeps.

@@ -1,43 +1,15 @@
 """How a run holds its model: the settings that its memory depends on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
-from models.memory.sizes import ModelSizes
+from models.memory.adapters import AdapterSizes
 
 MOMENTS = 8.0  # bytes of a weight's two, in float32
 QUANTIZED_MOMENTS = 2 + 2 * 4 / 256  # in 8 bits, and a float32 scale per 256 of them
 Place = Literal["device", "cpu", "none"]
-
-
-@dataclass(frozen=True)
-class Adapters:
-    """LoRA: two thin float32 matrices beside each linear layer it is for, the rest frozen."""
-
-    rank: int
-    targets: Sequence[str] | Literal["text", "vision", "all-linear"] = "text"
-
-    def of(self, sizes: ModelSizes) -> tuple[int, int]:
-        """Return the elements of the adapters, and of the matrices that they are merged into."""
-        chosen = [linear for linear in sizes.linears if self._is_for(linear[0])]
-        adapters = sum(self.rank * (outputs + inputs) for _, outputs, inputs in chosen)
-        return adapters, sum(outputs * inputs for _, outputs, inputs in chosen)
-
-    def _is_for(self, name: str) -> bool:
-        if self.targets == "all-linear":
-            return True
-        in_tower = name.startswith("visual.")
-        if isinstance(self.targets, str):
-            return in_tower == (self.targets == "vision")
-        return name.rsplit(".", 1)[-1] in self.targets
-
-    @property
-    def reaches_tower(self) -> bool:
-        """Whether the vision tower is trained through."""
-        return self.targets in ("vision", "all-linear")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +27,7 @@ class Held:
     keeps_weights: bool = False  # gathered for a whole pass, and not layer by layer
     moment_bytes: float = MOMENTS
     offloads_optimizer: bool = False  # master, moments and gradients wait in CPU memory
-    adapters: Adapters | None = None
+    adapters: AdapterSizes | None = None
 
     @property
     def size(self) -> int:
@@ -76,5 +48,5 @@ class Held:
     def trains_tower(self) -> bool:
         """Whether a gradient goes through the vision tower."""
         if self.adapters is not None:
-            return self.adapters.reaches_tower
+            return self.adapters.reach_tower
         return not self.freeze_vision

@@ -3,13 +3,11 @@
 Letters: D hidden size, F width of the MLP, V vocabulary; E and its own F of the vision tower.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from torch import nn
 
 from models.architecture import QwenVL
 from models.files import find_checkpoint, transformers_config
@@ -48,7 +46,6 @@ class ModelSizes:
     pixels: int  # of a patch
     merge: int  # patches that become one visual token
     largest: int  # of the matrices that are no embedding
-    linears: tuple[tuple[str, int, int], ...]  # (name, outputs, inputs) of the matrices in layers
 
     @property
     def embedding(self) -> int:
@@ -107,7 +104,6 @@ def sizes_of_model(model: QwenVL) -> ModelSizes:
             for parameter in model.model.parameters()
             if parameter is not embedding
         ),
-        linears=tuple(_linears(model)),
     )
 
 
@@ -134,12 +130,6 @@ def _stack(layers: Any, *, hidden: int, heads: int, key_heads: int, width: int) 
         head_size=head_size,
         is_gated=hasattr(layers[0].mlp, "gate_proj"),
     )
-
-
-def _linears(model: QwenVL) -> Iterator[tuple[str, int, int]]:
-    for name, module in cast(nn.Module, model.model).named_modules():
-        if isinstance(module, nn.Linear):
-            yield name, module.out_features, module.in_features
 
 
 def _count(module: Any) -> int:

@@ -1,0 +1,103 @@
+"""What to change where a run does not fit: each way with what it saves, as computed for this run.
+
+In the order of what they cost. First what changes nothing of the result and takes little time; then
+what takes time; last what changes what is trained.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from grpo.settings.config import GRPOConfig
+from grpo.settings.run_memory import memory_of_run
+from models.memory import MemoryEstimate
+
+LEAST = 0.01  # of the sum: what saves less is not worth a word
+
+
+@dataclass(frozen=True)
+class Way:
+    """A change of settings and what is left to need with it."""
+
+    flags: str
+    cost: str
+    estimate: MemoryEstimate
+    saved: int  # bytes of the peak
+
+    def __str__(self) -> str:
+        return f"{self.flags} saves {self.saved / 1e9:.1f} GB ({self.cost})"
+
+
+def ways_to_save(config: GRPOConfig, ranks: int) -> list[Way]:
+    """Return what lowers the need of a run, cheapest first, each alone."""
+    now = memory_of_run(config, ranks=ranks)
+    ways = []
+    for flags, cost, changes, processes in _changes(config, ranks):
+        after = memory_of_run(replace(config, **changes), ranks=processes)
+        saved = now.total - after.total
+        if saved > LEAST * now.total:
+            ways.append(Way(flags, cost, after, saved))
+    return ways
+
+
+def together(config: GRPOConfig, ranks: int, available: float) -> list[str]:
+    """Return the flags that, taken one after the other, make the run fit; none if all do not."""
+    flags: list[str] = []
+    for flag, _, changes, processes in _changes(config, ranks):
+        if processes != ranks:
+            continue
+        after = memory_of_run(replace(config, **changes), ranks=ranks)
+        if after.total >= (1 - LEAST) * memory_of_run(config, ranks=ranks).total:
+            continue
+        config, flags = replace(config, **changes), [*flags, flag]
+        if after.total <= available:
+            return flags
+    return []
+
+
+def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[str, Any], int]]:
+    """Yield flags, what they cost, the settings that they change, and how many processes."""
+    samples, is_trained = config.method == "grpo", not getattr(config, "lora_rank", 0)
+    half = config.micro_batch_tokens // 2
+    if half > config.max_completion_tokens:
+        yield (
+            f"--micro-batch-tokens {half}",
+            "same gradient, more passes",
+            {"micro_batch_tokens": half},
+            ranks,
+        )
+    if not config.gradient_checkpointing:
+        yield (
+            "--gradient-checkpointing",
+            "same gradient, about a third more time for the update",
+            {"gradient_checkpointing": True},
+            ranks,
+        )
+    on_device = samples and config.beta > 0 and config.reference_device == config.device
+    if on_device and config.device != "cpu" and is_trained and ranks == 1:
+        yield (
+            "--reference-device cpu",
+            "same numbers, its layers are copied over in every step",
+            {"reference_device": "cpu"},
+            ranks,
+        )
+    if hasattr(config, "offload_optimizer") and not config.offload_optimizer:
+        yield (
+            "--offload-optimizer",
+            "same numbers, the update waits for the bus; host memory instead",
+            {"offload_optimizer": True},
+            ranks,
+        )
+    if config.device != "cpu":
+        yield (
+            f"torchrun --nproc-per-node {2 * ranks}",
+            "same numbers, more cards",
+            {},
+            2 * ranks,
+        )
+    if samples and config.beta > 0 and is_trained:
+        yield "--beta 0", "no KL to the start model", {"beta": 0.0}, ranks
+    if not config.freeze_vision and is_trained:
+        yield "--freeze-vision", "the tower is not trained", {"freeze_vision": True}, ranks
+    if hasattr(config, "lora_rank") and is_trained:
+        yield "--lora-rank 16", "adapters are trained, not the weights", {"lora_rank": 16}, ranks

@@ -1,0 +1,104 @@
+"""What a run's settings say of its memory: how it holds its model, how much it has at once."""
+
+from functools import lru_cache
+
+from grpo.logprobs.api import TILE_BYTES
+from grpo.settings.config import GRPOConfig
+from models.checkpoint.loading import DTYPES
+from models.files import find_checkpoint, transformers_config
+from models.memory import (
+    MOMENTS,
+    QUANTIZED_MOMENTS,
+    AdapterSizes,
+    Held,
+    MemoryEstimate,
+    ModelSizes,
+    Work,
+    adapter_sizes,
+    estimate_memory,
+    sizes_of_model,
+    weightless,
+)
+from process.ranks import place
+
+QUESTION_TOKENS = 128  # of a prompt beside its image, where nobody has counted them
+SFT_TOKENS = 16  # a supervised target is a letter in its tags
+
+
+def memory_of_run(
+    config: GRPOConfig, *, ranks: int | None = None, prompt_tokens: int | None = None
+) -> MemoryEstimate:
+    """Return what a run with these (resolved) settings needs of one process.
+
+    Args:
+        config: with a definite device, dtype and place of the reference.
+        ranks: how many processes share the run; by default, as many as there are.
+        prompt_tokens: of the longest prompt; by default one image and QUESTION_TOKENS.
+    """
+    ranks = place().size if ranks is None else ranks
+    sizes, adapters = _sizes(config.model, *_lora(config))
+    held = held_by(config, ranks=ranks, adapters=adapters)
+    work = work_of(config, ranks=ranks, prompt_tokens=prompt_tokens)
+    return estimate_memory(sizes, held, work)
+
+
+def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) -> Held:
+    """Return how a run holds its model."""
+    on_cuda = config.device.startswith("cuda")
+    reference = "none"
+    if config.method == "grpo" and config.beta > 0:
+        reference = "device" if config.reference_device == config.device else "cpu"
+    return Held(
+        dtype=DTYPES[config.dtype],
+        checkpointing=bool(config.gradient_checkpointing),
+        freeze_vision=config.freeze_vision,
+        reference=reference,
+        samples=config.method == "grpo",
+        on_cuda=on_cuda,
+        tile_bytes=TILE_BYTES["cuda" if on_cuda else "cpu"],
+        ranks=ranks,
+        moment_bytes=QUANTIZED_MOMENTS if _has_small_moments(config) else MOMENTS,
+        offloads_optimizer=getattr(config, "offload_optimizer", False),
+        adapters=adapters,
+    )
+
+
+def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None) -> Work:
+    """Return what the process with the most prompts has of a step."""
+    samples = config.method == "grpo"
+    image = image_tokens(config.image_size)
+    return Work(
+        prompts=-(-config.prompts_per_step // ranks),
+        group_size=config.group_size if samples else 1,
+        prompt_tokens=prompt_tokens or image + QUESTION_TOKENS,
+        completion_tokens=max(2, config.max_completion_tokens if samples else SFT_TOKENS),
+        patches=4 * image,
+        budget=config.micro_batch_tokens,
+        iterations=config.num_iterations if samples else 1,
+    )
+
+
+def image_tokens(image_size: int) -> int:
+    """Return the visual tokens of an image; those of their own size are taken as Med-R1's 384.
+
+    >>> image_tokens(384)
+    196
+    """
+    return max(1, round((image_size or 384) / 28)) ** 2
+
+
+def _lora(config: GRPOConfig) -> tuple[int, tuple[str, ...]]:
+    return getattr(config, "lora_rank", 0), tuple(getattr(config, "lora_targets", ("text",)))
+
+
+def _has_small_moments(config: GRPOConfig) -> bool:
+    return "8" in str(getattr(config, "optimizer", ""))
+
+
+@lru_cache(maxsize=4)  # a dry run asks for many settings of one model
+def _sizes(
+    model: str, rank: int, targets: tuple[str, ...]
+) -> tuple[ModelSizes, AdapterSizes | None]:
+    shapes = weightless(transformers_config(find_checkpoint(model)))
+    return sizes_of_model(shapes), adapter_sizes(shapes, rank, targets)
+
