@@ -10,7 +10,7 @@ whole batch is one forward.
 
 The maths of time is FLOPs (flop_count.step_flops) at the speed of a large matrix product, and the
 bytes that decoding has to read (gpu_bounds.decode_bytes) at that of a large copy, both measured
-here first; that of memory is models.checkpoint.memory.estimate_memory. Per factor an exponent is
+here first; that of memory is models.memory.estimate_memory. Per factor an exponent is
 fitted to the largest sizes of both sides; the run fails where the measured one is higher by more
 than the tolerance.
 
@@ -49,7 +49,7 @@ from step_cases import Case, make_turns
 from grpo.clock import StepClock
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.rollout import sample_rollout
-from models.checkpoint.memory import estimate_memory
+from models.memory import Held, Work, estimate_memory
 from models.policy import Policy
 from process.allocator import keep_freed_memory
 
@@ -117,18 +117,19 @@ def maths(size: Size, ours: Ours, checkpoint: Path) -> dict[str, Any]:
     patches = len(prompts[0].pixel_values)
     sizes = {"N": size.N, "G": size.G, "C": size.C, "P": round(tokens / size.N), "K": patches}
     parts = size.work == "parts"
-    estimate = estimate_memory(
-        checkpoint,
+    held = Held(
         dtype=policy.dtype,
-        text_tokens=tokens + size.N * size.G * size.C,
-        patches=size.N * patches,
+        checkpointing=policy.gradient_checkpointing,
         freeze_vision=parts,
-        gradient_checkpointing=policy.gradient_checkpointing,
+        on_cuda=policy.device.type == "cuda",
     )
-    needed = estimate.activations + estimate.gradients + estimate.master + estimate.moments
+    work = Work(size.N, size.G, sizes["P"], size.C, patches, budget=1 << 30)
+    estimate = estimate_memory(checkpoint, held, work)
+    named = ("activations", "gradients", "master", "moments")
+    needed = sum(estimate.of(part) for part in named)
     if parts:  # gradients in the weights' own dtype
         trained = sum(weight.nbytes for weight in policy.parameters() if weight.requires_grad)
-        needed = estimate.activations + trained
+        needed = estimate.of("activations") + trained
     return {
         "prompt_tokens": sizes["P"],
         "image_tokens": patches // 4,

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
@@ -90,7 +89,9 @@ def count_steps(subject: Subject, steps: int = 2) -> Counted:
     events = profiled.profiler.kineto_results.experimental_event_tree()
     blocks = list(_blocks(events))
     lasting, pending = _lasting(blocks, gradients), _pending(blocks)
-    part_of = _PartOf(lasting | pending, pending, moments, policy.output_weight.numel(), policy.dtype.itemsize)
+    part_of = _PartOf(
+        lasting | pending, pending, moments, policy.output_weight.numel(), policy.dtype.itemsize
+    )
     return _peaks(blocks, stands, part_of, last=f"{steps - 1} ")
 
 
@@ -203,10 +204,9 @@ def _pending(blocks: Sequence[Block]) -> set[int]:
     for place, block in enumerate(blocks):
         if block.size > 0:
             made[block.address] = place
-        elif block.address in made:
-            # who drops a block last is whose it was
-            if any(name in _last(block) for name in ("TBackward0", "AccumulateGrad")):
-                pending.add(made[block.address])
+        # who drops a block last is whose it was
+        elif _last(block).endswith(("TBackward0", "AccumulateGrad")) and block.address in made:
+            pending.add(made[block.address])
     return pending
 
 

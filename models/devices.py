@@ -50,8 +50,8 @@ def default_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if _has_gpu_defaults(device) else torch.float32
 
 
-def checkpoints_activations(device: torch.device) -> bool:
-    """Return whether training recomputes activations where nobody says: on a GPU."""
+def may_checkpoint(device: torch.device) -> bool:
+    """Return whether training may recompute activations where nobody says: on a GPU."""
     return _has_gpu_defaults(device)
 
 

@@ -154,7 +154,9 @@ class GRPOConfig:
     device: str = setting("auto", "cpu, cuda, cuda:1, ..; auto: cuda where there is one")
     dtype: Dtype = setting("auto", "of the weights in every forward; auto: bfloat16 on cuda")
     gradient_checkpointing: bool | None = setting(
-        None, "recompute activations in the backward pass; default: on cuda only"
+        None,
+        "recompute activations in the backward pass; default: on cuda, where all does not fit"
+        " without",
     )
     reference_device: str = setting(
         "auto",

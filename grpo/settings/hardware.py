@@ -5,13 +5,13 @@ from dataclasses import replace
 import torch
 
 from grpo.logprobs.backends import choose_backend
+from grpo.settings.checkpointing import with_checkpointing
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import check_memory, memory_of_run
+from grpo.settings.device_memory import check_memory
 from grpo.settings.sharded import with_resharding
 from models.checkpoint.loading import DTYPES
 from models.devices import (
     check_device,
-    checkpoints_activations,
     choose_device,
     default_dtype,
     make_current,
@@ -25,6 +25,7 @@ from process.threads import say_if_crowded
 def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     """Return the config with device, dtype, reference device and checkpointing made definite.
 
+    Prints whether activations are recomputed, and why, where that was left to the run's memory.
     From then on this process sums matrix products in float32: see `sum_in_float32`.
 
     Raises:
@@ -47,17 +48,11 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     except RuntimeError as error:
         raise ValueError(f"logprob_backend={config.logprob_backend}: {error}") from error
     sum_in_float32()
-    checkpointing = config.gradient_checkpointing
-    resolved = replace(
-        config,
-        device=str(device),
-        dtype=dtype,
-        reference_device=str(reference),
-        gradient_checkpointing=(
-            checkpoints_activations(device) if checkpointing is None else checkpointing
-        ),
-    )
-    return with_resharding(resolved)
+    definite = replace(config, device=str(device), dtype=dtype, reference_device=str(reference))
+    definite, why = with_checkpointing(definite)
+    if why:
+        print(why)
+    return with_resharding(definite)
 
 
 def prepare_device(config: GRPOConfig) -> dict[str, str]:
@@ -79,7 +74,7 @@ def prepare_device(config: GRPOConfig) -> dict[str, str]:
         say_if_crowded()
     else:
         available = torch.cuda.get_device_properties(device).total_memory
-        warning = check_memory(memory_of_run(config), available)
+        warning = check_memory(config, available)
         if warning:
             warn(warning)
     name, why = choose_backend(config.logprob_backend, device, DTYPES[config.dtype])

@@ -13,6 +13,7 @@ from models.memory import (
     Held,
     MemoryEstimate,
     ModelSizes,
+    Place,
     Work,
     adapter_sizes,
     estimate_memory,
@@ -45,7 +46,7 @@ def memory_of_run(
 def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) -> Held:
     """Return how a run holds its model."""
     on_cuda = config.device.startswith("cuda")
-    reference = "none"
+    reference: Place = "none"
     if config.method == "grpo" and config.beta > 0:
         reference = "device" if config.reference_device == config.device else "cpu"
     return Held(
@@ -57,6 +58,7 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
         on_cuda=on_cuda,
         tile_bytes=TILE_BYTES["cuda" if on_cuda else "cpu"],
         ranks=ranks,
+        keeps_weights=config.reshard_after_forward is False,
         moment_bytes=QUANTIZED_MOMENTS if _has_small_moments(config) else MOMENTS,
         offloads_optimizer=getattr(config, "offload_optimizer", False),
         adapters=adapters,
@@ -101,4 +103,3 @@ def _sizes(
 ) -> tuple[ModelSizes, AdapterSizes | None]:
     shapes = weightless(transformers_config(find_checkpoint(model)))
     return sizes_of_model(shapes), adapter_sizes(shapes, rank, targets)
-

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import MARGIN, memory_of_run
-from models.checkpoint.memory import MemoryEstimate
+from grpo.settings.device_memory import fits
+from grpo.settings.run_memory import memory_of_run
 from process.ranks import place
 
 
@@ -24,21 +24,7 @@ def with_resharding(config: GRPOConfig) -> GRPOConfig:
     available = 0
     if device.type == "cuda":
         available = torch.cuda.get_device_properties(device).total_memory
-    needed = bytes_with_weights_kept(memory_of_run(config), ranks)
-    return replace(config, reshard_after_forward=needed > (1 - MARGIN) * available)
-
-
-def bytes_with_weights_kept(estimate: MemoryEstimate, ranks: int) -> int:
-    """Return what a process of several needs if it keeps the weights from forward to backward.
-
-    Beside the copy that decodes: the whole weights once more, and its shards of what is cut.
-
-    Args:
-        estimate: of one process that trains alone.
-        ranks: the number of processes.
-    """
-    # In float32 the weights are their own master.
-    master = estimate.master or estimate.weights
-    cut = estimate.moments + estimate.gradients + estimate.reference
-    whole = estimate.total - estimate.master - cut
-    return whole + estimate.weights + -(-(master + cut) // ranks)
+    kept = replace(config, reshard_after_forward=False)
+    return (
+        kept if fits(memory_of_run(kept), available) else replace(kept, reshard_after_forward=True)
+    )

@@ -2,7 +2,7 @@
 
 from models.memory.adapters import AdapterSizes, adapter_sizes
 from models.memory.estimate import estimate_memory
-from models.memory.held import MOMENTS, QUANTIZED_MOMENTS, Held
+from models.memory.held import MOMENTS, QUANTIZED_MOMENTS, Held, Place
 from models.memory.parts import PARTS, MemoryEstimate
 from models.memory.sizes import ModelSizes, sizes_of, sizes_of_model, weightless
 from models.memory.work import Work
@@ -15,6 +15,7 @@ __all__ = [
     "Held",
     "MemoryEstimate",
     "ModelSizes",
+    "Place",
     "Work",
     "adapter_sizes",
     "estimate_memory",

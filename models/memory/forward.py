@@ -132,7 +132,7 @@ class TextPass:
 
     @property
     def _merges(self) -> bool:
-        """Whether completions read their prompt without a copy of it, as models/shared/merged.py."""
+        """Whether completions read their prompt without a copy: see models/shared/merged.py."""
         shared = self.rows % self.prompts == 0 and self.rows > self.prompts
         return shared and self.prompt_tokens >= 4 * self.fed > 0
 

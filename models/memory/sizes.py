@@ -108,7 +108,8 @@ def sizes_of_model(model: QwenVL) -> ModelSizes:
 
 
 def _tower(model: QwenVL) -> Stack:
-    config, blocks = model.config.vision_config, model.model.visual.blocks
+    config: Any = model.config.vision_config  # transformers': names differ by family
+    blocks = model.model.visual.blocks
     # Qwen2.5-VL's blocks are gated, and its config names the tower's width otherwise.
     gated = hasattr(blocks[0].mlp, "gate_proj")
     hidden = config.hidden_size if gated else config.embed_dim

@@ -22,6 +22,7 @@ MAY_USE = {
         *(FILES, "prompts", "shared", "vision", "decode", "model", "policy"),
         *("lora", "sharding"),
     },
+    "memory": {FILES, "prompts", "vision", "decode", "policy", "lora"},
 }
 
 

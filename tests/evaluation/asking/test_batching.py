@@ -84,7 +84,7 @@ def test_a_size_that_was_given_is_kept(monkeypatch):
 def test_what_a_run_leaves_idle_is_the_same_at_every_evaluation(monkeypatch):
     properties = SimpleNamespace(total_memory=80e9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
-    estimate = SimpleNamespace(total=50e9, activations=8e9)
+    estimate = SimpleNamespace(staying=42e9)
     monkeypatch.setattr(device_memory, "memory_of_run", lambda _config: estimate)
     config = GRPOConfig(device="cuda:0", dtype="bfloat16")
     assert device_memory.idle_between_steps(config) == 80e9 - 42e9

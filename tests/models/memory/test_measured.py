@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-import torch
 
 from benchmarks.memory_count import Counted, Subject, count_steps
 from grpo.clock import StepClock
