@@ -57,7 +57,7 @@ def together(config: GRPOConfig, ranks: int, available: float) -> list[str]:
 
 def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[str, Any], int]]:
     """Yield flags, what they cost, the settings that they change, and how many processes."""
-    samples, is_trained = config.method == "grpo", not getattr(config, "lora_rank", 0)
+    samples, is_trained = config.method == "grpo", config.lora_rank == 0
     half = config.micro_batch_tokens // 2
     if half > config.max_completion_tokens:
         yield (
@@ -99,5 +99,5 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
         yield "--beta 0", "no KL to the start model", {"beta": 0.0}, ranks
     if not config.freeze_vision and is_trained:
         yield "--freeze-vision", "the tower is not trained", {"freeze_vision": True}, ranks
-    if hasattr(config, "lora_rank") and is_trained:
+    if is_trained:
         yield "--lora-rank 16", "adapters are trained, not the weights", {"lora_rank": 16}, ranks

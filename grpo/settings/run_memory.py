@@ -5,7 +5,7 @@ from functools import lru_cache
 from grpo.logprobs.api import TILE_BYTES
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.loading import DTYPES
-from models.files import find_checkpoint, transformers_config
+from models.files import transformers_config
 from models.memory import (
     MOMENTS,
     QUANTIZED_MOMENTS,
@@ -20,6 +20,7 @@ from models.memory import (
     sizes_of_model,
     weightless,
 )
+from models.named_model import model_directory
 from process.ranks import place
 
 QUESTION_TOKENS = 128  # of a prompt beside its image, where nobody has counted them
@@ -37,7 +38,7 @@ def memory_of_run(
         prompt_tokens: of the longest prompt; by default one image and QUESTION_TOKENS.
     """
     ranks = place().size if ranks is None else ranks
-    sizes, adapters = _sizes(config.model, *_lora(config))
+    sizes, adapters = _sizes(config.model, config.lora_rank, config.lora_targets)
     held = held_by(config, ranks=ranks, adapters=adapters)
     work = work_of(config, ranks=ranks, prompt_tokens=prompt_tokens)
     return estimate_memory(sizes, held, work)
@@ -89,10 +90,6 @@ def image_tokens(image_size: int) -> int:
     return max(1, round((image_size or 384) / 28)) ** 2
 
 
-def _lora(config: GRPOConfig) -> tuple[int, tuple[str, ...]]:
-    return getattr(config, "lora_rank", 0), tuple(getattr(config, "lora_targets", ("text",)))
-
-
 def _has_small_moments(config: GRPOConfig) -> bool:
     return "8" in str(getattr(config, "optimizer", ""))
 
@@ -101,5 +98,5 @@ def _has_small_moments(config: GRPOConfig) -> bool:
 def _sizes(
     model: str, rank: int, targets: tuple[str, ...]
 ) -> tuple[ModelSizes, AdapterSizes | None]:
-    shapes = weightless(transformers_config(find_checkpoint(model)))
+    shapes = weightless(transformers_config(model_directory(model)))
     return sizes_of_model(shapes), adapter_sizes(shapes, rank, targets)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from models.architecture import QwenVL
-from models.files import find_checkpoint, transformers_config
+from models.files import transformers_config
+from models.named_model import model_directory
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def sizes_of(model: str | Path) -> ModelSizes:
     Raises:
         ValueError: there is none, or its config.json is not one of a model that can be trained.
     """
-    return sizes_of_config(transformers_config(find_checkpoint(model)))
+    return sizes_of_config(transformers_config(model_directory(model)))
 
 
 def sizes_of_config(config: Any) -> ModelSizes:
