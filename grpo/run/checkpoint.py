@@ -29,7 +29,7 @@ from grpo.run.start_point import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_fi
 from grpo.run.state_parts import by_name, own_parts, own_pieces
 from models.checkpoint.manifest import CARD, TRAINER, FileFacts
 from models.checkpoint.parts import Piece, entries_of, merged
-from models.checkpoint.saving import save_policy
+from models.checkpoint.saving import save_policy, saved_bytes
 from models.checkpoint.sealing import Seal
 from models.policy import Policy
 from process.disk import make_folder
@@ -82,7 +82,7 @@ def save_checkpoint(
     check_finite_state(step, finite, run, older[-1] if older else None)
     parts = {} if weights_only else own_parts(pieces)
     place, is_first = run / "checkpoints" / f"step-{step:06d}", world().is_first
-    needed = sum(one.nbytes for one in (*sampler.parameters(), *tensors.values()))
+    needed = saved_bytes(policy) + sum(tensor.nbytes for tensor in tensors.values())
     with held(), ExitStack() as stack:
         with _saving(place, needed):
             folder = _begun(place, stack, "" if weights_only else TRAINER)

@@ -65,8 +65,14 @@ def save_policy(policy: Policy, directory: str | Path) -> None:
 
 def saved_bytes(policy: Policy) -> int:
     """Return how many bytes `save_policy` writes, small files of settings left out."""
-    weights = sum(weight.numel() for weight in policy.parameters()) * policy.dtype.itemsize
-    return weights + sum(len(content) for content in policy.processor.files.values())
+    weights, adapters = list(policy.parameters()), 0
+    if (trained := with_adapters(policy)) is not None:
+        adapters = sum(weight.nbytes for weight in trained.parameters() if weight.requires_grad)
+        if not trained.saves_merged:
+            return adapters
+        weights = [weight for weight in trained.parameters() if not weight.requires_grad]
+    beside = sum(len(content) for content in policy.processor.files.values())
+    return adapters + sum(weight.numel() for weight in weights) * policy.dtype.itemsize + beside
 
 
 def _weights_by_hub_name(policy: Policy, directory: Path) -> dict[str, Tensor]:

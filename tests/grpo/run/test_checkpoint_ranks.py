@@ -76,6 +76,7 @@ def stand_ins(monkeypatch):
         (folder / "config.json").write_text("{}")
 
     monkeypatch.setattr(grpo.run.checkpoint, "save_policy", save_weights)
+    monkeypatch.setattr(grpo.run.checkpoint, "saved_bytes", lambda _: 12)
     monkeypatch.setattr(tensor_file, "PART", 100)
 
 

@@ -79,6 +79,7 @@ def disk(tmp_path, monkeypatch) -> Disk:
         (folder / "config.json").write_text("{}")
 
     monkeypatch.setattr(grpo.run.checkpoint, "save_policy", save_weights)
+    monkeypatch.setattr(grpo.run.checkpoint, "saved_bytes", lambda _: 12)
     (tmp_path / "disk").mkdir()
     return Disk(tmp_path / "disk", note=0)
 

@@ -13,7 +13,9 @@ from transformers import AutoModelForImageTextToText, AutoTokenizer, GenerationC
 
 from models import load_policy
 from models.checkpoint import tensor_file
-from models.checkpoint.saving import save_policy
+from models.checkpoint.saving import save_policy, saved_bytes
+from models.lora.policy import LoraPolicy
+from models.lora.settings import LoraSettings
 from tests.models.nano import FAMILIES, IDS, random_image, write_checkpoint
 
 pytestmark = pytest.mark.model
@@ -129,3 +131,18 @@ def test_weights_in_several_files_load_everywhere(policy, tmp_path, monkeypatch,
     ours, started = load_policy(saved).model.state_dict(), policy.model.state_dict()
     for name, weight in theirs.state_dict().items():
         assert torch.equal(weight, started[name]) and torch.equal(ours[name], started[name]), name
+
+
+@pytest.mark.parametrize("merged", [None, False, True])
+def test_how_large_the_files_will_be_is_known_without_writing_them(tmp_path, merged):
+    policy = load_policy(write_checkpoint(tmp_path / "start"), dtype="bfloat16")
+    if merged is not None:
+        pytest.importorskip("peft")
+        policy = LoraPolicy(policy, LoraSettings(2, 4.0, ("text",)), seed=0)
+        policy.saves_merged = merged
+    save_policy(policy, tmp_path / "saved")
+    size = sum(file.stat().st_size for file in (tmp_path / "saved").rglob("*.safetensors"))
+    small = [file for file in (tmp_path / "saved").glob("*") if file.suffix != ".safetensors"]
+    size += sum(f.stat().st_size for f in small if f.is_file() and "config.json" not in f.name)
+    assert saved_bytes(policy) <= size + 10_000 and saved_bytes(policy) > size - 20_000
+    assert saved_bytes(policy) == saved_bytes(policy.sampler())

@@ -1,0 +1,94 @@
+"""A run goes on with as many processes to the same bytes, with others to the same numbers."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from grpo.optimizer import PolicyOptimizer
+from grpo.run.trainer_state import load_trainer_state
+from grpo.settings.config import GRPOConfig
+from models import load_policy
+from models.checkpoint.manifest import read_manifest
+from tests.whole.resumed_ranks import DTYPES, HALF, go_on, start
+from tests.whole.test_ranks import lines, whole_state
+from tests.whole.torchrun import run
+
+pytestmark = pytest.mark.slow
+
+LAST = "step-000004"
+TIMES = ("time/", "samples_per_second", "tokens_per_second")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("resumed")
+    start(folder / "alone")
+    run(["-m", "tests.whole.resumed_ranks", folder], processes=2).check()
+    go_on(folder / "whole-float32", folder / "two-then-one")
+    return folder
+
+
+def metrics(place: Path) -> list[dict]:
+    """Return a run's lines without what no second run has again."""
+    rows = lines(place / "metrics.jsonl")
+    return [{k: row[k] for k in row if not k.startswith(TIMES)} for row in rows]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_two_go_on_where_two_stopped_to_the_same_bytes(folder, dtype):
+    whole, again = (folder / f"{name}-{dtype}" for name in ("whole", "again"))
+    assert (again / "run.json").read_text() != (whole / "run.json").read_text(), "it went on"
+    there = [read_manifest(place / "checkpoints" / LAST).files for place in (whole, again)]
+    assert {"trainer/optimizer-00002-of-00002.safetensors", "trainer/rng-00001.safetensors"} < set(
+        there[0]
+    )
+    assert there[0] == there[1]
+    assert metrics(whole) == metrics(again) and len(metrics(again)) == 4
+    assert lines(whole / "rollouts.jsonl") == lines(again / "rollouts.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "began"), [("two-then-one", "whole-float32"), ("one-then-two", "alone")]
+)
+def test_others_go_on_to_the_same_numbers(folder, name, began):
+    ours, theirs = folder / name, folder / began
+    weights, expected = (
+        load_file(place / "checkpoints" / LAST / "model.safetensors") for place in (ours, theirs)
+    )
+    assert all((weights[key] - expected[key]).abs().max() < 1e-5 for key in expected)
+    assert [row["completion"] for row in lines(ours / "rollouts.jsonl")] == [
+        row["completion"] for row in lines(theirs / "rollouts.jsonl")
+    ]
+    for row, other in zip(metrics(ours), metrics(theirs), strict=True):
+        assert row["reward"] == pytest.approx(other["reward"])
+        assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_process_reads_what_two_have_written_to_the_last_digit(folder, dtype):
+    place = folder / f"whole-{dtype}" / "checkpoints" / HALF
+    policy = load_policy(place, dtype=dtype)
+    optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=4)
+    load_trainer_state(place, optimizer)
+    found, saved = optimizer.state_tensors(), whole_state(place / "trainer")
+    assert found.keys() == saved.keys()
+    assert all(torch.equal(found[key], saved[key]) for key in saved)
+    if dtype == "bfloat16":
+        for name, weight in optimizer.weights.items():
+            assert torch.equal(weight, saved[f"master/{name}"].bfloat16())
+        assert any((m != m.bfloat16()).any() for n, m in saved.items() if n.startswith("master/"))
+
+
+def test_it_is_said_that_generators_are_the_first_ones(folder, capsys):
+    place = folder / "whole-float32" / "checkpoints" / HALF
+    policy = load_policy(place)
+    load_trainer_state(place, PolicyOptimizer(policy, GRPOConfig(), total_steps=4))
+    said = capsys.readouterr().out
+    assert said == (
+        f"{place} was saved by 2 processes, and 1 go on: all of them with the random generators of"
+        " the first\n"
+    )
+    assert json.loads((place / "trainer" / "state.json").read_text())["step"] == 2
