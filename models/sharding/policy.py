@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule
 
@@ -33,6 +33,7 @@ class ShardedPolicy(Policy):
 
     mesh: DeviceMesh  # set by `shard`, as the next
     working_dtype: torch.dtype
+    adapters: list[nn.Parameter]  # whole in every process; where there are any, all that is trained
     _has_run_images = False  # with gradient, since `settle_gradients`
 
     @property
@@ -59,8 +60,8 @@ class ShardedPolicy(Policy):
 
     @property
     def gradient_scale(self) -> int:
-        """What a loss is multiplied by: gradients of the processes are averaged, losses summed."""
-        return self.mesh.size()
+        """What a loss is multiplied by: FSDP averages over processes what is to be summed."""
+        return 1 if self.adapters else self.mesh.size()
 
     def free_gathered(self) -> None:
         """Free all that is gathered: the next pass gathers what the weights are then.
@@ -84,14 +85,31 @@ class ShardedPolicy(Policy):
         """
         # Weights that a pass without gradient has left gathered are not those that have gradients.
         self.free_gathered()
-        if self.vision_frozen:
-            return
-        seen = torch.tensor(float(self._has_run_images), device=self.device)
+        has_any = any(weight.grad is not None for weight in self.adapters)
+        facts = torch.tensor([self._has_run_images, has_any], dtype=torch.float32)
         self._has_run_images = False
-        dist.all_reduce(seen, group=self.mesh.get_group())
-        if seen == 0:
+        seen, some = self._add_up(facts.to(self.device)).tolist()
+        if some:
+            self._add_up_adapters()
+        if not self.vision_frozen and not seen:
             for weight in self.visual.parameters():
                 weight.grad = None
+
+    def _add_up_adapters(self) -> None:
+        """Make each adapter's gradient the sum over all processes: all of them in one piece."""
+        for weight in self.adapters:
+            weight.grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+        gradients = [weight.grad for weight in self.adapters if weight.grad is not None]
+        total = self._add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        for gradient, part in zip(
+            gradients, total.split([g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(part.view_as(gradient))
+
+    def _add_up(self, numbers: Tensor) -> Tensor:
+        """Return the numbers, which now are the sums over all processes."""
+        dist.all_reduce(numbers, group=self.mesh.get_group())
+        return numbers
 
     def _layer_inputs(
         self,

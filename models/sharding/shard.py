@@ -1,7 +1,7 @@
 """Spread a policy's weights over the processes of a mesh, by PyTorch's FSDP2."""
 
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -35,7 +35,8 @@ def shard(
     time; embeddings, norm, head and merger are one more, gathered for the whole pass.
 
     A frozen tower stays whole in every process: whether it is run depends on the features that a
-    process has kept, so nothing in it may wait for others.
+    process has kept, so nothing in it may wait for others. Adapters, which are small, stay whole
+    too, and in float32: their gradients are added up in one piece.
 
     Best loaded on the CPU: the device then holds, beside the shards, no more than one group whole.
 
@@ -47,34 +48,34 @@ def shard(
         decodes: whether `sampler` will be asked for.
     """
     device, dtype = device_of(mesh), policy.dtype
-    plain = empty_copy(policy, device) if decodes else None
-    sharded = _as_sharded(policy)
-    sharded.mesh, sharded.working_dtype = mesh, dtype
-    blocks: list[nn.Module] = [*cast(Iterable[nn.Module], sharded.text.layers)]
-    whole: set[nn.Parameter] = set()
-    if sharded.vision_frozen:
-        sharded.visual.to(device)
-        whole = set(sharded.visual.parameters())
+    blocks: list[nn.Module] = [*cast(Iterable[nn.Module], policy.text.layers)]
+    adapters = _adapters(policy)
+    whole = set(adapters)
+    if policy.vision_frozen:
+        policy.visual.to(device)
+        whole |= set(policy.visual.parameters())
     else:
-        blocks += cast(Iterable[nn.Module], sharded.visual.blocks)
-    # Tensors are cast here, and not by FSDP: rotary tables stay float32.
-    precision = MixedPrecisionPolicy(
-        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
-    )
+        blocks += cast(Iterable[nn.Module], policy.visual.blocks)
+    for adapter in adapters:
+        adapter.data = adapter.data.to(device)
+    plain = empty_copy(policy, device, whole) if decodes else None
+
+    sharded = _as_sharded(policy)
+    sharded.mesh, sharded.working_dtype, sharded.adapters = mesh, dtype, adapters
+    options: Any = {
+        "mesh": mesh,
+        # Tensors are cast here, and not by FSDP: rotary tables stay float32.
+        "mp_policy": MixedPrecisionPolicy(
+            param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+        ),
+        "ignored_params": whole,
+    }
     for block in blocks:
         _make_masters(block, device)
-        fully_shard(
-            block, mesh=mesh, mp_policy=precision, reshard_after_forward=reshard_after_forward
-        )
+        fully_shard(block, reshard_after_forward=reshard_after_forward, **options)
     _make_masters(sharded, device)
     # The head is read after the pass, by the loss: the root's weights stay until the backward.
-    fully_shard(
-        sharded,
-        mesh=mesh,
-        mp_policy=precision,
-        reshard_after_forward=False,
-        ignored_params=whole,
-    )
+    fully_shard(sharded, reshard_after_forward=False, **options)
     for name in FORWARDS:
         register_fsdp_forward_method(sharded, name)
     if plain is not None:
@@ -94,6 +95,16 @@ def device_of(mesh: DeviceMesh) -> torch.device:
     return torch.device(
         mesh.device_type, torch.get_device_module(mesh.device_type).current_device()
     )
+
+
+def _adapters(policy: Policy) -> list[nn.Parameter]:
+    """Return the weights that are trained beside frozen ones of the text: none in full training.
+
+    In the model's order, which is the same in all processes.
+    """
+    if all(weight.requires_grad for weight in policy.text.parameters()):
+        return []
+    return [weight for weight in policy.parameters() if weight.requires_grad]
 
 
 def _as_sharded(policy: Policy) -> ShardedPolicy:

@@ -40,7 +40,7 @@ def found(tmp_path_factory):
         for rank in range(SIZE)
     ]
     try:
-        errors = [rank.communicate(timeout=240)[1] for rank in ranks]
+        errors = [rank.communicate(timeout=400)[1] for rank in ranks]
     finally:
         for rank in ranks:
             rank.kill()
@@ -59,7 +59,7 @@ def test_training_is_that_of_one_process(found, name, what):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_tower_that_no_process_has_shown_an_image_does_not_move(found, name):
-    assert all(rank["states"] and rank["steps"] for rank in found[name])
+    assert all(rank["same"] for rank in found[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,7 +101,7 @@ def test_layers_gather_by_themselves_and_a_frozen_tower_does_not(found, case):
     assert {rank["modules"] for rank in found[case.name]} == {3 if case.frozen else 5}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [case.name for case in CASES if not case.adapters])
 def test_a_reference_is_cut_and_shares_a_frozen_tower(found, name):
     for rank in found[name]:
         assert rank["reference_is_cut"] and rank["reference_is_frozen"] and rank["reference_shares"]

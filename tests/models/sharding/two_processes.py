@@ -20,6 +20,8 @@ from grpo.logprobs import token_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.settings.config import GRPOConfig
 from models import load_policy
+from models.lora.policy import LoraPolicy, WithoutAdapters
+from models.lora.settings import LoraSettings
 from models.policy import Policy
 from models.sharding.filler import filler_prompt
 from models.sharding.policy import ShardedPolicy, sharded_modules
@@ -41,24 +43,33 @@ class Case:
     checkpointing: bool = False
     reshard: bool = True
     frozen: bool = False
+    adapters: bool = False
     whole_layers: bool = False  # of the plain policy too: then half precision rounds alike
 
-    def load(self, root: Path, **options: Any) -> Policy:
-        return load_policy(
+    def load(self, root: Path) -> Policy:
+        """Return the policy that is trained, or its like."""
+        policy = load_policy(
             root / self.family,
             dtype=self.dtype,
             freeze_vision=self.frozen,
             gradient_checkpointing=self.checkpointing,
-            **options,
         )
+        if not self.adapters:
+            return policy
+        lora = LoraPolicy(policy, LoraSettings(4, 8, ("all-linear",)), seed=1)
+        with torch.no_grad():
+            for index, weight in enumerate(w for w in lora.parameters() if w.requires_grad):
+                # B begins as zeros, which would hide that anything is merged
+                weight.add_(torch.linspace(-0.1, 0.1, weight.numel()).view_as(weight) / (1 + index))
+        return lora
 
 
 CASES = (  # qwen2_vl is tied, qwen2_5_vl is not
     Case("tied", "qwen2_vl"),
     Case("kept", "qwen2_5_vl", checkpointing=True, reshard=False),
-    Case("frozen", "qwen2_vl", frozen=True, checkpointing=True),
-    Case("half", "qwen2_vl", "bfloat16", reshard=False, whole_layers=True),
-    Case("half_untied", "qwen2_5_vl", "bfloat16", checkpointing=True, whole_layers=True),
+    Case("adapters", "qwen2_5_vl", "bfloat16", adapters=True, whole_layers=True),
+    Case("frozen", "qwen2_vl", "bfloat16", frozen=True, reshard=False, whole_layers=True),
+    Case("half", "qwen2_5_vl", "bfloat16", checkpointing=True, whole_layers=True),
 )
 
 
@@ -98,6 +109,7 @@ class Pair:
         for optimizer in self.optimizers:
             optimizer.start_step(0)
         self.rank = dist.get_rank()
+        self.cut = {n for n, w in self.sharded.named_parameters() if hasattr(w, "device_mesh")}
 
     def note(self, name: str, value: Any) -> None:
         """Keep a finding; of numbers the largest."""
@@ -124,37 +136,47 @@ class Pair:
             if part is not filler:
                 self.note("logprobs", gap(logprobs, alone[id(part)]))
             sharded.backward(logprobs.sum() * part.weight)
-        self.note("resharded", all(hasattr(p, "device_mesh") for p in self.weights))
-        for name, master in plain.masters.items():
-            ours = sharded.masters[name].grad
-            if master.grad is not None:
-                self.note("gradients", relative_gap(ours.full_tensor(), master.grad))
+        self.note("resharded", all(hasattr(w, "device_mesh") for w in self.cut_weights))
         # A pass without gradient gathers weights, which the step then makes old.
         with torch.no_grad():
             own[0].logprobs(self.sharded) if own else filler.logprobs(self.sharded)
-        gradients = {n: m.grad.clone() for n, m in plain.masters.items() if m.grad is not None}
         norms = [optimizer.step(1.0) for optimizer in (plain, sharded)]
         self.note("norm", abs(norms[0] - norms[1]) / (1e-30 + norms[0]))
-        self._compare_weights(gradients)
+        self._compare()
+
+    @property
+    def cut_weights(self) -> list[Tensor]:
+        """What is sharded, as the modules have it now."""
+        return [w for n, w in self.sharded.named_parameters() if n in self.cut]
 
     @property
     def weights(self) -> list[Tensor]:
         """The trained weights as modules have them now."""
         return [w for w in self.sharded.parameters() if w.requires_grad]
 
-    def _compare_weights(self, gradients: dict[str, Tensor]) -> None:
+    def _compare(self) -> None:
+        """Compare gradients, as they were clipped, weights and moments."""
         plain, sharded = self.optimizers
         for name, master in plain.masters.items():
             ours = sharded.masters[name]
-            # AdamW makes a step of any gradient: of one that is only rounding, any step.
-            told = gradients.get(name, torch.zeros_like(master)).abs() > 1e-5
-            self.note("weights", gap(ours.full_tensor()[told], master[told]))
             state, theirs = sharded.adamw.state[ours], plain.adamw.state[master]
-            self.note("states", state.keys() == theirs.keys())
+            self.note("same", state.keys() == theirs.keys())
+            self.note("same", (ours.grad is None) == (master.grad is None))
+            told = torch.zeros_like(master, dtype=torch.bool)
+            if master.grad is not None and ours.grad is not None:
+                self.note("gradients", relative_gap(whole(ours.grad), master.grad))
+                # AdamW makes a step of any gradient: of one that is only rounding, any step.
+                told = master.grad.abs() > 1e-5
+            self.note("weights", gap(whole(ours)[told], master[told]))
             if theirs:
-                self.note("steps", bool(state["step"] == theirs["step"]))
+                self.note("same", bool(state["step"] == theirs["step"]))
             for moment in sorted(set(theirs) - {"step"}):  # in the same order in both processes
-                self.note(moment, relative_gap(state[moment].full_tensor(), theirs[moment]))
+                self.note(moment, relative_gap(whole(state[moment]), theirs[moment]))
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """Return all rows of a tensor, sharded or not; both processes call it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
 
 
 def gap(ours: Tensor, theirs: Tensor) -> float:
@@ -196,27 +218,29 @@ def check_sampler(pair: Pair) -> None:
     """Compare the copy that decodes with a plain policy of the same weights, and its life."""
     sampler = pair.sharded.sampler()
     where = [w.data_ptr() for w in sampler.parameters()]
-    whole = pair.case.load(ROOT)
+    like = pair.case.load(ROOT)
     weights = dict(pair.sharded.named_parameters())
     with torch.no_grad():
-        for name, weight in whole.named_parameters():
-            ours = weights[name]
-            weight.copy_(ours.full_tensor() if hasattr(ours, "full_tensor") else ours)
-    prompts = [part.prompts[0] for own in batch(whole) for part in own]
-    pair.note("sampler", all(map(torch.equal, decoded(sampler, prompts), decoded(whole, prompts))))
+        for name, weight in like.named_parameters():
+            weight.copy_(whole(weights[name]))
+    prompts = [part.prompts[0] for own in batch(like) for part in own]
+    theirs = decoded(like.sampler(), prompts)
+    pair.note("sampler", all(map(torch.equal, decoded(sampler, prompts), theirs)))
     pair.note("sampler_is_kept", pair.sharded.sampler() is sampler)
     pair.note("tower_is_shared", (sampler.visual is pair.sharded.visual) == pair.case.frozen)
 
     pair.step(batch(pair.plain))
-    before = sampler.text.norm.weight.clone()
+    before = sampler.text.layers[0].self_attn.q_proj.weight.clone()
     moved = pair.sharded.sampler()
-    pair.note("sampler_moves", not torch.equal(before, moved.text.norm.weight))
+    pair.note(
+        "sampler_moves", not torch.equal(before, moved.text.layers[0].self_attn.q_proj.weight)
+    )
     pair.note("addresses", where == [w.data_ptr() for w in moved.parameters()])
     logprobs = decoded(moved, prompts)
     copy = pair.sharded.decoding_copy
     assert copy is not None
     copy.free()
-    own = [w for n, w in moved.named_parameters() if not (pair.case.frozen and "visual" in n)]
+    own = [w for n, w in copy._plain.named_parameters() if n in pair.cut]
     pair.note("freed", not any(w.numel() for w in own))
     again = decoded(pair.sharded.sampler(), prompts)
     pair.note("sampler_comes_back", all(map(torch.equal, again, logprobs)))
@@ -245,6 +269,12 @@ def check_passes(pair: Pair) -> None:
         pair.note("features", relative_gap(*found))
     pair.sharded.free_gathered()
 
+    if pair.case.adapters:
+        for part in batch(pair.plain)[0][pair.rank : pair.rank + 1]:
+            found = [part.logprobs(WithoutAdapters(p)) for p in (pair.sharded, pair.plain)]
+            pair.note("reference", gap(*found))
+        pair.sharded.free_gathered()
+        return
     reference = pair.case.load(ROOT)
     reference.requires_grad_(False)
     plain = pair.case.load(ROOT)
@@ -263,33 +293,33 @@ def check_passes(pair: Pair) -> None:
 
 def check_rows(pair: Pair) -> None:
     """Compare where each process's rows begin with the whole tensor."""
-    for weight in pair.weights:
+    for weight in pair.cut_weights:
         first, rows = local_rows(weight)
-        whole = weight.detach().full_tensor()
-        pair.note("rows", torch.equal(rows, whole[first : first + len(rows)]))
+        every = whole(weight.detach())
+        pair.note("rows", torch.equal(rows, every[first : first + len(rows)]))
         counts = [torch.zeros(2, dtype=torch.int64) for _ in range(SIZE)]
         dist.all_gather(counts, torch.tensor([first, len(rows)]))
         ends = [0, *(int(count.sum()) for count in counts)]
-        starts = [*(int(count[0]) for count in counts), len(whole)]
+        starts = [*(int(count[0]) for count in counts), len(every)]
         pair.note("rows_follow", starts == ends)
 
 
 def check_explosion(pair: Pair) -> None:
     """Let one rank's loss be NaN: no rank may move."""
     optimizer = pair.optimizers[1]
-    before = [w.detach().full_tensor() for w in pair.weights]
+    before = [whole(w.detach()).clone() for w in pair.weights]
     optimizer.zero_grad()
     part = batch(pair.plain)[0][pair.rank]
     optimizer.backward(part.logprobs(pair.sharded).sum() * (float("nan") if pair.rank else 1.0))
     norm = optimizer.step(1.0)
     pair.note("nan_skips", norm != norm and optimizer.has_skipped)
-    after = [w.detach().full_tensor() for w in pair.weights]
+    after = [whole(w.detach()).clone() for w in pair.weights]
     pair.note("nan_moves_nothing", all(map(torch.equal, before, after)))
 
 
 def call_whole_layers(policy: Policy) -> None:
     """Make a plain policy call its last layer as a sharded one must."""
-    kind = type("Whole", (Policy,), {"calls_whole_layers": True})
+    kind = type("Whole", (type(policy),), {"calls_whole_layers": True})
     policy.__class__ = kind
 
 
