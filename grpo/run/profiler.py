@@ -13,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 
 from grpo.clock import STEP_PARTS
 from grpo.settings.config import GRPOConfig
+from process.ranks import world
 from process.storage import write_text
 
 FIRST, COUNT = 2, 3  # steps of a run that are looked at, counted from 1: the first one warms up
@@ -40,8 +41,8 @@ class StepProfiler:
 
     @classmethod
     def of(cls, config: GRPOConfig, run: Path, start_step: int, total: int) -> Self | None:
-        """Return what watches a run's steps with --profile, else None."""
-        if not config.profile:
+        """Return what watches a run's steps with --profile, else None; of several processes one."""
+        if not (config.profile and world().is_first):
             return None
         return cls(run / "profile", torch.device(config.device), start_step, total)
 

@@ -19,6 +19,7 @@ from models.devices import (
 from models.products import sum_in_float32
 from process.allocator import keep_freed_memory
 from process.bars import warn
+from process.ranks import world
 from process.threads import say_if_crowded
 
 
@@ -31,6 +32,12 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     Raises:
         ValueError: no such device here, a reference on a second GPU, or kernels that cannot run.
     """
+    if config.verify_prefix and world().size > 1:
+        raise ValueError(
+            "--verify-prefix compares a whole model with transformers' own, and each of several"
+            " processes has a part of it: try it without torchrun, with the same model and data and"
+            " --max-steps 1"
+        )
     device = choose_device(config.device)
     dtype = config.dtype
     if dtype == "auto":

@@ -13,6 +13,7 @@ import grpo.settings.device_memory
 from evaluation.asking.asked_model import chosen_policy
 from grpo.run.directory import RunDirectory
 from grpo.run.session import Session
+from grpo.settings import hardware
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import (
     free_memory,
@@ -24,6 +25,7 @@ from grpo.settings.resuming import RESUMABLE
 from grpo.settings.run_memory import memory_of_run
 from models import load_policy
 from process.memory import FullMemory
+from process.ranks import Place, World
 from tests.models.nano import write_checkpoint
 
 pytestmark = pytest.mark.model
@@ -64,6 +66,12 @@ def test_a_device_has_one_name_and_the_reference_stands_there_or_on_the_cpu(monk
     assert resolved(device="cuda", reference_device="cpu").device == "cuda:0"
     with pytest.raises(ValueError, match="reference_device=cuda:1 is neither the run's device"):
         resolved(device="cuda:0", reference_device="cuda:1")
+
+
+def test_what_compares_a_whole_model_is_refused_where_each_process_has_a_part(monkeypatch):
+    monkeypatch.setattr(hardware, "world", lambda: World(Place(rank=0, size=2)))
+    with pytest.raises(ValueError, match=r"--verify-prefix .* without torchrun"):
+        resolve_hardware(GRPOConfig(verify_prefix=True))
 
 
 def test_kernels_that_cannot_run_are_refused_before_anything_is_loaded():
