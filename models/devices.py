@@ -7,15 +7,26 @@ our own calls name theirs all the same (tests/models/test_devices.py reads the s
 
 import torch
 
+from process.ranks import place
+
 
 def choose_device(name: torch.device | str) -> torch.device:
     """Return what --device says; "auto" is the first GPU, or the CPU where there is none.
 
+    Of several processes on a machine each has the GPU of its own number there.
+
     Raises:
-        ValueError: as `check_device`.
+        ValueError: as `check_device`; of several processes, one is named for all of them.
     """
+    here = place()
+    if here.size > 1 and str(name) != "auto":
+        raise ValueError(
+            f"--device {name} would be that of all {here.size} processes, and torchrun gives each"
+            " the GPU of its own number, or the CPU where there is none: leave it away (to stay on"
+            " the CPU beside GPUs, set CUDA_VISIBLE_DEVICES= in the environment)"
+        )
     if name == "auto":
-        name = "cuda:0" if torch.cuda.is_available() else "cpu"
+        name = f"cuda:{here.local_rank}" if torch.cuda.is_available() else "cpu"
     return check_device(name)
 
 

@@ -11,6 +11,7 @@ from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, 
 from grpo.settings.resolve import refuse_unused
 from grpo.settings.toml_file import typed
 from process.flags import flag_of
+from process.ranks import place
 
 # All that may change when a run goes on: none of these changes what is learned, and max_steps says
 # how long.
@@ -77,8 +78,8 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
     refuse_unused(given, stored.get("method", "grpo"))
     known = {item.name for item in fields(GRPOConfig)}
     settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
-    if "device" in given:  # what was resolved for the old device is resolved anew for this one
-        settings |= {"reference_device": "auto", "gradient_checkpointing": None}
+    if "device" in given or place().size > 1:  # what was resolved for the old one is anew
+        settings |= {"reference_device": "auto", "gradient_checkpointing": None, "device": "auto"}
     config = with_absolute_paths(GRPOConfig(**(settings | typed(given, "flags"))))
     check_counterparts(GRPOConfig(**settings), config)
     return config

@@ -17,6 +17,7 @@ import evaluate
 import models.checkpoint.loading
 import train
 from evaluation.curate.__main__ import main as curate
+from grpo.settings.resuming import resumed_config
 from models.checkpoint.offload import offload_layers
 from models.decode.graphs import Graphs
 from models.devices import check_device, choose_device, default_dtype, make_current
@@ -284,3 +285,35 @@ def test_the_reading_finds_what_it_looks_for():
     )
     for line in right:
         assert deviceless_calls(line) == []
+
+
+@pytest.fixture
+def second_of_two(monkeypatch):
+    """Be the second of two processes that torchrun has started on this machine."""
+    told = {"WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, text in told.items():
+        monkeypatch.setenv(name, text)
+
+
+@pytest.mark.usefixtures("two_gpus", "second_of_two")
+def test_of_several_processes_each_has_the_gpu_of_its_number():
+    assert choose_device("auto") == torch.device("cuda:1")
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_of_several_processes_without_gpus_each_is_on_the_cpu():
+    assert choose_device("auto") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cpu", "cuda:0", torch.device("cpu")])
+@pytest.mark.usefixtures("second_of_two")
+def test_no_device_is_named_for_several_processes(name):
+    with pytest.raises(ValueError, match=r"--device .* of all 2 processes.*leave it away"):
+        choose_device(name)
+
+
+@pytest.mark.usefixtures("second_of_two")
+def test_a_run_that_several_processes_go_on_with_chooses_its_devices_anew():
+    stored = {"model": "tiny", "device": "cuda:0", "reference_device": "cuda:0"}
+    config = resumed_config(stored, {})
+    assert (config.device, config.reference_device) == ("auto", "auto")
