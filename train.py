@@ -3,6 +3,7 @@
     python train.py                                      the embedded model on the embedded data
     python train.py --model DIR --train-json FILE --image-root DIR
     python train.py --resume RUN_DIR
+    python train.py --resume auto --output-dir DIR ..    begins, and goes on when started again
     python train.py --protocol FILE.toml                 every method on every slice, and a matrix
 
 The same from Python, with reward functions of your own:
@@ -29,6 +30,7 @@ from grpo.run import (
     RunDirectory,
     Session,
     checked_sources,
+    going_on,
     run_description,
     seeded,
 )
@@ -52,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return protocol_command(asked.protocol, asked.given, training, trusted=asked.trusted)
     try:
         asked.check_together()
+        asked = going_on(asked)
         if asked.resume is None:
             run(asked.fresh_config(RunDirectory.choose))
         else:

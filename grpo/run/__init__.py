@@ -2,6 +2,7 @@
 
 from grpo.run.directory import RunDirectory
 from grpo.run.generators import seeded
+from grpo.run.going_on import going_on
 from grpo.run.origin import Origin
 from grpo.run.provenance import checked_sources, run_description
 from grpo.run.session import FinishedRun, Session
@@ -14,6 +15,7 @@ __all__ = [
     "RunDirectory",
     "Session",
     "checked_sources",
+    "going_on",
     "run_description",
     "seeded",
 ]

@@ -22,9 +22,11 @@ from process.disk import make_folder, sync_folder
 from process.lines import Lines
 from process.owner import owned
 from process.ranks import first_alone, world
+from process.ranks.notes import note
 from process.regular import open_regular_text, read_text
 from process.storage import sweep, write_json
 
+BEGUN = "run directory"  # what a start of several processes notes for the next one
 _FOLDERS = ("eval", "checkpoints", "figures")
 
 
@@ -102,6 +104,7 @@ class RunDirectory:
             total = description["total_steps"]
             print(f"resumed after step {step}; the learning rate follows {total} steps")
         self.write(description)
+        note(BEGUN, str(self.path.absolute()))  # where torchrun starts us anew
         print(f"run directory: {self.path}")
 
     @classmethod

@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from grpo.run.unsaved import is_unsaved
 from process.leftovers import contents
 from process.owner import OwnedError, check_free, owned
 from process.places import check_can_be_made, check_no_file
@@ -47,7 +48,7 @@ def own_fresh(path: Path, stack: ExitStack) -> Path:
 
 def check_empty(path: Path) -> None:
     """Raise a ValueError where a folder holds something, which may be another run."""
-    if contents(path):
+    if [name for name in contents(path) if not is_unsaved(name)]:
         has_run = (path / "run.json").is_file()
         way = ""
         if has_run:

@@ -17,6 +17,8 @@ from process.flags import Group, add_flags
 from process.page import fitted
 from process.paths import expanded
 
+AUTO = "auto"  # --resume: in --output-dir, if it has a run with a checkpoint
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -33,7 +35,14 @@ class Asked:
         """Raise a ValueError for flags that say nothing beside each other."""
         if self.resume is None and self.resume_from is not None:
             raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
-        if self.resume is not None and self.config is not None:
+        if self.resume == AUTO and self.resume_from is not None:
+            raise ValueError(
+                "--resume auto goes on from the newest checkpoint, each time: with --resume-from"
+                " give --resume RUN_DIR"
+            )
+        if self.resume == AUTO and not self.given.get("output_dir"):
+            raise ValueError("--resume auto goes on in --output-dir: give that too")
+        if self.resume not in (None, AUTO) and self.config is not None:
             raise ValueError("--config cannot be given with --resume: run.json has the settings")
 
     def fresh_config(self, choose: Callable[[str, str], object]) -> GRPOConfig:
@@ -80,7 +89,8 @@ def train_parser() -> FlagParser:
         "--resume",
         type=expanded,
         metavar="RUN_DIR",
-        help="go on in this directory, from its newest checkpoint",
+        help="go on in this directory, from its newest checkpoint; auto: in --output-dir, where a"
+        " run there has one, else begin there, so that the same command can be started again",
     )
     parser.add_argument(
         "--resume-from",

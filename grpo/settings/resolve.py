@@ -58,14 +58,8 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
         ValueError: an unknown key or a value of the wrong type in a file, a model without data or
             the reverse, a flag that the method does not use, or whatever GRPOConfig refuses.
     """
-    given = typed(given, "flags")
-    method = given.get("method")
-    if method is None:
-        method = (
-            read_toml(config_file)[0].get("method", "grpo") if config_file is not None else "grpo"
-        )
-    from_file = _file_settings(config_file, method) if config_file is not None else {}
-    chosen = _override(from_file, given)
+    given, method = typed(given, "flags"), _method(given, config_file)
+    chosen = chosen_settings(given, config_file)
     refuse_unused(given, method)
     named = _embedded_names(chosen) | chosen
     _refuse_half_a_run(named)
@@ -82,6 +76,23 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     }
     by_default = "model" not in chosen and "train_json" not in chosen
     return Resolved(config, by_default, taken, tuple(_idle(given, config)))
+
+
+def chosen_settings(given: Mapping[str, Any], config_file: str | None) -> Settings:
+    """Return the settings that a --config file and, above it, the flags name.
+
+    Raises:
+        ValueError: an unknown key or a value of the wrong type.
+    """
+    given, method = typed(given, "flags"), _method(given, config_file)
+    from_file = _file_settings(config_file, method) if config_file is not None else {}
+    return _override(from_file, given)
+
+
+def _method(given: Mapping[str, Any], config_file: str | None) -> str:
+    if config_file is None or given.get("method") is not None:
+        return given.get("method", "grpo")
+    return read_toml(config_file)[0].get("method", "grpo")
 
 
 def _defaults(named: Mapping[str, Any], method: str) -> Settings:

@@ -1,14 +1,15 @@
 """The settings of a run that goes on: run.json's, and the few that may change."""
 
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
-from grpo.settings.resolve import refuse_unused
+from grpo.settings.resolve import chosen_settings, refuse_unused, resolve
 from grpo.settings.toml_file import typed
 from process.flags import flag_of
 from process.ranks import place
@@ -83,3 +84,29 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
     config = with_absolute_paths(GRPOConfig(**(settings | typed(given, "flags"))))
     check_counterparts(GRPOConfig(**settings), config)
     return config
+
+
+def changed_settings(
+    given: Mapping[str, Any], config_file: str | None, stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what a command that could start a run asks for otherwise than a stored run has it.
+
+    What it leaves to be chosen, such as a device "auto", and what it does not name at all is the
+    run's. Reward functions are named again wherever the command line names them: who does so trusts
+    them.
+
+    Args:
+        given: its flags, by field name.
+        config_file: its --config file.
+        stored: the run's settings.
+
+    Raises:
+        ValueError: as `resolve`.
+    """
+    fresh = asdict(with_absolute_paths(resolve(given, config_file).config))
+    asked = {*chosen_settings(given, config_file), "model", "train_json"} - {"output_dir"}
+    left = ("auto", None)
+    then = json.loads(json.dumps(dict(stored)))
+    now = json.loads(json.dumps(fresh))
+    changed = {name for name in asked if now[name] not in left and now[name] != then.get(name)}
+    return {name: fresh[name] for name in sorted(changed | ({"rewards"} & given.keys()))}
