@@ -192,6 +192,15 @@ def set_aside(folder: Path) -> Path:
     return place
 
 
+def move_into(folder: Path, places: Iterable[Path]) -> None:
+    """Make a folder and move files and folders of the same file system into it, one by one."""
+    folder.mkdir()
+    for place in places:
+        place.rename(folder / place.name)
+        sync_folder(folder)
+        sync_folder(place.parent)
+
+
 def _numbers() -> Iterator[str]:
     yield ""
     yield from (f"-{number}" for number in count(2))

@@ -16,6 +16,7 @@ from pathlib import Path
 from process.disk import sync_folder
 from process.leftovers import contents, discard
 from process.owner import owned
+from process.storage import move_into
 
 _NAME = re.compile(r"unsaved(-\d+)?")
 
@@ -45,11 +46,7 @@ def set_unsaved_aside(run: Path) -> None:
             return
         folders = (run / f"unsaved{'' if number == 1 else f'-{number}'}" for number in count(1))
         aside = next(folder for folder in folders if not folder.exists())
-        aside.mkdir()
-        for name in (*names, "run.json"):
-            (run / name).rename(aside / name)
-        sync_folder(aside)
-        sync_folder(run)
+        move_into(aside, (run / name for name in (*names, "run.json")))
         print(f"the run in {run} ended before its first checkpoint: its record is now {aside}")
 
 
