@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from evaluation.protocol.run_protocol import Training, protocol_command
 
         training = Training(run, again)
-        return protocol_command(asked.protocol, asked.given, training, trusted=asked.trusted)
+        return protocol_command(
+            asked.protocol, asked.given, training, trusted=asked.trusted, jobs=asked.jobs
+        )
     try:
         asked.check_together()
         asked = going_on(asked)

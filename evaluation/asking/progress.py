@@ -10,11 +10,12 @@ from contextlib import contextmanager
 class TimeLeft:
     """Counts units of work by kind; each kind has its own mean time, so the estimate is fair."""
 
-    def __init__(self, units: Mapping[str, int]) -> None:
-        """Take the number of units of each kind that are still to be done."""
+    def __init__(self, units: Mapping[str, int], *, at_a_time: int = 1) -> None:
+        """Take how many units of each kind are still to be done, and how many at a time."""
         self._left = Counter(units)
         self._total = sum(units.values())
         self._seconds: dict[str, list[float]] = {}
+        self._at_a_time = at_a_time
 
     @contextmanager
     def unit(self, kind: str, name: str) -> Iterator[None]:
@@ -41,7 +42,7 @@ class TimeLeft:
         for kind, count in self._left.items():
             known = self._seconds.get(kind, seen)
             total += count * (sum(known) / len(known) if known else 0.0)
-        return total
+        return total / self._at_a_time
 
     def _outlook(self) -> str:
         return f"about {duration(self.left())} left" if sum(self._left.values()) else "all done"

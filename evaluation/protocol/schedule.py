@@ -22,10 +22,10 @@ class Schedule:
     """All runs and cells of a protocol: looked at as a whole before the first is begun."""
 
     def __init__(self, config: ProtocolConfig) -> None:
-        """Read all rows and check all settings and all that is there; nothing is written.
+        """Read all rows and check all settings; nothing is written.
 
         Raises:
-            ValueError: naming the file, the setting, the run or the cell that does not fit.
+            ValueError: naming the file or the setting that does not fit.
         """
         self.config, self.output = config, Path(config.output_dir)
         self.axes: dict[str, AxisPlan] = {axis.name: axis for axis in config.axes}
@@ -36,7 +36,14 @@ class Schedule:
         }
         self._priors: dict[tuple[str, str], dict[str, Prior]] = {}
         self._check_same_examples()
-        start = model_checksum(find_checkpoint(config.model))
+
+    def check_there(self) -> None:
+        """Check all runs that are there, and whether the weights are that missing cells need.
+
+        Raises:
+            ValueError: naming the run or the cell that does not fit.
+        """
+        start = model_checksum(find_checkpoint(self.config.model))
         for arm in self.arms:
             if self.state(arm) != NEW:
                 split = self.data[arm.axis].train[arm.slice]

@@ -30,9 +30,12 @@ class Asked:
     resume: str | None = None
     resume_from: str | None = None
     config: str | None = None
+    jobs: int = 1  # of a protocol
 
     def check_together(self) -> None:
         """Raise a ValueError for flags that say nothing beside each other."""
+        if self.protocol is None and self.jobs != 1:
+            raise ValueError(f"--jobs {self.jobs} is of a protocol: give --protocol FILE.toml too")
         if self.resume is None and self.resume_from is not None:
             raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
         if self.resume == AUTO and self.resume_from is not None:
@@ -64,11 +67,12 @@ def read_command_line(argv: Sequence[str] | None) -> Asked:
     parsed = vars(train_parser().parse_args(argv))
     given = {name: value for name, value in parsed.items() if value is not None}
     protocol, trusted = given.pop("protocol", None), given.pop("trust_reward_file", False)
+    jobs = given.pop("jobs", 1)
     if protocol is not None:  # which refuses what it does not know by name
         say_shipped(protocol)
-        return Asked(given, protocol, trusted)
+        return Asked(given, protocol, trusted, jobs=jobs)
     own = {name: given.pop(name, None) for name in ("resume", "resume_from", "config")}
-    return Asked(given, None, trusted, **own)
+    return Asked(given, None, trusted, **own, jobs=jobs)
 
 
 def train_parser() -> FlagParser:
@@ -103,7 +107,15 @@ def train_parser() -> FlagParser:
         type=expanded,
         metavar="FILE.toml",
         help="run a whole protocol (docs/protocol.md), of your own or shipped: protocol_smoke,"
-        " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device and --dtype",
+        " protocol_phantoms, protocol_med_r1; beside it only --output-dir, --device, --dtype and"
+        " --jobs",
+    )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="with --protocol: N of its runs at a time, each with a GPU of its own or, on a CPU,"
+        " an N-th of the cores (default: 1)",
     )
     parser.add_argument(
         TRUST,

@@ -383,7 +383,7 @@ def test_a_run_that_another_process_works_on_is_not_removed(tmp_path, monkeypatc
         output=tmp_path, config=None, state=lambda _: BROKEN, source=lambda _: ""
     )
     runner = running.Runner(schedule, Counted(), None)
-    runner._progress = TimeLeft({"train sft": 1})
+    runner.progress = TimeLeft({"train sft": 1})
     with owned(run), pytest.raises(ValueError, match="ended with status 2"):
         runner._train(arm)
     assert f"process works on {run}" in capsys.readouterr().err
