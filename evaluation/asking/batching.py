@@ -63,7 +63,7 @@ def questions_at_once(
     most = MOST.get(policy.device.type, MOST["cuda"])
     letters = max_completion_tokens + LETTER_TOKENS if with_letters else 0
     each = bytes_per_question(policy, image_size, max_completion_tokens, letters)
-    sharing = world().size if policy.device.type == "cpu" else 1
+    sharing = world().place.local_size if policy.device.type == "cpu" else 1
     fitting = SHARE * available / sharing / each
     size = 1
     while 2 * size <= min(most, fitting):

@@ -37,17 +37,17 @@ CURATE = (
 
 def score(folder: Path) -> int:
     """Score once, with all that is asked again."""
-    return evaluate.main.__wrapped__([*SCORE, "--output-dir", str(folder / "score")])
+    return evaluate.main([*SCORE, "--output-dir", str(folder / "score")])
 
 
 def matrix(folder: Path) -> int:
     """Fill a matrix of two models."""
-    return evaluate.main.__wrapped__([*MATRIX, "--output-dir", str(folder / "matrix")])
+    return evaluate.main([*MATRIX, "--output-dir", str(folder / "matrix")])
 
 
 def curated(folder: Path) -> int:
     """Sample rows."""
-    return curate.__wrapped__([*CURATE, "--output-dir", str(folder / "curate")])
+    return curate([*CURATE, "--output-dir", str(folder / "curate")])
 
 
 def held_out(folder: Path) -> int:
