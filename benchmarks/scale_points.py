@@ -58,7 +58,7 @@ def model_of(name: str) -> tuple[Sizes, int]:
     """Return the sizes of a model of growth.py, and its count of weights."""
     from transformers import AutoConfig
 
-    from scripts.scale.published import weightless
+    from models.memory import weightless
 
     given = json.loads((TINY / "config.json").read_text())
     dims = MODELS[name]

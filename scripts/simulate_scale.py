@@ -50,7 +50,7 @@ def text_of(results: list[Simulation]) -> list[str]:
     first = results[0]
     if len(results) > 1:
         return [titled_text(tables.model(first)), titled_text(tables.overview(results))]
-    shown = (tables.model, tables.shards, tables.communication, tables.seconds)
+    shown = (tables.model, tables.shards, tables.memory, tables.communication, tables.seconds)
     return [titled_text(table(first)) for table in shown]
 
 

@@ -1,13 +1,9 @@
-"""The published sizes of both families as configs, and models of them that have no memory.
+"""The published sizes of both families, as configs.
 
 Names are those of the command: 2b, 7b and 72b are Qwen2-VL's, 2.5-3b and so on Qwen2.5-VL's.
 """
 
 from typing import Any
-
-import torch
-
-from models.architecture import QwenVL
 
 _ROPE = {"type": "mrope", "mrope_section": [16, 24, 24]}
 _TEXT = {"rope_theta": 1e6, "rope_scaling": _ROPE, "max_position_embeddings": 32_768}
@@ -64,11 +60,3 @@ def config_of(name: str) -> Any:
     out = "out_hidden_size" if family == "qwen2_5_vl" else "hidden_size"
     config = {**text, "vision_config": vision | {out: text["hidden_size"]}}
     return CONFIG_MAPPING[family](**config)
-
-
-def weightless(config: Any) -> QwenVL:
-    """Return a model of these sizes whose parameters have no memory."""
-    from transformers import AutoModelForImageTextToText
-
-    with torch.device("meta"):
-        return AutoModelForImageTextToText.from_config(config)

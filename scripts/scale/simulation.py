@@ -4,11 +4,22 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+import torch
+
+from grpo.logprobs.api import TILE_BYTES
 from models.architecture import QwenVL
+from models.memory import (
+    Held,
+    MemoryEstimate,
+    Work,
+    estimate_memory,
+    sizes_of_model,
+    weightless,
+)
 from scripts.scale.cards import Card, Shares
 from scripts.scale.communication import Communication, sampled_bytes, step_communication
 from scripts.scale.flops import StepFlops, step_flops
-from scripts.scale.published import config_of, weightless
+from scripts.scale.published import config_of
 from scripts.scale.shards import Shards, shards_of
 from scripts.scale.sizes import sizes_of
 from scripts.scale.times import Machine, StepTime, step_time
@@ -79,6 +90,7 @@ class Simulation:
     sent: Communication
     flops: StepFlops
     time: StepTime
+    memory: MemoryEstimate  # of one GPU
 
     @property
     def prompts(self) -> int:
@@ -112,6 +124,7 @@ class Simulation:
             "tokens_per_second": self.time.tokens_per_second,
             "dominating": self.time.dominating,
             "copy_fits": self.copy_fits,
+            "memory": dict(self.memory.at_peak) | {"moment": self.memory.peak},
         }
 
 
@@ -138,7 +151,31 @@ def simulate(settings: Settings, gpus: int) -> Simulation:
         sent=sent,
         flops=flops,
         time=step_time(flops, sent, sizes.text, shards, work, machine),
+        memory=_memory(model, settings, work, gpus),
     )
+
+
+def _memory(model: QwenVL, settings: Settings, work: Workload, gpus: int) -> MemoryEstimate:
+    """Return what one GPU needs, by the estimator that train.py asks."""
+    held = Held(
+        dtype=torch.bfloat16,
+        checkpointing=settings.checkpointing,
+        freeze_vision=settings.freeze_vision,
+        reference="device" if settings.reference else "none",
+        on_cuda=True,
+        tile_bytes=TILE_BYTES["cuda"],
+        ranks=gpus,
+        keeps_weights=settings.keeps_weights,
+    )
+    at_once = Work(
+        prompts=work.N,
+        group_size=work.G,
+        prompt_tokens=work.P,
+        completion_tokens=work.C,
+        patches=work.K,
+        budget=work.budget,
+    )
+    return estimate_memory(sizes_of_model(model), held, at_once)
 
 
 @cache

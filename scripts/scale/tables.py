@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from models.memory import PARTS
 from process.tables.value import Table, columns_of
 from scripts.scale.communication import Traffic, sampled_bytes
 from scripts.scale.shards import Unit
@@ -80,6 +81,21 @@ def communication(found: Simulation) -> Table:
 
 def _traffic_row(name: str, traffic: Traffic, world: int) -> list[str]:
     return [name, f"{traffic.calls:,}", _size(traffic.carried), _size(traffic.sent(world))]
+
+
+def memory(found: Simulation) -> Table:
+    """Return what one GPU needs, largest parts first."""
+    needed, card = found.memory, found.settings.card
+    parts = sorted(needed.at_peak.items(), key=lambda part: -part[1])
+    rows = [[PARTS[name], _size(size)] for name, size in parts]
+    rows += [["all", _size(needed.total)], [f"{card.name} has", _size(card.memory)]]
+    return Table(
+        columns_of(["", ""]),
+        rows,
+        f"Memory of a GPU at its fullest ({needed.peak})",
+        "By the estimator of train.py, from shapes alone"
+        + (": more than the card has." if needed.total > card.memory else "."),
+    )
 
 
 def seconds(found: Simulation) -> Table:

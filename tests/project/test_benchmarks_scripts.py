@@ -130,6 +130,17 @@ def test_a_made_up_list_is_read_in_a_process_of_its_own(load, capsys):
     assert found["rows"] > 7000 and found["most_mebibytes"] >= found["examples_mebibytes"] > 5
 
 
+@pytest.mark.slow
+def test_a_step_is_predicted_from_the_speed_of_this_machine(load):
+    scale = load("scale")
+    found = scale.measure(scale.SMOKE[0], repeats=1, seconds=0.0)
+    assert set(found["phases"]) == {"rollout", "reference", "update"}
+    for phase in found["phases"].values():
+        assert phase["predicted"]["median"] > 0 and phase["measured"]["median"] > 0
+    assert found["operations"]["update"] > found["operations"]["reference"] > 100
+    assert scale.table([found]).rows[0][:2] == ["64 x 2", f"2 x 2 x {found['P']} x 4"]
+
+
 def test_the_other_benchmarks_still_import(load):
     for name in ("prefix", "rollout", "step"):
         assert load(name).main

@@ -2,7 +2,8 @@
 
 import pytest
 
-from scripts.scale.published import NAMES, config_of, weightless
+from models.memory import weightless
+from scripts.scale.published import NAMES, config_of
 from scripts.scale.sizes import sizes_of
 
 # What the hub counts in their files.

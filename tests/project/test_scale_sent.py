@@ -5,8 +5,8 @@ import json
 import pytest
 from transformers import AutoConfig
 
+from models.memory import weightless
 from scripts.scale.communication import Traffic, step_communication
-from scripts.scale.published import weightless
 from scripts.scale.shards import shards_of
 from scripts.scale.workload import Workload
 from tests.models.nano import FAMILIES, write_checkpoint

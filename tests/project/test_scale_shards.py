@@ -7,7 +7,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from scripts.scale.published import config_of, weightless
+from models.memory import weightless
+from scripts.scale.published import config_of
 from scripts.scale.shards import Shards, Unit, rows, shards_of
 
 

@@ -12,7 +12,13 @@ def test_it_prints_shards_communication_and_seconds_of_seven_billion_weights(cap
     assert main(["--model", "7b", "--gpus", "64", "--json", str(file)]) == 0
     printed = capsys.readouterr().out
     assert "8,291,375,616" in printed and "16.58 GB" in printed
-    for title in ("Shards over 64 GPUs", "Communication of a step", "Time of a step"):
+    assert "float32 weights that AdamW moves" in printed  # of the memory
+    for title in (
+        "Memory of a GPU",
+        "Shards over 64 GPUs",
+        "Communication of a step",
+        "Time of a step",
+    ):
         assert title in printed
     assert "does not fit" not in printed
     (found,) = json.loads(file.read_text(encoding="utf-8"))
@@ -23,6 +29,9 @@ def test_it_prints_shards_communication_and_seconds_of_seven_billion_weights(cap
     assert sent["backward"]["calls"] == 4 * 60
     assert sent["reference"]["calls"] == 4 * 28 + 1
     assert sent["sampler"] == {"calls": 61, "carried": 2 * 64 * 129_552_744}
+    # A 64th of the master, all of the copy that decodes.
+    assert found["memory"]["master"] == -(-8_291_375_616 // 64) * 4
+    assert found["memory"]["sampler"] == 2 * 8_291_375_616
     assert found["dominating"] in ("rollout", "update", "network", "reference")
 
 
@@ -31,6 +40,8 @@ def test_several_numbers_are_one_table_and_a_copy_too_large_is_told(capsys):
     printed = capsys.readouterr().out
     assert "73,405,560,320" in printed and "147 GB" in printed
     assert "does not fit the card" in printed
+    assert main(["--model", "72b"]) == 0
+    assert "more than the card has" in capsys.readouterr().out
     assert "1,024" in printed and "4,096" in printed  # GPUs, prompts
     assert main(["--model", "2.5-32b", "--gpus", "8", "--card", "h200"]) == 0
     assert "does not fit" not in capsys.readouterr().out
