@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import torch
 from common import arguments, seconds_of, spread, write_checkpoint, write_result
@@ -25,6 +26,7 @@ from grpo.run.checkpoint import save_checkpoint
 from grpo.run.start_point import faults
 from grpo.settings.config import GRPOConfig
 from models import load_policy
+from models.checkpoint.manifest import FileFacts
 from models.checkpoint.sealing import Seal
 from models.checkpoint.tensor_file import pieces
 
@@ -36,6 +38,7 @@ DIMS = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [32, 48, 48]},
 }
 CARD = {"mode": "think", "image_size": 56}
+NONE: Mapping[str, FileFacts] = MappingProxyType({})  # no other process
 
 
 class Unhashed(Seal):
@@ -50,7 +53,7 @@ class Unhashed(Seal):
                 stream.write(piece)
         self._flush(self._folder / name)
 
-    def finish(self, step: int) -> None:  # noqa: ARG002
+    def finish(self, step: int, others: Mapping[str, FileFacts] = NONE) -> None:  # noqa: ARG002
         self.take()
         for flushed in self._flushed:
             flushed.result()
@@ -71,7 +74,7 @@ class Plain(Seal):
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         save_file(dict(tensors), self._folder / name)
 
-    def finish(self, step: int) -> None:
+    def finish(self, step: int, others: Mapping[str, FileFacts] = NONE) -> None:
         pass
 
 

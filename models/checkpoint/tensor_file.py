@@ -16,7 +16,7 @@ from torch import Tensor
 from process.naming import naming
 
 PART = 2_000_000_000  # bytes of tensors in one file: what any file system and copy tool takes
-SLICE = 1 << 26  # bytes that come to the host at a time
+SLICE = 1 << 24  # bytes that come to the host at a time
 _DTYPES = {
     torch.float32: "F32",
     torch.bfloat16: "BF16",

@@ -142,7 +142,7 @@ def test_a_step_is_predicted_from_the_speed_of_this_machine(load):
 
 
 def test_the_other_benchmarks_still_import(load):
-    for name in ("prefix", "rollout", "step"):
+    for name in ("prefix", "rollout", "step", "manifest", "checkpoint_memory"):
         assert load(name).main
 
 
