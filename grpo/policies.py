@@ -39,7 +39,12 @@ def load_trained(config: GRPOConfig, start: str | Path) -> Policy:
     )
     if config.lora is not None:
         policy = _with_adapters(policy, config, start)
-    return _spread(policy, config, reshard_after_forward=config.reshard_after_forward is not False)
+    return _spread(
+        policy,
+        config,
+        reshard_after_forward=config.reshard_after_forward is not False,
+        offload=config.offload_optimizer,
+    )
 
 
 def _whole(config: GRPOConfig, start: str | Path) -> str | Path:
@@ -92,9 +97,7 @@ def _load(path: str | Path, config: GRPOConfig, **options: Any) -> Policy:
     return load_policy(path, dtype=config.dtype, device="cpu", mapped=is_moved, **options)
 
 
-def _spread(
-    policy: Policy, config: GRPOConfig, *, reshard_after_forward: bool, decodes: bool = True
-) -> Policy:
+def _spread(policy: Policy, config: GRPOConfig, **options: bool) -> Policy:
     """Return the policy, sharded where several processes train."""
     if world().size == 1:
         return policy
@@ -102,4 +105,4 @@ def _spread(
     from models.sharding.shard import mesh_of_all, shard
 
     mesh = mesh_of_all(torch.device(config.device))
-    return shard(policy, mesh, reshard_after_forward=reshard_after_forward, decodes=decodes)
+    return shard(policy, mesh, **options)

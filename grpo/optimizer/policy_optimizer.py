@@ -1,22 +1,20 @@
-"""AdamW on float32 weights, whatever the policy computes in.
+"""AdamW on float32 weights, whatever the policy computes in: see grpo/optimizer/masters.py."""
 
-With a learning rate of 1e-6 an update of a bfloat16 weight rounds away. So a weight that is not
-float32 has a float32 master, the gradients of all micro-batches are summed in float32, AdamW moves
-the master, and the weight is its rounded copy. A float32 weight is its own master.
-"""
-
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from grpo.moments.adamw_8bit import AdamW8bit, Layout, float_layout, layout
 from grpo.optimizer.learning_rate import learning_rate_at
+from grpo.optimizer.masters import Masters
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.saved_tensors import SavedTensor, fill
 from models.policy import Policy
 
 BETAS, EPS = (0.9, 0.999), 1e-8
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of each weight that has been moved
+_FLOAT_MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class PolicyOptimizer:
@@ -30,24 +28,18 @@ class PolicyOptimizer:
         self.has_moved = False  # since `start_step`: until then all is as the last step left it
         self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
-        self.masters = {n: _master(p) for n, p in self.weights.items()}
+        self._masters = Masters(self.weights, on_cpu=config.offload_optimizer)
+        self.masters = self._masters.by_name
         # Decay draws weights to 0, where a matrix may go and a norm's scale may not.
         matrices = [m for m in self.masters.values() if m.dim() >= 2]
         vectors = [m for m in self.masters.values() if m.dim() < 2]  # biases and norms
-        self.adamw = torch.optim.AdamW(
+        self.adamw = _adamw(
             [
                 {"params": matrices, "weight_decay": config.weight_decay},
                 {"params": vectors, "weight_decay": 0.0},
             ],
-            lr=config.learning_rate,
-            betas=BETAS,
-            eps=EPS,
-            fused=True,  # one kernel over all weights of a kind
+            config,
         )
-        # As each gradient is ready, so that those of lower precision never exist all at once.
-        for name, weight in self.weights.items():
-            if self.masters[name] is not weight:
-                weight.register_post_accumulate_grad_hook(_move_gradient_to(self.masters[name]))
 
     @property
     def device(self) -> torch.device:
@@ -71,9 +63,7 @@ class PolicyOptimizer:
 
     def zero_grad(self) -> None:
         """Forget the gradients of the last pass, also of one that was broken off."""
-        self.adamw.zero_grad(set_to_none=True)
-        for weight in self.weights.values():
-            weight.grad = None  # one that memory did not suffice to move to its master
+        self._masters.drop_gradients()
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradient of a micro-batch's loss to that of the others, of all processes."""
@@ -99,11 +89,7 @@ class PolicyOptimizer:
             return norm.item()
         self.has_moved = True
         self.adamw.step()
-        # In place: the hooks, and the CUDA graphs that decode, hold these very tensors.
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                if self.masters[name] is not weight:
-                    weight.copy_(self.masters[name])
+        self._masters.write_back()
         self._tell_policy()
         return norm.item()
 
@@ -154,28 +140,42 @@ class PolicyOptimizer:
             for name, weight, master in self._named():
                 if f"master/{name}" in tensors:
                     fill(master, tensors[f"master/{name}"])
-                    weight.copy_(master)
-                there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
-                state = self.adamw.state[master] = {key: _moment(master, key) for key in there}
-                for key, moment in state.items():
-                    fill(moment, tensors[f"{key}/{name}"])
+                elif master is not weight:
+                    master.copy_(weight)
+                if f"step/{name}" not in tensors:  # it has not moved yet
+                    continue
+                state = self.adamw.state[master] = self._fresh_state(master)
+                for key, value in state.items():
+                    fill(value, tensors[f"{key}/{name}"])
+        self._masters.write_back()
         self._tell_policy()
 
     def _check_shapes(self, tensors: Mapping[str, SavedTensor | Tensor]) -> None:
         for name, weight in self.weights.items():
-            there = [key for key in _MOMENTS if f"{key}/{name}" in tensors]
-            if there and len(there) < len(_MOMENTS):
+            wanted = self._layout(weight)
+            there = [key for key in wanted if f"{key}/{name}" in tensors]
+            if there and len(there) < len(wanted):
                 raise ValueError(f"of {name}'s moments only {', '.join(there)} is there")
             if self._is_rounded(weight) and f"master/{name}" not in tensors:
                 raise ValueError(f"the float32 master of {name} is missing")
-            for key in ("master", *there):
-                wanted = torch.Size([]) if key == "step" else weight.shape
+            for key, facts in {"master": (weight.shape, torch.float32), **wanted}.items():
                 found = tensors.get(f"{key}/{name}")
-                if found is not None and (found.shape, found.dtype) != (wanted, torch.float32):
+                if found is not None and (found.shape, found.dtype) != facts:
                     raise ValueError(
                         f"{key}/{name} is {tuple(found.shape)} in {found.dtype}, not"
-                        f" {tuple(wanted)} in torch.float32"
+                        f" {tuple(facts[0])} in {facts[1]}"
                     )
+
+    def _layout(self, weight: Tensor) -> Layout:
+        """Return what the state of a weight is made of."""
+        return layout(weight) if isinstance(self.adamw, AdamW8bit) else float_layout(weight)
+
+    def _fresh_state(self, master: Tensor) -> dict[str, Tensor]:
+        """Return the state of a weight as AdamW keeps it, to be filled."""
+        if isinstance(self.adamw, AdamW8bit):
+            return self.adamw.fresh_state(master)
+        moments = {key: torch.empty_like(master, requires_grad=False) for key in _FLOAT_MOMENTS}
+        return {"step": torch.zeros((), device=master.device), **moments}
 
     def _is_rounded(self, weight: Tensor) -> bool:
         """Return whether a weight's file will not hold all digits of its master.
@@ -192,27 +192,10 @@ class PolicyOptimizer:
             yield name, weight, self.masters[name]
 
 
-def _master(weight: nn.Parameter) -> Tensor:
-    """Return the float32 weight that AdamW moves: the weight itself where it is float32."""
-    if weight.dtype == torch.float32:
-        return weight
-    return weight.detach().float().requires_grad_()
-
-
-def _moment(master: Tensor, key: str) -> Tensor:
-    """Return a moment of a weight as AdamW keeps it, not yet filled."""
-    if key == "step":
-        return torch.zeros((), device=master.device)
-    return torch.empty_like(master, requires_grad=False)
-
-
-def _move_gradient_to(master: Tensor) -> Callable[[Tensor], None]:
-    """Return a hook that adds a weight's gradient to its master's, in float32, and drops it."""
-
-    def move(weight: Tensor) -> None:
-        assert weight.grad is not None, "the hook runs once a gradient is there"
-        gradient = weight.grad.float()
-        master.grad = gradient if master.grad is None else master.grad.add_(gradient)
-        weight.grad = None  # only one low-precision gradient exists at a time
-
-    return move
+def _adamw(groups: Iterable[dict[str, Any]], config: GRPOConfig) -> torch.optim.Optimizer:
+    """Return the AdamW of a run, with 8-bit moments if its settings say so."""
+    rate = config.learning_rate
+    if config.optimizer == "adamw_8bit":
+        return AdamW8bit(groups, lr=rate, betas=BETAS, eps=EPS)
+    # fused: one kernel over all weights of a kind
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, eps=EPS, fused=True)

@@ -120,6 +120,11 @@ def _objective_problems(config: "GRPOConfig") -> Iterator[str]:
             f"grounding_weight={config.grounding_weight} is not used by"
             f" grounding={config.grounding}: leave it away, or use --grounding penalty"
         )
+    if config.optimizer == "adamw_8bit" and config.offload_optimizer:
+        yield (
+            "optimizer=adamw_8bit does not go with offload_optimizer: moments in CPU memory take"
+            " none of the device's, and a CPU unpacks 8-bit ones slowly; give one of the two"
+        )
     if config.method == "sft" and config.mode != "no_think":
         yield (
             f"mode={config.mode} does not go with method=sft, whose target is the bare answer:"

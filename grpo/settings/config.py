@@ -22,6 +22,7 @@ AdvantageScale = Literal["group", "batch", "none"]
 LossNormalization = Literal["sequence", "token", "constant"]
 Method = Literal["grpo", "sft"]
 LRSchedule = Literal["linear", "cosine", "constant"]
+OptimizerName = Literal["adamw", "adamw_8bit"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 GroundingKind = Literal["none", "penalty", "scale"]
 LogprobBackend = Literal["auto", "torch", "cuda"]
@@ -128,6 +129,11 @@ class GRPOConfig:
     lr_schedule: LRSchedule = setting("linear", "how it falls after the warm-up: to 0, or not")
     warmup_steps: int = setting(0, "steps over which it rises linearly")
     weight_decay: float = setting(0.0, "AdamW's, on matrices only")
+    optimizer: OptimizerName = setting(
+        "adamw",
+        "adamw_8bit: its moments take 2 bytes per weight, not 8; the library bitsandbytes is needed"
+        " (docs/small_cards.md)",
+    )
     max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm")
     max_bad_steps: int = setting(
         5, "stop after so many steps in a row without an update, their gradients being NaN or inf"
@@ -162,6 +168,11 @@ class GRPOConfig:
         "auto",
         "cpu: keep the frozen reference there, layers copied over as they are needed;"
         " auto: on the run's device",
+    )
+    offload_optimizer: bool = setting(
+        False,
+        "keep float32 masters, their gradients and AdamW's moments in CPU memory, and update there:"
+        " 16 bytes per weight fewer on the device, slower (docs/small_cards.md)",
     )
     reshard_after_forward: bool | None = setting(
         None,
@@ -276,6 +287,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "advantage_scale": get_args(AdvantageScale),
     "loss_normalization": get_args(LossNormalization),
     "lr_schedule": get_args(LRSchedule),
+    "optimizer": get_args(OptimizerName),
     "dtype": get_args(Dtype),
     "grounding": get_args(GroundingKind),
     "logprob_backend": get_args(LogprobBackend),

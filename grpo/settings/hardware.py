@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from grpo.logprobs.backends import choose_backend
+from grpo.moments.library import bitsandbytes_functions
 from grpo.settings.checkpointing import with_checkpointing
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import check_memory
@@ -30,7 +31,8 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
     From then on this process sums matrix products in float32: see `sum_in_float32`.
 
     Raises:
-        ValueError: no such device here, a reference on a second GPU, or kernels that cannot run.
+        ValueError: no such device here, a reference on a second GPU, or kernels that cannot run,
+            the library of 8-bit moments among them.
     """
     if config.verify_prefix and world().size > 1:
         raise ValueError(
@@ -54,6 +56,8 @@ def resolve_hardware(config: GRPOConfig) -> GRPOConfig:
         choose_backend(config.logprob_backend, device, DTYPES[dtype])
     except RuntimeError as error:
         raise ValueError(f"logprob_backend={config.logprob_backend}: {error}") from error
+    if config.optimizer == "adamw_8bit":
+        bitsandbytes_functions(device)
     sum_in_float32()
     definite = replace(config, device=str(device), dtype=dtype, reference_device=str(reference))
     definite, why = with_checkpointing(definite)
@@ -79,6 +83,10 @@ def prepare_device(config: GRPOConfig) -> dict[str, str]:
     if device.type == "cpu":
         keep_freed_memory()
         say_if_crowded()
+        if config.offload_optimizer:
+            warn(
+                "--offload-optimizer: the run is on the CPU, so it saves no memory, but takes some"
+            )
     else:
         available = torch.cuda.get_device_properties(device).total_memory
         warning = check_memory(config, available)

@@ -20,7 +20,7 @@ RESUMABLE = (
     *("micro_batch_tokens", "gradient_checkpointing", "reference_device", "device", "image_root"),
     *("logprob_backend", "keep_checkpoints", "eval_every", "save_every", "save_weights_only"),
     *("max_steps", "eval_blank", "verify_prefix", "profile", "max_bad_steps", "deterministic"),
-    *("reshard_after_forward", "merge_adapters"),
+    *("reshard_after_forward", "merge_adapters", "offload_optimizer"),
 )
 
 

@@ -60,8 +60,8 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
         tile_bytes=TILE_BYTES["cuda" if on_cuda else "cpu"],
         ranks=ranks,
         keeps_weights=config.reshard_after_forward is False,
-        moment_bytes=QUANTIZED_MOMENTS if _has_small_moments(config) else MOMENTS,
-        offloads_optimizer=getattr(config, "offload_optimizer", False),
+        moment_bytes=QUANTIZED_MOMENTS if config.optimizer == "adamw_8bit" else MOMENTS,
+        offloads_optimizer=config.offload_optimizer,
         adapters=adapters,
     )
 
@@ -88,10 +88,6 @@ def image_tokens(image_size: int) -> int:
     196
     """
     return max(1, round((image_size or 384) / 28)) ** 2
-
-
-def _has_small_moments(config: GRPOConfig) -> bool:
-    return "8" in str(getattr(config, "optimizer", ""))
 
 
 @lru_cache(maxsize=4)  # a dry run asks for many settings of one model

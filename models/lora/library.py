@@ -1,5 +1,6 @@
 """peft, the library of the adapters, imported at its first use: nothing else needs it."""
 
+import logging
 from typing import Any
 
 from process.called import install_line
@@ -11,6 +12,8 @@ def peft() -> Any:
     Raises:
         ValueError: it is not installed.
     """
+    # It imports bitsandbytes where that is installed, which may talk about 4-bit products then.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import peft as library
     except ImportError as error:

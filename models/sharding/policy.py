@@ -37,6 +37,11 @@ class ShardedPolicy(Policy):
     _has_run_images = False  # with gradient, since `settle_gradients`
 
     @property
+    def device(self) -> torch.device:
+        """Where it is run; the shards may lie elsewhere."""
+        return device_of(self.mesh)
+
+    @property
     def dtype(self) -> torch.dtype:
         """That in which weights are gathered and everything is computed."""
         return self.working_dtype
@@ -138,3 +143,12 @@ def sharded_modules(policy: Policy) -> Iterator[FSDPModule]:
     for module in policy.modules():
         if isinstance(module, FSDPModule):
             yield module
+
+
+def device_of(mesh: DeviceMesh) -> torch.device:
+    """Return this process's device of a mesh."""
+    if mesh.device_type == "cpu":
+        return torch.device("cpu")
+    return torch.device(
+        mesh.device_type, torch.get_device_module(mesh.device_type).current_device()
+    )

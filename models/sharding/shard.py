@@ -8,6 +8,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
+    CPUOffloadPolicy,
     MixedPrecisionPolicy,
     fully_shard,
     register_fsdp_forward_method,
@@ -15,7 +16,7 @@ from torch.distributed.fsdp import (
 
 from models.policy import Policy
 from models.sharding.gathered import GatheredCopy, empty_copy
-from models.sharding.policy import ShardedPolicy
+from models.sharding.policy import ShardedPolicy, device_of
 
 FORWARDS = ("scored_hidden", "run_prompts", "image_features")  # what gathers the root's weights
 
@@ -26,6 +27,7 @@ def shard(
     *,
     reshard_after_forward: bool = True,
     decodes: bool = True,
+    offload: bool = False,
 ) -> ShardedPolicy:
     """Return the policy, which is sharded over the mesh from now on.
 
@@ -46,6 +48,8 @@ def shard(
         reshard_after_forward: free a layer's weights after its forward and gather them again for
             its backward; False keeps them in between, all layers at once.
         decodes: whether `sampler` will be asked for.
+        offload: keep the shards in CPU memory, and so their gradients and an optimizer's moments;
+            a layer's weights are then on the device only while they are gathered.
     """
     device, dtype = device_of(mesh), policy.dtype
     blocks: list[nn.Module] = [*cast(Iterable[nn.Module], policy.text.layers)]
@@ -70,10 +74,13 @@ def shard(
         ),
         "ignored_params": whole,
     }
+    if offload:
+        options["offload_policy"] = CPUOffloadPolicy(pin_memory=device.type == "cuda")
+    place = torch.device("cpu") if offload else device
     for block in blocks:
-        _make_masters(block, device)
+        _make_masters(block, place)
         fully_shard(block, reshard_after_forward=reshard_after_forward, **options)
-    _make_masters(sharded, device)
+    _make_masters(sharded, place)
     # The head is read after the pass, by the loss: the root's weights stay until the backward.
     fully_shard(sharded, reshard_after_forward=False, **options)
     for name in FORWARDS:
@@ -86,15 +93,6 @@ def shard(
 def mesh_of_all(device: torch.device) -> DeviceMesh:
     """Return the mesh of all processes, each on its own device of this kind."""
     return init_device_mesh(device.type, (dist.get_world_size(),))
-
-
-def device_of(mesh: DeviceMesh) -> torch.device:
-    """Return this process's device of a mesh."""
-    if mesh.device_type == "cpu":
-        return torch.device("cpu")
-    return torch.device(
-        mesh.device_type, torch.get_device_module(mesh.device_type).current_device()
-    )
 
 
 def _adapters(policy: Policy) -> list[nn.Parameter]:

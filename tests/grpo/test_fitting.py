@@ -15,10 +15,12 @@ import torch
 
 import grpo.fitting
 import grpo.likelihood
+import train
 from grpo.clock import StepClock
 from grpo.fitting import TokenBudget
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import Part, PromptBatch
+from grpo.run.start_point import newest_checkpoint, read_state
 from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
 from grpo.step import train_step
@@ -298,3 +300,38 @@ def test_the_supervised_step_does_the_same(nano_policy, batch):
 
 
 # --- a run --------------------------------------------------------------------------------------
+
+
+# --- a run --------------------------------------------------------------------------------------
+
+RUN = [
+    *("--model", "tiny", "--train-json", "phantoms:CT", "--image-size", "56", "--device", "cpu"),
+    *("--max-completion-tokens", "6", "--max-steps", "3", "--prompts-per-step", "2"),
+    *("--group-size", "2", "--learning-rate", "1e-4", "--save-every", "2", "--beta", "0.04"),
+    *("--micro-batch-tokens", "400"),
+]
+
+
+@pytest.mark.command
+def test_a_run_goes_on_and_is_resumed_to_the_bit(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "run"
+    real, calls = grpo.likelihood.token_logprobs, []
+
+    def full(*args, **options):
+        calls.append(len(calls))
+        if len(calls) == 2:  # the reference's, then the first step's update
+            raise RuntimeError(FULL)
+        return real(*args, **options)
+
+    monkeypatch.setattr(grpo.likelihood, "token_logprobs", full)
+    assert train.main([*RUN, "--output-dir", str(out)]) == 0
+    monkeypatch.undo()
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("memory ran out, during update") == 1
+    state = read_state(newest_checkpoint(out))
+    assert state["micro_batch_tokens"]["asked"] == 400 > state["micro_batch_tokens"]["taken"]
+    weights = "checkpoints/step-000003/model.safetensors"
+    whole = (out / weights).read_bytes()
+    assert train.main(["--resume", str(out), "--resume-from", "step-000002"]) == 0
+    assert (out / weights).read_bytes() == whole
+    assert read_state(newest_checkpoint(out)) == state

@@ -5,15 +5,19 @@ import pytest
 from tests.project.imports import imported_modules, imports_of
 
 PURE = ("advantages", "loss")  # maths that reads alone
-ROOMS = {"settings", "logprobs", "run", "watch"}
+ROOMS = {"settings", "logprobs", "moments", "run", "watch"}
 FRONT = "front"  # the files of grpo/ itself, the algorithm
 LOOP = "trainer"  # but the one that drives it and sees all, and what it writes its steps with
 MAY_USE = {
     "logprobs": set(),
-    "settings": {"logprobs"},  # what "auto" means on this machine, and what it takes of memory
-    FRONT: {"settings", "logprobs"},
-    "run": {FRONT, "settings", "logprobs"},
-    "watch": {FRONT, "settings", "logprobs"},
+    "moments": set(),
+    "settings": {
+        "logprobs",
+        "moments",
+    },  # what "auto" means on this machine, and what it takes of memory
+    FRONT: {"settings", "logprobs", "moments"},
+    "run": {FRONT, "settings", "logprobs", "moments"},
+    "watch": {FRONT, "settings", "logprobs", "moments"},
     LOOP: {FRONT, *ROOMS},
 }
 

@@ -47,9 +47,14 @@ def test_a_folder_that_could_not_be_made_is_not_to_be_removed(tmp_path):
     [
         (
             {"beta": 0.02, "gradient_checkpointing": False},
-            ["--gradient-checkpointing", "--reference-device cpu", "--group-size", "--freeze"],
+            [
+                *("--gradient-checkpointing", "--reference-device cpu", "--group-size"),
+                *("--freeze", "--offload-optimizer", "--optimizer adamw_8bit"),
+            ],
             [],
         ),
+        ({"beta": 0.0, "optimizer": "adamw_8bit"}, ["--offload-opt"], ["--optimizer adamw_8bit"]),
+        ({"beta": 0.0, "offload_optimizer": True}, [], ["--offload-optimizer", "adamw_8bit"]),
         (
             {"beta": 0.0, "gradient_checkpointing": True, "freeze_vision": True},
             ["--micro-batch-tokens", "--prompts-per-step"],
