@@ -81,7 +81,7 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             {"reference_device": "cpu"},
             ranks,
         )
-    if hasattr(config, "offload_optimizer") and not config.offload_optimizer:
+    if config.device != "cpu" and not config.offload_optimizer:
         yield (
             "--offload-optimizer",
             "same numbers, the update waits for the bus; host memory instead",
