@@ -12,6 +12,7 @@ from grpo.optimizer.masters import Masters
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.saved_tensors import SavedTensor, fill
 from models.policy import Policy
+from process.ranks import world
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 _FLOAT_MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -28,7 +29,10 @@ class PolicyOptimizer:
         self.has_moved = False  # since `start_step`: until then all is as the last step left it
         self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}
-        self._masters = Masters(self.weights, on_cpu=config.offload_optimizer)
+        # Of several processes each has shards, which lie where FSDP has put them; what every one
+        # has whole, such as adapters, is added up over all where it is.
+        alone = world().size == 1
+        self._masters = Masters(self.weights, on_cpu=config.offload_optimizer and alone)
         self.masters = self._masters.by_name
         # Decay draws weights to 0, where a matrix may go and a norm's scale may not.
         matrices = [m for m in self.masters.values() if m.dim() >= 2]
