@@ -1,15 +1,18 @@
 """Communication and seconds of the cost model, by examples that are worked by hand."""
 
+import importlib
 from dataclasses import replace
 
 import pytest
 
 from scripts.scale.cards import CARDS, Card, Shares
 from scripts.scale.communication import Communication, Traffic, sampled_bytes, step_communication
+from scripts.scale.published import config_of
 from scripts.scale.shards import Shards, Unit
-from scripts.scale.sizes import TextSizes
+from scripts.scale.sizes import TextSizes, sizes_of
 from scripts.scale.times import ADAMW_BYTES, Machine, StepTime, decode_seconds
 from scripts.scale.workload import Workload
+from tests.places import ROOT
 
 # Two layers of 10 rows of 2, and a root of one row too many for 4 processes: 24 and 8 x 3 numbers.
 SHARDS = Shards((Unit("a", ((10, 2),)), Unit("b", ((10, 2),)), Unit("root", ((5, 3),))), 2)
@@ -77,6 +80,19 @@ def test_decoding_reads_weights_once_a_step_and_each_prompt_once_a_group():
     flops = sum(6 * (2 * 364 + 4 * 2 * 4 * (7 + token)) for token in (1, 2))
     slow = Machine(Card("computes slowly", 1.0, 1e30, 1.0, 1.0, 1.0), 1, PLAIN)
     assert decode_seconds(text, work, slow) == pytest.approx(flops)
+
+
+def test_decoding_reads_what_the_bars_of_gpu_benchmarks_count(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    bounds = importlib.import_module("gpu_bounds")
+    config = config_of("7b")
+    text, work = sizes_of(config).text, Workload(N=2, G=3, P=7, C=5, K=0)
+    fields = config.text_config.to_dict()
+    counted = bounds.decode_bytes(fields, prompt_tokens=14, rows=6, C=5)
+    card = Card("reads slowly", 1e30, 1.0, 1.0, 1.0, 1.0)
+    head = 2 * text.vocabulary * text.width  # the first token's, which the bar leaves out
+    assert decode_seconds(text, work, Machine(card, 1, PLAIN)) == counted + head
+    assert text.decode_weights == bounds.text_weights(fields)
 
 
 def test_what_dominates_is_the_network_only_where_passes_wait_for_it():
