@@ -125,7 +125,7 @@ class Copies:
         self.now -= size
 
 
-def test_no_more_than_three_slices_are_in_the_hosts_memory_at_a_time(
+def test_no_more_than_four_slices_are_in_the_hosts_memory_at_a_time(
     nano_policy, optimizer, tmp_path, monkeypatch
 ):
     copies = Copies()

@@ -81,6 +81,21 @@ def test_a_cut_tensor_is_no_copy():
     assert places == [0, MOST, 2 * MOST]
 
 
+def test_the_embedding_of_a_7b_model_is_cut_in_two(monkeypatch):
+    monkeypatch.undo()  # parts of 2 GB
+    embedding = torch.empty(152_064, 3584, device="meta")  # 2.18 GB in float32
+    norm = torch.empty(3584, device="meta")
+    pieces = [Piece(name, 0, (152_064, 3584), embedding) for name in ("master/e", "exp_avg/e")]
+    parts = in_parts([*pieces, Piece("master/n", 0, (3584,), norm)])
+    rows = [[(piece.name, piece.first, piece.rows) for piece in part] for part in parts]
+    assert rows == [
+        [("master/e", 0, 139_508)],
+        [("master/e", 139_508, 12_556)],
+        [("exp_avg/e", 0, 139_508)],
+        [("exp_avg/e", 139_508, 12_556), ("master/n", 0, 3584)],
+    ]
+
+
 @pytest.mark.parametrize("wrote", [1, 2, 3, 4, 7])
 @pytest.mark.parametrize("reads", [1, 2, 3, 4, 16])
 def test_what_some_processes_wrote_any_number_of_them_reads(tmp_path, wrote, reads):
