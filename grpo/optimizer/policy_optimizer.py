@@ -26,6 +26,8 @@ class PolicyOptimizer:
         self._config, self._total_steps = config, total_steps
         # a module that is no policy has nobody to be told
         self._policy = policy if isinstance(policy, Policy) else None
+        if self._policy is not None:
+            self._policy.free_gathered()  # of a sharded policy, its shards are what moves
         self.has_moved = False  # since `start_step`: until then all is as the last step left it
         self.has_skipped = False  # likewise, an update whose gradient was not finite
         self.weights = {n: p for n, p in policy.named_parameters() if p.requires_grad}

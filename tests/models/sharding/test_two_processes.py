@@ -3,8 +3,9 @@
 One start of two processes measures everything (two_processes.py); the tests read what they found.
 
 In bfloat16 a product rounds by its number of rows, so the plain policy runs the same micro-batches
-and, as a sharded one must, calls its last layer for every token. What then differs is the order in
-which float32 sums are added, so the bound is that of float32.
+and, as a sharded one must, calls its last layer for every token; and each step begins with the same
+weights. What then differs is the order in which float32 sums are added, so the bound is that of
+float32.
 """
 
 import json
