@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from grpo.settings.config import GRPOConfig
+from grpo.settings.sharded import keeps_sampler
 from models.checkpoint.adapter_files import load_adapters
 from models.checkpoint.loading import load_policy
 from models.checkpoint.manifest import ADAPTER
@@ -39,12 +40,14 @@ def load_trained(config: GRPOConfig, start: str | Path) -> Policy:
     )
     if config.lora is not None:
         policy = _with_adapters(policy, config, start)
-    return _spread(
+    policy = _spread(
         policy,
         config,
         reshard_after_forward=config.reshard_after_forward is not False,
         offload=config.offload_optimizer,
     )
+    policy.keeps_decoding_copy = world().size == 1 or keeps_sampler(config)
+    return policy
 
 
 def _whole(config: GRPOConfig, start: str | Path) -> str | Path:

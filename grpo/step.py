@@ -80,6 +80,7 @@ def train_step(
         rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
         term = (grounding or no_grounding)(sampler, rollout)
     rollout, rewards_per_fn, term = everybodys(policy, batch, (rollout, rewards_per_fn, term))
+    policy.rollout_is_over()  # a copy that decodes may have to make room
 
     # 3. Compare within each group: a completion's advantage is how far its reward lies above the
     #    group's mean, so a group whose rewards agree has advantages of 0. A grounding term takes

@@ -68,6 +68,7 @@ class Policy(PolicyModel):
         self.decode_graphs = "auto"
         self._decoder: GraphedDecoder | None = None
         self.decoding_copy: DecodingCopy | None = None  # None: this policy decodes itself
+        self.keeps_decoding_copy = True  # beside what comes between two rollouts
 
     def sampler(self) -> "Policy":
         """Return the policy that samples, answers and is saved: this one, or its decoding copy.
@@ -76,6 +77,11 @@ class Policy(PolicyModel):
         the sampler afterwards concerns nobody else.
         """
         return self if self.decoding_copy is None else self.decoding_copy.policy()
+
+    def rollout_is_over(self) -> None:
+        """Free a decoding copy that does not fit beside the update, until it is wanted again."""
+        if self.decoding_copy is not None and not self.keeps_decoding_copy:
+            self.decoding_copy.free()
 
     def weights_moved(self) -> None:
         """Note that weights have been written: a decoding copy is made anew when it is wanted."""

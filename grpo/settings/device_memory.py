@@ -79,6 +79,10 @@ def check_memory(config: GRPOConfig, available: float, *, ranks: int | None = No
     estimate = memory_of_run(config, ranks=ranks)
     if fits(estimate, available):
         return None
+    if ranks > 1 and config.lora is None:  # see `grpo.settings.sharded.keeps_sampler`
+        estimate = estimate.with_sampler_freed
+        if fits(estimate, available):
+            return None
     of_each = " of each card" if ranks > 1 else ""
     needs = f"the run needs about {estimate}{of_each}, the device has {available / 1e9:.1f} GB"
     advice = advice_of(config, ranks, available)

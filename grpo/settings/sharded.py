@@ -10,6 +10,21 @@ from grpo.settings.run_memory import memory_of_run
 from process.ranks import place
 
 
+def keeps_sampler(config: GRPOConfig) -> bool:
+    """Return whether the copy that decodes stays beside the updates: where it fits there.
+
+    Else every rollout gathers it anew and captures its CUDA graphs again. With adapters it stays:
+    most of it, the frozen weights, never changes.
+
+    Args:
+        config: with everything definite.
+    """
+    device = torch.device(config.device)
+    if device.type != "cuda" or config.lora is not None:
+        return True
+    return fits(memory_of_run(config), torch.cuda.get_device_properties(device).total_memory)
+
+
 def with_resharding(config: GRPOConfig) -> GRPOConfig:
     """Return the config with `reshard_after_forward` made definite; None stays for one process.
 

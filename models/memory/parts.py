@@ -1,7 +1,7 @@
 """The estimate itself: bytes by purpose, and which of them are there at the same time."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 # Part -> what docs/memory.md and a dry run call it.
 PARTS: dict[str, str] = {
@@ -30,6 +30,8 @@ STAYING = (
     *("weights", "master", "moments", "gradients", "reference", "features", "sampler"),
     *("prompt cache", "decode cache", "decode weights", "graphs", "context", "fragmentation"),
 )
+# What decoding leaves standing beside an update, and a rollout could make anew.
+DECODING = ("sampler", "prompt cache", "decode cache", "decode weights", "graphs")
 # What smaller micro-batches or recomputed activations lower.
 LOWERED = ("activations", "tiles", "fragmentation")
 
@@ -66,6 +68,19 @@ class MemoryEstimate:
     def staying(self) -> int:
         """What stands between two steps."""
         return sum(self.parts.get(part, 0) for part in STAYING)
+
+    @property
+    def with_sampler_freed(self) -> "MemoryEstimate":
+        """The same run if the copy that decodes, and what it needs, is there in rollouts alone."""
+        moments = {
+            moment: {
+                part: size
+                for part, size in parts.items()
+                if moment == "rollout" or part not in DECODING
+            }
+            for moment, parts in self.moments.items()
+        }
+        return replace(self, moments=moments)
 
     def of(self, part: str) -> int:
         """Return the most that a part needs, 0 where the run has none of it."""

@@ -79,7 +79,7 @@ def test_image_features_are_those_of_one_process(found):
     "what",
     [
         *("sampler", "sampler_is_kept", "sampler_moves", "sampler_comes_back", "addresses"),
-        *("freed", "tower_is_shared", "prefill", "keeps_no_pass"),
+        *("stays", "freed", "tower_is_shared", "prefill", "keeps_no_pass"),
     ],
 )
 def test_the_sampler_is_a_plain_policy_of_the_same_weights_to_the_bit(found, name, what):

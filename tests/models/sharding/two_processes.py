@@ -244,7 +244,10 @@ def check_sampler(pair: Pair) -> None:
     logprobs = decoded(moved, prompts)
     copy = pair.sharded.decoding_copy
     assert copy is not None
-    copy.free()
+    pair.sharded.rollout_is_over()
+    pair.note("stays", where == [w.data_ptr() for w in moved.parameters()])
+    pair.sharded.keeps_decoding_copy = False
+    pair.sharded.rollout_is_over()
     own = [w for n, w in copy._plain.named_parameters() if n in pair.cut]
     pair.note("freed", not any(w.numel() for w in own))
     again = decoded(pair.sharded.sampler(), prompts)
@@ -335,6 +338,8 @@ def measured(case: Case) -> dict[str, Any]:
         call_whole_layers(plain)
     mesh = mesh_of_all(torch.device("cpu"))
     sharded = shard(case.load(ROOT), mesh, reshard_after_forward=case.reshard)
+    with torch.no_grad():  # gathers weights that an optimizer must not take for the shards
+        batch(plain)[0][0].logprobs(sharded)
     pair = Pair(case, plain, sharded)
     pair.note("modules", len(list(sharded_modules(sharded))))
     pair.note("dtypes", {w.dtype for w in pair.weights} == {torch.float32})

@@ -1,0 +1,94 @@
+"""What several processes keep of what they gather, by the memory that there is."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from grpo.settings import resolve
+from grpo.settings.config import GRPOConfig
+from grpo.settings.device_memory import check_memory, fits
+from grpo.settings.run_memory import memory_of_run
+from grpo.settings.sharded import keeps_sampler, with_resharding
+from tests.models.nano import write_checkpoint
+
+CONFIG = GRPOConfig(model="tiny", device="cuda", dtype="bfloat16", reference_device="cuda")
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """Make this process one of two."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+
+
+def card(monkeypatch, size: int) -> None:
+    """Pretend a GPU of so many bytes."""
+    properties = SimpleNamespace(total_memory=size)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: properties)
+
+
+@pytest.mark.usefixtures("ranks")
+def test_weights_are_kept_from_forward_to_backward_where_they_fit(monkeypatch):
+    needed = memory_of_run(replace(CONFIG, reshard_after_forward=False)).total
+    card(monkeypatch, 2 * needed)
+    assert with_resharding(CONFIG).reshard_after_forward is False
+    card(monkeypatch, needed)  # within the margin
+    assert with_resharding(CONFIG).reshard_after_forward is True
+
+
+@pytest.mark.usefixtures("ranks")
+def test_processes_on_one_cpu_keep_nothing_twice():
+    config = replace(CONFIG, device="cpu", reference_device="cpu")
+    assert with_resharding(config).reshard_after_forward is True
+
+
+@pytest.mark.usefixtures("ranks")
+@pytest.mark.parametrize("asked", [True, False])
+def test_what_is_asked_for_stays(monkeypatch, asked):
+    card(monkeypatch, 1)
+    config = replace(CONFIG, reshard_after_forward=asked)
+    assert with_resharding(config) == config
+
+
+def test_one_process_decides_nothing():
+    assert with_resharding(CONFIG) == CONFIG
+
+
+@pytest.mark.usefixtures("ranks")
+def test_the_sampler_is_freed_in_updates_only_where_it_does_not_fit_beside_them(
+    monkeypatch, tmp_path
+):
+    # a model large enough for its weights to count, and no CUDA context to hide them
+    model = write_checkpoint(tmp_path / "nano", changes={"hidden_size": 64, "vocab_size": 40_000})
+    config = replace(
+        CONFIG,
+        model=str(model),
+        train_json=("phantoms",),
+        reshard_after_forward=True,
+        max_completion_tokens=8,
+        micro_batch_tokens=2048,
+    )
+    estimate = memory_of_run(config)
+    freed = estimate.with_sampler_freed
+    assert freed.total < estimate.total
+    available = int((freed.total + estimate.total) / 2 / 0.95)
+    assert fits(freed, available) and not fits(estimate, available)
+    card(monkeypatch, available)
+    assert not keeps_sampler(config)
+    assert check_memory(config, available) is None  # it fits all the same
+    card(monkeypatch, 2 * estimate.total)
+    assert keeps_sampler(config)
+
+
+def test_the_flag_does_nothing_for_one_process_and_says_so():
+    given = {"model": "tiny", "train_json": ("phantoms",), "reshard_after_forward": True}
+    (warning,) = resolve.resolve(given, None).warnings
+    assert warning.startswith("--reshard-after-forward: one process has its weights whole")
+
+
+@pytest.mark.usefixtures("ranks")
+def test_several_processes_are_told_nothing_of_it():
+    given = {"model": "tiny", "train_json": ("phantoms",), "reshard_after_forward": False}
+    assert resolve.resolve(given, None).warnings == ()
