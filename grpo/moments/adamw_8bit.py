@@ -80,6 +80,9 @@ class AdamW8bit(torch.optim.Optimizer):
                 absmax2=own["exp_avg_sq_scale"].view(-1),
                 **numbers,
             )
+            # Only a square of 0 in a block of zeros is one. Where a small one is rounded to 0, the
+            # next update divides by its own gradient alone, and may be a hundred times too large.
+            own["exp_avg_sq"].clamp_(min=1)
         else:
             self._library.optimizer_update_32bit(
                 "adam", gradient, rows, own["exp_avg"], state2=own["exp_avg_sq"], **numbers
