@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import evaluate
+import train
 from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
@@ -34,6 +35,25 @@ CURATE = (
     *("--samples", "2", "--batch-size", "4"),
 )
 
+PROTOCOL = """
+model = "tiny"
+output_dir = "{out}"
+methods = ["think"]
+zero_shot = []
+steps = 1
+test_limit = 2
+batch_size = 1
+[data]
+phantoms = true
+[modality]
+slices = ["CT"]
+[settings]
+max_completion_tokens = 20
+prompts_per_step = 2
+[settings.grpo]
+group_size = 2
+"""
+
 
 def score(folder: Path) -> int:
     """Score once, with all that is asked again."""
@@ -48,6 +68,13 @@ def matrix(folder: Path) -> int:
 def curated(folder: Path) -> int:
     """Sample rows."""
     return curate([*CURATE, "--output-dir", str(folder / "curate")])
+
+
+def protocol(folder: Path) -> int:
+    """Train an arm and ask it."""
+    folder.mkdir(exist_ok=True)
+    (folder / "p.toml").write_text(PROTOCOL.format(out=folder / "protocol"))
+    return train.main(["--protocol", str(folder / "p.toml")])
 
 
 def held_out(folder: Path) -> int:
@@ -109,6 +136,7 @@ PARTS = {
     "score": score,
     "matrix": matrix,
     "curate": curated,
+    "protocol": protocol,
     "heldout": held_out,
     "fails": fails,
     "full": full,

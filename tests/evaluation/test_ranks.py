@@ -1,5 +1,6 @@
 """Two and three processes that torchrun starts answer as one: the same files, byte for byte."""
 
+import json
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from tests.whole.torchrun import Ended, run
 
 pytestmark = pytest.mark.slow
 
+PLAIN = ("score", "matrix", "curate", "heldout", "protocol")
 WORK = ("-m", "tests.evaluation.at_work")
 
 
@@ -23,7 +25,7 @@ def one(folder):
     """What one process writes: with one thread, as torchrun gives each of its processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the number of threads moves a sum by rounding
-    for part in ("score", "matrix", "curate", "heldout"):
+    for part in PLAIN:
         assert PARTS[part](folder / "one") == 0
     yield folder / "one"
     torch.set_num_threads(threads)
@@ -32,13 +34,14 @@ def one(folder):
 @pytest.fixture(scope="module")
 def two(folder) -> Ended:
     """What two processes said; their files are below two/, broken/ and full/."""
-    parts = ("score", "matrix", "curate", "heldout")
     broken = (folder / "broken", "fails", folder / "full", "full")
-    return run([*WORK, folder / "two", *parts, *broken])
+    return run([*WORK, folder / "two", *PLAIN, *broken])
 
 
 def contents(place, kinds=("json", "jsonl")):
     """The text of every file by its name; where they lie is named in none of them."""
+    if place.is_file():
+        return place.read_text()
     return {
         file.relative_to(place): file.read_text()
         for file in sorted(place.rglob("*"))
@@ -48,16 +51,29 @@ def contents(place, kinds=("json", "jsonl")):
 
 def test_two_processes_write_the_files_of_one(folder, one, two):
     two.check()
-    assert contents(folder / "two") == contents(one)
+    for part in ("score", "matrix", "curate", "heldout.json"):
+        assert contents(folder / "two" / part) == contents(one / part)
     names = {path.name for path in contents(one)}
     assert {"thoughts.jsonl", "matrix.json", "curate.jsonl", "heldout.json"} <= names
     assert (folder / "two" / "score" / "report.html").is_file()
     assert not list((folder / "two").rglob("*.unfinished"))
 
 
+@pytest.mark.usefixtures("two")
+def test_two_processes_train_an_arm_and_ask_it_as_one(folder, one):
+    """Its gradients are added in another order: the weights are others by rounding alone."""
+    here, there = (place / "protocol" for place in (folder / "two", one))
+    assert (here / "protocol.md").read_text() == (there / "protocol.md").read_text()
+    cell = "matrices/modality/think-seed0/cells/CT/CT/predictions.jsonl"
+    assert (here / cell).read_text() == (there / cell).read_text()
+    assert json.loads((here / "protocol.json").read_text())["complete"]
+    assert not (here / "logs").exists()
+    assert (here / "train.log").read_text().count("taken from") == 1
+
+
 def test_an_error_of_one_process_ends_all_and_what_is_answered_is_kept(folder, two):
-    assert "rank 0 ended with [0, 0, 0, 0, 2, 2]" in two.out
-    assert "rank 1 ended with [0, 0, 0, 0, 2, 2]" in two.out
+    assert "rank 0 ended with [0, 0, 0, 0, 0, 2, 2]" in two.out
+    assert "rank 1 ended with [0, 0, 0, 0, 0, 2, 2]" in two.out
     assert two.err.count("error: rank 1: the third batch of rank 1") == 1
     assert two.err.count("error: answers cannot be written: no room") == 1
     kept = "7 of 20 answers are kept in"  # batches of 2, 2, 1 and 2: two rounds
