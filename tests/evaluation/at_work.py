@@ -16,10 +16,12 @@ from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.asking.answerer import Answerer
+from evaluation.asking.evaluation_plan import summarize_passes
 from evaluation.curate.__main__ import main as curate
 from evaluation.heldout import HeldOut
 from models import load_policy
 from process.ranks import joined, place, world
+from tests.evaluation.asking.test_resumable import BATCH, Answers, evaluation
 
 ROWS = ("--json", "phantoms:CT", "phantoms:MRI", "--limit", "5", "--batch-size", "2")
 SCORE = (
@@ -58,6 +60,16 @@ group_size = 2
 def score(folder: Path) -> int:
     """Score once, with all that is asked again."""
     return evaluate.main([*SCORE, "--output-dir", str(folder / "score")])
+
+
+def batches(folder: Path) -> int:
+    """Ask one whose answers depend on all that is asked with them, as by rounding on a GPU."""
+    with joined():
+        job = evaluation(folder / "batches")
+        job.run(Answers(), BATCH, progress=False)
+        if world().is_first:
+            job.write(summarize_passes(job.plan, job.predictions()))
+    return 0
 
 
 def matrix(folder: Path) -> int:
@@ -134,6 +146,7 @@ def full(folder: Path) -> int:
 
 PARTS = {
     "score": score,
+    "batches": batches,
     "matrix": matrix,
     "curate": curated,
     "protocol": protocol,

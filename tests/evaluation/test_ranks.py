@@ -11,7 +11,7 @@ from tests.whole.torchrun import Ended, run
 
 pytestmark = pytest.mark.slow
 
-PLAIN = ("score", "matrix", "curate", "heldout", "protocol")
+PLAIN = ("score", "batches", "matrix", "curate", "heldout", "protocol")
 WORK = ("-m", "tests.evaluation.at_work")
 
 
@@ -51,7 +51,7 @@ def contents(place, kinds=("json", "jsonl")):
 
 def test_two_processes_write_the_files_of_one(folder, one, two):
     two.check()
-    for part in ("score", "matrix", "curate", "heldout.json"):
+    for part in ("score", "batches", "matrix", "curate", "heldout.json"):
         assert contents(folder / "two" / part) == contents(one / part)
     names = {path.name for path in contents(one)}
     assert {"thoughts.jsonl", "matrix.json", "curate.jsonl", "heldout.json"} <= names
@@ -72,8 +72,8 @@ def test_two_processes_train_an_arm_and_ask_it_as_one(folder, one):
 
 
 def test_an_error_of_one_process_ends_all_and_what_is_answered_is_kept(folder, two):
-    assert "rank 0 ended with [0, 0, 0, 0, 0, 2, 2]" in two.out
-    assert "rank 1 ended with [0, 0, 0, 0, 0, 2, 2]" in two.out
+    assert "rank 0 ended with [0, 0, 0, 0, 0, 0, 2, 2]" in two.out
+    assert "rank 1 ended with [0, 0, 0, 0, 0, 0, 2, 2]" in two.out
     assert two.err.count("error: rank 1: the third batch of rank 1") == 1
     assert two.err.count("error: answers cannot be written: no room") == 1
     kept = "7 of 20 answers are kept in"  # batches of 2, 2, 1 and 2: two rounds
@@ -93,6 +93,6 @@ def test_three_processes_go_on_behind_a_line_that_was_cut(folder, one):
     kept = folder / "broken" / "score.unfinished" / "predictions.jsonl"
     kept.write_bytes(kept.read_bytes()[:-40])
     shutil.copytree(kept.parent, folder / "three" / "score.unfinished")
-    run([*WORK, folder / "three", "score", "heldout"], processes=3).check()
-    for part in ("score", "heldout.json"):
+    run([*WORK, folder / "three", "score", "batches", "heldout"], processes=3).check()
+    for part in ("score", "batches", "heldout.json"):
         assert contents(folder / "three" / part) == contents(one / part)
