@@ -9,11 +9,15 @@ import shutil
 import sys
 from pathlib import Path
 
+from process.ranks.place import Place, place
+
 BESIDE_US = Path(__file__).resolve().parent.parent  # the clone, or site-packages
 
 
 def command_line(script: str, *arguments: str) -> str:
     """Return the call of train.py or evaluate.py, quoted for a shell.
+
+    A training of several processes is called as it was: by torchrun.
 
     Args:
         script: "train" or "evaluate".
@@ -28,7 +32,16 @@ def command_line(script: str, *arguments: str) -> str:
         words = [_findable(Path(sys.executable), "python"), str(called.with_name(f"{script}.py"))]
     else:
         words = ["python", f"{script}.py"]
+    if script == "train" and place().size > 1 and words[-1].endswith(".py"):
+        words = [*_torchrun(place()), words[-1]]
     return shlex.join([*words, *arguments])
+
+
+def _torchrun(here: Place) -> list[str]:
+    """Return what starts as many processes as there are."""
+    nodes = here.size // here.local_size
+    several = ["--nnodes", str(nodes)] if nodes > 1 else []
+    return ["torchrun", *several, "--nproc-per-node", str(here.local_size)]
 
 
 def module_line(module: str, *arguments: str) -> str:

@@ -13,12 +13,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn
 
+from process.ranks.exchange import is_lost
 from process.ranks.limits import Limits
 from process.ranks.place import Place
 from process.ranks.pulse import Pulse
 from process.ranks.told import text_of
 from process.ranks.verdict import Verdict
-from process.ranks.world import World, is_lost
+from process.ranks.world import World
 from process.shown import shown
 from process.signals import exit_status, requests
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar, cast
 
+from process.ranks.exchange import gather_bytes, is_lost
 from process.ranks.place import Place
 from process.ranks.told import as_told, outcome
 from process.signals import Interrupted, is_whole, requests
@@ -22,9 +23,6 @@ if TYPE_CHECKING:  # a command that runs alone does not wait for it here
     from torch import Tensor
 
 T = TypeVar("T")
-
-# In the first line of what a library raises where a process is lost, or too late.
-_LOST = ("Connection closed by peer", "Connection reset", "Timed out waiting", "gloo", "NCCL")
 
 
 class Links(Protocol):
@@ -247,23 +245,6 @@ class World:
             self._waits = False
 
     def _gather_bytes(self, payload: bytes) -> list[bytes]:
-        import torch
-        import torch.distributed as dist
-
         with self.exchanging():
             self.meet()
-            own = torch.frombuffer(bytearray(payload), dtype=torch.uint8)
-            sizes = [torch.empty(1, dtype=torch.int64) for _ in range(self.size)]
-            dist.all_gather(sizes, torch.tensor([len(own)]))
-            longest = max(int(size) for size in sizes)
-            padded = torch.nn.functional.pad(own, (0, longest - len(own)))
-            found = [torch.empty(longest, dtype=torch.uint8) for _ in range(self.size)]
-            dist.all_gather(found, padded)
-        return [bytes(part[: int(size)].numpy()) for part, size in zip(found, sizes, strict=True)]
-
-
-def is_lost(error: RuntimeError) -> bool:
-    """Return whether an error says that another process is gone, or has not come in time."""
-    import torch.distributed as dist
-
-    return isinstance(error, dist.DistError) or any(word in str(error) for word in _LOST)
+            return gather_bytes(payload, self.size)

@@ -30,6 +30,7 @@ class Case:
     size: int = 2
     number: int | None = None  # the signal that the one gets
     to_all: bool = False
+    of_store: bool = False  # the signal is for torchrun, so to say
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
     pids: dict[int, int] = field(default_factory=dict)  # rank -> process
     ended: dict[int, int] = field(default_factory=dict)  # rank -> exit status
@@ -64,15 +65,18 @@ class Case:
         """Do what torchrun would; return whether all have ended."""
         if self.number is not None and "at work" in self.said("err"):
             pid = int(self.said("err").split("at work ")[1].split()[0])
-            for one in self.pids.values() if self.to_all else [pid]:
+            hit = (
+                [*self.pids.values()] if self.to_all else [self.torchrun if self.of_store else pid]
+            )
+            for one in hit:
                 os.kill(one, self.number)
-            self.number, self.hit, self.hit_at = None, pid, now
+            self.number, self.hit, self.hit_at = None, hit[0], now
         for rank, pid in self.pids.items():
             if rank not in self.ended and (found := os.waitpid(pid, os.WNOHANG))[0]:
                 self.ended[rank] = os.waitstatus_to_exitcode(found[1])
                 if pid != getattr(self, "hit", None):
                     self.took = max(self.took, now - getattr(self, "hit_at", now))
-        if any(self.ended.values()) and not self.asked_at:
+        if any(self.ended.values()) and not self.asked_at and not self.of_store:
             self.asked_at = now
             self._signal(signal.SIGTERM)
         if self.asked_at and now - self.asked_at > 10:
@@ -144,6 +148,7 @@ CASES: dict[str, Callable[[], Case]] = {
     "one is stopped": lambda: Case(["works"], number=signal.SIGSTOP),
     "one is stopped in an update": lambda: Case(["computes"], number=signal.SIGSTOP),
     "one does something else": lambda: Case(["does_otherwise"]),
+    "torchrun is killed": lambda: Case(["works"], number=signal.SIGKILL, of_store=True),
     "one works for long": lambda: Case(["works_alone"]),
 }
 

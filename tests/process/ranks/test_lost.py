@@ -20,7 +20,8 @@ KILLED = -signal.SIGKILL
 def ended() -> dict[str, dict]:
     """What became of every case of forked.py; they are played at one time."""
     words = [sys.executable, "-m", "tests.process.ranks.forked"]
-    own = {PATIENCE: "0.2", "OMP_NUM_THREADS": "1"}
+    # what a command sets before it imports torch, which is imported once here, and before that
+    own = {PATIENCE: "0.2", "OMP_NUM_THREADS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
     done = subprocess.run(
         words, cwd=ROOT, env={**os.environ, **own}, stdout=subprocess.PIPE, timeout=180, check=True
     )
@@ -107,3 +108,10 @@ def test_one_that_lives_and_comes_no_further_is_told_of_and_waited_for(ended):
     found = ended["one works for long"]
     assert found["err"] == ["warning: waiting for rank 1, which is at rewards"]
     assert found["status"] == [0, 0]
+
+
+def test_without_the_place_where_they_meet_all_end(ended):
+    found = ended["torchrun is killed"]
+    said = "error: the place where the processes meet cannot be reached: torchrun has ended"
+    assert found["err"][0].startswith(said) and found["err"][1:] == [KEPT]
+    assert found["status"] == [2, 2]
