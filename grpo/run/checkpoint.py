@@ -22,10 +22,10 @@ from typing import Any
 from torch import Tensor
 
 from grpo.optimizer import PolicyOptimizer
+from grpo.run.checkpoint_names import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_file
 from grpo.run.exploded import check_finite_state
 from grpo.run.generators import generator_tensors
 from grpo.run.room import SHARED, not_written, unfinished
-from grpo.run.start_point import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_file
 from grpo.run.state_parts import by_name, own_parts, own_pieces
 from models.checkpoint.manifest import CARD, TRAINER, FileFacts
 from models.checkpoint.parts import Piece, entries_of, merged

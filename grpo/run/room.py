@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.start_point import checkpoints_of, has_weights_only
+from grpo.run.checkpoint_names import checkpoints_of
+from grpo.run.start_point import has_weights_only
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.manifest import TRAINER
 from models.checkpoint.saving import saved_bytes

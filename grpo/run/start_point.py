@@ -4,39 +4,20 @@ Nothing imports torch: a damaged checkpoint is told of before anything is loaded
 """
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from grpo.run.best import find_best
+from grpo.run.checkpoint_names import INDEX, OPTIMIZER, RNG, STATE, checkpoints_of, step_of
 from models.checkpoint.manifest import CARD, MANIFEST, TRAINER, Manifest, damages, read_manifest
 from process.called import command_line
 from process.page import fitted
+from process.ranks import world
 from process.regular import read_text
 from process.storage import set_aside
 
-STATE, OPTIMIZER, RNG = (
-    f"trainer/{n}" for n in ("state.json", "optimizer.safetensors", "rng.safetensors")
-)
-INDEX = f"{OPTIMIZER}.index.json"  # of a state in several files: models/checkpoint/parts.py
 WEIGHTS_ONLY = "--save-weights-only"
-_NAME = re.compile(r"step-(\d{6,})")
-
-
-def checkpoints_of(run: Path) -> list[Path]:
-    """Return the run's checkpoints, oldest first; unfinished ones are not among them."""
-    found = [path for path in (run / "checkpoints").glob("step-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """Return the step that a checkpoint's name says.
-
-    >>> step_of(Path("run/checkpoints/step-000100"))
-    100
-    """
-    return int(checkpoint.name.removeprefix("step-"))
 
 
 def newest_checkpoint(run: Path) -> Path:
@@ -96,23 +77,10 @@ def has_weights_only(checkpoint: Path) -> bool:
     return manifest is not None and not any(name.startswith(TRAINER) for name in manifest.files)
 
 
-def rng_file(rank: int) -> str:
-    """Return the file of a process's random generators.
-
-    >>> rng_file(0), rng_file(1)
-    ('trainer/rng.safetensors', 'trainer/rng-00001.safetensors')
-    """
-    return f"{TRAINER}rng-{rank:05d}.safetensors" if rank else RNG
-
-
-def rng_files(checkpoint: Path) -> list[str]:
-    """Return the files of the random generators, one per process that saved, in rank order."""
-    more = sorted((checkpoint / TRAINER).glob("rng-*.safetensors"))
-    return [RNG, *(f"{TRAINER}{file.name}" for file in more)]
-
-
 def check_resumable(checkpoint: Path, total_steps: int) -> None:
     """Print from where a run goes on, and raise where it cannot: the last look before weights load.
+
+    All processes call it; each compares some of the files.
 
     Raises:
         ValueError: the run has done more than ``total_steps`` steps; an evaluation before them
@@ -126,7 +94,9 @@ def check_resumable(checkpoint: Path, total_steps: int) -> None:
         )
     find_best(checkpoint.parent.parent, until=done)
     print(fitted(going_on_line(checkpoint)), flush=True)
-    check_whole(checkpoint)
+    check_whole(checkpoint, contents=False)
+    told = world().gather(_own_damages(checkpoint))
+    _raise_of(checkpoint, [fault for found in told for fault in found])
 
 
 def check_whole(checkpoint: Path, *, contents: bool = True) -> None:
@@ -139,7 +109,10 @@ def check_whole(checkpoint: Path, *, contents: bool = True) -> None:
     Raises:
         ValueError: naming the files and what is wrong with each, and the newest whole checkpoint.
     """
-    found = faults(checkpoint, contents=contents)
+    _raise_of(checkpoint, faults(checkpoint, contents=contents))
+
+
+def _raise_of(checkpoint: Path, found: list[str]) -> None:
     if found:
         raise ValueError(
             f"checkpoint {checkpoint} is damaged: {'; '.join(found)}. {_offer(checkpoint)}"
@@ -194,6 +167,17 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
         raise ValueError(f"{STATE} has bad_steps {counts!r}")
     return state
+
+
+def _own_damages(checkpoint: Path) -> list[str]:
+    """Return what is wrong with the bytes of the files that this process is to look at."""
+    manifest = _manifest_of(checkpoint)
+    if manifest is None:
+        return []
+    # by size, so that each has as much to read
+    names = sorted(manifest.files, key=lambda name: manifest.files[name].size)
+    own = names[world().rank :: world().size]
+    return damages(checkpoint, manifest, lambda name: name in own)
 
 
 def _manifest_of(checkpoint: Path) -> Manifest | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from grpo.run.start_point import OPTIMIZER
+from grpo.run.checkpoint_names import OPTIMIZER
 from models.checkpoint.parts import Piece, in_parts, part_names
 from models.sharding.rows import local_rows
 from process.ranks import world

@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from grpo.optimizer import PolicyOptimizer
+from grpo.run.checkpoint_names import OPTIMIZER, RNG, rng_files
 from grpo.run.exploded import not_finite
 from grpo.run.generators import restore_generators
-from grpo.run.start_point import OPTIMIZER, RNG, read_state, rng_files
+from grpo.run.start_point import read_state
 from grpo.run.state_parts import by_name, own_pieces
 from models.checkpoint.saved_tensors import saved_tensors
 from process.ranks import world

@@ -11,9 +11,11 @@ from torch import Tensor
 import grpo.run.checkpoint
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.exploded import ExplodedError
-from grpo.run.start_point import checkpoints_of, faults
+from grpo.run.start_point import check_resumable, checkpoints_of, faults
 from grpo.run.trainer_state import load_trainer_state
 from models.checkpoint import tensor_file
+from models.checkpoint.checksums import file_checksum
+from models.checkpoint.manifest import read_manifest
 from models.checkpoint.saved_tensors import fill
 from process.ranks import world
 from tests.threads_as_ranks import as_ranks
@@ -172,6 +174,23 @@ def test_damage_to_what_another_process_wrote_is_named(tmp_path):
         [found] = faults(place)
         assert f"trainer/{file.name}" in found
         file.write_bytes(content)
+
+
+def test_each_file_is_compared_by_one_process_and_its_damage_told_by_all(tmp_path, monkeypatch):
+    [place, *_] = as_ranks(3, lambda _: save(tmp_path))
+    read: list[str] = []
+
+    def checksum(file):
+        read.append(file.relative_to(place).as_posix())
+        return file_checksum(file)
+
+    monkeypatch.setattr("models.checkpoint.manifest.file_checksum", checksum)
+    assert as_ranks(3, lambda _: check_resumable(place, 9)) == [None] * 3
+    assert sorted(read) == sorted(read_manifest(place).files)
+    file = place / "trainer" / "rng-00002.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    for error in as_ranks(3, lambda _: check_resumable(place, 9)):
+        assert "step-000001 is damaged: trainer/rng-00002.safetensors has other bytes" in str(error)
 
 
 def test_a_disk_that_is_full_for_one_process_ends_all_and_nothing_stays(tmp_path, monkeypatch):
