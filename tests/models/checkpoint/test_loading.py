@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -345,3 +346,22 @@ def test_a_config_that_makes_a_buffer_nan_is_named(theta, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"rope_theta": theta}))
     with pytest.raises(ValueError, match=r"config\.json makes .*inv_freq NaN or inf: .*rope_theta"):
         load_policy(directory)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux says what is mapped")
+def test_only_a_policy_that_goes_elsewhere_at_once_stays_in_the_files_pages(tmp_path):
+    directory = write_checkpoint(tmp_path / "nano")
+    mapped = load_policy(directory, mapped=True)
+    lines = Path("/proc/self/maps").read_text("utf-8").splitlines()
+    ends = [line.split()[0].split("-") for line in lines if line.endswith("model.safetensors")]
+    pages = [range(int(start, 16), int(end, 16)) for start, end in ends]
+
+    def in_file(policy):
+        weights = policy.parameters()
+        return [any(weight.data_ptr() in part for part in pages) for weight in weights]
+
+    assert all(in_file(mapped))
+    own = load_policy(directory)
+    assert not any(in_file(own))
+    pairs = zip(own.parameters(), mapped.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
