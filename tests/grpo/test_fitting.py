@@ -226,10 +226,13 @@ def test_the_gradient_is_that_of_the_halved_budget_wherever_memory_ran_out(
 @pytest.mark.model
 def test_a_prompts_pass_of_the_rollout_is_let_go(nano_policy, batch):
     config = replace(CONFIG, beta=0.0)
-    whole = take(nano_policy, None, batch, config)
+    # of one prompt: the parts of the next try are about the very prompt of the pass
+    one = replace(batch, prompts=batch.prompts[:1], examples=batch.examples[:1], positions=(0,))
+    whole = take(nano_policy, None, one, config)
     budget = TokenBudget(config)
-    with failing(nano_policy, "backward", 0):
-        result = take(nano_policy, None, batch, config, budget=budget)
+    with failing(nano_policy, "backward", 0) as asked:
+        result = take(nano_policy, None, one, config, budget=budget)
+    assert len(asked) > 2  # several parts of it
     for name, gradient in result[1].gradients[0].items():
         torch.testing.assert_close(gradient, whole[1].gradients[0][name], atol=3e-5, rtol=0)
 
@@ -253,6 +256,19 @@ def test_memory_of_the_log_prob_op_under_the_reference(nano_policy, batch, at, m
     monkeypatch.undo()
     less = replace(config, micro_batch_tokens=budget.tokens)
     assert_same(result, take(nano_policy, nano_policy, batch, less))
+
+
+@pytest.mark.model
+def test_a_row_alone_ends_the_step_before_any_weight_moves(nano_policy, batch, capsys):
+    config = replace(SPLIT, micro_batch_tokens=20)  # every row is one
+    before = {name: value.clone() for name, value in nano_policy.state_dict().items()}
+    with (
+        failing(nano_policy, "backward", 2) as asked,
+        pytest.raises(RuntimeError, match="DefaultCPUAllocator"),
+    ):
+        take(nano_policy, None, batch, config, moves=True)
+    assert len(asked) == 3 and capsys.readouterr().err == ""
+    assert all(torch.equal(nano_policy.state_dict()[name], before[name]) for name in before)
 
 
 @pytest.mark.model
