@@ -183,7 +183,7 @@ def held(when: Callable[[], bool] = lambda: True) -> Iterator[None]:
 
 def end_if_asked() -> None:
     """Raise `Interrupted` if a signal was noted; what runs here is whole, or dropped whole."""
-    requests.progress += 1
+    come_further()
     if requests.number is None or requests.is_served or not _on_main_thread():
         return
     if not requests.may_end():
@@ -191,6 +191,11 @@ def end_if_asked() -> None:
     if is_whole():
         requests.is_served = True
         raise Interrupted(requests.number)
+
+
+def come_further() -> None:
+    """Count that long work goes on, which ends nothing: other processes may be waiting for it."""
+    requests.progress += 1
 
 
 def is_whole() -> bool:

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from process.regular import open_regular
+from process.signals import come_further
 
 _SETTLED = 2_000_000_000  # nanoseconds; a clock of files may stand still for some milliseconds
 _known: dict[tuple[int, ...], str] = {}
@@ -22,6 +23,7 @@ def file_checksum(file: Path) -> str:
         key = (facts.st_dev, facts.st_ino, facts.st_size, *times)
         if key in _known:
             return _known[key]
+        come_further()
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if time.time_ns() - max(times) > _SETTLED:  # else it may change and have the same times
         _known[key] = found

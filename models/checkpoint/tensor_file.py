@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from process.naming import naming
+from process.signals import come_further
 
 PART = 2_000_000_000  # bytes of tensors in one file: what any file system and copy tool takes
 SLICE = 1 << 24  # bytes that come to the host at a time
@@ -58,6 +59,7 @@ def pieces(
     for _, tensor in ordered:
         values = tensor.detach().contiguous().reshape(-1)
         for part in values.split(SLICE // values.element_size()):
+            come_further()  # other processes wait, for minutes where a disk is slow
             held = on_host(part)
             yield held.view(torch.uint8).numpy().data, held.data_ptr() != part.data_ptr()
 

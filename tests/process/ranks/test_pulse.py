@@ -5,9 +5,12 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from models.checkpoint import tensor_file
 from process.ranks.limits import Limits
 from process.ranks.pulse import Pulse
+from process.signals import requests
 
 LIMITS = Limits(told=60, stall=1800, silence=45)
 
@@ -77,6 +80,13 @@ def test_nobody_is_told_of_while_nobody_waits(heard, capsys):
     stuck = {f"rank{rank}": "is stuck" for rank in range(3)}
     assert heard(5000, **stuck) is None
     assert capsys.readouterr().err == ""
+
+
+def test_whoever_writes_a_large_file_comes_further(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensor_file, "SLICE", 400)
+    before = requests.progress
+    tensor_file.write_tensor_file(tmp_path / "x", {"x": torch.zeros(1000)})
+    assert requests.progress == before + 10
 
 
 def test_one_that_is_not_heard_of_is_lost_also_where_it_waits(heard):
