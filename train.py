@@ -4,6 +4,7 @@
     python train.py --model DIR --train-json FILE --image-root DIR
     python train.py --resume RUN_DIR
     python train.py --resume auto --output-dir DIR ..    begins, and goes on when started again
+    python train.py --dry-run ..                         what any of these would do and need
     python train.py --protocol FILE.toml                 every method on every slice, and a matrix
 
 The same from Python, with reward functions of your own:
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evaluation.asking.questions import Questions, read_questions, run_template
 from grpo.run import (
@@ -41,6 +42,9 @@ from process.ranks import world
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
 
+if TYPE_CHECKING:  # imports torch
+    from evaluation.dry_run.dry_run import DryRun
+
 
 @shared_command
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked.check_together()
         asked = going_on(asked)
-        if asked.resume is None:
+        if asked.is_dry:
+            from evaluation.dry_run.look import look
+
+            look(asked, _train)
+        elif asked.resume is None:
             run(asked.fresh_config(RunDirectory.choose))
         else:
             again(asked.resume, asked.given, resume_from=asked.resume_from)
@@ -96,7 +104,7 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     config = with_absolute_paths(config.with_rewards(own))
     directory = RunDirectory.choose(config.output_dir, config.model)
     with directory.owned(), seeded(config.seed):
-        return _train(Origin(config, own), directory)
+        return _left_by(_train(Origin(config, own), directory))
 
 
 def resume(
@@ -130,11 +138,18 @@ def resume(
             found, changes or {}, own, known=REWARDS, trusted=trust_reward_file, at=resume_from
         )
         with seeded(origin.config.seed):
-            return _train(origin, found)
+            return _left_by(_train(origin, found))
 
 
-def _train(origin: Origin, directory: RunDirectory) -> FinishedRun:
-    """Read data, prompt and rewards, then train."""
+def _left_by(finished: FinishedRun | None) -> FinishedRun:
+    assert finished is not None, "only a dry run leaves nothing"
+    return finished
+
+
+def _train(
+    origin: Origin, directory: RunDirectory, dry: "DryRun | None" = None
+) -> FinishedRun | None:
+    """Read data, prompt and rewards, then train, or only look at it."""
     # What is cheap to find comes first: a misspelled reward does not wait for 80,000 rows.
     config, stored = origin.config, origin.stored
     template = run_template(config, stored)
@@ -147,7 +162,7 @@ def _train(origin: Origin, directory: RunDirectory) -> FinishedRun:
         "reading the data", lambda: read_questions(config, template, stored, first_look)
     )
     with Session(config, directory) as session:
-        return _train_on(questions, session, origin, reward_fns, parse)
+        return _train_on(questions, session, origin, reward_fns, parse, dry)
 
 
 def _train_on(
@@ -156,7 +171,8 @@ def _train_on(
     origin: Origin,
     reward_fns: Mapping[str, BoundReward],
     parse: ParseOnce,
-) -> FinishedRun:
+    dry: "DryRun | None",
+) -> FinishedRun | None:
     """Make the parts of a run, one after the other, and set the trainer going."""
     from evaluation.asking.blind import make_grounding
     from evaluation.heldout import held_out
@@ -177,10 +193,12 @@ def _train_on(
     checksums = checked_sources(
         config, template, questions.checksums, origin.own_rewards, origin.stored
     )
+    total_steps = config.total_steps(questions.num_training)
+    if dry is not None and dry.tells_all(config, questions, total_steps):
+        return origin.check(total_steps)
     backend = prepare_device(config)
 
     # A run that goes on has its checkpoint's policy; its reference is the start model still.
-    total_steps = config.total_steps(questions.num_training)
     origin.check(total_steps)
     policy = load_trained(config, origin.checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
@@ -211,6 +229,9 @@ def _train_on(
         card=card_for(config, template),
         state=state,
     )
+    if dry is not None:
+        dry.try_steps(trainer, heldout)
+        return None
     check_room(directory.path, policy, optimizer, config, range(trainer.done, total_steps))
     facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
     facts |= {"logprob_backend": backend, **questions.facts}

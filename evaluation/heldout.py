@@ -73,6 +73,21 @@ class HeldOut:
         tqdm.write(fitted(f"step {step}: {_first_line(summary)}"))
         return summary
 
+    def ask_first_batch(self, policy: Policy) -> float:
+        """Ask as many questions as fit one batch; return which share of an evaluation they are."""
+        first = self._examples[: self._batch_size]
+        answer_under(
+            policy,
+            first,
+            self._turn_builder,
+            controls=[None, "blank"] if self._with_blank else [None],
+            mode=self._mode,
+            max_completion_tokens=self._limit,
+            batch_size=self._batch_size,
+        )
+        policy.free_decoding()
+        return len(first) / len(self._examples)
+
 
 def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOut | None:
     """Return what evaluates a run, asking as many at a time as fit beside what stays in memory.

@@ -119,6 +119,18 @@ class Trainer:
                     self._save_after(error)
                 raise
 
+    @interruptible()
+    def try_steps(self, count: int) -> list[dict[str, float]]:
+        """Return the times of the next steps, taken without a record: of a dry run."""
+        steps, times = range(self.done, self.done + count), []
+        with self._loader(steps) as self._batches:
+            for step in steps:
+                _, taken, _ = self._one_step(step)
+                self.optimizer.end_step()
+                self.policy.sampler()
+                times.append(taken)
+        return times
+
     def _log(self) -> StepLog:
         watch = StepWatch(self.config, self.policy.sampler(), self.run.read_metrics())
         return StepLog(self.run, self.bad_steps, watch, self.profiler)

@@ -2,16 +2,24 @@
 
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import card_for
-from grpo.settings.command_line import config_of, read_command_line, train_parser
+from grpo.settings.command_line import (
+    Asked,
+    config_of,
+    origins_of,
+    read_command_line,
+    train_parser,
+)
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve_config
 from grpo.settings.reward_code import check_trusted
 
 __all__ = [
+    "Asked",
     "GRPOConfig",
     "card_for",
     "check_trusted",
     "config_of",
+    "origins_of",
     "read_command_line",
     "resolve_config",
     "train_parser",

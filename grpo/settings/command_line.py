@@ -9,7 +9,7 @@ from typing import Any
 from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
 from grpo.settings.resolve import resolve
 from grpo.settings.reward_code import TRUST, check_trusted
-from grpo.settings.toml_file import shipped_or_own
+from grpo.settings.toml_file import read_toml, shipped_or_own
 from process.bars import warn
 from process.called import command_line
 from process.flag_parser import FlagParser
@@ -31,11 +31,17 @@ class Asked:
     resume_from: str | None = None
     config: str | None = None
     jobs: int = 1  # of a protocol
+    is_dry: bool = False
+    trial_steps: int = 0  # of a dry run
 
     def check_together(self) -> None:
         """Raise a ValueError for flags that say nothing beside each other."""
         if self.protocol is None and self.jobs != 1:
             raise ValueError(f"--jobs {self.jobs} is of a protocol: give --protocol FILE.toml too")
+        if self.trial_steps < 0:
+            raise ValueError(f"--trial-steps {self.trial_steps} must not be negative: use 2")
+        if self.trial_steps and not self.is_dry:
+            raise ValueError("--trial-steps are of a dry run: give --dry-run too")
         if self.resume is None and self.resume_from is not None:
             raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
         if self.resume == AUTO and self.resume_from is not None:
@@ -72,7 +78,8 @@ def read_command_line(argv: Sequence[str] | None) -> Asked:
         say_shipped(protocol)
         return Asked(given, protocol, trusted, jobs=jobs)
     own = {name: given.pop(name, None) for name in ("resume", "resume_from", "config")}
-    return Asked(given, None, trusted, **own, jobs=jobs)
+    dry = {"is_dry": given.pop("dry_run", False), "trial_steps": given.pop("trial_steps", 0)}
+    return Asked(given, None, trusted, **own, jobs=jobs, **dry)
 
 
 def train_parser() -> FlagParser:
@@ -118,6 +125,20 @@ def train_parser() -> FlagParser:
         " an N-th of the cores (default: 1)",
     )
     parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        default=None,
+        help="print settings, data, memory part by part, steps and disk use of the run, or of what"
+        " is left of it with --resume, and end: nothing is written",
+    )
+    parser.add_argument(
+        "--trial-steps",
+        type=int,
+        metavar="N",
+        help="with --dry-run: take N steps on the model and the data (2 are enough), print how long"
+        " the run will take, and end: nothing is written",
+    )
+    parser.add_argument(
         TRUST,
         action="store_true",
         default=None,
@@ -126,6 +147,18 @@ def train_parser() -> FlagParser:
     )
     add_config_flags(parser)
     return parser
+
+
+def origins_of(asked: Asked, config: GRPOConfig) -> dict[str, str]:
+    """Return where the settings come from that are no defaults, by name."""
+    if asked.resume is not None:
+        names = [item.name for item in fields(GRPOConfig)]
+        return dict.fromkeys(names, "run.json") | dict.fromkeys(asked.given, "given")
+    file = read_toml(asked.config)[0] if asked.config is not None else {}
+    taken = resolve(asked.given, asked.config).taken
+    found = {name: origin for origin, names in taken.items() for name in names}
+    found |= dict.fromkeys(file, f"--config {asked.config}") | dict.fromkeys(asked.given, "given")
+    return {item.name: found[item.name] for item in fields(config) if item.name in found}
 
 
 def config_of(

@@ -81,6 +81,20 @@ def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None) -> Wor
     )
 
 
+def checkpoint_bytes(config: GRPOConfig) -> int:
+    """Return what a checkpoint of a run takes on the disk: weights, and the optimizer's state."""
+    sizes, adapters = _sizes(config.model, config.lora_rank, config.lora_targets)
+    held = held_by(config, ranks=1, adapters=adapters)
+    if adapters is not None:
+        weights, trained, master = 4 * adapters.parameters, adapters.parameters, 0
+    else:
+        weights = sizes.parameters * held.size
+        trained = sizes.parameters - (sizes.vision if held.freeze_vision else 0)
+        master = 4 * trained if held.is_half else 0
+    state = 0 if config.save_weights_only else master + round(trained * held.moment_bytes)
+    return weights + state
+
+
 def image_tokens(image_size: int) -> int:
     """Return the visual tokens of an image; those of their own size are taken as Med-R1's 384.
 

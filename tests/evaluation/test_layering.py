@@ -15,6 +15,7 @@ ROOMS = {
     **dict.fromkeys(FRONT, frozenset(BELOW | FRONT)),
     "protocol": BELOW | FRONT,
     "curate": BELOW | FRONT,
+    "dry_run": BELOW | FRONT,
 }
 
 

@@ -1,0 +1,51 @@
+"""A run that is looked at and not started: nothing is written, whatever is found."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from evaluation.asking.questions import Questions
+from evaluation.dry_run.data_summary import PromptTokens, data_lines, prompt_tokens
+from evaluation.dry_run.needs import disk_lines, memory_lines, step_lines
+from evaluation.dry_run.settings_lines import settings_lines
+from evaluation.dry_run.trial import say_times
+from evaluation.heldout import HeldOut
+from grpo.settings.config import GRPOConfig
+from grpo.trainer import Trainer
+
+NOTHING_WRITTEN = "dry run: nothing was written"
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What is asked of it."""
+
+    origins: Mapping[str, str]  # setting -> where its value comes from; others are defaults
+    trial_steps: int = 0  # to take, on the real model and data
+    done: int = 0  # steps of a run that goes on
+
+    def tells_all(self, config: GRPOConfig, questions: Questions, total_steps: int) -> bool:
+        """Print settings, data, memory, steps and disk; return whether that is all.
+
+        Args:
+            config: with everything definite.
+            questions: of the run.
+            total_steps: of the whole run.
+        """
+        tokens = prompt_tokens(config, questions)
+        parts = (
+            settings_lines(config, self.origins),
+            data_lines(questions, tokens),
+            memory_lines(config, _longest(tokens)),
+            step_lines(config, questions.num_training, self.done, total_steps),
+            disk_lines(config, self.done, total_steps),
+        )
+        print("\n\n".join("\n".join(lines) for lines in parts))
+        return not self.trial_steps
+
+    def try_steps(self, trainer: Trainer, heldout: HeldOut | None) -> None:
+        """Take the trial steps, and print what they say of the run's time."""
+        say_times(trainer, heldout, self.trial_steps)
+
+
+def _longest(tokens: Mapping[str, PromptTokens]) -> int | None:
+    return max((found.longest for found in tokens.values()), default=None)
