@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
@@ -53,14 +53,14 @@ class Counted:
     moments: dict[str, int] = field(default_factory=dict)  # the sum's peak by part of the step
 
 
-@dataclass
-class Subject:
-    """What is counted: two models, an optimizer, and how a step is taken."""
+class Subject(Protocol):
+    """What is counted: two models, an optimizer; called, it takes a step of that number."""
 
     policy: Policy
     reference: Policy | None
     optimizer: Any
-    step: Callable[[int, StepClock], None]  # its number, its clock
+
+    def __call__(self, index: int, clock: StepClock, /) -> None: ...
 
 
 def count_steps(subject: Subject, steps: int = 2) -> Counted:
@@ -70,6 +70,9 @@ def count_steps(subject: Subject, steps: int = 2) -> Counted:
         "weights": _bytes([*policy.parameters(), *policy.buffers()]),
         "master": _bytes(m for n, m in optimizer.masters.items() if m is not optimizer.weights[n]),
     }
+    copy = policy.sampler() if policy.decoding_copy is not None else policy
+    ours = {_address(tensor) for tensor in policy.parameters()}
+    stands["sampler"] = _bytes(t for t in copy.parameters() if _address(t) not in ours)
     if subject.reference is not None:
         shared = {tensor.untyped_storage().data_ptr() for tensor in policy.parameters()}
         own = [t for t in subject.reference.parameters() if _address(t) not in shared]
@@ -83,7 +86,7 @@ def count_steps(subject: Subject, steps: int = 2) -> Counted:
             profile(activities=[ProfilerActivity.CPU], profile_memory=True)
         )
         for index in range(steps):
-            subject.step(index, StepClock(policy.device, on_part=_moment(index)))
+            subject(index, StepClock(policy.device, on_part=_moment(index)))
         state = optimizer.adamw.state.values()
         moments = {_address(v) for entry in state for v in entry.values() if v.dim()}
     events = profiled.profiler.kineto_results.experimental_event_tree()
@@ -97,7 +100,11 @@ def count_steps(subject: Subject, steps: int = 2) -> Counted:
 
 def _marks(subject: Subject) -> Iterator[tuple[Any, str, str]]:
     """Yield what is marked: an owner, its function's name, and the mark."""
-    for policy in (subject.policy, subject.reference):
+    sampler = subject.policy.sampler()
+    if sampler is not subject.policy:
+        yield subject.policy, "sampler", "sampler"
+    # each once: marked twice, it would not be restored
+    for policy in {id(p): p for p in (subject.policy, sampler, subject.reference)}.values():
         if policy is not None:
             yield policy, "run_prompts", "activations"
             yield policy, "scored_hidden", "activations"

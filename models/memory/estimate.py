@@ -139,8 +139,9 @@ class _Estimator:
         sizes, held = self.sizes, self.held
         if not held.samples:
             return 0
-        if held.adapters is not None:
-            return held.adapters.merged * held.size
+        if held.adapters is not None:  # merged in float32, one after the other
+            merging = sizes.text.largest * (4 + 4 * held.is_half)
+            return held.adapters.merged * held.size + merging
         if held.ranks > 1:
             return (sizes.parameters - (0 if held.trains_tower else sizes.vision)) * held.size
         return 0
@@ -361,7 +362,8 @@ class _Estimator:
         if held.on_cuda:
             return tile * 3 // 2 + 2 * states
         columns = min(sizes.vocabulary, held.tile_bytes // (4 * scored))
-        return tile + 2 * states + columns * sizes.text.hidden * 8
+        widened = 4 if held.adapters is not None else 8  # a frozen head has no gradient
+        return tile + 2 * states + columns * sizes.text.hidden * widened
 
     def head_gradient(self) -> int:
         """Return the output embedding's gradient as the log-prob op makes it."""

@@ -102,19 +102,36 @@ class TextPass:
         text, size = self.sizes.text, self.numbers.size
         norms = 2 * self.numbers.rms_norm(text.hidden, frozen=self.adapted is not None)
         widths = 4 if self.adapted is None else 3  # a frozen matrix does not keep its input
-        each = norms + widths * text.width * size
-        if self.adapted is not None:  # each adapter has its input in float32
-            each += self.adapted * 4 - (0 if self.numbers.half else 3 * text.hidden * 4)
+        each = norms + widths * text.width * size + self._adapter_inputs()
         return self.tokens * each + self._attention
+
+    def _adapter_inputs(self, *, first: bool = True, rest: bool = True) -> int:
+        """Return what a token's adapters keep: each its input in float32, a copy in half precision.
+
+        In float32 those of query, key and value are one tensor, as those of gate and up, and the
+        output projection's is counted with the attention.
+
+        Args:
+            first: those of query, key and value.
+            rest: the others.
+        """
+        if self.adapted is None:
+            return 0
+        hidden, shared = self.sizes.text.hidden, 0 if self.numbers.half else 1
+        of_first = min(self.adapted, (3 - 2 * shared) * hidden) if first else 0
+        others = max(0, self.adapted - 3 * hidden)
+        return 4 * (of_first + (max(0, others - 2 * shared * hidden) if rest else 0))
 
     @property
     def last_layer(self) -> int:
         """Bytes of the last one, whose queries, output and MLP are run for the tokens read."""
-        if not self._cut or self.adapted is not None:
+        if not self._cut:
             return self.layer
-        text, size = self.sizes.text, self.numbers.size
-        first = self.tokens * (self.numbers.rms_norm(text.hidden) + 2 * text.keys * size)
-        rest = self.numbers.rms_norm(text.hidden) + (3 * text.hidden + 4 * text.width) * size
+        text, size, frozen = self.sizes.text, self.numbers.size, self.adapted is not None
+        norm, widths = self.numbers.rms_norm(text.hidden, frozen=frozen), 3 if frozen else 4
+        first = self.tokens * (norm + 2 * text.keys * size + self._adapter_inputs(rest=False))
+        rest = norm + (3 * text.hidden + widths * text.width) * size
+        rest += self._adapter_inputs(first=False)
         own = 2 * self.of_rows * text.hidden * size
         return first + self.read * rest + own + self._copies
 
@@ -156,7 +173,10 @@ class TextPass:
     def working(self) -> int:
         """Bytes of gradients while a layer's MLP is differentiated, whose product is gone."""
         text = self.sizes.text
-        return self.tokens * (text.hidden + 2 * text.width) * self.numbers.size
+        adapter = 0  # the gradient of its float32 input, and its copy in half precision
+        if self.adapted is not None and self.numbers.half:
+            adapter = 6 * text.width
+        return self.tokens * ((text.hidden + 2 * text.width) * self.numbers.size + adapter)
 
     def backward(self, *, checkpointing: bool, to_go: int | None = None) -> int:
         """Bytes while a layer that runs for all tokens is differentiated.

@@ -1,18 +1,23 @@
 """The estimate against every block that torch allocates in a step, part by part and as a whole."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.memory_count import Counted, Subject, count_steps
+from benchmarks.memory_count import Counted, count_steps
 from grpo.clock import StepClock
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
-from models.memory import Held, MemoryEstimate, Work, estimate_memory
+from models.lora.policy import LoraPolicy, WithoutAdapters
+from models.lora.settings import LoraSettings
+from models.memory import Held, MemoryEstimate, Work, adapter_sizes, estimate_memory
+from models.policy import Policy
+from models.prompts.prompt import EncodedPrompt
 from tests.models.nano import flat_config, random_image, write_checkpoint
 
 pytestmark = pytest.mark.slow
@@ -33,6 +38,7 @@ class Case:
     freeze_vision: bool = False
     beta: float = 0.04
     mu: int = 1
+    lora: int = 0  # rank
     prompts: int = 2
     group: int = 4
     tokens: int = 16
@@ -58,6 +64,9 @@ CASES = (
     Case(mu=2, budget=220, prompts=3),
     Case(family="qwen2_5_vl", mu=2, beta=0.0, dtype="bfloat16"),
     Case(budget=140, tokens=24, group=6, question=20),
+    Case(lora=4),
+    Case(lora=4, dtype="bfloat16", checkpointing=True, family="qwen2_5_vl", budget=150),
+    Case(lora=4, dtype="bfloat16", freeze_vision=True),
 )
 
 
@@ -76,14 +85,68 @@ def test_each_part_and_the_sum_are_within_a_tenth_of_what_is_allocated(case, tmp
     assert len(errors) >= 7
 
 
-def counted_and_estimated(case: Case, folder: Any) -> tuple[Counted, MemoryEstimate]:
+def counted_and_estimated(case: Case, folder: Path) -> tuple[Counted, MemoryEstimate]:
     """Return both for a step of a random model that is wide for a test."""
+    path, policy, step, prompt = made(case, folder)
+    counted = count_steps(step)
+    held = Held(
+        dtype=policy.dtype,
+        checkpointing=case.checkpointing,
+        freeze_vision=case.freeze_vision,
+        reference="device" if case.beta else "none",
+        adapters=adapter_sizes(load_policy(path).model, case.lora, ("text",)),
+    )
+    work = Work(
+        prompts=case.prompts,
+        group_size=case.group,
+        prompt_tokens=prompt.num_tokens,
+        completion_tokens=case.tokens,
+        patches=len(prompt.pixel_values),
+        budget=case.budget,
+        iterations=case.mu,
+    )
+    return counted, estimate_memory(path, held, work)
+
+
+@dataclass
+class Step:
+    """Takes a step of a case; what `count_steps` looks at."""
+
+    policy: Policy
+    reference: Policy | None
+    optimizer: PolicyOptimizer
+    config: GRPOConfig
+    case: Case
+
+    def __call__(self, index: int, clock: StepClock) -> None:
+        prompts = (self.prompt(index),) * self.case.prompts
+        places = tuple(range(len(prompts)))
+        batch = PromptBatch(prompts, (None,) * len(prompts), places, index)
+        clock.lap("data")
+        self.optimizer.start_step(index)
+        train_step(self.policy, self.reference, self.optimizer, batch, REWARDS, self.config, clock)
+        clock.metrics()
+
+    def prompt(self, index: int) -> EncodedPrompt:
+        """Return a question with an image of its own."""
+        image = random_image(self.case.side, self.case.side, seed=index)
+        return self.policy.processor.encode("x" * self.case.question, [image])
+
+
+def made(case: Case, folder: Path, device: str = "cpu") -> tuple[Path, Policy, Step, EncodedPrompt]:
+    """Return a case's checkpoint, its policy, what takes its steps, and one of its prompts."""
     path = write_checkpoint(folder / "model", case.family, tied=case.tied, changes=wide(case))
-    load = {"dtype": case.dtype, "freeze_vision": case.freeze_vision}
+    load = {"dtype": case.dtype, "freeze_vision": case.freeze_vision, "device": device}
     policy = load_policy(path, **load, gradient_checkpointing=case.checkpointing)
-    reference = load_policy(path, **load).requires_grad_(False) if case.beta else None
-    if reference is not None:
-        reference.share_vision(policy)
+    if case.lora:
+        settings = LoraSettings(case.lora, 2 * case.lora, ("text",))
+        policy = LoraPolicy(policy, settings, seed=0, freeze_vision=case.freeze_vision)
+        policy.gradient_checkpointing = case.checkpointing
+        reference = WithoutAdapters(policy)
+    else:
+        reference = load_policy(path, **load).requires_grad_(False) if case.beta else None
+        if reference is not None:
+            reference.share_vision(policy)
     banned = tuple(range(256, 272))  # none ends: every row has its tokens
     for model in (policy, reference):
         if model is not None:
@@ -98,36 +161,8 @@ def counted_and_estimated(case: Case, folder: Any) -> tuple[Counted, MemoryEstim
         rewards=("letters",),
     )
     optimizer = PolicyOptimizer(policy, config, total_steps=4)
-
-    def step(index: int, clock: StepClock) -> None:
-        image = random_image(case.side, case.side, seed=index)
-        prompts = [policy.processor.encode("x" * case.question, [image])] * case.prompts
-        batch = PromptBatch(
-            tuple(prompts), (None,) * case.prompts, tuple(range(case.prompts)), index
-        )
-        clock.lap("data")
-        optimizer.start_step(index)
-        train_step(policy, reference, optimizer, batch, REWARDS, config, clock)
-        clock.metrics()
-
-    prompt = policy.processor.encode("x" * case.question, [random_image(case.side, case.side)])
-    counted = count_steps(Subject(policy, reference, optimizer, step))
-    held = Held(
-        dtype=policy.dtype,
-        checkpointing=case.checkpointing,
-        freeze_vision=case.freeze_vision,
-        reference="device" if case.beta else "none",
-    )
-    work = Work(
-        prompts=case.prompts,
-        group_size=case.group,
-        prompt_tokens=prompt.num_tokens,
-        completion_tokens=case.tokens,
-        patches=len(prompt.pixel_values),
-        budget=case.budget,
-        iterations=case.mu,
-    )
-    return counted, estimate_memory(path, held, work)
+    step = Step(policy, reference, optimizer, config, case)
+    return path, policy, step, step.prompt(0)
 
 
 def wide(case: Case) -> dict[str, Any]:
