@@ -195,7 +195,8 @@ def _train_on(
     )
     total_steps = config.total_steps(questions.num_training)
     if dry is not None and dry.tells_all(config, questions, total_steps):
-        return origin.check(total_steps)
+        origin.check(total_steps)
+        return None
     backend = prepare_device(config)
 
     # A run that goes on has its checkpoint's policy; its reference is the start model still.

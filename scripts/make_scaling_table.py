@@ -40,13 +40,13 @@ PROCESSES = (1, 2, 8)
 LORA_RANK = 16
 MOST_PROMPTS = 8  # of a step: one per process at least
 
-INTRODUCTION = f"""## Which card for which model
+INTRODUCTION = """## Which card for which model
 
 What one card needs at the peak of a step, in GB, with train.py's defaults: images of 384 x 384,
 4 completions of 256 tokens per question, `--micro-batch-tokens 4096`, bfloat16, a KL to the start
-model, {GRPOConfig().prompts_per_step} questions a step ({MOST_PROMPTS} on 8 cards, so that each has one). LoRA is `--lora-rank
-{LORA_RANK}` on the text. Written by `python scripts/make_scaling_table.py` from the sum that every run
-makes before it loads ([memory.md](memory.md)); a card fits where 5 % of it are left.
+model, 4 questions a step, on 8 cards 8, so that each has one. LoRA is `--lora-rank 16` on the text.
+Written by `python scripts/make_scaling_table.py` from the sum that every run makes before it loads
+([memory.md](memory.md)); a card fits where 5 % of it are left.
 
 A plain number: all fits, activations kept. With an r: activations are recomputed
 (`--gradient-checkpointing`, which a run then picks by itself). In brackets: does not fit, this much
