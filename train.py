@@ -60,12 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     try:
         asked.check_together()
-        asked = going_on(asked)
         if asked.is_dry:
             from evaluation.dry_run.look import look
 
             look(asked, _train)
-        elif asked.resume is None:
+            return 0
+        asked = going_on(asked)
+        if asked.resume is None:
             run(asked.fresh_config(RunDirectory.choose))
         else:
             again(asked.resume, asked.given, resume_from=asked.resume_from)

@@ -45,6 +45,7 @@ INTRODUCTION = """## Which card for which model
 What one card needs at the peak of a step, in GB, with train.py's defaults: images of 384 x 384,
 4 completions of 256 tokens per question, `--micro-batch-tokens 4096`, bfloat16, a KL to the start
 model, 4 questions a step, on 8 cards 8, so that each has one. LoRA is `--lora-rank 16` on the text.
+In CPU memory is `--offload-optimizer --reference-device cpu`.
 Written by `python scripts/make_scaling_table.py` from the sum that every run makes before it loads
 ([memory.md](memory.md)); a card fits where 5 % of it are left.
 
@@ -76,8 +77,10 @@ def rows_of(name: str) -> Iterator[list[str]]:
         "frozen vision": replace(plain, freeze_vision=True),
         "LoRA": replace(plain, adapters=adapters),
     }
+    small = replace(plain, reference="cpu", offloads_optimizer=True)
+    ways["all of it, optimizer and reference in CPU memory"] = small
     for way, held in ways.items():
-        for count in PROCESSES:
+        for count in PROCESSES[:1] if held is small else PROCESSES:
             config = GRPOConfig(prompts_per_step=MOST_PROMPTS if count == 8 else 4)
             work = work_of(config, ranks=count, prompt_tokens=None)
             kept, recomputed = (

@@ -42,6 +42,8 @@ class Asked:
             raise ValueError(f"--trial-steps {self.trial_steps} must not be negative: use 2")
         if self.trial_steps and not self.is_dry:
             raise ValueError("--trial-steps are of a dry run: give --dry-run too")
+        if self.is_dry and self.resume == AUTO:
+            raise ValueError("--dry-run looks at one run: with it give --resume RUN_DIR, not auto")
         if self.resume is None and self.resume_from is not None:
             raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
         if self.resume == AUTO and self.resume_from is not None:

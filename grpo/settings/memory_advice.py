@@ -44,7 +44,7 @@ def together(config: GRPOConfig, ranks: int, available: float) -> list[str]:
     """Return the flags that, taken one after the other, make the run fit; none if all do not."""
     flags: list[str] = []
     for flag, _, changes, processes in _changes(config, ranks):
-        if processes != ranks:
+        if processes != ranks or not _go_together(config, changes):
             continue
         after = memory_of_run(replace(config, **changes), ranks=ranks)
         if after.total >= (1 - LEAST) * memory_of_run(config, ranks=ranks).total:
@@ -53,6 +53,11 @@ def together(config: GRPOConfig, ranks: int, available: float) -> list[str]:
         if after.total <= available:
             return flags
     return []
+
+
+def _go_together(config: GRPOConfig, changes: dict[str, Any]) -> bool:
+    """Return whether a further change goes with those before it: one place for the moments."""
+    return not (config.offload_optimizer and "optimizer" in changes)
 
 
 def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[str, Any], int]]:
@@ -86,6 +91,13 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             "--offload-optimizer",
             "same numbers, the update waits for the bus; host memory instead",
             {"offload_optimizer": True},
+            ranks,
+        )
+    if config.optimizer == "adamw" and not config.offload_optimizer and config.device != "cpu":
+        yield (
+            "--optimizer adamw_8bit",
+            "moments in 8 bits: other rounding",
+            {"optimizer": "adamw_8bit"},
             ranks,
         )
     if config.device != "cpu":

@@ -8,7 +8,11 @@ from grpo.logprobs.api import TILE_BYTES
 from models.memory import Held, Work, estimate_memory
 from tests.models.memory.test_measured import Case, made
 
-pytestmark = [pytest.mark.slow, pytest.mark.gpu]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+]
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
