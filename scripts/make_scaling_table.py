@@ -44,14 +44,14 @@ INTRODUCTION = """## Which card for which model
 
 What one card needs at the peak of a step, in GB, with train.py's defaults: images of 384 x 384,
 4 completions of 256 tokens per question, `--micro-batch-tokens 4096`, bfloat16, a KL to the start
-model, 4 questions a step, on 8 cards 8, so that each has one. LoRA is `--lora-rank 16` on the text.
-In CPU memory is `--offload-optimizer --reference-device cpu`.
-Written by `python scripts/make_scaling_table.py` from the sum that every run makes before it loads
+model, 4 questions a step, on 8 cards 8, so that each has one. LoRA is `--lora-rank 16` on the
+text, in CPU memory is `--offload-optimizer --reference-device cpu`. Written by `python
+scripts/make_scaling_table.py` from the sum that every run makes before it loads
 ([memory.md](memory.md)); a card fits where 5 % of it are left.
 
 A plain number: all fits, activations kept. With an r: activations are recomputed
-(`--gradient-checkpointing`, which a run then picks by itself). In brackets: does not fit, this much
-would be needed. Measured: none yet, no row has been run on a GPU."""
+(`--gradient-checkpointing`, which a run then picks by itself). In brackets: does not fit, this
+much would be needed. Measured: none yet, no row has been run on a GPU."""
 
 
 def section() -> str:
