@@ -44,15 +44,15 @@ class Piece:
 def in_parts(pieces: Iterable[Piece]) -> list[list[Piece]]:
     """Return the pieces in their order, as many together as PART bytes hold; larger ones are cut.
 
-    A single row is never cut, whatever its size. No part holds two pieces of one tensor.
+    A single row is never cut, whatever its size. No part holds two pieces of one tensor: what is
+    left free beside one is less than a row of it.
     """
     parts: list[list[Piece]] = []
     free = 0
     for piece in pieces:
         for cut in _cut(piece, tensor_file.PART):
             size = cut.values.nbytes
-            is_next = bool(parts) and parts[-1][-1].name == cut.name
-            if size > free or not parts or is_next:
+            if size > free or not parts:
                 parts.append([])
                 free = tensor_file.PART
             parts[-1].append(cut)
