@@ -123,6 +123,17 @@ def small(tmp_path):
     return tmp_path / "run", policy, optimizer
 
 
+def test_there_must_be_room_for_as_many_as_lie_side_by_side(tmp_path, free, monkeypatch):
+    run, policy, optimizer = small(tmp_path)
+    monkeypatch.setattr(room, "_BESIDE", 0)
+    free(3 * (12 + 24))
+    check_room(run, policy, optimizer, PLAIN, STEPS)
+    free(3 * (12 + 24) - 1)
+    with pytest.raises(ValueError, match="3 at a time"):
+        check_room(run, policy, optimizer, PLAIN, STEPS)
+    check_room(run, policy, optimizer, PLAIN, range(400))
+
+
 def test_a_folder_that_takes_no_checkpoint_is_named(tmp_path):
     run, policy, optimizer = small(tmp_path)
     (run / "checkpoints").write_text("a file")
