@@ -15,11 +15,12 @@ import train
 from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
-from evaluation.asking.answerer import Answerer
+from evaluation.answers.unfinished import Unfinished
 from evaluation.asking.evaluation_plan import summarize_passes
 from evaluation.curate.__main__ import main as curate
 from evaluation.heldout import HeldOut
 from models import load_policy
+from process.command import exit_status_of
 from process.ranks import joined, place, world
 from tests.evaluation.asking.test_resumable import BATCH, Answers, evaluation
 
@@ -37,6 +38,7 @@ CURATE = (
     *("--samples", "2", "--batch-size", "4"),
 )
 
+THINK = TEMPLATES["think"]
 PROTOCOL = """
 model = "tiny"
 output_dir = "{out}"
@@ -62,14 +64,40 @@ def score(folder: Path) -> int:
     return evaluate.main([*SCORE, "--output-dir", str(folder / "score")])
 
 
-def batches(folder: Path) -> int:
+def batches(folder: Path, answers: Answers | None = None) -> int:
     """Ask one whose answers depend on all that is asked with them, as by rounding on a GPU."""
-    with joined():
+
+    def ask() -> None:
         job = evaluation(folder / "batches")
-        job.run(Answers(), BATCH, progress=False)
+        job.run(answers or Answers(), BATCH, progress=False)
         if world().is_first:
             job.write(summarize_passes(job.plan, job.predictions()))
-    return 0
+
+    with joined():
+        return exit_status_of(ask, kept="", lower="")
+
+
+def fails(folder: Path) -> int:
+    """The same until the third batch of rank 1, which fails there."""
+    stop_after = 2 if place().rank == 1 else None
+    return batches(folder, Answers(stop_after, ValueError("the third batch of rank 1")))
+
+
+def full(folder: Path) -> int:
+    """The same where the first process cannot write the fourth batch's answers."""
+    append, count = Unfinished.append, []
+
+    def appending(answers, predictions):
+        count.append(predictions)
+        if len(count) == 4:
+            raise ValueError("answers cannot be written: no room")
+        append(answers, predictions)
+
+    Unfinished.append = appending
+    try:
+        return batches(folder)
+    finally:
+        Unfinished.append = append
 
 
 def matrix(folder: Path) -> int:
@@ -90,58 +118,21 @@ def protocol(folder: Path) -> int:
 
 
 def held_out(folder: Path) -> int:
-    """Evaluate as training does: two batches, an image of each of which is gone."""
+    """Evaluate as training does, in two batches and in one; an image is gone."""
     with joined():
         rows = phantom_examples("heldout")[:5]
         rows[1] = replace(rows[1], images=(Path("gone.png"),))
-        turns = TurnBuilder(TEMPLATES["think"], 84)
-        policy = load_policy("tiny", device="cpu")
-        ask = HeldOut(rows, turns, "think", 24, batch_size=3)
-        summary = ask(policy, step=3)
-        unanswered = [item.id for item in ask.predictions if item.unanswered]
-        assert unanswered == [rows[1].id], unanswered
-        found = json.dumps([summary, [item.to_json() for item in ask.predictions]])
-        assert set(world().gather(found)) == {found}
+        policy, turns, found = load_policy("tiny", device="cpu"), TurnBuilder(THINK, 84), []
+        for batch_size in (3, 5):
+            ask = HeldOut(rows, turns, "think", 24, batch_size=batch_size)
+            found.append([ask(policy, step=3), [item.to_json() for item in ask.predictions]])
+            assert [item.id for item in ask.predictions if item.unanswered] == [rows[1].id]
+        text = json.dumps(found)
+        assert set(world().gather(text)) == {text}
         if world().is_first:
             folder.mkdir(exist_ok=True)
-            (folder / "heldout.json").write_text(found)
+            (folder / "heldout.json").write_text(text)
     return 0
-
-
-def fails(folder: Path) -> int:
-    """Score until the batch of a number, which fails in the process that answers it."""
-    answer, seen = Answerer.__call__, []
-
-    def failing(answerer, examples, **options):
-        seen.append(examples)
-        if place().rank == 1 and len(seen) == 3:
-            raise ValueError("the third batch of rank 1")
-        return answer(answerer, examples, **options)
-
-    Answerer.__call__ = failing
-    try:
-        return score(folder)
-    finally:
-        Answerer.__call__ = answer
-
-
-def full(folder: Path) -> int:
-    """Score where the first process can write no further answer after two rounds."""
-    from evaluation.answers.unfinished import Unfinished
-
-    append, count = Unfinished.append, []
-
-    def appending(answers, predictions):
-        count.append(predictions)
-        if len(count) == 4:
-            raise ValueError("answers cannot be written: no room")
-        append(answers, predictions)
-
-    Unfinished.append = appending
-    try:
-        return score(folder)
-    finally:
-        Unfinished.append = append
 
 
 PARTS = {

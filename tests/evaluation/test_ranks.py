@@ -1,12 +1,12 @@
 """Two and three processes that torchrun starts answer as one: the same files, byte for byte."""
 
 import json
-import shutil
 
 import pytest
 import torch
 
-from tests.evaluation.at_work import PARTS
+from tests.evaluation.asking.test_resumable import Answers
+from tests.evaluation.at_work import PARTS, batches
 from tests.whole.torchrun import Ended, run
 
 pytestmark = pytest.mark.slow
@@ -76,23 +76,24 @@ def test_an_error_of_one_process_ends_all_and_what_is_answered_is_kept(folder, t
     assert "rank 1 ended with [0, 0, 0, 0, 0, 0, 2, 2]" in two.out
     assert two.err.count("error: rank 1: the third batch of rank 1") == 1
     assert two.err.count("error: answers cannot be written: no room") == 1
-    kept = "7 of 20 answers are kept in"  # batches of 2, 2, 1 and 2: two rounds
-    assert f"{kept} {folder / 'broken' / 'score.unfinished'}: the same command" in two.err
-    lines = (folder / "broken" / "score.unfinished" / "predictions.jsonl").read_text()
-    assert lines.count("\n") == 7
+    # batches of 3, 3, 1 and 3: two rounds, of the second of which one batch found no room
+    for place, count in (("broken", 10), ("full", 7)):
+        unfinished = folder / place / "batches.unfinished"
+        assert f"{count} of 28 answers are kept in {unfinished}: the same command" in two.err
+        assert (unfinished / "predictions.jsonl").read_text().count("\n") == count
 
 
 @pytest.mark.usefixtures("two")
 def test_one_process_goes_on_where_two_were_broken_off(folder, one):
-    assert PARTS["score"](folder / "full") == 0
-    assert contents(folder / "full" / "score") == contents(one / "score")
+    answers = Answers()
+    assert batches(folder / "full", answers) == 0
+    assert contents(folder / "full" / "batches") == contents(one / "batches")
+    assert len(answers.batches) == 12 - 3  # nothing is asked twice
 
 
 @pytest.mark.usefixtures("two")
 def test_three_processes_go_on_behind_a_line_that_was_cut(folder, one):
-    kept = folder / "broken" / "score.unfinished" / "predictions.jsonl"
+    kept = folder / "broken" / "batches.unfinished" / "predictions.jsonl"
     kept.write_bytes(kept.read_bytes()[:-40])
-    shutil.copytree(kept.parent, folder / "three" / "score.unfinished")
-    run([*WORK, folder / "three", "score", "batches", "heldout"], processes=3).check()
-    for part in ("score", "batches", "heldout.json"):
-        assert contents(folder / "three" / part) == contents(one / part)
+    run([*WORK, folder / "broken", "batches"], processes=3).check()
+    assert contents(folder / "broken" / "batches") == contents(one / "batches")
