@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+import evaluate
 from process.ranks import Place, place, world
+from process.signals import Interrupted, requests
 from tests.places import ROOT
+from tests.threads_as_ranks import as_ranks
 
 pytestmark = pytest.mark.command
 
@@ -72,3 +76,36 @@ def test_shares_are_all_things_once_in_order_and_differ_by_one_at_most() -> None
 
 def test_a_leftover_word_in_the_environment_is_no_place() -> None:
     assert place({"WORLD_SIZE": "many"}) == Place()
+
+
+def test_a_subcommand_that_shares_no_work_is_refused_for_several_processes() -> None:
+    for name in ("ask", "compare"):
+        found = as_ranks(2, lambda _, name=name: evaluate._run(evaluate.SUBCOMMANDS[name], {}))
+        assert [f"{error}" for error in found] == [
+            "this subcommand works in one process: start it without torchrun"
+        ] * 2
+
+
+def test_inside_a_block_only_the_first_works_and_nobody_is_told() -> None:
+    def work(rank: int) -> object:
+        with world().together("writing"):
+            return world().by_the_first("writing", lambda: rank)
+
+    assert as_ranks(2, work) == [0, None]
+
+
+def test_a_signal_waits_for_the_end_of_what_the_first_one_writes(monkeypatch) -> None:
+    monkeypatch.setattr(requests, "number", None)
+    monkeypatch.setattr(requests, "is_served", False)
+
+    def write() -> str:
+        requests.number = signal.SIGTERM
+        return "written"
+
+    def work(_rank: int) -> object:
+        told = world().by_the_first("writing", write)
+        with pytest.raises(Interrupted), world().together("sampling"):
+            pass
+        return told
+
+    assert as_ranks(2, work) == ["written", "written"]
