@@ -15,11 +15,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load
 from torch import Tensor
 
 from models.architecture import QwenVL
 from models.checkpoint.checksums import file_checksum
+from models.checkpoint.tensor_file import FORMAT, write_tensor_file
 from models.files import TINY, read_checkpoint_json, weight_files
 from models.lora.adapters import (
     KINDS,
@@ -66,11 +67,8 @@ def save_adapters(policy: LoraPolicy, directory: Path) -> None:
     with naming(directory / ADAPTER_CONFIG):
         text = json.dumps(config, indent=2, sort_keys=True, default=sorted)  # sets of names
         (directory / ADAPTER_CONFIG).write_text(text + "\n", encoding="utf-8")
-    tensors = {
-        name: part.cpu().contiguous() for name, part in adapter_tensors(policy.model).items()
-    }
-    with naming(directory / ADAPTER_WEIGHTS):
-        save_file(tensors, directory / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    tensors = adapter_tensors(policy.model)
+    write_tensor_file(directory / ADAPTER_WEIGHTS, tensors, FORMAT)
 
 
 def load_adapters(policy: LoraPolicy, directory: Path) -> None:

@@ -26,14 +26,13 @@ from models.checkpoint import tensor_file
 from models.checkpoint.adapter_files import save_adapters
 from models.checkpoint.loading import quiet
 from models.checkpoint.manifest import ADAPTER
-from models.checkpoint.tensor_file import write_tensor_file
+from models.checkpoint.tensor_file import FORMAT, write_tensor_file
 from models.files import WEIGHTS_INDEX
 from models.lora.policy import with_adapters
 from models.policy import Policy
 from process.naming import naming
 
 WEIGHTS = "model.safetensors"
-FORMAT = {"format": "pt"}  # what transformers wants a file of weights to say
 
 
 def save_policy(policy: Policy, directory: str | Path) -> None:

@@ -17,6 +17,7 @@ from process.naming import naming
 from process.signals import come_further
 
 PART = 2_000_000_000  # bytes of tensors in one file: what any file system and copy tool takes
+FORMAT = {"format": "pt"}  # what transformers and peft want a file of weights to say
 SLICE = 1 << 24  # bytes that come to the host at a time
 _DTYPES = {
     torch.float32: "F32",

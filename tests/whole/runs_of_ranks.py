@@ -37,6 +37,15 @@ CASES = {
         "mask_truncated": True,
         "loss_normalization": "constant",
     },
+    # the reference is the policy itself; checkpoints hold merged weights, and adapters beside them
+    "adapters": {
+        "prompts_per_step": 3,
+        "lora_rank": 4,
+        "lora_targets": ["all-linear"],
+        "merge_adapters": True,
+        "learning_rate": 2e-3,
+        "gradient_checkpointing": True,
+    },
     "supervised": {"method": "sft", "prompts_per_step": 5, "micro_batch_tokens": 100},
 }
 

@@ -64,6 +64,8 @@ def test_peft_transformers_and_we_load_the_same_model(base, tmp_path):
         "adapter_config.json",
         "adapter_model.safetensors",
     }
+    modes = {file.stat().st_mode for file in place.iterdir()}
+    assert len(modes) == 1  # whoever may read one may read the other
     plain = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32)
     by_peft = logits(PeftModel.from_pretrained(plain, place))
     by_transformers = logits(AutoModelForImageTextToText.from_pretrained(place))
