@@ -362,7 +362,8 @@ class _Estimator:
         if held.on_cuda:
             return tile * 3 // 2 + 2 * states
         columns = min(sizes.vocabulary, held.tile_bytes // (4 * scored))
-        widened = 4 if held.adapters is not None else 8  # a frozen head has no gradient
+        # A chunk and its gradient; a frozen head has none, but the next chunk beside the last one.
+        widened = 4 if held.adapters is not None and columns == sizes.vocabulary else 8
         return tile + 2 * states + columns * sizes.text.hidden * widened
 
     def head_gradient(self) -> int:
