@@ -51,7 +51,9 @@ def file_system_of(folder: Path) -> str:
     """
     place, found = folder.resolve(), (Path("/"), "")
     with suppress(OSError):
-        for line in Path("/proc/self/mounts").read_text(errors="replace").splitlines():
+        for line in (
+            Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        ):
             mounted, kind = line.split()[1:3]
             at = Path(mounted.replace("\\040", " "))
             if place.is_relative_to(at) and len(at.parts) >= len(found[0].parts):

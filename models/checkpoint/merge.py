@@ -15,6 +15,7 @@ from process.disk import make_folder
 from process.flag_parser import FlagParser
 from process.paths import expanded
 from process.places import check_new_directory
+from process.regular import read_text
 from process.storage import replacing, write_json
 
 
@@ -59,7 +60,7 @@ def write_merged(adapter: str, place: Path) -> None:
     with replacing(place, to_disk=True) as folder:
         save_policy(policy, folder)
         if (directory / CARD).is_file():
-            card = json.loads((directory / CARD).read_text(encoding="utf-8"))
+            card = json.loads(read_text(directory / CARD))
             write_json(
                 folder / CARD, {key: card[key] for key in card if not key.startswith("base_")}
             )
