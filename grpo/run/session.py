@@ -119,9 +119,10 @@ class Session:
             anew += [] if config.freeze_vision else ["--freeze-vision"]
         if samples and config.beta > 0 and full.is_device and not on_cpu:
             at_any_time.append("--reference-device cpu")
-        if full.is_device and not config.offload_optimizer:
+        # one of the two: together they are refused
+        if full.is_device and not config.offload_optimizer and config.optimizer == "adamw":
             at_any_time.append("--offload-optimizer")
-            anew += [] if config.optimizer == "adamw_8bit" else ["--optimizer adamw_8bit"]
+            anew.append("--optimizer adamw_8bit")
         if not full.is_device:
             at_any_time.insert(0, "free memory")
         anew[0] += " or --image-size"

@@ -86,14 +86,14 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             {"reference_device": "cpu"},
             ranks,
         )
-    if config.device != "cpu" and not config.offload_optimizer:
+    has_moved = config.offload_optimizer or config.optimizer != "adamw"  # one way, not both
+    if config.device != "cpu" and not has_moved:
         yield (
             "--offload-optimizer",
             "same numbers, the update waits for the bus; host memory instead",
             {"offload_optimizer": True},
             ranks,
         )
-    if config.optimizer == "adamw" and not config.offload_optimizer and config.device != "cpu":
         yield (
             "--optimizer adamw_8bit",
             "moments in 8 bits: other rounding",

@@ -53,7 +53,7 @@ def test_a_folder_that_could_not_be_made_is_not_to_be_removed(tmp_path):
             ],
             [],
         ),
-        ({"beta": 0.0, "optimizer": "adamw_8bit"}, ["--offload-opt"], ["--optimizer adamw_8bit"]),
+        ({"beta": 0.0, "optimizer": "adamw_8bit"}, [], ["--offload-optimizer", "adamw_8bit"]),
         ({"beta": 0.0, "offload_optimizer": True}, [], ["--offload-optimizer", "adamw_8bit"]),
         (
             {"beta": 0.0, "gradient_checkpointing": True, "freeze_vision": True},

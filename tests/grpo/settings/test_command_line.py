@@ -4,10 +4,12 @@ import pytest
 
 from grpo.settings.command_line import (
     config_of,
+    origins_of,
     read_command_line,
     say_shipped,
     train_parser,
 )
+from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve
 
 
@@ -81,6 +83,15 @@ def test_a_protocols_flags_are_left_to_it():
     [
         (["--resume-from", "step-000080"], "give --resume RUN_DIR too"),
         (["--resume", "run", "--config", "a.toml"], "--config cannot be given with --resume"),
+        (["--jobs", "2"], "--jobs 2 is of a protocol: give --protocol"),
+        (["--dry-run", "--trial-steps", "-1"], "--trial-steps -1 must not be negative"),
+        (["--trial-steps", "2"], "of a dry run: give --dry-run too"),
+        (["--dry-run", "--resume", "auto", "--output-dir", "a"], "--dry-run looks at one run"),
+        (
+            ["--resume", "auto", "--output-dir", "a", "--resume-from", "step-000080"],
+            "with --resume-from give --resume RUN_DIR",
+        ),
+        (["--resume", "auto"], "--resume auto goes on in --output-dir: give that too"),
     ],
 )
 def test_flags_that_say_nothing_beside_each_other_are_a_mistake(words, message):
@@ -113,3 +124,25 @@ def test_reward_code_of_a_file_of_settings_is_asked_about_and_that_of_flags_is_n
     assert trusted.rewards == typed.rewards == (named,)
     with pytest.raises(ValueError, match="no file names a reward here"):
         read_command_line(["--trust-reward-file"]).fresh_config(lambda *_: None)
+
+
+def test_a_settings_origin_is_the_flag_before_the_file_before_what_was_taken(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text("beta = 0.2\nseed = 3\n")
+    asked = read_command_line(["--config", str(file), "--seed", "4"])
+    config = asked.fresh_config(lambda *_: None)
+    origins = origins_of(asked, config)
+    assert (config.beta, origins["beta"]) == (0.2, f"--config {file}")
+    assert (config.seed, origins["seed"]) == (4, "given")
+    assert origins["image_size"] == "configs/phantoms.toml" and "epsilon_low" not in origins
+
+
+def test_the_settings_of_a_run_that_goes_on_are_its_own_but_for_what_is_given():
+    asked = read_command_line(["--resume", "run", "--max-steps", "9"])
+    origins = origins_of(asked, GRPOConfig(model="tiny", train_json=("phantoms",)))
+    assert origins["max_steps"] == "given" and origins["beta"] == origins["seed"] == "run.json"
+
+
+def test_phantoms_that_are_named_bring_their_held_out_questions_and_the_model():
+    config = config_of({"train_json": ("phantoms:ct",)}, None)
+    assert config.model == "tiny" and config.eval_json == ("phantoms:ct",)

@@ -44,6 +44,11 @@ def given(*arguments: str) -> dict:
         ({"prompts_per_step": 0}, "prompts_per_step=0 must be at least 1"),
         ({"grounding": "image"}, "grounding='image' is unknown: use one of none, penalty, scale"),
         ({"grounding": "penalty", "grounding_weight": 0.0}, "grounding_weight=0.0 must be above 0"),
+        ({"grounding": "penalty", "grounding_weight": 1e19}, "must not be above"),
+        (
+            {"optimizer": "adamw_8bit", "offload_optimizer": True},
+            "optimizer=adamw_8bit does not go with offload_optimizer",
+        ),
         ({"grounding_weight": 0.5}, "grounding_weight=0.5 is not used by grounding=none"),
         ({"method": "sft"}, "mode=think does not go with method=sft"),
         ({"lora_rank": -1}, "lora_rank=-1 must not be negative"),

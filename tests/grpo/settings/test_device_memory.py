@@ -9,10 +9,10 @@ import torch
 
 from grpo.settings.checkpointing import with_checkpointing
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import check_memory, fits
+from grpo.settings.device_memory import advice_of, check_memory, fits
 from grpo.settings.hardware import resolve_hardware
 from grpo.settings.memory_advice import together, ways_to_save
-from grpo.settings.run_memory import image_tokens, memory_of_run, work_of
+from grpo.settings.run_memory import checkpoint_bytes, image_tokens, memory_of_run, work_of
 from scripts.scale.published import config_of
 from tests.models.nano import write_checkpoint
 
@@ -75,6 +75,60 @@ def test_only_what_lowers_the_sum_is_advised(two_b):
         assert flag not in named
 
 
+def flags_for(config: GRPOConfig) -> list[str]:
+    """What each advised way begins with, its number left out."""
+    return [way.flags.split()[0] for way in ways_to_save(config, ranks=1)]
+
+
+def test_on_a_cpu_nothing_of_a_card_is_advised(two_b):
+    cpu = replace(two_b, device="cpu", reference_device="cpu", dtype="float32")
+    cpu = replace(cpu, gradient_checkpointing=False)
+    flags = flags_for(cpu)
+    assert {"--gradient-checkpointing", "--beta", "--freeze-vision"} <= set(flags)
+    cards = {"--reference-device", "--offload-optimizer", "--optimizer", "torchrun"}
+    assert not cards & set(flags)
+
+
+def test_moments_that_have_their_place_already_are_not_advised_another(two_b):
+    assert {"--offload-optimizer", "--optimizer"} <= set(flags_for(two_b))
+    assert not {"--offload-optimizer", "--optimizer"} & set(
+        flags_for(replace(two_b, offload_optimizer=True))
+    )
+    assert not {"--offload-optimizer", "--optimizer"} & set(
+        flags_for(replace(two_b, optimizer="adamw_8bit"))  # which go together with no other place
+    )
+
+
+def test_with_adapters_neither_more_adapters_nor_a_frozen_tower_are_advised(two_b):
+    assert "--lora-rank" in flags_for(two_b)
+    flags = flags_for(replace(two_b, lora_rank=16))
+    assert not {"--lora-rank", "--freeze-vision", "--beta", "--reference-device"} & set(flags)
+
+
+def test_a_micro_batch_is_never_advised_that_holds_no_whole_completion(two_b):
+    short = replace(two_b, micro_batch_tokens=2 * two_b.max_completion_tokens)
+    assert "--micro-batch-tokens" not in flags_for(short)
+
+
+def test_where_nothing_helps_that_is_said(two_b):
+    least = {"device": "cpu", "reference_device": "cpu", "lora_rank": 16, "beta": 0.0}
+    tokens = {"micro_batch_tokens": two_b.max_completion_tokens + 1}
+    assert advice_of(replace(two_b, **least, **tokens), 1, GB) == "No setting saves much of it"
+
+
+def test_a_checkpoint_takes_what_is_trained_and_what_moves_it(two_b):
+    whole = checkpoint_bytes(two_b)
+    weights = checkpoint_bytes(replace(two_b, save_weights_only=True))
+    assert whole == weights * 7  # 2 bytes a weight, and 4 for its master and for each moment
+    frozen = checkpoint_bytes(replace(two_b, freeze_vision=True))
+    assert weights < frozen < whole
+    small = checkpoint_bytes(replace(two_b, optimizer="adamw_8bit"))
+    assert frozen > small > weights * 4
+    adapters = replace(two_b, lora_rank=16)
+    alone = checkpoint_bytes(replace(adapters, save_weights_only=True))
+    assert checkpoint_bytes(adapters) == 3 * alone < weights / 10  # float32, and two moments
+
+
 def test_the_default_run_of_2b_is_not_silent_on_a_card_that_it_nearly_fills(two_b):
     total = memory_of_run(two_b, ranks=1).total
     assert "within 5% of it: it may run out" in check_memory(two_b, 1.02 * total)
@@ -119,6 +173,12 @@ def test_what_was_asked_for_is_neither_changed_nor_said(two_b, asked):
     """A run that goes on has the choice of its beginning: run.json says it."""
     config = replace(two_b, gradient_checkpointing=asked)
     assert with_checkpointing(config) == (config, "")
+
+
+def test_a_device_that_is_no_card_recomputes_activations_where_it_is_to_act_as_one(monkeypatch):
+    monkeypatch.setattr("grpo.settings.checkpointing.may_checkpoint", lambda _device: True)
+    config, why = with_checkpointing(GRPOConfig(device="cpu"))
+    assert config.gradient_checkpointing is True and why == ""
 
 
 def test_a_cpu_keeps_activations_as_ever(capsys):

@@ -33,6 +33,27 @@ pytestmark = pytest.mark.model
 GB = 10**9
 
 
+def test_a_missing_library_of_8_bit_moments_ends_a_run_before_anything_is_loaded(monkeypatch):
+    asked = []
+
+    def missing(device):
+        asked.append(device)
+        raise ValueError("bitsandbytes is not installed")
+
+    monkeypatch.setattr(hardware, "bitsandbytes_functions", missing)
+    with pytest.raises(ValueError, match="not installed"):
+        resolve_hardware(GRPOConfig(device="cpu", optimizer="adamw_8bit"))
+    assert asked == [torch.device("cpu")]
+    resolve_hardware(GRPOConfig(device="cpu"))
+    assert len(asked) == 1  # who has float32 moments needs none
+
+
+def test_an_optimizer_that_is_moved_to_where_it_lies_already_is_warned_about(capsys):
+    config = resolve_hardware(GRPOConfig(device="cpu", offload_optimizer=True))
+    prepare_device(config)
+    assert "--offload-optimizer: the run is on the CPU" in capsys.readouterr().err
+
+
 def test_auto_becomes_what_this_machine_has():
     config = resolve_hardware(GRPOConfig())
     on_cuda = torch.cuda.is_available()

@@ -92,3 +92,10 @@ def test_the_flag_does_nothing_for_one_process_and_says_so():
 def test_several_processes_are_told_nothing_of_it():
     given = {"model": "tiny", "train_json": ("phantoms",), "reshard_after_forward": False}
     assert resolve.resolve(given, None).warnings == ()
+
+
+def test_on_a_cpu_and_with_adapters_the_copy_that_decodes_stays_whatever_fits(monkeypatch):
+    card(monkeypatch, 1)
+    assert not keeps_sampler(CONFIG)
+    assert keeps_sampler(replace(CONFIG, lora_rank=8))
+    assert keeps_sampler(replace(CONFIG, device="cpu", reference_device="cpu"))
