@@ -49,7 +49,9 @@ class PolicyOptimizer:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Where the policy is run; its weights may lie in CPU memory."""
+        if self._policy is not None:
+            return self._policy.device
         return next(iter(self.weights.values())).device
 
     @property

@@ -46,9 +46,11 @@ def check_finite_state(
     broken = list(dict.fromkeys(name for names in found for name in names))
     if not broken:
         return
+    # The first process has some of every tensor: all say the same, so that it is printed once.
+    count = world().most(len(tensors))
     shown = ", ".join(broken[:_SHOWN]) + ", .." * (len(broken) > _SHOWN)
     message = (
-        f"step {step}: {len(broken)} of {len(tensors)} tensors of the weights and the optimizer"
+        f"step {step}: {len(broken)} of {count} tensors of the weights and the optimizer"
         f" hold NaN or inf ({shown}), so no checkpoint of it is saved"
     )
     if newest is None:

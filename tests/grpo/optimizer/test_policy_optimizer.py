@@ -1,5 +1,6 @@
 """AdamW with float32 masters and its learning rate: by hand, against torch's own, and broken."""
 
+import copy
 import math
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from grpo.optimizer import PolicyOptimizer
 from grpo.settings.config import GRPOConfig
+from models.policy import Policy
 
 
 def network(dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -197,3 +199,13 @@ def test_the_state_of_another_model_is_refused():
     optimizer = optimizer_of(network())
     with pytest.raises(ValueError, match=r"does not fit the model \(for example 0.bias"):
         optimizer.load_state_tensors({"exp_avg/other": torch.zeros(1)})
+
+
+def test_it_is_where_its_policy_is_run_though_shards_may_lie_in_cpu_memory(nano_policy):
+    class Offloaded(Policy):
+        device = torch.device("meta")
+
+    elsewhere = copy.copy(nano_policy)
+    elsewhere.__class__ = Offloaded
+    assert optimizer_of(elsewhere).device == torch.device("meta")
+    assert optimizer_of(network()).device == torch.device("cpu")

@@ -248,6 +248,8 @@ def test_what_is_not_finite_in_one_process_is_saved_by_none(tmp_path):
     told = as_ranks(2, lambda _: save(tmp_path, whole=broken))
     for error in told:
         assert isinstance(error, ExplodedError) and "(exp_avg/bias)" in str(error)
+    # else the second one's would be printed beside the first one's, as another error
+    assert str(told[0]) == str(told[1])
     assert not (tmp_path / "checkpoints").exists()
 
 
