@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import fits
+from grpo.settings.device_memory import card_memory, fits
 from grpo.settings.run_memory import memory_of_run
 from models.devices import may_checkpoint
 
@@ -26,7 +26,7 @@ def with_checkpointing(config: GRPOConfig) -> tuple[GRPOConfig, str]:
         return kept, ""
     if device.type != "cuda":  # the defaults of a GPU, on none
         return replace(config, gradient_checkpointing=True), ""
-    available = torch.cuda.get_device_properties(device).total_memory
+    available = card_memory(device)
     estimate = memory_of_run(kept)
     needs = f"without it the run needs about {estimate.total / 1e9:.1f} of {available / 1e9:.1f} GB"
     if fits(estimate, available):

@@ -9,7 +9,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.settings.memory_advice import together, ways_to_save
 from grpo.settings.run_memory import memory_of_run
 from models.memory import MemoryEstimate
-from process.ranks import place
+from process.ranks import place, world
 
 MARGIN = 0.05  # of the device: how near a sum of formulas may come to it without a word
 
@@ -44,6 +44,15 @@ def _left_in_container(folder: Path) -> float:
         return float(limit.strip().replace("max", "inf")) - int(used) + stat["inactive_file"]
     except (OSError, ValueError, KeyError):
         return math.inf
+
+
+def card_memory(device: torch.device) -> int:
+    """Return the bytes of a GPU; where several processes have one each, of the smallest.
+
+    What is recomputed, gathered again or freed hangs on it, and they must all do the same: else
+    some wait for what the others never send.
+    """
+    return -world().most(-torch.cuda.get_device_properties(device).total_memory)
 
 
 def idle_between_steps(config: GRPOConfig) -> float:

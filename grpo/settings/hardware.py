@@ -8,7 +8,7 @@ from grpo.logprobs.backends import choose_backend
 from grpo.moments.library import bitsandbytes_functions
 from grpo.settings.checkpointing import with_checkpointing
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import check_memory
+from grpo.settings.device_memory import card_memory, check_memory
 from grpo.settings.sharded import with_resharding
 from models.checkpoint.loading import DTYPES
 from models.devices import (
@@ -88,8 +88,7 @@ def prepare_device(config: GRPOConfig) -> dict[str, str]:
                 "--offload-optimizer: the run is on the CPU, so it saves no memory, but takes some"
             )
     else:
-        available = torch.cuda.get_device_properties(device).total_memory
-        warning = check_memory(config, available)
+        warning = check_memory(config, card_memory(device))
         if warning:
             warn(warning)
     name, why = choose_backend(config.logprob_backend, device, DTYPES[config.dtype])

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from grpo.settings.config import GRPOConfig
-from grpo.settings.device_memory import fits
+from grpo.settings.device_memory import card_memory, fits
 from grpo.settings.run_memory import memory_of_run
 from process.ranks import place
 
@@ -22,7 +22,7 @@ def keeps_sampler(config: GRPOConfig) -> bool:
     device = torch.device(config.device)
     if device.type != "cuda" or config.lora is not None:
         return True
-    return fits(memory_of_run(config), torch.cuda.get_device_properties(device).total_memory)
+    return fits(memory_of_run(config), card_memory(device))
 
 
 def with_resharding(config: GRPOConfig) -> GRPOConfig:
@@ -38,7 +38,7 @@ def with_resharding(config: GRPOConfig) -> GRPOConfig:
     # On CPUs all processes share one memory, and gathering is a copy within it.
     available = 0
     if device.type == "cuda":
-        available = torch.cuda.get_device_properties(device).total_memory
+        available = card_memory(device)
     kept = replace(config, reshard_after_forward=False)
     return (
         kept if fits(memory_of_run(kept), available) else replace(kept, reshard_after_forward=True)

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from grpo.settings import resolve
+from grpo.settings.checkpointing import with_checkpointing
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import check_memory, fits
 from grpo.settings.run_memory import memory_of_run
 from grpo.settings.sharded import keeps_sampler, with_resharding
+from process.ranks import world
 from tests.models.nano import write_checkpoint
+from tests.threads_as_ranks import as_ranks
 
 CONFIG = GRPOConfig(model="tiny", device="cuda", dtype="bfloat16", reference_device="cuda")
 
@@ -36,6 +39,24 @@ def test_weights_are_kept_from_forward_to_backward_where_they_fit(monkeypatch):
     assert with_resharding(CONFIG).reshard_after_forward is False
     card(monkeypatch, needed)  # within the margin
     assert with_resharding(CONFIG).reshard_after_forward is True
+
+
+@pytest.mark.usefixtures("ranks")
+def test_processes_with_unlike_cards_decide_alike(monkeypatch):
+    needed = memory_of_run(replace(CONFIG, reshard_after_forward=False)).total
+    sizes = (2 * needed, needed // 2)
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda *_: SimpleNamespace(total_memory=sizes[world().rank]),
+    )
+    unsettled = replace(CONFIG, gradient_checkpointing=None)
+
+    def decide(_rank):
+        checkpoints = with_checkpointing(unsettled)[0].gradient_checkpointing
+        return checkpoints, with_resharding(CONFIG).reshard_after_forward, keeps_sampler(CONFIG)
+
+    assert as_ranks(2, decide) == [(True, True, False)] * 2
 
 
 @pytest.mark.usefixtures("ranks")
