@@ -1,6 +1,7 @@
 """The two models of a run: when there is a reference, where it lies, and what it shares."""
 
 from dataclasses import replace
+from threading import Lock
 
 import pytest
 import torch
@@ -8,6 +9,8 @@ import torch
 from grpo.policies import load_reference, load_trained
 from grpo.settings.config import GRPOConfig
 from grpo.settings.hardware import resolve_hardware
+from models import load_policy
+from tests.threads_as_ranks import as_ranks
 
 pytestmark = pytest.mark.model
 
@@ -54,3 +57,56 @@ def test_a_reference_on_another_device_is_fetched_layer_by_layer(config, monkeyp
     reference = load_reference(replace(config, device="cuda"), policy)
     assert fetched == [(reference, torch.device("cuda"))]
     assert reference.device == torch.device("cpu")
+
+
+def test_with_adapters_these_are_all_that_learns_and_the_reference_is_the_policy_itself(
+    config, capsys
+):
+    adapted = replace(config, lora_rank=2)
+    policy = load_trained(adapted, adapted.model)
+    trained = {name for name, weight in policy.named_parameters() if weight.requires_grad}
+    assert trained and all("lora" in name for name in trained)
+    count = sum(w.numel() for w in policy.parameters() if w.requires_grad)
+    assert f"adapters: rank 2 beside {', '.join(adapted.lora_targets)}, {count:,} parameters" in (
+        " ".join(capsys.readouterr().out.split())
+    )
+    reference = load_reference(adapted, policy)
+    assert reference.output_weight is policy.output_weight  # no second model
+
+
+def test_a_run_with_adapters_goes_on_from_its_checkpoints(config, tmp_path, monkeypatch):
+    adapted, read = replace(config, lora_rank=2, image_size=0), []
+    monkeypatch.setattr("grpo.policies.load_adapters", lambda _policy, place: read.append(place))
+    load_trained(adapted, adapted.model)
+    assert read == []  # fresh ones
+    load_trained(adapted, tmp_path)
+    (tmp_path / "adapter").mkdir()  # beside weights that they were merged into
+    load_trained(adapted, tmp_path)
+    assert read == [tmp_path, tmp_path / "adapter"]
+
+
+def test_several_processes_cut_policy_and_reference_into_shards(config, monkeypatch):
+    cut, one_at_a_time = [], Lock()  # transformers loads in one thread only
+
+    def load_alone(*given, **options):
+        with one_at_a_time:
+            return load_policy(*given, **options)
+
+    def shard(policy, mesh, **options):
+        assert policy.device == torch.device("cpu") and mesh == f"all by {config.device}"
+        cut.append(options)
+        return policy
+
+    monkeypatch.setattr("grpo.policies.load_policy", load_alone)
+    monkeypatch.setattr("models.sharding.shard.shard", shard)
+    monkeypatch.setattr("models.sharding.shard.mesh_of_all", lambda device: f"all by {device}")
+
+    def load(_):
+        policy = load_trained(config, config.model)
+        return policy.keeps_decoding_copy, load_reference(config, policy)
+
+    [(keeps, reference), _] = as_ranks(2, load)
+    assert keeps and not any(weight.requires_grad for weight in reference.parameters())
+    of_reference = {"reshard_after_forward": True, "decodes": False}
+    assert cut.count(of_reference) == 2 and len(cut) == 4
+    assert {"reshard_after_forward": True, "offload": False} in cut

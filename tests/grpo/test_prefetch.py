@@ -11,6 +11,7 @@ from grpo.prefetch import STEPS_AHEAD, BatchLoader
 from grpo.unreadable import LIMIT
 from process.memory import MemoryRanOutError
 from tests.models.nano import random_image
+from tests.threads_as_ranks import as_ranks
 
 pytestmark = pytest.mark.model
 
@@ -154,3 +155,20 @@ def test_a_real_processor_encodes_the_same_on_many_threads(nano_policy):
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one.input_ids, other.input_ids)
         assert torch.equal(one.pixel_values, other.pixel_values)
+
+
+def test_each_process_encodes_its_own_share_and_all_know_what_the_others_took():
+    encoders = [Encoder(fails_at=("example 4", "instead of 4, 0")) for _ in range(2)]
+
+    def batch(rank):
+        with loader(encoders[rank], range(1, 2)) as batches:
+            return batches.batch(1)
+
+    first, second = as_ranks(2, batch)
+    for one in (first, second):
+        assert one.examples == ("example 3", "instead of 4, 1", "example 5")
+        assert one.positions == (3, 4, 5) and len(one.redrawn) == 1
+    assert (first.own, second.own) == (range(2), range(2, 3))
+    assert [prompt.name for prompt in first.prompts] == ["example 3", "instead of 4, 1"]
+    assert [prompt.name for prompt in second.prompts] == ["example 5"]
+    assert encoders[1].asked == ["example 5"]

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 
 from grpo.moments.adamw_8bit import AdamW8bit, dequantized, is_quantized, moment_bytes
 from grpo.optimizer import PolicyOptimizer
@@ -218,3 +220,44 @@ def test_a_moment_that_is_not_finite_is_seen():
     assert not_finite(optimizer.state_tensors()) == ["exp_avg_scale/0.weight"]
     moment = dequantized(optimizer.adamw.state[policy[0].weight], "exp_avg")
     assert moment[3].isnan().any() and moment[:3].isfinite().all()
+
+
+def test_a_weight_without_a_gradient_or_without_rows_here_stays_and_the_others_move():
+    with_one, without, empty = weight_of(32, 512), weight_of(32, 512, seed=1), weight_of(0, 256)
+    before, kept = with_one.detach().clone(), without.detach().clone()
+    optimizer = eight_bit(with_one, without, empty)
+    with_one.grad, empty.grad = GRADIENTS[0].clone(), torch.zeros(0, 256)
+    optimizer.step()
+    assert torch.equal(without, kept) and without not in optimizer.state
+    assert not torch.equal(with_one, before)
+    assert optimizer.state[empty]["step"] == 1  # as everywhere, so that all save the same
+
+
+def test_a_moment_that_was_never_rounded_is_read_as_it_is():
+    moment = torch.tensor([0.1, -0.2])
+    assert dequantized({"exp_avg": moment}, "exp_avg") is moment
+
+
+def test_a_sharded_weight_moves_as_a_whole_one_with_its_moments_beside_its_rows():
+    distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        whole, sharded = weight_of(32, 512), nn.Parameter(spread(weight_of(32, 512), mesh))
+        ours, theirs = eight_bit(sharded), eight_bit(whole)
+        for gradient in GRADIENTS:
+            whole.grad, sharded.grad = gradient.clone(), spread(gradient.clone(), mesh)
+            ours.step()
+            theirs.step()
+        assert torch.equal(sharded.to_local(), whole)
+        state, expected = ours.state[sharded], theirs.state[whole]
+        assert state.keys() == expected.keys()
+        for key in ("exp_avg", "exp_avg_sq", "exp_avg_scale", "exp_avg_sq_scale"):
+            assert isinstance(state[key], DTensor) and state[key].placements == (Shard(0),)
+            assert torch.equal(state[key].to_local(), expected[key])
+        assert not isinstance(state["exp_avg_map"], DTensor)  # every process has the whole map
+    finally:
+        distributed.destroy_process_group()
+
+
+def spread(tensor: Tensor, mesh: DeviceMesh) -> DTensor:
+    return distribute_tensor(tensor.detach(), mesh, [Shard(0)])

@@ -1,9 +1,12 @@
 """Masters in CPU memory: the same bits as on the device, whatever dtype the weights have."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
 
+import grpo.optimizer.masters as masters
 from grpo.optimizer import PolicyOptimizer
 from grpo.optimizer.masters import Masters
 from grpo.settings.config import GRPOConfig
@@ -105,3 +108,46 @@ def test_on_a_gpu_they_leave_it_the_weights_alone(dtype):
         torch.testing.assert_close(
             mine, theirs, atol=1e-5, rtol=1e-5 if dtype is torch.float32 else 1e-2
         )
+
+
+@DTYPES
+def test_what_crosses_in_pinned_memory_has_the_same_bits(dtype, monkeypatch):
+    """Of a GPU's weights; plain memory stands in for it here."""
+    here, there = network(dtype), network(dtype)
+    take(here, optimizer_of(here, offload=True), range(3))
+    asked = []
+
+    def bridge(weights):
+        asked.extend(weights)
+        return torch.empty(1024, dtype=torch.uint8)
+
+    monkeypatch.setattr(masters, "_bridge", bridge)
+    optimizer = optimizer_of(there, offload=True)
+    take(there, optimizer, range(3))
+    assert len(asked) == len(list(there.parameters()))
+    assert all(map(torch.equal, here.parameters(), there.parameters()))
+    assert all(weight.grad is None for weight in there.parameters())
+
+
+def test_the_bridge_is_as_large_as_the_largest_weight_on_a_gpu(monkeypatch):
+    def empty(size, *, dtype, pin_memory):
+        assert pin_memory and dtype == torch.uint8
+        return size
+
+    def weight(device: str, numbers: int) -> SimpleNamespace:
+        return SimpleNamespace(
+            device=torch.device(device), numel=lambda: numbers, element_size=lambda: 2
+        )
+
+    assert masters._bridge([weight("cpu", 9)]) is None
+    monkeypatch.setattr(torch, "empty", empty)
+    assert masters._bridge([weight("cpu", 9), weight("cuda", 5), weight("cuda", 3)]) == 10
+
+
+def test_a_shard_is_its_own_master_wherever_it_lies():
+    policy = network(torch.float32)
+    weights = dict(policy.named_parameters())
+    weights["0.bias"].device_mesh = "of two"
+    by_name = Masters(weights, on_cpu=True).by_name
+    assert by_name["0.bias"] is weights["0.bias"]
+    assert by_name["2.bias"] is not weights["2.bias"]

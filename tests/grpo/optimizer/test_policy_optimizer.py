@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -209,3 +210,65 @@ def test_it_is_where_its_policy_is_run_though_shards_may_lie_in_cpu_memory(nano_
     elsewhere.__class__ = Offloaded
     assert optimizer_of(elsewhere).device == torch.device("meta")
     assert optimizer_of(network()).device == torch.device("cpu")
+
+
+def test_a_weight_that_never_moved_goes_on_without_moments():
+    policy = network()
+    optimizer = optimizer_of(policy)
+    backward(policy)
+    optimizer.step(max_grad_norm=1.0)
+    state = optimizer.state_tensors()
+    left = {n: t for n, t in state.items() if not n.endswith("/0.bias")}
+    left["master/0.bias"] = torch.ones(8)
+    again = optimizer_of(network())
+    again.load_state_tensors(left)
+    assert again.masters["0.bias"] not in again.adamw.state
+    assert torch.equal(again.masters["0.bias"], torch.ones(8))
+    assert torch.equal(again.state_tensors()["exp_avg/2.bias"], state["exp_avg/2.bias"])
+
+
+def test_moments_of_which_some_are_lost_are_refused_by_the_weights_name():
+    policy = network()
+    optimizer = optimizer_of(policy)
+    backward(policy)
+    optimizer.step(max_grad_norm=1.0)
+    state = optimizer.state_tensors()
+    del state["exp_avg_sq/0.bias"]
+    with pytest.raises(ValueError, match=r"of 0.bias's moments only step, exp_avg is there"):
+        optimizer_of(network()).load_state_tensors(state)
+
+
+def test_a_norm_that_is_spread_over_processes_is_taken_whole(monkeypatch):
+    """Each process would else clip by the norm of its own rows, and they would drift apart."""
+    policy = network()
+    optimizer = optimizer_of(policy)
+    backward(policy)
+    before = policy[0].weight.grad.clone()
+    spread = SimpleNamespace(full_tensor=lambda: torch.tensor(8.0))
+    monkeypatch.setattr(nn.utils, "get_total_norm", lambda _gradients: spread)
+    assert optimizer.step(max_grad_norm=2.0) == 8.0
+    torch.testing.assert_close(policy[0].weight.grad, before / 4)
+
+
+def test_a_shards_master_is_saved_where_the_weights_are_saved_rounded(nano_policy, monkeypatch):
+    optimizer = PolicyOptimizer(nano_policy, GRPOConfig(), total_steps=10)
+    assert not any(name.startswith("master/") for name in optimizer.state_tensors())
+    weights = list(optimizer.weights.values())
+    numbers, alone = sum(weight.numel() for weight in weights), optimizer.state_bytes()
+    for weight in weights:
+        monkeypatch.setattr(weight, "device_mesh", "of two", raising=False)
+    assert optimizer.state_bytes() == alone  # a float32 policy is saved in all its digits
+    monkeypatch.setattr(type(nano_policy), "dtype", torch.bfloat16)
+    assert optimizer.state_bytes() == alone + 4 * numbers
+    saved = optimizer.state_tensors()
+    assert {f"master/{name}" for name in optimizer.weights} <= saved.keys()
+
+
+def test_a_master_that_is_lost_is_not_made_of_the_rounded_weight():
+    optimizer = optimizer_of(network(torch.bfloat16))
+    state = optimizer.state_tensors()
+    del state["master/0.bias"]
+    state["step/0.bias"] = torch.tensor(0.0)
+    state |= {f"{name}/0.bias": torch.zeros(8) for name in ("exp_avg", "exp_avg_sq")}
+    with pytest.raises(ValueError, match="the float32 master of 0.bias is missing"):
+        optimizer.load_state_tensors(state)
