@@ -186,7 +186,7 @@ def test_a_profiler_hears_of_every_step_and_its_parts_and_a_redrawn_row_is_warne
     trainer.train()
     heard = trainer.profiler.heard
     assert [one for one in heard if isinstance(one, int)] == [1, 2, 3, 4]
-    assert heard[:4] == [1, "data", "rollout", "reward"]
+    assert heard[:4] == [1, "data", "rollout", "reward"] and saved == [4]
     [line] = [line for line in capsys.readouterr().err.splitlines() if "warning: step" in line]
     assert "step 2: " in line
 

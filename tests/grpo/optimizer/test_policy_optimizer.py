@@ -270,5 +270,5 @@ def test_a_master_that_is_lost_is_not_made_of_the_rounded_weight():
     del state["master/0.bias"]
     state["step/0.bias"] = torch.tensor(0.0)
     state |= {f"{name}/0.bias": torch.zeros(8) for name in ("exp_avg", "exp_avg_sq")}
-    with pytest.raises(ValueError, match="the float32 master of 0.bias is missing"):
+    with pytest.raises(ValueError, match=r"the float32 master of 0\.bias is missing"):
         optimizer.load_state_tensors(state)
