@@ -25,19 +25,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.asking.questions import Questions, read_questions, run_template
+from evaluation.train_command import train_command
 from grpo.run import (
     FinishedRun,
     Origin,
     RunDirectory,
     Session,
     checked_sources,
-    going_on,
     run_description,
     seeded,
 )
-from grpo.settings import GRPOConfig, card_for, read_command_line, with_absolute_paths
-from process.command import explained, shared_command
-from process.memory import DeviceMemoryError
+from grpo.settings import GRPOConfig, card_for, read_command_line
+from process.command import shared_command
 from process.ranks import world
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
 from rewards.registry import BoundReward, RewardFn
@@ -49,31 +48,7 @@ if TYPE_CHECKING:  # imports torch
 @shared_command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status: 2 for a mistake that a message explains."""
-    asked = read_command_line(argv)
-    again = partial(resume, trust_reward_file=asked.trusted)
-    if asked.protocol is not None:
-        from evaluation.protocol.run_protocol import Training, protocol_command
-
-        training = Training(run, again)
-        return protocol_command(
-            asked.protocol, asked.given, training, trusted=asked.trusted, jobs=asked.jobs
-        )
-    try:
-        asked.check_together()
-        if asked.is_dry:
-            from evaluation.dry_run.look import look
-
-            look(asked, _train)
-            return 0
-        asked = going_on(asked)
-        if asked.resume is None:
-            run(asked.fresh_config(RunDirectory.choose))
-        else:
-            again(asked.resume, asked.given, resume_from=asked.resume_from)
-    except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
-        print(f"error: {explained(error)}", file=sys.stderr)
-        return 2
-    return 0
+    return train_command(read_command_line(argv), run, resume, _train)
 
 
 def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) -> FinishedRun:
@@ -101,11 +76,10 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
 
     Of a run that has begun, a note on whatever is raised (PEP 678) says how to go on.
     """
-    own = dict(reward_fns or {})
-    config = with_absolute_paths(config.with_rewards(own))
-    directory = RunDirectory.choose(config.output_dir, config.model)
+    origin = Origin.fresh(config, dict(reward_fns or {}))
+    directory = RunDirectory.choose(origin.config.output_dir, origin.config.model)
     with directory.owned(), seeded(config.seed):
-        return _left_by(_train(Origin(config, own), directory))
+        return _left_by(_train(origin, directory))
 
 
 def resume(
@@ -195,13 +169,12 @@ def _train_on(
         config, template, questions.checksums, origin.own_rewards, origin.stored
     )
     total_steps = config.total_steps(questions.num_training)
+    origin.check(total_steps)
     if dry is not None and dry.tells_all(config, questions, total_steps):
-        origin.check(total_steps)
         return None
     backend = prepare_device(config)
 
     # A run that goes on has its checkpoint's policy; its reference is the start model still.
-    origin.check(total_steps)
     policy = load_trained(config, origin.checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = first_state(origin.checkpoint, optimizer)

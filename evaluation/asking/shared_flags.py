@@ -10,7 +10,7 @@ from typing import Any
 
 from evaluation.answers.controls import CONTROLS, SHUFFLE_WITHIN, check_control
 from grpo.settings.checks import unknown_device
-from grpo.settings.config import CHOICES
+from grpo.settings.choices import CHOICES
 from process.flags import Group, flag_of, setting
 from rewards.modes import get_mode
 

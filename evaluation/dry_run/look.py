@@ -5,7 +5,7 @@ from collections.abc import Callable
 from evaluation.dry_run.dry_run import NOTHING_WRITTEN, DryRun
 from grpo.run import Origin, RunDirectory, seeded
 from grpo.run.start_point import step_of
-from grpo.settings import Asked, origins_of, with_absolute_paths
+from grpo.settings import Asked, origins_of
 from rewards import REWARDS
 
 
@@ -22,8 +22,8 @@ def look(asked: Asked, begin: Callable[[Origin, RunDirectory, DryRun], object]) 
         ValueError, OSError: as the run itself.
     """
     if asked.resume is None:
-        config = with_absolute_paths(asked.fresh_config(RunDirectory.choose))
-        origin, directory = Origin(config, {}), RunDirectory.choose(config.output_dir, config.model)
+        origin = Origin.fresh(asked.fresh_config(RunDirectory.choose), {})
+        directory = RunDirectory.choose(origin.config.output_dir, origin.config.model)
     else:
         directory, _ = RunDirectory.open(asked.resume)
         origin = Origin.resumed(

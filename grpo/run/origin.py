@@ -8,9 +8,10 @@ from typing import Any
 from grpo.run.directory import RunDirectory
 from grpo.run.provenance import check_unchanged_rewards
 from grpo.run.start_point import check_resumable, checkpoint_to_resume
+from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resuming import config_to_resume
-from grpo.settings.reward_code import check_trusted
+from grpo.settings.reward_code import check_trusted, with_rewards
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,15 @@ class Origin:
     own_rewards: Mapping[str, Callable]  # handed in, by name
     stored: Mapping[str, Any] | None = None  # run.json of a run that goes on
     checkpoint: Path | None = None  # from which it does
+
+    @classmethod
+    def fresh(cls, config: GRPOConfig, own_rewards: Mapping[str, Callable]) -> "Origin":
+        """Return that of a run that begins: functions behind those that are named, paths absolute.
+
+        Raises:
+            ValueError: as `with_rewards`.
+        """
+        return cls(with_absolute_paths(with_rewards(config, own_rewards)), own_rewards)
 
     @classmethod
     def resumed(

@@ -1,6 +1,5 @@
 """Where a run's settings come from: file, flags, resumed run, the machine; one frozen config."""
 
-from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.card import card_for
 from grpo.settings.command_line import (
     Asked,
@@ -23,5 +22,4 @@ __all__ = [
     "read_command_line",
     "resolve_config",
     "train_parser",
-    "with_absolute_paths",
 ]

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from grpo.settings.config import CHOICES, HEADINGS, PATHS, GRPOConfig
+from grpo.settings.choices import CHOICES, HEADINGS, PATHS
+from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve
 from grpo.settings.reward_code import TRUST, check_trusted
 from grpo.settings.toml_file import read_toml, shipped_or_own

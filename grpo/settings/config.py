@@ -1,45 +1,28 @@
 """All settings of one run. Frozen, so what was validated is what runs.
 
-Every field is a flag of train.py with dashes for underscores (grpo/settings/command_line.py), a key
-of a --config file (grpo/settings/toml_file.py) and an entry of run.json. The defaults are Med-R1's
-(arXiv:2503.13939), meant for real models; configs/phantoms.toml holds those of the embedded one.
+Every field is a flag of train.py with dashes for underscores (command_line.py), a key of a --config
+file (toml_file.py) and an entry of run.json. The defaults are Med-R1's (arXiv:2503.13939), meant
+for real models; configs/phantoms.toml holds those of the embedded one.
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from dataclasses import dataclass
 
 from grpo.settings.checks import problems_of
+from grpo.settings.choices import (
+    CHOICES,
+    AdvantageScale,
+    Dtype,
+    GroundingKind,
+    LogprobBackend,
+    LossNormalization,
+    LRSchedule,
+    Method,
+    OptimizerName,
+)
 from grpo.settings.records import Clip, Sampling
 from models.lora.settings import LoraSettings
 from process.flags import setting
-from rewards.modes import MODES
-
-# The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
-# import torch, for which no --help and no mistyped flag should wait, and they import no sibling.
-AdvantageScale = Literal["group", "batch", "none"]
-LossNormalization = Literal["sequence", "token", "constant"]
-Method = Literal["grpo", "sft"]
-LRSchedule = Literal["linear", "cosine", "constant"]
-OptimizerName = Literal["adamw", "adamw_8bit"]
-Dtype = Literal["auto", "float32", "bfloat16"]
-GroundingKind = Literal["none", "penalty", "scale"]
-LogprobBackend = Literal["auto", "torch", "cuda"]
-
-
-# The comment lines of the class are the headings of --help; HEADINGS names each one's first field.
-HEADINGS = {
-    "model": "model and data",
-    "method": "what the model is asked to do",
-    "max_steps": "length and size of the run",
-    "max_completion_tokens": "sampling",
-    "rewards": "rewards and objective",
-    "learning_rate": "optimizer",
-    "lora_rank": "adapters (LoRA)",
-    "device": "machine and memory",
-    "output_dir": "evaluating and saving",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,9 +143,7 @@ class GRPOConfig:
     device: str = setting("auto", "cpu, cuda, cuda:1, ..; auto: cuda where there is one")
     dtype: Dtype = setting("auto", "of the weights in every forward; auto: bfloat16 on cuda")
     gradient_checkpointing: bool | None = setting(
-        None,
-        "recompute activations in the backward pass; default: on cuda, where all does not fit"
-        " without",
+        None, "recompute activations in the backward pass; default: where they do not fit a GPU"
     )
     reference_device: str = setting(
         "auto",
@@ -182,7 +163,6 @@ class GRPOConfig:
     logprob_backend: LogprobBackend = setting(
         "auto", "cuda: the hand-written kernels; torch: plain PyTorch; auto: cuda where it can run"
     )
-
     deterministic: bool = setting(
         False,
         "on cuda: the same run twice gives the same numbers to the bit, somewhat slower; a CPU's"
@@ -214,8 +194,8 @@ class GRPOConfig:
     )
     save_weights_only: bool = setting(
         False,
-        "checkpoints without what --resume goes on from, a sixth of the size: for evaluation, or a"
-        " new run",
+        "checkpoints without what --resume goes on from, a seventh of the size: for evaluation, or"
+        " a new run",
     )
     keep_checkpoints: int = setting(
         2,
@@ -258,17 +238,6 @@ class GRPOConfig:
         alpha = 2 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
         return LoraSettings(self.lora_rank, alpha, self.lora_targets)
 
-    def with_rewards(self, names: Iterable[str]) -> "GRPOConfig":
-        """Return the settings with these reward functions after those that they name already.
-
-        Raises:
-            ValueError: there are other than one weight each, or nothing is rewarded in the method.
-        """
-        new = [name for name in names if name not in self.rewards]
-        if new and self.method == "sft":
-            raise ValueError(f"reward functions ({', '.join(new)}) are not used by method=sft")
-        return replace(self, rewards=(*self.rewards, *new))
-
     def total_steps(self, num_examples: int) -> int:
         """Steps of the whole run; the last one of an epoch is filled up from the next order."""
         if self.max_steps:
@@ -279,22 +248,3 @@ class GRPOConfig:
         problems = [f"  - {problem}" for problem in problems_of(self, CHOICES)]
         if problems:
             raise ValueError("\n".join(["these settings cannot run:", *problems]))
-
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "method": get_args(Method),
-    "mode": tuple(MODES),
-    "advantage_scale": get_args(AdvantageScale),
-    "loss_normalization": get_args(LossNormalization),
-    "lr_schedule": get_args(LRSchedule),
-    "optimizer": get_args(OptimizerName),
-    "dtype": get_args(Dtype),
-    "grounding": get_args(GroundingKind),
-    "logprob_backend": get_args(LogprobBackend),
-}
-
-# The fields that name files and folders; a reward may be path.py:function.
-PATHS = (
-    *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
-    "output_dir",
-)

@@ -1,4 +1,4 @@
-"""Reward code that a file names and nobody typed: said, and run only where it is trusted.
+"""Reward code: handed in, or named by a file and by nobody: said, and run only where trusted.
 
 A reward file is Python, run with all rights of who trains. Who names it on the command line means
 it. Where run.json, a --config file or a protocol names it, these may be another's: a run that was
@@ -7,8 +7,10 @@ folder, or within the run itself, nothing runs without --trust-reward-file.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from grpo.settings.config import GRPOConfig
 from process.flags import flag_of
 from process.paths import user_path
 
@@ -39,6 +41,18 @@ def check_trusted(
         )
     for file in _files(rewards):
         print(f"reward code: {file} runs as part of this run")
+
+
+def with_rewards(config: GRPOConfig, names: Iterable[str]) -> GRPOConfig:
+    """Return the settings with these reward functions after those that they name already.
+
+    Raises:
+        ValueError: there are other than one weight each, or nothing is rewarded in the method.
+    """
+    new = [name for name in names if name not in config.rewards]
+    if new and config.method == "sft":
+        raise ValueError(f"reward functions ({', '.join(new)}) are not used by method=sft")
+    return replace(config, rewards=(*config.rewards, *new))
 
 
 def foreign_files(rewards: Iterable[str], run: Path | None = None) -> list[Path]:

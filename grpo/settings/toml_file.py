@@ -9,7 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from grpo.settings.config import PATHS, GRPOConfig
+from grpo.settings.choices import PATHS
+from grpo.settings.config import GRPOConfig
 from process.flags import flag_of
 from process.paths import expanded
 from process.toml import as_type, nearest, read_toml_file

@@ -15,7 +15,7 @@ import pytest
 
 import grpo.advantages
 import grpo.loss
-import grpo.settings.config
+import grpo.settings.choices
 from tests.places import ROOT
 
 HEAVY = ("torch", "transformers")
@@ -201,7 +201,7 @@ def test_no_other_command_waits_for_torch_to_tell_a_mistake(command, flags, mess
 
 
 def test_the_choices_of_the_maths_are_those_of_the_flags():
-    flags = grpo.settings.config
+    flags = grpo.settings.choices
     assert get_args(grpo.advantages.Scale) == get_args(flags.AdvantageScale)
     assert get_args(grpo.loss.Normalization) == get_args(flags.LossNormalization)
 

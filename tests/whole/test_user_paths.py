@@ -15,7 +15,7 @@ from evaluation.measures.slices import named_models
 from evaluation.protocol.protocol_file import read_protocol
 from evaluation.report import __main__ as report_command
 from grpo.settings import train_parser
-from grpo.settings.config import PATHS
+from grpo.settings.choices import PATHS
 from grpo.settings.resolve import resolve_config
 from grpo.settings.toml_file import read_toml
 from models.files import find_checkpoint

@@ -5,10 +5,12 @@ from dataclasses import asdict
 import pytest
 
 from grpo.settings.absolute import with_absolute_paths
+from grpo.settings.choices import CHOICES, HEADINGS
 from grpo.settings.command_line import add_config_flags
-from grpo.settings.config import CHOICES, HEADINGS, GRPOConfig
+from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve, resolve_config
 from grpo.settings.resuming import resumed_config
+from grpo.settings.reward_code import with_rewards
 from grpo.settings.toml_file import embedded_default, read_toml
 from models.lora.settings import LoraSettings
 from process.flag_parser import FlagParser
@@ -313,12 +315,12 @@ def test_sources_and_devices_are_looked_at_before_anything_is_loaded(settings, m
 
 def test_functions_handed_in_come_behind_those_that_are_named():
     config = GRPOConfig(rewards=("short", "accuracy"))
-    assert config.with_rewards(["long", "short"]).rewards == ("short", "accuracy", "long")
+    assert with_rewards(config, ["long", "short"]).rewards == ("short", "accuracy", "long")
     assert GRPOConfig(prompts_per_step=3, group_size=4).completions_per_step == 12
     sft = GRPOConfig(method="sft", mode="no_think", beta=0.0)
-    assert sft.with_rewards([]) == sft
+    assert with_rewards(sft, []) == sft
     with pytest.raises(ValueError, match=r"functions \(long\) are not used by method=sft"):
-        sft.with_rewards(["long"])
+        with_rewards(sft, ["long"])
 
 
 def test_the_time_between_checkpoints_may_be_given_as_steps_or_as_time(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from grpo.clock import StepClock
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
-from grpo.settings import config as config_module
+from grpo.settings import choices
 from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
 from grpo.step import train_step
@@ -35,8 +35,8 @@ def letters(text: str, _example: object) -> float:
 
 @pytest.fixture
 def emulated(emulator, monkeypatch) -> GRPOConfig:
-    allowed = (*config_module.CHOICES["logprob_backend"], "emulate")
-    monkeypatch.setitem(config_module.CHOICES, "logprob_backend", allowed)
+    allowed = (*choices.CHOICES["logprob_backend"], "emulate")
+    monkeypatch.setitem(choices.CHOICES, "logprob_backend", allowed)
     emulator.launched.clear()
     return replace(CONFIG, logprob_backend="emulate")
 

@@ -1,0 +1,47 @@
+"""What grpo/settings/config.py's fields may be, and which of them belong together."""
+
+from typing import Literal, get_args
+
+from rewards.modes import MODES
+
+# The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
+# import torch, for which no --help and no mistyped flag should wait, and they import no sibling.
+AdvantageScale = Literal["group", "batch", "none"]
+LossNormalization = Literal["sequence", "token", "constant"]
+Method = Literal["grpo", "sft"]
+LRSchedule = Literal["linear", "cosine", "constant"]
+OptimizerName = Literal["adamw", "adamw_8bit"]
+Dtype = Literal["auto", "float32", "bfloat16"]
+GroundingKind = Literal["none", "penalty", "scale"]
+LogprobBackend = Literal["auto", "torch", "cuda"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "method": get_args(Method),
+    "mode": tuple(MODES),
+    "advantage_scale": get_args(AdvantageScale),
+    "loss_normalization": get_args(LossNormalization),
+    "lr_schedule": get_args(LRSchedule),
+    "optimizer": get_args(OptimizerName),
+    "dtype": get_args(Dtype),
+    "grounding": get_args(GroundingKind),
+    "logprob_backend": get_args(LogprobBackend),
+}
+
+# The headings of --help, each by its first field; they are comment lines in GRPOConfig, too.
+HEADINGS = {
+    "model": "model and data",
+    "method": "what the model is asked to do",
+    "max_steps": "length and size of the run",
+    "max_completion_tokens": "sampling",
+    "rewards": "rewards and objective",
+    "learning_rate": "optimizer",
+    "lora_rank": "adapters (LoRA)",
+    "device": "machine and memory",
+    "output_dir": "evaluating and saving",
+}
+
+# The fields that name files and folders; a reward may be path.py:function.
+PATHS = (
+    *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
+    "output_dir",
+)
