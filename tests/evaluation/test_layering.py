@@ -16,6 +16,7 @@ ROOMS = {
     "protocol": BELOW | FRONT,
     "curate": BELOW | FRONT,
     "dry_run": BELOW | FRONT,
+    "train_command": {"dry_run", "protocol"},
 }
 
 
