@@ -11,14 +11,16 @@ from process.shown import shown_line
 
 
 def settings_lines(config: GRPOConfig, origins: Mapping[str, str]) -> list[str]:
-    """Return a line per setting that was given, and one of all defaults."""
+    """Return a line per setting that was given, and one of all defaults, if there are any."""
     values = {item.name: getattr(config, item.name) for item in fields(config)}
     given = {name: values.pop(name) for name in origins if name in values}
     lines = ["Settings"]
     width = max((len(flag_of(name)) for name in given), default=0)
     for name, value in given.items():
         lines.append(f"  {flag_of(name):<{width}}  {_text(value)}  ({origins[name]})")
-    return [*lines, fitted("  by default: " + ", ".join(_defaults(values)))]
+    if values:
+        lines.append(fitted("  by default: " + ", ".join(_defaults(values))))
+    return lines
 
 
 def _defaults(values: Mapping[str, Any]) -> Iterator[str]:

@@ -67,8 +67,8 @@ def _own_rng(checkpoint: Path) -> str:
         return files[ranks.rank]
     if ranks.is_first:
         print(
-            f"{checkpoint} was saved by {len(files)} processes, and {ranks.size} go on: all of them"
-            " with the random generators of the first"
+            f"{checkpoint} was saved by {len(files)} processes and goes on in {ranks.size}: all"
+            " of them with the random generators of the first"
         )
     return RNG
 

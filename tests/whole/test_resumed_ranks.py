@@ -88,7 +88,7 @@ def test_it_is_said_that_generators_are_the_first_ones(folder, capsys):
     load_trainer_state(place, PolicyOptimizer(policy, GRPOConfig(), total_steps=4))
     said = capsys.readouterr().out
     assert said == (
-        f"{place} was saved by 2 processes, and 1 go on: all of them with the random generators of"
-        " the first\n"
+        f"{place} was saved by 2 processes and goes on in 1: all of them with the random generators"
+        " of the first\n"
     )
     assert json.loads((place / "trainer" / "state.json").read_text())["step"] == 2

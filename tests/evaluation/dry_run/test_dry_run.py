@@ -57,6 +57,7 @@ def test_trial_steps_say_how_long_it_takes_and_a_run_afterwards_is_the_same(empt
     assert train.main(dry) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "3 are done, 2 are left" in printed and "--max-steps 5 (given)" in printed
+    assert "by default:" not in printed  # all of them are the run's
     assert "--group-size 2 (run.json)" in printed and "of 1 trial step " in printed
     after = {path: path.read_bytes() for path in empty.rglob("*") if path.is_file()}
     assert after == before

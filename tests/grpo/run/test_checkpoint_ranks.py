@@ -123,7 +123,7 @@ def test_what_some_processes_saved_any_number_goes_on_from(tmp_path, capsys, wro
         else:
             assert torch.equal(torch.cat(rows), whole), name
     told = capsys.readouterr().out
-    said = f"was saved by {wrote} processes, and {goes_on} go on: all of them with the random"
+    said = f"was saved by {wrote} processes and goes on in {goes_on}: all of them with the random"
     assert (said in told) == (wrote != goes_on) and told.count("saved by") <= 1
 
 
