@@ -9,7 +9,7 @@ import torch
 import train
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.checkpoint import save_checkpoint
-from grpo.run.exploded import ExplodedError, not_finite
+from grpo.run.exploded import ExplodedError, check_finite_state, not_finite
 from grpo.run.start_point import checkpoints_of, faults, newest_checkpoint
 from grpo.settings.config import GRPOConfig
 
@@ -106,3 +106,16 @@ def test_a_signal_that_comes_then_keeps_its_status_and_says_what_was_not_saved(
     told = capsys.readouterr().err
     assert "interrupted by SIGTERM" in told and "\nstep 1: 1 of" in told
     assert "no step is saved" in told and checkpoints_of(out) == []
+
+
+def test_after_weights_that_were_saved_alone_a_new_run_is_the_only_way(tmp_path, monkeypatch):
+    def message(weights_only: bool) -> str:
+        monkeypatch.setattr("grpo.run.exploded.has_weights_only", lambda _place: weights_only)
+        with pytest.raises(ExplodedError) as caught:
+            check_finite_state(3, {"a": torch.tensor([NAN])}, tmp_path, tmp_path / "step-000002")
+        return str(caught.value)
+
+    check_finite_state(3, {"a": torch.tensor([1.0])}, tmp_path, None)
+    new = f"start a new run from --model {tmp_path / 'step-000002'} with a lower --learning-rate"
+    assert message(weights_only=True).endswith(new)
+    assert f"{new}. --resume {tmp_path} goes on from there too" in message(weights_only=False)

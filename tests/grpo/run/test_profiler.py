@@ -74,3 +74,19 @@ def test_a_run_with_nothing_left_to_do_is_not_watched(tmp_path):
     profiler.start_step(6).part("data")
     assert profiler.end_step(6, {}) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_on_a_gpu_its_kernels_are_looked_at_too(tmp_path, monkeypatch):
+    asked = []
+
+    class Watch:
+        def __init__(self, activities) -> None:
+            asked.append([activity.name for activity in activities])
+
+        def __enter__(self) -> None:
+            pass
+
+    monkeypatch.setattr("grpo.run.profiler.profile", Watch)
+    for device in ("cpu", "cuda"):
+        StepProfiler(tmp_path, torch.device(device), 0, 5).start_step(2)
+    assert asked == [["CPU"], ["CPU", "CUDA"]]

@@ -2,10 +2,12 @@
 
 import functools
 import hashlib
+import json
 
 import pytest
 
 from grpo.run.provenance import (
+    check_noted,
     check_unchanged,
     model_checksum,
     run_description,
@@ -83,3 +85,33 @@ def test_a_resumed_runs_description_says_from_where_and_what_changed(monkeypatch
     assert again["resumed"] == [{"from_step": 10, "changed": {"max_steps": 30}}]
     third = run_description(longer, {}, again, 15)
     assert third["resumed"] == [*again["resumed"], {"from_step": 15, "changed": {}}]
+
+
+def test_the_library_that_made_the_adapters_is_noted_of_a_run_that_has_some(monkeypatch):
+    monkeypatch.setattr("grpo.run.provenance.machine", lambda: {"versions": {}, "machine": {}})
+    monkeypatch.setattr("grpo.run.provenance._version", lambda name: f"{name} 1")
+    config = GRPOConfig(model="tiny", train_json=("phantoms",))
+    assert run_description(config, {}, None, 0)["versions"] == {}
+    adapted = GRPOConfig(model="tiny", train_json=("phantoms",), lora_rank=4)
+    assert run_description(adapted, {}, None, 0)["versions"] == {"peft": "peft 1"}
+
+
+def test_an_adapter_is_another_where_its_base_is(model, tmp_path):
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": str(model)})
+    )
+    (adapter / "adapter_model.safetensors").write_bytes(b"adapters")
+    first = model_checksum(adapter)
+    assert model_checksum(adapter) == first
+    (model / "model.safetensors").write_bytes(b"weightz")
+    assert model_checksum(adapter) != first
+
+
+def test_a_source_whose_checksum_is_not_in_run_json_is_named():
+    stored = {"prompt template": "a" * 64, "train data /old": "b" * 64, "start model tiny": None}
+    renamed = {"train data /old": "train data /new"}
+    check_noted(stored, ["prompt template", "train data /new"], renamed)
+    with pytest.raises(ValueError, match="no checksum of reward short, start model tiny, so that"):
+        check_noted(stored, ["prompt template", "start model tiny", "reward short"], renamed)

@@ -190,3 +190,19 @@ def test_a_disk_that_is_memory_is_warned_about_where_checkpoints_are_large(
     monkeypatch.setattr(room, "_LARGE", 1000)
     check_room(run, policy, optimizer, PLAIN, STEPS)
     assert "lies in this machine's memory (tmpfs)" in capsys.readouterr().err
+
+
+def test_a_checkpoint_that_was_not_written_says_why_and_what_remains(tmp_path, monkeypatch):
+    place, elsewhere = tmp_path / "checkpoints" / "step-000009", str(tmp_path / "metrics.jsonl")
+    said = room.not_written(place, OSError(5, "Input/output error", elsewhere), 10)
+    assert f"({elsewhere}: Input/output error): see to the disk of {tmp_path}, and start" in said
+    inside = str(room.unfinished(place) / "model.safetensors")
+    said = room.not_written(place, OSError(5, "Input/output error", inside), 10)
+    assert "(model.safetensors: Input/output error)" in said
+    older = tmp_path / "checkpoints" / "step-000004"
+    older.mkdir(parents=True)
+    said = room.not_written(place, OSError("gone"), 10)
+    assert said.endswith(f"go on from step-000004, which is whole, with --resume {tmp_path}")
+    monkeypatch.setattr(room, "has_weights_only", lambda _place: True)
+    said = room.not_written(place, OSError("gone"), 10)
+    assert said.endswith(f"new run from step-000004, which is whole, with --model {older}")

@@ -116,3 +116,29 @@ def test_this_machines_memory_is_told_from_the_devices(tmp_path, settings, words
     assert message.startswith("this machine's memory ran out, during update (DefaultCPUAllocator")
     assert all(word in message for word in words), message
     assert not any(word in message for word in absent), message
+
+
+def session_of(run, monkeypatch, *, weights_only: bool) -> Session:
+    """A session whose trainer has done 7 steps, the first 5 of which are saved."""
+    (run / "checkpoints" / "step-000005").mkdir(parents=True)
+    monkeypatch.setattr("grpo.run.session.has_weights_only", lambda _place: weights_only)
+    return Session(CONFIG, RunDirectory(run), Running(total_steps=9, done=7))
+
+
+def test_an_error_says_what_is_saved_what_is_not_and_how_to_go_on(tmp_path, monkeypatch):
+    session = session_of(tmp_path, monkeypatch, weights_only=False)
+    with pytest.raises(ValueError) as caught, session:
+        raise ValueError("a reward failed")
+    [note] = caught.value.__notes__
+    assert note.startswith("5 of 9 steps are saved and 2 more are not kept, go on with: ")
+    assert note.endswith(f"train.py --resume {tmp_path}")
+    session.trainer.under_way = "saving"
+    assert "2 more are not kept (step-000007 was being written), go on" in session.saved()
+    session.trainer.done = 5
+    assert session.saved().startswith("5 of 9 steps are saved, go on with: ")
+
+
+def test_weights_that_are_saved_alone_are_for_a_new_run(tmp_path, monkeypatch):
+    said = session_of(tmp_path, monkeypatch, weights_only=True).saved()
+    assert said.startswith("of 5 of 9 steps the weights are saved (--save-weights-only), which no")
+    assert said.endswith(f"with --model {tmp_path / 'checkpoints' / 'step-000005'}")

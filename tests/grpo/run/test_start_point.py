@@ -10,6 +10,7 @@ import torch
 from grpo.optimizer import PolicyOptimizer
 from grpo.run.checkpoint import save_checkpoint
 from grpo.run.start_point import (
+    check_resumable,
     check_whole,
     checkpoint_to_resume,
     checkpoints_of,
@@ -180,3 +181,46 @@ def test_newer_ones_are_set_aside_and_never_lost(run, capsys):
     for line, name in zip(told, ("step-000010.set-aside-2", "step-000015.set-aside"), strict=True):
         assert line.endswith(f"{run / 'checkpoints' / name}")
         assert (run / "checkpoints" / name / "model.safetensors").is_file()
+
+
+def save_weights(run: Path, step: int, policy) -> Path:
+    return save_checkpoint(
+        run, step, policy, PolicyOptimizer(policy, GRPOConfig(), 10), state={},
+        card={"mode": "think"}, keep=9, weights_only=True,
+    )  # fmt: skip
+
+
+def test_weights_alone_are_gone_on_from_by_a_new_run_only(run, nano_policy, tmp_path):
+    place = save_weights(run, 20, nano_policy)
+    assert faults(place) == []
+    with pytest.raises(ValueError, match=r"step-000020 holds the weights alone") as caught:
+        checkpoint_to_resume(run)
+    older = (
+        f"go on from an older one with: python train.py --resume {run} --resume-from step-000015"
+    )
+    assert str(caught.value).endswith(f"{older}; or start a new run from it with --model {place}")
+    assert checkpoint_to_resume(run, "step-000015").name == "step-000015"
+    alone = save_weights(tmp_path / "alone", 20, nano_policy)
+    with pytest.raises(ValueError, match="on from: start a new run from it with --model") as caught:
+        checkpoint_to_resume(tmp_path / "alone")
+    assert str(caught.value).endswith(str(alone))
+
+
+def test_more_steps_than_are_asked_for_are_told_before_anything_is_read(run, capsys):
+    with pytest.raises(ValueError, match="--max-steps 14 is less than the 15 steps that are done"):
+        check_resumable(newest(run), 14)
+    assert capsys.readouterr().out == ""
+    check_resumable(newest(run), 15)
+    assert "going on from" in capsys.readouterr().out
+
+
+def test_one_without_a_manifest_is_gone_on_from_and_its_bytes_are_compared_with_nothing(
+    run, capsys, monkeypatch
+):
+    def read(_):
+        raise AssertionError("read")
+
+    (newest(run) / "manifest.json").unlink()
+    monkeypatch.setattr("models.checkpoint.manifest.file_checksum", read)
+    check_resumable(newest(run), 15)
+    assert "is not verified" in " ".join(capsys.readouterr().out.split())
