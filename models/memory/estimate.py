@@ -135,16 +135,19 @@ class _Estimator:
         return tower + self._share(sizes.parameters * held.size - tower + adapters)
 
     def sampler(self) -> int:
-        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged."""
+        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged too.
+
+        Of several ranks each gathers the frozen weights for it, and merges beside them.
+        """
         sizes, held = self.sizes, self.held
         if not held.samples:
             return 0
+        gathered = sizes.parameters - (0 if held.trains_tower else sizes.vision)
+        size = gathered * held.size if held.ranks > 1 else 0
         if held.adapters is not None:  # merged in float32, one after the other
             merging = sizes.text.largest * (4 + 4 * held.is_half)
-            return held.adapters.merged * held.size + merging
-        if held.ranks > 1:
-            return (sizes.parameters - (0 if held.trains_tower else sizes.vision)) * held.size
-        return 0
+            size += held.adapters.merged * held.size + merging
+        return size
 
     def reference(self) -> tuple[int, int]:
         """Return what the reference has on the device, and what of it waits in CPU memory.

@@ -171,6 +171,10 @@ def test_adapters_alone_are_trained_and_are_their_own_reference(two_b):
     assert lora.of("master") == lora.of("reference") == lora.of("embedding") == 0
     assert adapters.merged == 28 * (2 * 1536**2 + 2 * 1536 * 256 + 3 * 1536 * 8960)
     assert adapter_sizes(model, 0, ("text",)) is None
+    # each of several gathers the frozen weights to decode; a frozen tower it has whole anyway
+    tower = sum(weight.numel() for weight in model.model.visual.parameters())
+    shared = estimate(two_b, adapters=adapters, ranks=8)
+    assert shared.of("sampler") == 2 * (COUNT - tower + adapters.merged) + merging
 
 
 @pytest.mark.parametrize("family", FAMILIES)
