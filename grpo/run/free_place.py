@@ -37,7 +37,7 @@ def _default_path(model: str) -> Path:
 
 def own_fresh(path: Path, stack: ExitStack) -> Path:
     """Own and return path, or path-2, path-3, ..: runs started together never share one."""
-    for number in count(1):
+    for number in count(1):  # pragma: no branch - count() does not end
         place = path if number == 1 else path.with_name(f"{path.name}-{number}")
         if not place.exists():
             with suppress(OwnedError):  # it was made this very moment

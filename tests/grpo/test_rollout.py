@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grpo.rollout import PromptBatch, Rollout, micro_batches
+from grpo.rollout import PromptBatch, Rollout, micro_batches, sample_rollout
 from grpo.sampling import Completions
+from grpo.settings.config import GRPOConfig
 
 
 def rollout(prompt_tokens: list[int], row_tokens: list[int], group_size: int) -> Rollout:
@@ -157,3 +158,10 @@ def test_the_cut_never_changes_what_is_selected(budget):
     lengths = [4, 9, 2, 2, 8, 1]
     assert [ids for ids, _ in rows] == [[row] * n for row, n in enumerate(lengths)]
     assert [prompt.name for _, prompt in rows] == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_process_without_a_prompt_samples_nothing():
+    """More processes than prompts: no policy is run, and what there is has no rows."""
+    made = sample_rollout(None, PromptBatch((), ("a",), (0,), 0), GRPOConfig(group_size=3).sampling)
+    assert made.completions.ids.shape == made.completion_mask.shape == (0, 1)
+    assert made.texts == [] and made.group_size == 3

@@ -2,11 +2,13 @@
 
 import json
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
 from grpo.run.directory import RunDirectory
+from grpo.run.free_place import own_fresh
+from process.owner import OwnedError
 
 
 def lines(file) -> list[dict]:
@@ -169,3 +171,17 @@ def test_evaluations_up_to_the_checkpoint_stay_also_beyond_a_million_steps(tmp_p
     run.cut_after(1_000_000, rollouts_per_step=0)  # as of the supervised baseline
     names = sorted(file.name for file in (tmp_path / "eval").iterdir())
     assert names == ["step-000000.json", "step-000100.json", "step-1000000.json"]
+
+
+def test_a_folder_that_another_takes_this_very_moment_is_left_to_it(tmp_path, monkeypatch):
+    """Between the look whether it is there and the lock another run may have made it."""
+
+    @contextmanager
+    def taken(place):
+        if place.name == "out":
+            raise OwnedError(f"{place} is in use")
+        yield
+
+    monkeypatch.setattr("grpo.run.free_place.owned", taken)
+    with ExitStack() as stack:
+        assert own_fresh(tmp_path / "out", stack) == tmp_path / "out-2"

@@ -1,11 +1,13 @@
 """groupwise.json: what is wrong with one is said with the file's name; another model has none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from grpo.settings.card import card_of, card_warnings, read_card, start_model
+from grpo.settings.card import card_for, card_of, card_warnings, read_card, start_model
+from grpo.settings.config import GRPOConfig
 
 
 def write(folder: Path, content: object) -> Path:
@@ -54,3 +56,14 @@ def test_a_setting_is_warned_about_only_where_both_sides_have_it_and_differ():
     assert size.startswith("--image-size 56 differs from the 84 the checkpoint was trained with")
     assert template.startswith("--prompt-template differs from the template the checkpoint")
     assert "{question}" not in template
+
+
+def test_a_card_of_adapters_names_their_base_and_its_weights(monkeypatch):
+    config = GRPOConfig(model="tiny", train_json=("phantoms",), mode="no_think")
+    plain = card_for(config, "{question}")
+    assert plain["start_model"] == "tiny" and plain["prompt_template"] == "{question}"
+    assert plain["mode"] == "no_think" and "base_model" not in plain
+    monkeypatch.setattr("models.checkpoint.adapter_files.weights_checksum", lambda _place: "a1")
+    adapted = card_for(replace(config, lora_rank=4), "{question}")
+    assert "a1" in adapted.values()
+    assert {name for name in adapted if name not in plain and adapted[name] == "tiny"}

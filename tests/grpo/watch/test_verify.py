@@ -16,9 +16,11 @@ import train
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.settings.config import GRPOConfig
 from grpo.watch.gap import GAP_MAX_FLOAT32, GAP_MEAN_BFLOAT16
-from grpo.watch.second_model import place_for_a_copy
+from grpo.watch.second_model import place_for_a_copy, take_weights
 from grpo.watch.verify import FLOAT32_BAR, verify_prefix
 from models import load_policy
+from models.lora.policy import LoraPolicy
+from models.lora.settings import LoraSettings
 from tests.models.nano import random_image
 
 pytestmark = pytest.mark.model
@@ -213,3 +215,42 @@ def test_a_run_stops_whose_weights_are_not_those_of_its_checkpoint(tmp_path, mon
     flags = ["--max-steps", "1", "--eval-limit", "2", "--no-eval-blank", "--verify-prefix"]
     assert train.main([*flags, "--output-dir", str(tmp_path / "run")]) == 2
     assert "1 parameters are not those of tiny: the checkpoint was" in capsys.readouterr().err
+
+
+def test_a_model_of_other_parameters_is_no_second_model(nano_policy):
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        ValueError, match=r"not the same parameters \(.*the checkpoint was loaded w"
+    ):
+        take_weights(model, nano_policy)
+
+
+def test_the_start_models_weights_are_taken_as_the_checkpoints_where_none_moved(nano_policy, batch):
+    report = verify_prefix(nano_policy, sample_rollout(nano_policy, batch, CONFIG.sampling), CONFIG)
+    assert report.moved == 0
+    report.check_weights("tiny")  # raises nothing
+    with pytest.raises(ValueError, match="2 parameters are not those of tiny"):
+        replace(report, moved=2).check_weights("tiny")
+
+
+def test_the_report_says_where_the_second_model_stood(nano_policy, batch, monkeypatch):
+    """A GPU without room is played by a device that the policy is not on."""
+    rollout = sample_rollout(nano_policy, batch, CONFIG.sampling)
+    elsewhere = torch.device("cpu", 0)
+    assert elsewhere != nano_policy.device
+    monkeypatch.setattr("grpo.watch.verify.place_for_a_copy", lambda *_: (elsewhere, ""))
+    assert "; on cpu:0, cpu has no room" in str(verify_prefix(nano_policy, rollout, CONFIG))
+
+
+def test_adapters_are_put_into_the_second_model_too(nano_policy, batch):
+    policy = LoraPolicy(
+        load_policy(nano_policy.path), LoraSettings(2, 4, ("q_proj", "v_proj")), seed=0
+    )
+    policy.processor = nano_policy.processor
+    with torch.no_grad():
+        for weight in policy.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05)  # so that they say something
+    rollout = sample_rollout(policy.sampler(), batch, CONFIG.sampling)
+    report = verify_prefix(policy, rollout, CONFIG)
+    assert report.copies == 9 and report.error < FLOAT32_BAR
