@@ -86,8 +86,8 @@ class _Estimator:
         held, trained = self.held, self.trained()
         own = {
             "master": self._share(4 * trained) if self.has_master else 0,
-            "moments": self._share(round(trained * held.moment_bytes)),
-            "gradients": self._share(4 * trained) + self.waiting(),
+            "moments": self._of_trained(round(trained * held.moment_bytes)),
+            "gradients": self._of_trained(4 * trained) + self.waiting(),
         }
         host: Sizes = {}
         if held.offloads_optimizer:  # on the device a gradient is no longer than it takes to leave
@@ -108,6 +108,10 @@ class _Estimator:
     def _share(self, size: int) -> int:
         """Return a rank's part of what is spread over all."""
         return -(-size // self.held.ranks)
+
+    def _of_trained(self, size: int) -> int:
+        """Return a rank's part of what belongs to trained weights: adapters each has whole."""
+        return size if self.held.adapters is not None else self._share(size)
 
     @property
     def has_master(self) -> bool:
@@ -132,7 +136,7 @@ class _Estimator:
         tower = 0 if held.trains_tower else sizes.vision * held.size
         if held.adapters is None:
             return tower
-        return tower + self._share(sizes.parameters * held.size - tower + adapters)
+        return tower + self._share(sizes.parameters * held.size - tower) + adapters
 
     def sampler(self) -> int:
         """Return the copy that decodes: of several ranks all of it, under LoRA what is merged too.

@@ -174,6 +174,10 @@ def test_adapters_alone_are_trained_and_are_their_own_reference(two_b):
     # each of several gathers the frozen weights to decode; a frozen tower it has whole anyway
     tower = sum(weight.numel() for weight in model.model.visual.parameters())
     shared = estimate(two_b, adapters=adapters, ranks=8)
+    for part in ("moments", "gradients"):  # adapters are whole in all of them
+        assert shared.of(part) == lora.of(part)
+    spread = -(-2 * (COUNT - tower) // 8)
+    assert shared.of("weights") == 2 * tower + spread + 4 * adapters.parameters
     assert shared.of("sampler") == 2 * (COUNT - tower + adapters.merged) + merging
 
 
