@@ -203,8 +203,8 @@ class Trainer:
         return self.best is not None and self.best.step == self.done
 
     def _record_best(self) -> None:
-        if world().is_first:
-            write_best(self.run.path, self.best)
+        best = self.best
+        world().by_the_first("writing best.json", lambda: write_best(self.run.path, best))
 
     def _save_after(self, error: BaseException) -> None:
         """Save what was done before an error or a signal, unless its weights are the error's cause.
