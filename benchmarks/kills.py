@@ -114,7 +114,8 @@ AIMS: dict[str, tuple[Callable[[int], None], int]] = {
     "before_a_rename": (lambda n: before(Path, "replace", n), 9),
     "after_a_rename": (lambda n: after(Path, "replace", n), 9),
     "before_a_flush": (lambda n: before(os, "fsync", n), 40),
-    "half_a_removal": (half_removed, 2),
+    # the first removal of a process is that of the checkpoint that it tries to write
+    "half_a_removal": (lambda n: half_removed(n + 1), 2),
     "before_the_cut": (lambda n: before(grpo.run.directory, "keep_steps", n), 2),
     "after_the_cut": (lambda n: after(grpo.run.directory, "keep_steps", n), 2),
 }

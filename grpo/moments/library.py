@@ -18,8 +18,8 @@ def bitsandbytes_functions(device: torch.device | str) -> Any:
         import bitsandbytes.functional as library
     except ImportError as error:
         raise ValueError(
-            f"--optimizer adamw_8bit needs the library bitsandbytes ({error}): install it with: pip"
-            " install 'groupwise[low_memory]', or pip install 'bitsandbytes >= 0.50'"
+            f"--optimizer adamw_8bit needs the library bitsandbytes ({error}): install it with:"
+            " python -m pip install 'bitsandbytes >= 0.50'"
         ) from error
     try:
         _try_out(library, device)

@@ -6,7 +6,6 @@ few bytes is written, flushed and renamed as those to come.
 """
 
 import shutil
-from contextlib import suppress
 from errno import EDQUOT, EFBIG, ENOSPC
 from pathlib import Path
 
@@ -128,9 +127,10 @@ def _check_free(run: Path, each: int, config: GRPOConfig, steps: range, there: i
 
 def _try_writing(run: Path) -> None:
     """Write a checkpoint of a few bytes, which all processes must see, and remove it."""
+    # A process that is killed here leaves no folder that was not there: it would look begun.
     folder, ranks = run / "checkpoints", world()
+    folder = folder if folder.exists() else run
     trial = folder / ".step-000000.tmp"  # a leftover, if it stays, and never a checkpoint
-    was_there = folder.is_dir()
     try:
         with ranks.together("writing a checkpoint of a few bytes"):
             if ranks.is_first:
@@ -141,9 +141,6 @@ def _try_writing(run: Path) -> None:
     finally:
         if ranks.is_first:
             discard(trial)
-            if not was_there:
-                with suppress(OSError):
-                    folder.rmdir()
 
 
 def _write_trial(folder: Path, trial: Path) -> None:

@@ -9,10 +9,10 @@ import torch
 from grpo.moments.library import bitsandbytes_functions
 
 
-def test_a_missing_one_names_the_extra(monkeypatch):
+def test_a_missing_one_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setitem(sys.modules, "bitsandbytes.functional", None)
-    with pytest.raises(ValueError, match=r"adamw_8bit needs .*'groupwise\[low_memory\]'"):
+    with pytest.raises(ValueError, match=r"adamw_8bit needs .*pip install 'bitsandbytes"):
         bitsandbytes_functions("cpu")
 
 

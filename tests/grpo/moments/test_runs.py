@@ -73,7 +73,7 @@ def test_a_missing_library_is_told_before_anything_is_loaded(tmp_path, monkeypat
     assert train.main([*RUN, "--optimizer", "adamw_8bit", "--output-dir", str(out)]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "error: --optimizer adamw_8bit needs the library bitsandbytes" in said
-    assert "pip install 'groupwise[low_memory]'" in said and not out.exists()
+    assert "python -m pip install 'bitsandbytes >= 0.50'" in said and not out.exists()
 
 
 def test_the_two_do_not_go_together(tmp_path, capsys):
