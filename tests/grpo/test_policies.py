@@ -97,7 +97,11 @@ def test_several_processes_cut_policy_and_reference_into_shards(config, monkeypa
         cut.append(options)
         return policy
 
+    def room_for_a_copy(_config):  # not its sum: it builds the model too, from shapes
+        return True
+
     monkeypatch.setattr("grpo.policies.load_policy", load_alone)
+    monkeypatch.setattr("grpo.policies.keeps_sampler", room_for_a_copy)
     monkeypatch.setattr("models.sharding.shard.shard", shard)
     monkeypatch.setattr("models.sharding.shard.mesh_of_all", lambda device: f"all by {device}")
 
