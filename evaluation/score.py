@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from models.policy import Policy
 
 
-class Asked(NamedTuple):
+class Answered(NamedTuple):
     """What an evaluation has found."""
 
     summary: dict[str, Any]  # summary.json
@@ -126,7 +126,7 @@ class Score:
             lines.append(f"{'going on':<16}{done:,} of {answers:,} are answered")
         return "\n".join(lines)
 
-    def ask(self, policy: "Policy") -> Asked | None:
+    def ask(self, policy: "Policy") -> Answered | None:
         """Ask what is not answered yet; return what came out in the first of several processes."""
         config, scoring = self.config, self.scoring
         batch_size = scoring.batch_size(policy, config.batch_size)
@@ -145,7 +145,7 @@ class Score:
         batch_size: int,
         changes: dict[str, Any],
         rows: Sequence[ThoughtRow],
-    ) -> Asked:
+    ) -> Answered:
         config, scoring = self.config, self.scoring
         plain, summary = scoring.answers()
         summary["thoughts"] = summarize_thoughts(
@@ -165,7 +165,7 @@ class Score:
             "thoughts": list(config.thoughts),
             "thought_samples": config.thought_samples,
         }
-        return Asked(summary, rows)
+        return Answered(summary, rows)
 
     def _changes(
         self, policy: "Policy", batch_size: int
@@ -186,7 +186,7 @@ class Score:
             batch_size=batch_size,
         )
 
-    def write(self, asked: Asked) -> None:
+    def write(self, asked: Answered) -> None:
         """Print the tables, make the evaluation's directory, and say what is in it."""
         print(f"\n{self.tables(asked.summary)}\n")
         evaluation = self.scoring.evaluation

@@ -194,9 +194,11 @@ class Trainer:
             self._find_best()
 
     def _find_best(self) -> None:
-        with world().together("reading"):
-            found = find_best(self.run.path) if world().is_first else None
-        told = world().told(None if found is None else asdict(found))
+        def as_told() -> dict[str, Any] | None:
+            found = find_best(self.run.path)
+            return None if found is None else asdict(found)
+
+        told = world().by_the_first("reading evaluations", as_told)
         self.best = None if told is None else Best(**told)
 
     def _is_best(self) -> bool:

@@ -22,7 +22,7 @@ from process.signals import NUMBERS, USUAL, last_line, requests
 
 PATIENCE = 1.0  # seconds after which a signal that waits is told of
 HOME = Path(__file__).resolve().parent.parent  # the clone, or site-packages
-SCRIPTS = (HOME / "train.py", HOME / "evaluate.py")
+SCRIPTS = tuple(HOME / name for name in ("train.py", "evaluate.py", "models/checkpoint/merge.py"))
 PACKAGES = tuple(HOME / name for name in ("data", "evaluation"))  # for `python -m`
 
 

@@ -47,12 +47,23 @@ def prompt_tokens(config: GRPOConfig, questions: Questions) -> dict[str, PromptT
     return found
 
 
-def data_lines(questions: Questions, tokens: Mapping[str, PromptTokens]) -> list[str]:
-    """Return a few lines for each part of the data."""
+def data_lines(
+    questions: Questions, tokens: Mapping[str, PromptTokens], eval_limit: int = 0
+) -> list[str]:
+    """Return a few lines for each part of the data.
+
+    Args:
+        questions: of the run.
+        tokens: of each part's prompts.
+        eval_limit: how many rows an evaluation asks; 0: all.
+    """
     lines = ["Data"]
     for part, split in questions.splits.items():
         skipped = f", {len(split.bad_rows):,} bad ones left out" if split.bad_rows else ""
-        lines.append(f"  {part}: {len(split.examples):,} rows{skipped}; {tokens[part]}")
+        asked = ""
+        if part == "eval" and 0 < eval_limit < len(split.examples):
+            asked = f", a sample of {eval_limit:,} is asked"
+        lines.append(f"  {part}: {len(split.examples):,} rows{skipped}{asked}; {tokens[part]}")
         lines += [f"    {line}" for line in _described(split.examples)]
     return lines
 

@@ -34,7 +34,7 @@ class DryRun:
         tokens = prompt_tokens(config, questions)
         parts = (
             settings_lines(config, self.origins),
-            data_lines(questions, tokens),
+            data_lines(questions, tokens, config.eval_limit),
             memory_lines(config, _longest(tokens)),
             step_lines(config, questions.num_training, self.done, total_steps),
             disk_lines(config, self.done, total_steps),

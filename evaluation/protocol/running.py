@@ -60,7 +60,7 @@ class RunFailedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class ProtocolPart:
     """What is done at a time: a mode of the start model on an axis, or an arm, to its last cell."""
 
     name: str
@@ -98,7 +98,7 @@ class Runner:
                 on_part()
             self.do(part)
 
-    def do(self, part: Part) -> None:
+    def do(self, part: ProtocolPart) -> None:
         """Do what is missing of one part."""
         schedule = self.schedule
         if part.zero_shot is not None:
@@ -142,13 +142,13 @@ class Runner:
         self.training.run(config_of({**settings, "output_dir": str(run)}, None))
 
 
-def all_parts(schedule: Schedule) -> list[Part]:
+def all_parts(schedule: Schedule) -> list[ProtocolPart]:
     """Return every part in the order of work."""
     parts = [
-        Part(f"{axis}: zero-shot {mode}", zero_shot=(axis, mode), group="zero-shot")
+        ProtocolPart(f"{axis}: zero-shot {mode}", zero_shot=(axis, mode), group="zero-shot")
         for axis, mode in schedule.zero_shot
     ]
-    return parts + [Part(arm.name, arm, group=f"seed {arm.seed}") for arm in schedule.arms]
+    return parts + [ProtocolPart(arm.name, arm, group=f"seed {arm.seed}") for arm in schedule.arms]
 
 
 def missing(schedule: Schedule) -> dict[str, int]:
@@ -157,7 +157,7 @@ def missing(schedule: Schedule) -> dict[str, int]:
     return units + Counter(f"train {arm.method}" for arm in schedule.missing_runs())
 
 
-def is_missing(schedule: Schedule, part: Part) -> bool:
+def is_missing(schedule: Schedule, part: ProtocolPart) -> bool:
     """Return whether anything of a part is to be done, deleting weights included."""
     if part.zero_shot is not None:
         return bool(schedule.zero_shot[part.zero_shot].pending())

@@ -17,7 +17,7 @@ from multiprocessing.context import SpawnProcess
 
 from evaluation.asking.progress import TimeLeft
 from evaluation.protocol.desks import Desk
-from evaluation.protocol.running import Part, all_parts, is_missing, missing
+from evaluation.protocol.running import ProtocolPart, all_parts, is_missing, missing
 from evaluation.protocol.schedule import Schedule
 from evaluation.protocol.worker import How, log_of, work
 from process.signals import at_last, end_if_asked, requests
@@ -34,7 +34,7 @@ class _Worker:
     process: SpawnProcess
     messages: connection.Connection
     lifeline: connection.Connection  # this process's end: the worker ends once it is gone
-    part: Part
+    part: ProtocolPart
 
 
 class SideBySide:
@@ -44,7 +44,7 @@ class SideBySide:
         """Start nothing yet."""
         self._schedule, self._desks, self._how = schedule, desks, how
         self._progress = TimeLeft({})
-        self._waiting: deque[Part] = deque()
+        self._waiting: deque[ProtocolPart] = deque()
         self._workers: list[_Worker] = []  # at work
         self._processes: list[SpawnProcess] = []  # all that were started
         self._failed: list[str] = []
@@ -88,7 +88,7 @@ class SideBySide:
         for end in (its_messages, its_lifeline):  # or this process would keep them open
             end.close()
         self._processes.append(process)
-        return _Worker(desk, process, messages, lifeline, Part(""))
+        return _Worker(desk, process, messages, lifeline, ProtocolPart(""))
 
     def _hand_out(self, worker: _Worker) -> None:
         part = self._waiting.popleft()
@@ -96,7 +96,7 @@ class SideBySide:
         with suppress(OSError):  # it is gone: `_heard` notices
             worker.messages.send(part)
 
-    def _heard(self) -> Iterator[Part]:
+    def _heard(self) -> Iterator[ProtocolPart]:
         """Wait a moment; take what workers say, and yield the parts that have ended."""
         ready = connection.wait([worker.messages for worker in self._workers], timeout=_LOOK)
         end_if_asked()
@@ -122,7 +122,7 @@ class SideBySide:
         else:
             self._hand_out(self._started(worker.desk) if is_gone else worker)
 
-    def _say_failed(self, part: Part, reason: str) -> None:
+    def _say_failed(self, part: ProtocolPart, reason: str) -> None:
         self._failed.append(part.name)
         log = log_of(self._schedule.output, part)
         print(f"error: {part.name}: {reason} (what it printed: {log})", file=sys.stderr)

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from evaluation.asking.asked_model import chosen_device, chosen_policy
 from evaluation.asking.progress import TimeLeft
 from evaluation.protocol.protocol_file import ProtocolConfig
-from evaluation.protocol.running import Part, RunFailedError, Runner, Training
+from evaluation.protocol.running import ProtocolPart, RunFailedError, Runner, Training
 from evaluation.protocol.schedule import Schedule
 from process.command import explained
 from process.memory import DeviceMemoryError
@@ -68,12 +68,12 @@ def work(config: ProtocolConfig, how: How, messages: Connection, lifeline: Conne
             messages.send(("ended", hands.done(part)))
 
 
-def log_of(output: Path, part: Part) -> Path:
+def log_of(output: Path, part: ProtocolPart) -> Path:
     """Return where what a part prints goes.
 
-    >>> log_of(Path("out"), Part("modality/CT/think-seed0")).as_posix()
+    >>> log_of(Path("out"), ProtocolPart("modality/CT/think-seed0")).as_posix()
     'out/logs/modality/CT/think-seed0.log'
-    >>> log_of(Path("out"), Part("modality: zero-shot think", None, ("modality", "think"))).name
+    >>> log_of(Path("out"), ProtocolPart("..", zero_shot=("modality", "think"))).name
     'zero-shot-think.log'
     """
     name = part.name if part.zero_shot is None else "/zero-shot-".join(part.zero_shot)
@@ -99,7 +99,7 @@ class _Hands:
             progress=Telling(self._messages),
         )
 
-    def done(self, part: Part) -> str | None:
+    def done(self, part: ProtocolPart) -> str | None:
         """Do one part; return why it is not done, or None."""
         log = log_of(Path(self._config.output_dir), part)
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from grpo.run.unsaved import set_unsaved_aside
 from grpo.settings.command_line import AUTO, Asked
 from grpo.settings.resuming import changed_settings
 from process.ranks import first_alone, place
-from process.ranks.notes import noted
+from process.ranks.notes import noted_before
 
 
 def going_on(asked: Asked) -> Asked:
@@ -43,7 +43,7 @@ def going_on(asked: Asked) -> Asked:
 
 @first_alone("looking for the run that was begun")
 def _begun() -> str | None:
-    return noted(BEGUN)
+    return noted_before(BEGUN)
 
 
 @first_alone("looking for a checkpoint")

@@ -24,7 +24,7 @@ def note(name: str, text: str) -> None:
             _store().set(_key(name), text)
 
 
-def noted(name: str) -> str | None:
+def noted_before(name: str) -> str | None:
     """Return what an earlier start noted; None in the first one, or where nothing was."""
     if place().restarts == 0 or not _is_kept():
         return None

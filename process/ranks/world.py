@@ -47,9 +47,8 @@ class World:
         self._waits = False  # for the others
         self._met = 0  # how often
         self._blocks = 0  # of `together`, around what runs now
-        self._agreed: BaseException | None = (
-            None  # what the last that did not end well has ended with
-        )
+        # what the last of them that did not end well has ended with
+        self._agreed: BaseException | None = None
         self._does_alone = False  # what the others wait for
 
     @property

@@ -196,7 +196,7 @@ def main_of(file: Path | None) -> SimpleNamespace:
 
 
 def test_only_commands_of_ours_take_their_signals(tmp_path, monkeypatch):
-    for name in ("train.py", "evaluate.py", "data/audit/__main__.py"):
+    for name in ("train.py", "evaluate.py", "data/audit/__main__.py", "models/checkpoint/merge.py"):
         assert is_ours(main_of(HOME / name), [])
     (tmp_path / "link.py").symlink_to(HOME / "train.py")
     assert is_ours(main_of(tmp_path / "link.py"), [])

@@ -31,6 +31,7 @@ def test_it_says_settings_data_memory_steps_and_disk_and_writes_nothing(empty, c
     assert "--max-steps 3 (given)" in printed and "--image-size 84 (configs/phantoms" in printed
     assert "by default: model tiny, train_json phantoms" in printed
     assert "train: 6,400 rows; prompts of " in printed and "options: 4 in 6,400 rows" in printed
+    assert "eval: 800 rows, a sample of 4 is asked; " in printed
     assert "images: 1 in 800 rows" in printed and "modality: CT 800" in printed
     for part in ("weights", "moments", "gradients", "reference", "decode cache", "activations"):
         assert re.search(rf" {part} [0-9.]+ [MG]B", printed), part

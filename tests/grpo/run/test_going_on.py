@@ -35,7 +35,7 @@ def run(tmp_path):
 def started_again(run, monkeypatch):
     """As torchrun starts the processes anew, after they had begun that run."""
     monkeypatch.setattr(MODULE, "place", lambda: Place(restarts=1))
-    monkeypatch.setattr(MODULE, "noted", lambda _: str(run))
+    monkeypatch.setattr(MODULE, "noted_before", lambda _: str(run))
     return run
 
 
