@@ -75,11 +75,12 @@ def test_weights_and_moments_are_those_of_one_process(runs, size, name):
     weights, expected = (load_file(each / "model.safetensors") for each in (ours, alone))
     assert weights.keys() == expected.keys()
     assert all((weights[k] - expected[k]).abs().max() < CLOSE for k in weights)
+    # AdamW of gradients that nearly cancel: 2e-5 of the largest was seen, with adapters
     moments, others = (whole_state(each / "trainer") for each in (ours, alone))
     assert moments.keys() == others.keys()
     for key, moment in others.items():
         size_of_it = max(float(moment.abs().max()), 1e-12)
-        assert float((moments[key] - moment).abs().max()) < 1e-3 * size_of_it + 1e-9, key
+        assert float((moments[key] - moment).abs().max()) < 1e-4 * size_of_it, key
 
 
 def newest(run_folder: Path) -> Path:
