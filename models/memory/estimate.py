@@ -1,25 +1,21 @@
 """How much memory a run needs, from shapes and settings, before any weight is loaded.
 
-Letters: N prompts, R rows of a rollout, P prompt tokens, C completion tokens; L layers, D hidden
-size, V vocabulary, k elements of a token's keys.
+What stands from step to step (standing.py), and beside it what comes and goes at each moment of a
+step (decoding.py, forward.py, and here): the need is the largest of these sums.
 """
 
 from pathlib import Path
 
-from models.decode.buffers import count_bucket, slot_bucket
 from models.memory.forward import Numbers, TextPass, VisionPass
 from models.memory.held import Held
-from models.memory.parts import PARTS, MemoryEstimate
+from models.memory.parts import PARTS, MemoryEstimate, Sizes
 from models.memory.sizes import ModelSizes, sizes_of
+from models.memory.standing import Standing
 from models.memory.work import Work
-from models.vision.features import LIMIT_BYTES
 
-# Allowances, not measurements: CUDA's context with its kernels and cuBLAS's workspaces, and the
-# share of what comes and goes in a step that the allocator holds between blocks of other sizes.
-CONTEXT_BYTES = 750_000_000
+# An allowance, not a measurement: the share of what comes and goes in a step that the allocator
+# holds between blocks of other sizes.
 FRAGMENTED_SHARE = 0.1
-
-Sizes = dict[str, int]
 
 
 def estimate_memory(model: str | Path | ModelSizes, held: Held, work: Work) -> MemoryEstimate:
@@ -46,6 +42,8 @@ class _Estimator:
         # The prompts' pass of a rollout is kept for the update where nothing stands against it.
         fits = held.samples and work.is_whole and held.padded and not held.checkpointing
         self.keeps_pass = fits and held.ranks == 1 and held.adapters is None
+        self.standing = Standing(sizes, held, work, keeps_pass=self.keeps_pass)
+        self.decoding = self.standing.decoding
         # A second pass over the completions runs the prompts with them.
         apart = self.keeps_pass and work.iterations == 1
         self.text = TextPass(
@@ -63,7 +61,7 @@ class _Estimator:
 
     def estimate(self) -> MemoryEstimate:
         """Return the parts and the moments that they are in."""
-        resident, host = self.resident()
+        resident, host = self.standing.resident()
         moments = {
             name: {part: size for part, size in (resident | parts).items() if size}
             for name, parts in self.moments().items()
@@ -78,167 +76,6 @@ class _Estimator:
             if any(parts.get(part) for parts in moments.values())
         }
         return MemoryEstimate(moments, most, host)
-
-    # What stands throughout
-
-    def resident(self) -> tuple[Sizes, Sizes]:
-        """Return what stays on the device from step to step, and what waits in CPU memory."""
-        held, trained = self.held, self.trained()
-        own = {
-            "master": self._share(4 * trained) if self.has_master else 0,
-            "moments": self._of_trained(round(trained * held.moment_bytes)),
-            "gradients": self._of_trained(4 * trained) + self.waiting(),
-        }
-        host: Sizes = {}
-        if held.offloads_optimizer:  # on the device a gradient is no longer than it takes to leave
-            host = own | {"gradients": own["gradients"] - self.waiting()}
-            if not self.has_master and held.adapters is None:
-                host["master"] = self._share(4 * trained)
-            own = {"gradients": self.waiting()}
-        resident = own | {"weights": self.weights(), "sampler": self.sampler()}
-        reference, lent = self.reference()
-        resident["reference"] = reference
-        if lent:
-            host = host | {"reference": lent}
-        resident["features"] = LIMIT_BYTES if held.freeze_vision and held.on_cuda else 0
-        resident |= self.graphs() if held.on_cuda and held.samples else {}
-        resident["context"] = CONTEXT_BYTES if held.on_cuda else 0
-        return resident, host
-
-    def _share(self, size: int) -> int:
-        """Return a rank's part of what is spread over all."""
-        return -(-size // self.held.ranks)
-
-    def _of_trained(self, size: int) -> int:
-        """Return a rank's part of what belongs to trained weights: adapters each has whole."""
-        return size if self.held.adapters is not None else self._share(size)
-
-    @property
-    def has_master(self) -> bool:
-        """Whether AdamW moves something else than the weights of the forwards.
-
-        Adapters and, in float32, the weights of one process are their own.
-        """
-        return self.held.adapters is None and (self.held.is_half or self.held.ranks > 1)
-
-    def trained(self) -> int:
-        """Return how many numbers are trained."""
-        if self.held.adapters is not None:
-            return self.held.adapters.parameters
-        return self.sizes.parameters - (self.sizes.vision if self.held.freeze_vision else 0)
-
-    def weights(self) -> int:
-        """Return what stands of the weights of every forward; of several ranks, what is frozen."""
-        sizes, held = self.sizes, self.held
-        adapters = 4 * held.adapters.parameters if held.adapters is not None else 0
-        if held.ranks == 1:
-            return sizes.parameters * held.size + adapters
-        tower = 0 if held.trains_tower else sizes.vision * held.size
-        if held.adapters is None:
-            return tower
-        return tower + self._share(sizes.parameters * held.size - tower) + adapters
-
-    def sampler(self) -> int:
-        """Return the copy that decodes: of several ranks all of it, under LoRA what is merged too.
-
-        Of several ranks each gathers the frozen weights for it, and merges beside them.
-        """
-        sizes, held = self.sizes, self.held
-        if not held.samples:
-            return 0
-        gathered = sizes.parameters - (0 if held.trains_tower else sizes.vision)
-        size = gathered * held.size if held.ranks > 1 else 0
-        if held.adapters is not None:  # merged in float32, one after the other
-            merging = sizes.text.largest * (4 + 4 * held.is_half)
-            size += held.adapters.merged * held.size + merging
-        return size
-
-    def reference(self) -> tuple[int, int]:
-        """Return what the reference has on the device, and what of it waits in CPU memory.
-
-        A frozen tower is one and the same in both models. Of several ranks each has its share, and
-        keeps the weights of no layer whole once they were gathered.
-        """
-        sizes, held = self.sizes, self.held
-        if held.reference == "none" or held.adapters is not None:
-            return 0, 0
-        if held.reference == "cpu":
-            layers = (sizes.text.total + sizes.tower.total) * held.size
-            return sizes.parameters * held.size - layers, layers
-        own = (sizes.parameters - (sizes.vision if held.freeze_vision else 0)) * held.size
-        if held.ranks > 1:
-            return self._share(own) + sizes.outside * held.size, 0
-        return own, 0
-
-    def waiting(self) -> int:
-        """Return what the largest matrix's gradient takes before it is added to the sum.
-
-        In half precision as it is made and, where there is something to add it to, in float32.
-        """
-        if self.held.adapters is not None:
-            return 0
-        of_text = self.keeps_pass or not self.held.trains_tower
-        largest = self.sizes.text.largest if of_text else self.sizes.largest
-        is_sum = self.keeps_pass or not self.work.is_whole
-        if self.held.offloads_optimizer:
-            return largest * self.held.size
-        if self.held.is_half:
-            return largest * (2 + 4 if is_sum else 2)
-        return largest * 4 if is_sum else 0
-
-    # What decoding needs
-
-    def graphs(self) -> Sizes:
-        """Return what CUDA graphs keep beside training: see models/decode/graphed.py."""
-        work, text = self.work, self.sizes.text
-        rows, slots = count_bucket(work.rows), slot_bucket(work.completion_tokens)
-        prompts, prompt_slots = count_bucket(work.prompts), slot_bucket(work.prompt_tokens)
-        token = 2 * text.depth * text.keys * self.held.size
-        scores = 3 * rows * text.heads * (prompt_slots + slots) * 4
-        rotation = rows * text.head_size**2 * self.held.size
-        return {
-            "prompt cache": token * prompts * prompt_slots,
-            "decode cache": token * rows * slots,
-            "decode weights": text.depth * self.projections * self.held.size,
-            "graphs": self._step_of_layer() + scores + rotation,
-        }
-
-    @property
-    def projections(self) -> int:
-        """(H + 2 Hkv) d D, the weights of query, key and value of one layer, side by side."""
-        text = self.sizes.text
-        return (text.hidden + 2 * text.keys) * text.hidden
-
-    def decoding(self) -> Sizes:
-        """Return what decoding without graphs holds while it lasts."""
-        work, text, size = self.work, self.sizes.text, self.held.size
-        folded = 0 if self.held.is_half else 2 * text.width * text.hidden
-        token = 2 * text.depth * text.keys * size
-        return {
-            "prompt cache": token * work.prompts * work.prompt_tokens,
-            "decode cache": token * work.rows * work.completion_tokens,
-            "decode weights": text.depth * (self.projections + folded) * size,
-        }
-
-    def decode_step(self) -> int:
-        """Return what one token of every row needs: the logits of choosing it, or a layer.
-
-        Chosen by four tables as large as the logits; in a layer, two of the last token are there.
-        On a CPU in half precision the output embedding is widened for the product.
-        """
-        work, held, text = self.work, self.held, self.sizes.text
-        logits = work.rows * self.sizes.vocabulary * 4
-        if held.on_cuda:  # the layers' own are the graphs'
-            return 5 * logits
-        tables = work.rows * work.completion_tokens * 2 * text.head_size * 4
-        most = max(4 * logits, 2 * logits + self._step_of_layer())
-        if held.is_half:
-            most = max(most, 3 * logits + self.sizes.embedding * 4)
-        return most + tables
-
-    def _step_of_layer(self) -> int:
-        text = self.sizes.text
-        return self.work.rows * (3 * text.width + 9 * text.hidden) * self.held.size
 
     # The moments of a step
 
@@ -258,8 +95,8 @@ class _Estimator:
     def rollout(self) -> Sizes:
         """Return decoding, beside the prompts' own pass where that is kept."""
         kept = {"activations": self.prompts_kept()}
-        held = {} if self.held.on_cuda else self.decoding()
-        return kept | held | {"decode step": self.decode_step()}
+        held = {} if self.held.on_cuda else self.decoding.without_graphs()
+        return kept | held | {"decode step": self.decoding.decode_step()}
 
     def prompts_kept(self) -> int:
         """Return what the prompts' pass keeps from the rollout to the update, if it is kept."""
@@ -304,7 +141,7 @@ class _Estimator:
             moments["images"] = {"activations": self.images.backward(checkpointing=checkpointing)}
         if not self.work.is_whole or self.held.offloads_optimizer:
             return moments
-        trained = 4 * self.trained() // self.held.ranks
+        trained = 4 * self.standing.trained() // self.held.ranks
         of_tower = 4 * sizes.vision // self.held.ranks if self.held.trains_tower else 0
         there = dict.fromkeys(moments, trained - of_tower) | {"log-probs": 0, "backward": 0}
         there["end of the text"] = self.gradients_of_layers() // self.held.ranks
@@ -316,7 +153,7 @@ class _Estimator:
         Where prompts were run before, those of the completions wait for theirs, as they were made.
         """
         if self.held.adapters is not None:
-            return 4 * self.trained()
+            return 4 * self.standing.trained()
         sizes, text = self.sizes, self.sizes.text
         head = 0 if sizes.tied else 4 * sizes.embedding
         if self.keeps_pass:

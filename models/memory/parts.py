@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+Sizes = dict[str, int]  # bytes by part
+
 # Part -> what docs/memory.md and a dry run call it.
 PARTS: dict[str, str] = {
     "weights": "weights that every forward reads",
