@@ -52,7 +52,7 @@ def everybodys(policy: Policy, batch: PromptBatch, own: Scored) -> Scored:
     told = world().gather([made.texts, dict(term.measured)])
     whole = {name: _stacked([part[name] for part in found]) for name in tensors}
     completions = Completions(
-        ids=_padded_after(whole["ids"], whole["mask"], policy.processor.pad_id),
+        ids=whole["ids"].where(whole["mask"], policy.processor.pad_id),  # also behind shorter ones
         texts=[text for texts, _ in told for text in texts],
         **{name: whole[name] for name in ("mask", "logprobs", "entropies", "truncated")},
     )
@@ -90,8 +90,3 @@ def _lengthened(part: Tensor, length: int) -> Tensor:
     """Return a tensor whose second dimension is as long."""
     more = length - part.shape[1]
     return pad(part, (0, 0) * (part.dim() - 2) + (0, more)) if more else part
-
-
-def _padded_after(ids: Tensor, mask: Tensor, pad_id: int) -> Tensor:
-    """Return (B, C) ids with padding after every row's end."""
-    return ids.where(mask, pad_id)
