@@ -73,6 +73,11 @@ def rendered(
     Raises:
         ValueError: naming the template's file and what it did.
     """
+    # Imported before the fork: in it nobody lets go of a lock that another thread holds, and a
+    # module that one imports at that moment is such a lock.
+    import jinja2.ext
+    import jinja2.sandbox  # noqa: F401 transformers imports both when it renders
+
     try:
         return done_apart(
             lambda: [

@@ -1,7 +1,6 @@
 """The two models of a run: when there is a reference, where it lies, and what it shares."""
 
 from dataclasses import replace
-from threading import Lock
 
 import pytest
 import torch
@@ -86,11 +85,11 @@ def test_a_run_with_adapters_goes_on_from_its_checkpoints(config, tmp_path, monk
 
 
 def test_several_processes_cut_policy_and_reference_into_shards(config, monkeypatch):
-    cut, one_at_a_time = [], Lock()  # transformers loads in one thread only
-
-    def load_alone(*given, **options):
-        with one_at_a_time:
-            return load_policy(*given, **options)
+    # In ranks that are threads nothing is loaded: transformers loads in one thread only, and a
+    # template is rendered in a fork, which waits for whatever lock another thread holds.
+    config = replace(config, image_size=0)
+    loaded = [load_policy(config.model, dtype="float32", device="cpu") for _ in range(4)]
+    cut = []
 
     def shard(policy, mesh, **options):
         assert policy.device == torch.device("cpu") and mesh == f"all by {config.device}"
@@ -100,7 +99,7 @@ def test_several_processes_cut_policy_and_reference_into_shards(config, monkeypa
     def room_for_a_copy(_config):  # not its sum: it builds the model too, from shapes
         return True
 
-    monkeypatch.setattr("grpo.policies.load_policy", load_alone)
+    monkeypatch.setattr("grpo.policies.load_policy", lambda *_, **__: loaded.pop())
     monkeypatch.setattr("grpo.policies.keeps_sampler", room_for_a_copy)
     monkeypatch.setattr("models.sharding.shard.shard", shard)
     monkeypatch.setattr("models.sharding.shard.mesh_of_all", lambda device: f"all by {device}")
@@ -112,5 +111,5 @@ def test_several_processes_cut_policy_and_reference_into_shards(config, monkeypa
     [(keeps, reference), _] = as_ranks(2, load)
     assert keeps and not any(weight.requires_grad for weight in reference.parameters())
     of_reference = {"reshard_after_forward": True, "decodes": False}
-    assert cut.count(of_reference) == 2 and len(cut) == 4
+    assert cut.count(of_reference) == 2 and len(cut) == 4 and loaded == []
     assert {"reshard_after_forward": True, "offload": False} in cut
