@@ -75,8 +75,7 @@ def rendered(
     """
     # Imported before the fork: in it nobody lets go of a lock that another thread holds, and a
     # module that one imports at that moment is such a lock.
-    import jinja2.ext
-    import jinja2.sandbox  # noqa: F401 transformers imports both when it renders
+    import transformers.utils.chat_template_utils  # noqa: F401 with the template engine
 
     try:
         return done_apart(
