@@ -46,7 +46,9 @@ def read_rows(path: Path) -> Outcome:
     for example in examples:
         keeps_order(example.options)
         assert all(map(same_option, example.options))
-        render_prompt(prompt_template("think"), example.question, example.options).encode()
+        render_prompt(
+            prompt_template("think"), example.question, example.options, example.form
+        ).encode()
     return f"row: {kind_of(bad_rows[0].reason)}" if bad_rows else "read"
 
 

@@ -1,11 +1,14 @@
-"""One medical image question with its options and the right letter."""
+"""One medical image question: what is shown and asked, and what a right answer is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
+from typing import Any
 
 from PIL import Image
+
+from rewards.forms import FORMS
 
 # The eight modalities and five question types of OmniMedVQA as Med-R1 splits them. "unknown" stands
 # where neither the row nor the file's name tells.
@@ -26,19 +29,37 @@ ImageSource = Path | Callable[[], Image.Image]
 
 @dataclass(frozen=True)
 class VQAExample:
-    """A question about one or several images with two or more options, one of them right."""
+    """A question about any number of images, and its key.
+
+    Of a choice the key is the letter of one of two or more options, also where it is asked as yes
+    or no; of an open question a text or a number.
+    """
 
     id: str  # the file's stem and the row's number, e.g. "CT_test-17"
     images: tuple[ImageSource, ...]
     question: str  # without the options
-    options: tuple[str, ...]  # in the order of their letters, without "A)"
-    answer: str  # the letter of the right option
+    options: tuple[str, ...]  # in the order of their letters, without "A)"; an open one has none
+    answer: str  # the letter of the right option; of an open question the text, or the number
     modality: str = UNKNOWN
     question_type: str = UNKNOWN
     dataset: str = UNKNOWN
     source: str = UNKNOWN  # the file the row came from
+    form: str = "letter"  # how it is answered: letter, yes_no, text or number (rewards/forms/)
+    accepted: tuple[str, ...] = ()  # other texts that are as right as the answer
+    absolute_tolerance: float = 0.0  # of a number: the larger of the two counts
+    relative_tolerance: float = 0.0  # a share of the right number's size
+    system: str = ""  # the row's own system turn
+    # what else the row holds, by the names it has there; a reward or --only may ask for it
+    fields: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if self.kind != "choice":
+            if self.options or not self.answer:
+                raise ValueError(
+                    f"{self.id}: an open question has an answer and no options, not"
+                    f" {self.answer!r} and {list(self.options)}: correct the row"
+                )
+            return
         letters = ascii_uppercase[: len(self.options)]
         if len(self.options) < 2 or self.answer not in letters or len(self.answer) != 1:
             raise ValueError(
@@ -47,8 +68,15 @@ class VQAExample:
             )
 
     @property
+    def kind(self) -> str:
+        """What kind of answer it has: ``choice``, ``text`` or ``number``."""
+        return FORMS[self.form].kind
+
+    @property
     def answer_text(self) -> str:
-        """The right option's text."""
+        """The right answer in words: the right option's text, or an open question's answer."""
+        if self.kind != "choice":
+            return self.answer
         return self.options[ascii_uppercase.index(self.answer)]
 
     @property

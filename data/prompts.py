@@ -12,14 +12,18 @@ from string import ascii_uppercase
 from data.examples import VQAExample
 from data.reading.placeholders import placeholder_problem
 from process.regular import read_text
+from rewards.forms import FORMS
 from rewards.modes import MODES, get_mode
 
-# {question} and {options} are filled in by `render_prompt`; nothing else in braces is special.
+# {question}, {options} and {answer_form} are filled in by `render_prompt`; nothing else in braces
+# is special.
 TEMPLATES: dict[str, str] = {
     mode.name: f"{{question}}\n{{options}}\n{mode.sentence}" for mode in MODES.values()
 }
 
 # `<|image_pad|>` in a text would become the token itself and break the count of image tokens.
+_FIELD = re.compile(r"\{(?:question|options|answer_form)\}")
+
 SPECIAL_TOKEN = re.compile(r"<\|\w+\|>")
 
 
@@ -33,15 +37,24 @@ def format_options(options: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def render_prompt(template: str, question: str, options: Sequence[str]) -> str:
-    """Return the user's turn; question and options are inserted as they are, braces included."""
-    fields = {"{question}": question, "{options}": format_options(options)}
-    return re.sub(r"\{question\}|\{options\}", lambda match: fields[match[0]], template)
+def render_prompt(
+    template: str, question: str, options: Sequence[str], form: str = "letter"
+) -> str:
+    """Return the user's turn; question and options are inserted as they are, braces included.
+
+    Where no lettered options are shown, a line that holds nothing else is left out.
+    """
+    shown = format_options(options) if form == "letter" else ""
+    asked_for = FORMS[form].asked_for
+    fields = {"{question}": question, "{options}": shown, "{answer_form}": asked_for}
+    if not shown:
+        template = re.sub(r"^\{options\}(?:\n|\Z)", "", template, flags=re.MULTILINE)
+    return _FIELD.sub(lambda match: fields[match[0]], template)
 
 
 def supervised_target(example: VQAExample) -> str:
     """Return what the supervised baseline writes: the bare answer, in the no_think mode's form."""
-    return f"<answer>{example.answer}</answer>"
+    return f"<answer>{FORMS[example.form].written(example)}</answer>"
 
 
 def prompt_template(mode: str, file: str | Path | None = None) -> str:
@@ -75,7 +88,7 @@ def check_template(text: str, name: str) -> str:
         if count != 1:
             problems.append(f"{field} stands {count} times, it must stand once")
     problems += [
-        f"{field!r} is not a field: only {{question}} and {{options}} are"
+        f"{field!r} is not a field: only {{question}}, {{options}} and {{answer_form}} are"
         for field in _fields(text)
     ]
     problems += [
@@ -91,4 +104,4 @@ def check_template(text: str, name: str) -> str:
 
 def _fields(text: str) -> list[str]:
     found = re.findall(r"\{[A-Za-z_][A-Za-z0-9_]*\}", text)
-    return [field for field in found if field not in ("{question}", "{options}")]
+    return [field for field in found if _FIELD.fullmatch(field) is None]

@@ -33,5 +33,5 @@ class TurnBuilder:
             images = [load_image(source, self.image_size) for source in example.images]
         except ValueError as error:
             raise ValueError(f"example {example.id}: {error}") from error
-        text = render_prompt(self.template, example.question, example.options)
+        text = render_prompt(self.template, example.question, example.options, example.form)
         return UserTurn(text, images, keep_size=self.image_size > 0)

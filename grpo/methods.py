@@ -44,7 +44,9 @@ TakeStep = Callable[[PromptBatch, StepClock], TakenStep]
 class Parser(Protocol):
     """As `rewards.parse_once.ParseOnce`: what it has read, it knows until it is to forget."""
 
-    def __call__(self, text: str, mode: str, options: Sequence[str] = ()) -> Any: ...
+    def __call__(
+        self, text: str, mode: str, options: Sequence[str] = (), form: str = "letter"
+    ) -> Any: ...
 
     def forget(self) -> None: ...
 
@@ -67,7 +69,7 @@ def grpo_method(
             policy, reference, optimizer, batch, reward_fns, config, clock, grounding, budget
         )
         groups = result.rollout.for_each(
-            lambda text, example: parse(text, config.mode, example.options)
+            lambda text, example: parse(text, config.mode, example.options, example.form)
         )
         parsed = [item for group in groups for item in group]  # prompt-major
         choices = tuple(item.choice for item in parsed)

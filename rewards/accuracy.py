@@ -34,5 +34,5 @@ def accuracy_reward(
             f"answer must be one letter from {letters[0]} to {letters[-1]}, got {answer!r}:"
             " correct the data set"
         )
-    parsed = parse(completion, mode, options)
+    parsed = parse(completion, mode, options, "letter")
     return float(parsed.well_formed and parsed.choice == answer)

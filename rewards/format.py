@@ -7,7 +7,11 @@ from rewards.parsing import parse_completion
 
 
 def format_reward(
-    completion: str, mode: str, options: Sequence[str] = (), parse: Parse = parse_completion
+    completion: str,
+    mode: str,
+    options: Sequence[str] = (),
+    parse: Parse = parse_completion,
+    form: str = "letter",
 ) -> float:
     """Return 1.0 if ``completion`` is well formed (see `ParsedCompletion`), else 0.0.
 
@@ -20,4 +24,4 @@ def format_reward(
     >>> format_reward("<answer>B</answer>", "no_think"), format_reward("B", "no_think")
     (1.0, 0.0)
     """
-    return float(parse(completion, mode, options).well_formed)
+    return float(parse(completion, mode, options, form).well_formed)

@@ -14,7 +14,9 @@ class Mode:
 
     name: str
     tags: tuple[str, ...]  # in the order in which a completion must write them
-    sentence: str  # what stands below question and options, and asks for these tags
+    # What stands below question and options, and asks for these tags; {answer_form} is what the
+    # question's form asks for (rewards/forms/), such as "one letter".
+    sentence: str
 
     @property
     def thinks(self) -> bool:
@@ -35,17 +37,18 @@ MODES: dict[str, Mode] = {
         Mode(
             "think",
             ("think", "answer"),
-            "Reason inside <think></think>, then give one letter inside <answer></answer>.",
+            "Reason inside <think></think>, then give {answer_form} inside <answer></answer>.",
         ),
         Mode(
             "no_think",
             ("answer",),
-            "Give one letter inside <answer></answer> and nothing else.",
+            "Give {answer_form} inside <answer></answer> and nothing else.",
         ),
         Mode(
             "think_after",
             ("answer", "think"),
-            "Give one letter inside <answer></answer>, then your reasons inside <think></think>.",
+            "Give {answer_form} inside <answer></answer>,"
+            " then your reasons inside <think></think>.",
         ),
     )
 }

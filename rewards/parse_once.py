@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from rewards.parsing import ParsedCompletion, parse_completion
 
-Parse = Callable[[str, str, Sequence[str]], ParsedCompletion]  # text, mode, options
+Parse = Callable[[str, str, Sequence[str], str], ParsedCompletion]  # text, mode, options, form
 
 
 class ParseOnce:
@@ -19,11 +19,13 @@ class ParseOnce:
     """
 
     def __init__(self) -> None:
-        self._parsed: dict[tuple[str, str, tuple[str, ...]], ParsedCompletion] = {}
+        self._parsed: dict[tuple[str, str, tuple[str, ...], str], ParsedCompletion] = {}
 
-    def __call__(self, text: str, mode: str, options: Sequence[str] = ()) -> ParsedCompletion:
+    def __call__(
+        self, text: str, mode: str, options: Sequence[str] = (), form: str = "letter"
+    ) -> ParsedCompletion:
         """Return what `parse_completion` does."""
-        key = (text, mode, tuple(options))
+        key = (text, mode, tuple(options), form)
         if key not in self._parsed:
             self._parsed[key] = parse_completion(*key)
         return self._parsed[key]

@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rewards.letters import WHITE_SPACE, committed_letter
+from rewards.forms import FORMS, AnswerForm
+from rewards.letters import WHITE_SPACE
 from rewards.modes import get_mode
-from rewards.naming import forgiving_letter
 
 # Anything that starts like one of the tags, in any case, with attributes or never closed: all of it
 # must be matched so that it can be refused. The text is the policy's, so time must be linear in it:
@@ -28,10 +28,11 @@ class ParsedCompletion:
     """What was read out of one completion.
 
     Attributes:
-        choice: the upper-case letter its one answer tag commits to, else None. May stand in a
-            completion that is otherwise malformed; then it earns nothing.
-        lenient_choice: what a forgiving reader would take (rewards/naming.py): what the last answer
-            tag names, an option's text or the first letter; else the only letter or option that
+        choice: the answer its one answer tag commits to, in its form's one way of writing: a
+            choice's upper-case letter, an open question's text, a number's digits; else None. May
+            stand in a completion that is otherwise malformed; then it earns nothing.
+        lenient_choice: what a forgiving reader would take (rewards/forms/): what the last answer
+            tag names, of a choice an option's text or the first letter; else the only answer that
             the whole text names; else None. For reports, never for rewards.
         rationale: the text of its one think tag, white space trimmed, else None.
         well_formed: exactly the mode's tags, once each, in order and lower case; nothing but white
@@ -44,14 +45,18 @@ class ParsedCompletion:
     well_formed: bool
 
 
-def parse_completion(text: str, mode: str, options: Sequence[str] = ()) -> ParsedCompletion:
+def parse_completion(
+    text: str, mode: str, options: Sequence[str] = (), form: str = "letter"
+) -> ParsedCompletion:
     """Return what ``text`` answers under ``mode``; see `ParsedCompletion` for the rules.
 
     Never raises on any text and takes time linear in it. With ``options`` a letter beyond them
-    commits to nothing, and ``C)CT`` commits to C when CT is option C.
+    commits to nothing, and ``C)CT`` commits to C when CT is option C. The form is the question's
+    (`VQAExample.form`).
 
     Raises:
         ValueError: unknown mode.
+        KeyError: unknown form.
 
     >>> parse_completion("<think>a dark lung</think> <answer>(b)</answer>", "think")
     ParsedCompletion(choice='B', lenient_choice='B', rationale='a dark lung', well_formed=True)
@@ -61,7 +66,7 @@ def parse_completion(text: str, mode: str, options: Sequence[str] = ()) -> Parse
     mode_tags = get_mode(mode).tags
     tags = list(_TAG.finditer(text))
     answer, thought = _only_content(text, tags, "answer"), _only_content(text, tags, "think")
-    choice = None if answer is None else committed_letter(answer, options)
+    choice = None if answer is None else FORMS[form].committed(answer, options)
 
     expected = [tag for name in mode_tags for tag in (f"<{name}>", f"</{name}>")]
     well_formed = (
@@ -72,7 +77,7 @@ def parse_completion(text: str, mode: str, options: Sequence[str] = ()) -> Parse
     )
     return ParsedCompletion(
         choice=choice,
-        lenient_choice=_lenient_choice(text, tags, options),
+        lenient_choice=_lenient_choice(text, tags, options, FORMS[form]),
         rationale=None if thought is None else thought.strip(),
         well_formed=well_formed,
     )
@@ -99,11 +104,13 @@ def _is_visible(thought: str) -> bool:
     return any(unicodedata.category(char)[0] in "LNPS" and char not in _BLANK for char in thought)
 
 
-def _lenient_choice(text: str, tags: list[re.Match], options: Sequence[str]) -> str | None:
+def _lenient_choice(
+    text: str, tags: list[re.Match], options: Sequence[str], form: AnswerForm
+) -> str | None:
     openings = [i for i, tag in enumerate(tags) if re.match("<answer", tag[0], re.IGNORECASE)]
-    letter = None
+    answer = None
     if openings:
         last = openings[-1]
         end = tags[last + 1].start() if last + 1 < len(tags) else len(text)
-        letter = forgiving_letter(text[tags[last].end() : end], options, first=True)
-    return letter or forgiving_letter(_TAG.sub("\n", text), options, first=False)
+        answer = form.forgiving(text[tags[last].end() : end], options, first=True)
+    return answer or form.forgiving(_TAG.sub("\n", text), options, first=False)

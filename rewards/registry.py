@@ -20,6 +20,7 @@ from typing import Any
 
 from rewards.accuracy import accuracy_reward
 from rewards.format import format_reward
+from rewards.forms import is_right
 from rewards.modes import get_mode
 from rewards.parse_once import Parse
 from rewards.parsing import parse_completion
@@ -32,11 +33,14 @@ LARGEST_REWARD = 1e18
 
 
 def _accuracy(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
-    return accuracy_reward(completion, example.answer, mode, example.options, parse)
+    if example.form == "letter":
+        return accuracy_reward(completion, example.answer, mode, example.options, parse)
+    parsed = parse(completion, mode, example.options, example.form)
+    return float(parsed.well_formed and is_right(parsed.choice, example))
 
 
 def _format(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
-    return format_reward(completion, mode, example.options, parse)
+    return format_reward(completion, mode, example.options, parse, example.form)
 
 
 REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewards.forms import FORMS
 from rewards.modes import get_mode
 from rewards.registry import BoundReward
 
@@ -26,11 +27,12 @@ def trial_texts(example: Any, mode: str) -> tuple[str, ...]:
     """Return nothing, the right answer in the mode's form, the same cut off, and nonsense.
 
     >>> from types import SimpleNamespace
-    >>> trial_texts(SimpleNamespace(answer="B"), "think")[:3]
+    >>> trial_texts(SimpleNamespace(answer="B", form="letter"), "think")[:3]
     ('', '<think>It is B.</think><answer>B</answer>', '<think>It is B.</think>')
     """
-    written = {"think": f"It is {example.answer}.", "answer": example.answer}
+    right = FORMS[example.form].written(example)
+    written = {"think": f"It is {right}.", "answer": right}
     parts = [f"<{tag}>{written[tag]}</{tag}>" for tag in get_mode(mode).tags]
-    right = "".join(parts)
-    cut_off = "".join(parts[:-1]) or right[: len(right) // 2]
-    return "", right, cut_off, "</answer> ? <think \ufffd\n\n {[(\\ 0 肺"
+    whole = "".join(parts)
+    cut_off = "".join(parts[:-1]) or whole[: len(whole) // 2]
+    return "", whole, cut_off, "</answer> ? <think \ufffd\n\n {[(\\ 0 肺"

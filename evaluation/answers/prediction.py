@@ -7,6 +7,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from rewards import parse_completion
+from rewards.forms import is_right
 
 # Below one half the model would rather write no letter than any: their shares say what it does
 # where it hardly ever is.
@@ -49,6 +50,7 @@ class Prediction:
     # files of a version that did not note it.
     letter_mass: float | None = None
     unanswered: str | None = None  # why the row could not be asked: then it counts as wrong
+    form: str = "letter"  # in which it was answered (rewards/forms/); files of before: a letter
 
     @property
     def is_plain(self) -> bool:
@@ -78,7 +80,7 @@ class Prediction:
 
 
 _KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("id", "answer", "completion"), str),
+    **dict.fromkeys(("id", "answer", "completion", "form"), str),
     **dict.fromkeys(("choice", "lenient_choice", "control", "unanswered"), str | None),
     **dict.fromkeys(("well_formed", "correct", "lenient_correct", "truncated"), bool),
     **{"completion_tokens": int, "letter_probabilities": dict | None},
@@ -122,7 +124,7 @@ def judge(
     Raises:
         ValueError: unknown mode. No completion raises.
     """
-    parsed = parse_completion(completion, mode, example.options)
+    parsed = parse_completion(completion, mode, example.options, example.form)
     if permutation is None:
         permutation = range(len(example.options))
     return Prediction(
@@ -139,12 +141,13 @@ def judge(
         choice=parsed.choice,
         lenient_choice=parsed.lenient_choice,
         well_formed=parsed.well_formed,
-        correct=parsed.well_formed and parsed.choice == example.answer,
-        lenient_correct=parsed.lenient_choice == example.answer,
+        correct=parsed.well_formed and is_right(parsed.choice, example),
+        lenient_correct=is_right(parsed.lenient_choice, example),
         completion_tokens=completion_tokens,
         truncated=truncated,
         letter_probabilities=None if letter_probabilities is None else dict(letter_probabilities),
         control=control,
         letter_mass=letter_mass,
         unanswered=unanswered,
+        form=example.form,
     )

@@ -67,7 +67,7 @@ def _term(
     if config.grounding == "scale":
         return scale_term(blank, [example.answer for example in examples], rollout.group_size)
     choices = rollout.for_each(
-        lambda text, example: parse(text, config.mode, example.options).choice
+        lambda text, example: parse(text, config.mode, example.options, example.form).choice
     )
     return penalty_term(blank, choices, config.grounding_weight)
 

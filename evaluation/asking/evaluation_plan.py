@@ -133,7 +133,7 @@ def asking_order(examples: Sequence[VQAExample], template: str) -> list[int]:
 
     def length(index: int) -> tuple[int, int]:
         example = examples[index]
-        text = render_prompt(template, example.question, example.options)
+        text = render_prompt(template, example.question, example.options, example.form)
         return len(example.images), len(text)
 
     return sorted(range(len(examples)), key=length, reverse=True)

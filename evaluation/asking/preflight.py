@@ -43,7 +43,9 @@ class PromptCheck:
         keep_size = image_size > 0
         if keep_size:
             sizes = [(image_size, image_size)] * len(sizes)
-        text = render_prompt(self.turn_builder.template, example.question, example.options)
+        text = render_prompt(
+            self.turn_builder.template, example.question, example.options, example.form
+        )
         processor, context = self._processor, self._context_tokens
         try:
             most = processor.most_tokens(text, sizes, keep_size=keep_size)

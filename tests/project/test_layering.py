@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "rewards": set(),
     "models": {"process"},
     "process": set(),
-    "data": {"process", "rewards.modes"},  # the tags that prompts and parser share
+    "data": {"process", "rewards.modes", "rewards.forms"},  # what prompts and parser share
     "grpo": {"models", "process", "rewards.modes"},  # whose names --mode takes
     "evaluation": {"data", "rewards", "models", "grpo", "process"},
     "configs": set(),

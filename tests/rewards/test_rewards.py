@@ -16,6 +16,7 @@ class Example:
     id: str = "CT_test-17"
     options: tuple[str, ...] = ("MRI", "PET", "CT")
     answer: str = "C"
+    form: str = "letter"
 
 
 THINK_C = "<think>a round slice</think><answer>C</answer>"

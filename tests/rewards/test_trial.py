@@ -28,6 +28,7 @@ class Example:
     options: tuple[str, ...] = ("MRI", "CT")
     answer: str = "B"
     modality: str = "CT"
+    form: str = "letter"
 
 
 EXAMPLES = [Example(f"CT_train-{number}") for number in range(9)]

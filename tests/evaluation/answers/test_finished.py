@@ -18,7 +18,7 @@ KEYS = [
     *("id", "images", "modality", "question_type", "dataset", "question", "options"),
     *("permutation", "answer", "completion", "choice", "lenient_choice", "well_formed"),
     *("correct", "lenient_correct", "completion_tokens", "truncated", "letter_probabilities"),
-    *("control", "letter_mass", "unanswered"),
+    *("control", "letter_mass", "unanswered", "form"),
 ]
 SUMMARY = {"overall": {"accuracy": 0.5}}
 
@@ -66,6 +66,7 @@ def test_both_files_hold_what_was_predicted(tmp_path):
         "control": None,
         "letter_mass": 0.875,
         "unanswered": None,
+        "form": "letter",
     }
     assert json.loads(second)["completion"] == "A\nor B"
 

@@ -1,0 +1,35 @@
+"""A choice whose options are lettered: the answer is one letter."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from rewards.letters import committed_letter
+from rewards.naming import forgiving_letter
+
+
+class Letter:
+    """One of the letters of the options."""
+
+    name = "letter"
+    kind = "choice"
+    asked_for = "one letter"
+
+    def committed(self, text: str, options: Sequence[str]) -> str | None:
+        """See rewards/letters.py."""
+        return committed_letter(text, options)
+
+    def forgiving(self, text: str, options: Sequence[str], *, first: bool) -> str | None:
+        """See rewards/naming.py."""
+        return forgiving_letter(text, options, first=first)
+
+    def is_right(self, choice: str, example: Any) -> bool:
+        """Return whether it is the right option's letter."""
+        return choice == example.answer
+
+    def written(self, example: Any) -> str:
+        """Return the right option's letter."""
+        return example.answer
+
+    def chance(self, example: Any) -> float | None:
+        """Return one over the number of options."""
+        return 1 / len(example.options)
