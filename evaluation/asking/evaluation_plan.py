@@ -73,7 +73,7 @@ def plan_passes(
         examples: the rows of the evaluation.
         donors: rows whose images a control may borrow.
         controls: names of `evaluation.answers.controls.CONTROLS`.
-        shuffle_within: a key of `evaluation.answers.controls.SHUFFLE_WITHIN`.
+        shuffle_within: a key of `evaluation.answers.borrowed.SHUFFLE_WITHIN`.
         permute_options: how many orders of the options, the rows' own among them.
         seed: of borrowed images and of orders.
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evaluation.answers.controls import CONTROLS, SHUFFLE_WITHIN, check_control
+from evaluation.answers.borrowed import SHUFFLE_WITHIN
+from evaluation.answers.controls import CONTROLS, check_control
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
 from process.flags import Group, flag_of, setting
