@@ -4,10 +4,12 @@ import dataclasses
 import unicodedata
 from collections.abc import Sequence
 from string import ascii_uppercase
+from typing import Any
 
 from data.examples import VQAExample
 from data.references import names_options
 from data.seeded import seeded_permutation
+from rewards.forms import FORMS
 
 _MOST_MARKS, _JOINER = 30, "\u034f"  # of Unicode's stream-safe text (UAX 15): no language has more
 _TYPOGRAPHIC = dict(
@@ -57,6 +59,14 @@ def _plain(char: str) -> str:
     return _TYPOGRAPHIC.get(char, char)
 
 
+def is_lettered(row: Any) -> bool:
+    """Return whether an example's, or a prediction's, options are shown with letters.
+
+    Only then is there a letter whose probability can be read, and another order of the options.
+    """
+    return FORMS[row.form].lettered
+
+
 def keeps_order(options: Sequence[str]) -> bool:
     """Return whether options must stay in their order: one is about others ("Both A and B")."""
     return _naming(options) is not None
@@ -89,8 +99,11 @@ def permute_options(example: VQAExample, permutation: Sequence[int]) -> VQAExamp
 
     Raises:
         ValueError: not a permutation of the options' indices, or one of options that name each
-            other, which would make "Both A and B" stand for two other texts.
+            other, which would make "Both A and B" stand for two other texts, or that are not
+            lettered.
     """
+    if not is_lettered(example):
+        raise ValueError(f"{example.id}: a question of form {example.form} has no order of options")
     if sorted(permutation) != list(range(len(example.options))):
         raise ValueError(
             f"{example.id}: {list(permutation)} does not reorder {len(example.options)} options:"
@@ -109,9 +122,9 @@ def permute_options(example: VQAExample, permutation: Sequence[int]) -> VQAExamp
 def shuffle_options(example: VQAExample, seed: int, epoch: int) -> VQAExample:
     """Return the example with its options in an order drawn from (seed, epoch, example's id).
 
-    A row whose options name each other is returned as it is.
+    A row whose options name each other, or are not lettered, is returned as it is.
     """
-    if keeps_order(example.options):
+    if not is_lettered(example) or keeps_order(example.options):
         return example
     permutation = seeded_permutation(len(example.options), "options", seed, epoch, example.id)
     return permute_options(example, permutation)

@@ -44,7 +44,7 @@ def render_prompt(
 
     Where no lettered options are shown, a line that holds nothing else is left out.
     """
-    shown = format_options(options) if form == "letter" else ""
+    shown = format_options(options) if FORMS[form].lettered else ""
     asked_for = FORMS[form].asked_for
     fields = {"{question}": question, "{options}": shown, "{answer_form}": asked_for}
     if not shown:

@@ -16,7 +16,7 @@ from evaluation.measures.matrices import AnsweredRow
 from evaluation.measures.slices import folder_name
 from process.leftovers import contents
 
-_ENTRY = ("accuracy", "n", "low", "high", "chance")
+_ENTRY = ("accuracy", "n", "low", "high")
 _ANEW = "remove that folder to evaluate anew, or name another --output-dir"
 
 
@@ -52,7 +52,9 @@ class Cell:
         file = self.path / "summary.json"
         try:
             summary = read_summary(self.path)
-            if not all(isinstance(summary["overall"][name], int | float) for name in _ENTRY):
+            overall = summary["overall"]
+            known = all(isinstance(overall[name], int | float) for name in _ENTRY)
+            if not (known and isinstance(overall["chance"], int | float | None)):
                 raise ValueError("overall is not complete")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from rewards import parse_completion
-from rewards.forms import is_right
+from rewards.forms import FORMS, is_right
 
 # Below one half the model would rather write no letter than any: their shares say what it does
 # where it hardly ever is.
@@ -56,6 +56,16 @@ class Prediction:
     def is_plain(self) -> bool:
         """Whether the row was asked as it stands in the data: its own image, options in order."""
         return self.control is None and self.permutation == tuple(range(len(self.options)))
+
+    @property
+    def kind(self) -> str:
+        """What kind of answer it has: ``choice``, ``text`` or ``number``."""
+        return FORMS[self.form].kind
+
+    @property
+    def chance(self) -> float | None:
+        """How often a guess is right; None where guessing has no rate."""
+        return FORMS[self.form].chance(self)
 
     def to_json(self) -> dict[str, Any]:
         """The line of predictions.jsonl as a dictionary."""

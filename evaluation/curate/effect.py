@@ -7,6 +7,7 @@ from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, CuratedRow, zero_spread
 from evaluation.measures.statistics import chance_level
+from rewards.forms import FORMS
 
 
 def summarize_curation(
@@ -72,7 +73,7 @@ def _numbers(
         right = sum(letter == item.answer for letter, item in pairs) / n
     return {
         "rows": n,
-        "chance": chance_level([len(example.options) for example in examples]),
+        "chance": chance_level([FORMS[item.form].chance(item) for item in examples]),
         "pass_rate": sum(item.passes for item in rows) / (n * samples),
         "blank_pass_rate": sum(item.blank_passes for item in rows) / (n * samples),
         "prior_accuracy": right,

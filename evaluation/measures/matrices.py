@@ -18,6 +18,7 @@ from typing import TypedDict
 
 from evaluation.measures.clusters import ClusteredRows, image_clusters
 from evaluation.measures.intervals import RESAMPLES, image_interval
+from evaluation.measures.statistics import chance_level
 
 MATRIX_PARTS = ("diagonal", "off_diagonal")
 
@@ -36,7 +37,7 @@ class CellNumbers(TypedDict):
 
     accuracy: float
     n: int
-    chance: float
+    chance: float | None
 
 
 class Means(TypedDict):
@@ -44,7 +45,8 @@ class Means(TypedDict):
 
     macro: float
     row_weighted: float
-    chance_macro: float  # of the cells' chance, every cell the same
+    # Of the cells' chance, every cell the same; None where a cell has none.
+    chance_macro: float | None
     n: int
     cells: int
 
@@ -129,7 +131,7 @@ def _mean(entries: Sequence[CellNumbers]) -> Means:
     return {
         "macro": sum(entry["accuracy"] for entry in entries) / len(entries),
         "row_weighted": sum(entry["accuracy"] * entry["n"] for entry in entries) / n,
-        "chance_macro": sum(entry["chance"] for entry in entries) / len(entries),
+        "chance_macro": chance_level([entry["chance"] for entry in entries]),
         "n": n,
         "cells": len(entries),
     }

@@ -5,7 +5,7 @@ from typing import Protocol, TypedDict
 
 from data.examples import VQAExample
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.summary import Accuracy, accuracy_of
+from evaluation.measures.summary import Accuracy, accuracy_on
 
 
 class Prior(Protocol):
@@ -46,11 +46,8 @@ def _compare(
     correct = [letter == example.answer for letter, example in zip(letters, examples, strict=True)]
     wrong = [item for item, right in zip(predictions, correct, strict=True) if not right]
     return {
-        "prior": _entry(correct, predictions),
-        "model_where_wrong": _entry([item.correct for item in wrong], wrong) if wrong else None,
+        "prior": accuracy_on(predictions, correct),
+        "model_where_wrong": accuracy_on(wrong, [item.correct for item in wrong])
+        if wrong
+        else None,
     }
-
-
-def _entry(correct: Sequence[bool], rows: Sequence[Prediction]) -> Accuracy:
-    counts = [len(item.options) for item in rows]
-    return accuracy_of(correct, counts, [item.images for item in rows])

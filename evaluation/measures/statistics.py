@@ -81,15 +81,21 @@ def _student_t_inside(angle: float, freedom: int) -> float:
     return 2 / pi * (angle + sin(angle) * total) if odd else sin(angle) * total
 
 
-def chance_level(option_counts: Sequence[int]) -> float:
-    """Return the accuracy expected of uniform guessing: the mean of 1 / number of options.
+def chance_level(chances: Sequence[float | None]) -> float | None:
+    """Return the accuracy expected of guessing: the mean of the questions' own rates.
+
+    None where one of them has none, as free texts and numbers do: the mean over the others would
+    stand beside an accuracy of other questions.
 
     Raises:
-        ValueError: no question, or one without options.
+        ValueError: no question, or a rate that is none.
 
-    >>> chance_level([4, 4, 2])
+    >>> chance_level([1 / 4, 1 / 4, 1 / 2])
     0.3333333333333333
+    >>> chance_level([1 / 4, None]) is None
+    True
     """
-    if not option_counts or min(option_counts) < 1:
-        raise ValueError(f"option counts {list(option_counts)} need one or more, each at least 1")
-    return sum(1 / count for count in option_counts) / len(option_counts)
+    known = [chance for chance in chances if chance is not None]
+    if not chances or any(not 0 <= chance <= 1 for chance in known):
+        raise ValueError(f"rates of guessing {list(chances)}: pass one or more, each 0 to 1")
+    return sum(known) / len(known) if len(known) == len(chances) else None

@@ -17,7 +17,9 @@ class Accuracy(TypedDict):
     n: int  # questions
     low: float  # 95 % Wilson interval of the accuracy
     high: float
-    chance: float  # accuracy of uniform guessing: mean of 1 / number of options
+    # Accuracy of uniform guessing: mean of 1 / number of options; None where free texts or numbers
+    # are among the rows.
+    chance: float | None
     # Only where rows share images: groups of rows without a common image, and the 95 % interval by
     # image (`intervals.image_interval`), None where all rows show one image.
     images: NotRequired[int]
@@ -65,11 +67,7 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
 def slice_summary(predictions: Sequence[Prediction]) -> SliceSummary:
     """Return the numbers of one slice."""
     found: SliceSummary = {
-        **accuracy_of(
-            [item.correct for item in predictions],
-            [len(item.options) for item in predictions],
-            [item.images for item in predictions],
-        ),
+        **accuracy_on(predictions, [item.correct for item in predictions]),
         "lenient_accuracy": _mean(item.lenient_correct for item in predictions),
         "well_formed": _mean(item.well_formed for item in predictions),
         "parse_failures": _mean(item.choice is None for item in predictions),
@@ -82,10 +80,20 @@ def slice_summary(predictions: Sequence[Prediction]) -> SliceSummary:
     return found
 
 
+def accuracy_on(rows: Sequence[Prediction], correct: Sequence[bool]) -> Accuracy:
+    """Return the accuracy of somebody's answers, right or wrong, to the rows of predictions."""
+    return accuracy_of(correct, [item.chance for item in rows], [item.images for item in rows])
+
+
 def accuracy_of(
-    correct: Sequence[bool], option_counts: Sequence[int], images: Sequence[Sequence[str]]
+    correct: Sequence[bool], chances: Sequence[float | None], images: Sequence[Sequence[str]]
 ) -> Accuracy:
     """Return the accuracy of n rows and how sure it is, by image too where rows share them.
+
+    Args:
+        correct: n, whether each is right.
+        chances: n, how often a guess would be; None: guessing has no rate.
+        images: n, the names of each row's images.
 
     Raises:
         ValueError: no rows.
@@ -97,7 +105,7 @@ def accuracy_of(
         "n": n,
         "low": low,
         "high": high,
-        "chance": chance_level(option_counts),
+        "chance": chance_level(chances),
     }
     clusters = image_clusters(images)
     if len(set(clusters)) < n:

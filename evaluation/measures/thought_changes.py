@@ -130,7 +130,7 @@ def summarize_changes(
         result["own"] = {
             **accuracy_of(
                 [row.letter("own") == row.answer for row in rows],
-                [len(row.letters["own"]) for row in rows],
+                [1 / len(row.letters["own"]) for row in rows],
                 [row.images for row in rows],
             ),
             "agrees": sum(row.letter("own") == row.choice for row in rows) / len(rows),

@@ -17,7 +17,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
-from evaluation.measures.summary import accuracy_of
+from evaluation.measures.summary import accuracy_on
 from rewards import parse_completion
 from rewards.letters import option_letters
 from rewards.modes import get_mode
@@ -35,7 +35,7 @@ def summarize_thoughts(
         applicable   False where the mode writes no thought; then ``reason``, and nothing else
         n            predictions
         tokens       mean length of the thoughts that are there, None where none is
-        classes      class -> ``share`` of the predictions, and `accuracy_of` of those in it
+        classes      class -> ``share`` of the predictions, and `accuracy_on` of those in it
                      (n alone where there are none)
 
     Args:
@@ -125,8 +125,4 @@ def named_letters(thought: str, options: Sequence[str]) -> set[str]:
 def _numbers(rows: Sequence[Prediction]) -> Mapping[str, Any]:
     if not rows:
         return {"n": 0}
-    return accuracy_of(
-        [item.correct for item in rows],
-        [len(item.options) for item in rows],
-        [item.images for item in rows],
-    )
+    return accuracy_on(rows, [item.correct for item in rows])

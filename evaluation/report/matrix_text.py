@@ -27,7 +27,7 @@ def matrix_table(matrix: Mapping[str, Any], *, title: str = "trained on") -> str
         mean = percent(others["macro"]) if others else "-"
         rows.append([model, *(_cell(cells[model, test]) for test in tests), mean])
     first = [cells[models[0], test] for test in tests]
-    rows.append(["chance", *(f"{percent(cell['chance'])} " for cell in first)])
+    rows.append(["chance", *(f"{percent(cell['chance']) or '-'} " for cell in first)])
     rows.append(["rows", *(f"{cell['n']:,} " for cell in first)])
     columns = [Column(title), *map(_column, tests), _column("mean of others", bare=True)]
     lines = table_lines(Table(columns, rows))

@@ -56,7 +56,7 @@ def _zero_shot(axis: Mapping[str, Any]) -> list[Block]:
         rows.append([mode, *own, percent(mean["macro"]), percent(blank["macro"]), gain])
     chance = percent(mean["chance_macro"])
     headings = ["mode", *axis["slices"], "macro", "blank", "gain"]
-    return [_table(headings, rows), f"Chance: {chance}."]
+    return [_table(headings, rows), *([] if chance is None else [f"Chance: {chance}."])]
 
 
 def _summary(firsts: Mapping[str, Any]) -> list[Block]:

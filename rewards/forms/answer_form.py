@@ -10,11 +10,13 @@ class AnswerForm(Protocol):
     Attributes:
         name: as `VQAExample.form` holds it.
         kind: of answer, ``choice``, ``text`` or ``number``: what evaluations tell apart.
+        lettered: whether its options are shown with letters, one of which is the answer.
         asked_for: stands in the prompt's sentence, "give <asked_for> inside <answer></answer>".
     """
 
     name: str
     kind: str
+    lettered: bool
     asked_for: str
 
     def committed(self, text: str, options: Sequence[str]) -> str | None:

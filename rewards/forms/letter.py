@@ -12,6 +12,7 @@ class Letter:
 
     name = "letter"
     kind = "choice"
+    lettered = True
     asked_for = "one letter"
 
     def committed(self, text: str, options: Sequence[str]) -> str | None:

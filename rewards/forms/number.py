@@ -14,6 +14,7 @@ class Number:
 
     name = "number"
     kind = "number"
+    lettered = False
     asked_for = "one number"
 
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:

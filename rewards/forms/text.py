@@ -11,6 +11,7 @@ class Text:
 
     name = "text"
     kind = "text"
+    lettered = False
     asked_for = "a short answer"
 
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:

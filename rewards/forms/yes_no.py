@@ -19,6 +19,7 @@ class YesNo:
 
     name = "yes_no"
     kind = "choice"
+    lettered = False
     asked_for = "yes or no"
 
     def committed(self, text: str, options: Sequence[str] = OPTIONS) -> str | None:

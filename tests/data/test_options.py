@@ -102,3 +102,18 @@ def test_a_known_shuffle_stays_as_it_is():
     # golden: a run resumed by a later version must see the same options
     drawn = ["".join(o[0] for o in shuffle_options(EXAMPLE, seed, 7).options) for seed in range(4)]
     assert drawn == ["MXCP", "PCXM", "XCPM", "PCMX"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        VQAExample("r", (), "Is it so?", ("Yes", "No"), "B", form="yes_no"),
+        VQAExample("r", (), "Where?", (), "left lung", form="text"),
+        VQAExample("r", (), "How many?", (), "3", form="number"),
+    ],
+)
+def test_what_has_no_lettered_options_has_no_other_order_of_them(row):
+    for epoch in range(6):  # two options would be turned in one of two orders
+        assert shuffle_options(row, seed=0, epoch=epoch) is row
+    with pytest.raises(ValueError, match="has no order of options"):
+        permute_options(row, range(len(row.options)))

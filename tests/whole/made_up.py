@@ -122,7 +122,7 @@ def _turned(item: Prediction) -> Prediction:
 def _numbers(rows: list[Prediction]) -> dict[str, Any]:
     return accuracy_of(
         [item.correct for item in rows],
-        [len(item.options) for item in rows],
+        [item.chance for item in rows],
         [item.images for item in rows],
     )
 

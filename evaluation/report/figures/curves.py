@@ -150,7 +150,8 @@ def _draw_heldout(evaluations: Mapping[int, Mapping[str, Any]], axes: Any) -> No
     _draw_shares(axes, seen, "accuracy", COLOURS[0], "accuracy")
     if blind:
         _draw_shares(axes, blind, "accuracy", COLOURS[1], "images blank")
-    axes.axhline(100 * last["chance"], linestyle="--", color=GREY, label="chance")
+    if last["chance"] is not None:
+        axes.axhline(100 * last["chance"], linestyle="--", color=GREY, label="chance")
     axes.set_ylim(0, 125)  # room for the legend
     axes.set_yticks(range(0, 101, 25))
     _legend(axes, columns=3)

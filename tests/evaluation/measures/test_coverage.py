@@ -109,7 +109,7 @@ def test_summaries_comparisons_and_matrices_hold_it_too(images):
         return kind % 2 == 0, (kind == 1) | (kind == 2)  # accuracies 0.6 and 0.4
 
     def accuracy():
-        found = accuracy_of(sides()[0], [4] * len(names), names)
+        found = accuracy_of(sides()[0], [1 / 4] * len(names), names)
         return found["image_low"], found["image_high"]
 
     def change():

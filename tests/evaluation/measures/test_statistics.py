@@ -51,14 +51,18 @@ def test_the_error_says_which_numbers_make_no_interval(successes, n, confidence,
         wilson_interval(successes, n, confidence=confidence)
 
 
-def test_chance_is_the_mean_of_one_over_the_number_of_options():
+def test_chance_is_the_mean_of_the_questions_own_rates():
     # not 1 / the mean number of options, which would be 1 / 3 = 0.33
-    assert chance_level([2, 4]) == pytest.approx((0.5 + 0.25) / 2)
-    assert chance_level([4] * 7) == 0.25
-    assert chance_level([1, 2]) == 0.75  # one option is always right
+    assert chance_level([1 / 2, 1 / 4]) == pytest.approx((0.5 + 0.25) / 2)
+    assert chance_level([1 / 4] * 7) == 0.25
 
 
-@pytest.mark.parametrize("counts", [[], [4, 0]])
-def test_a_question_without_options_has_no_chance_level(counts):
-    with pytest.raises(ValueError, match="each at least 1"):
-        chance_level(counts)
+def test_with_a_question_that_has_no_rate_of_guessing_there_is_no_chance_level():
+    assert chance_level([1 / 2, None]) is None
+    assert chance_level([None]) is None
+
+
+@pytest.mark.parametrize("chances", [[], [0.25, 4], [-1.0]])
+def test_no_rate_of_guessing_makes_no_chance_level(chances):
+    with pytest.raises(ValueError, match="one or more, each 0 to 1"):
+        chance_level(chances)
