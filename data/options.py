@@ -1,7 +1,6 @@
 """The same question with its options in another order; the answer's letter follows its text."""
 
 import dataclasses
-import unicodedata
 from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -10,11 +9,7 @@ from data.examples import VQAExample
 from data.references import names_options
 from data.seeded import seeded_permutation
 from rewards.forms import FORMS
-
-_MOST_MARKS, _JOINER = 30, "\u034f"  # of Unicode's stream-safe text (UAX 15): no language has more
-_TYPOGRAPHIC = dict(
-    zip("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------", strict=True)
-)
+from rewards.forms.keyboard import as_typed
 
 
 def same_option(text: str) -> str:
@@ -29,34 +24,8 @@ def same_option(text: str) -> str:
     >>> same_option("T2+") == same_option("T2"), same_option(".") == same_option("?")
     (False, False)
     """
-    if not text.isascii():  # most are
-        text = "".join(map(_plain, unicodedata.normalize("NFC", _stream_safe(text))))
-    folded = " ".join(text.casefold().split())
+    folded = " ".join(as_typed(text).casefold().split())
     return folded.rstrip(" .,;:!?") or folded
-
-
-def _stream_safe(text: str) -> str:
-    """Return the text with a joiner, which shows nothing, in every run of marks that is too long.
-
-    Normalising sorts the marks over a letter in a time that grows with the square of their number.
-    """
-    pieces, marks = [], 0
-    for char in text:
-        marks = marks + 1 if unicodedata.combining(char) else 0
-        if marks > _MOST_MARKS:
-            pieces.append(_JOINER)
-            marks = 1
-        pieces.append(char)
-    return "".join(pieces)
-
-
-def _plain(char: str) -> str:
-    """Return a character as a keyboard writes it; superscripts stay, as 10\u2075 is not 105."""
-    if unicodedata.category(char) == "Cf":
-        return ""
-    if unicodedata.east_asian_width(char) in "FH":
-        return unicodedata.normalize("NFKC", char)
-    return _TYPOGRAPHIC.get(char, char)
 
 
 def is_lettered(row: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from rewards.forms.answer_form import AnswerForm
 from rewards.forms.letter import Letter
+from rewards.forms.normal_text import normalised
 from rewards.forms.number import Number
 from rewards.forms.text import Text
 from rewards.forms.yes_no import YesNo
@@ -20,4 +21,4 @@ def is_right(choice: str | None, example: Any) -> bool:
     return choice is not None and FORMS[example.form].is_right(choice, example)
 
 
-__all__ = ["FORMS", "AnswerForm", "is_right"]
+__all__ = ["FORMS", "AnswerForm", "is_right", "normalised"]
