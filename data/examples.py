@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from data.held_images import HeldImage
 from rewards.forms import FORMS
 
 # The eight modalities and five question types of OmniMedVQA as Med-R1 splits them. "unknown" stands
@@ -22,9 +23,10 @@ QUESTION_TYPES = (
 )
 UNKNOWN = "unknown"
 
-# An image is a file, or something that draws it when asked (the phantoms): decoded lazily, every
-# time anew, so that a data set of any size costs no memory.
-ImageSource = Path | Callable[[], Image.Image]
+# An image is stored, in a file or in a data file's row, or something draws it when asked (the
+# phantoms): decoded lazily, every time anew, so that a data set of any size costs no memory.
+StoredImage = Path | HeldImage
+ImageSource = StoredImage | Callable[[], Image.Image]
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class VQAExample:
 
     @property
     def image_names(self) -> tuple[str, ...]:
-        """The images as logs and predictions name them: a file's path, a drawing's own name."""
-        return tuple(
-            image.as_posix() if isinstance(image, Path) else str(image) for image in self.images
-        )
+        """The images as logs and predictions name them, see `image_name`."""
+        return tuple(map(image_name, self.images))
+
+
+def image_name(source: ImageSource) -> str:
+    """Return what an image is called: a file's path, a held one's digest, a drawing's own name."""
+    return source.as_posix() if isinstance(source, Path) else str(source)

@@ -1,4 +1,4 @@
-"""Which image files can be shown: each one decoded to its last byte, before anything takes long.
+"""Which stored images can be shown: each decoded to its last byte, before anything takes long.
 
 A file that breaks off behind a whole header, holds another thing than its name says, or is of a
 size that Pillow takes for an attack can only be found by what training does with it: decoding.
@@ -9,13 +9,14 @@ import stat as stat_module
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 
 from PIL import Image
 
+from data.examples import StoredImage
+from data.held_images import HeldImage
 from data.image_bounds import ImageRefusalError
 from data.images import MISSING, decode
-from data.verdict_cache import VerdictCache
+from data.verdict_cache import ImageKey, VerdictCache, content_key, file_key
 from process.bars import bar
 from process.memory import MemoryRanOutError
 from process.signals import end_if_asked, interruptible
@@ -26,36 +27,38 @@ _SILENT = 2.0  # seconds after which a check shows how far it is
 
 @dataclass(frozen=True, slots=True)
 class ImageVerdict:
-    """What is known of one file."""
+    """What is known of one stored image."""
 
     size: tuple[int, int] | None  # (width, height) as it is shown; None where it cannot be
     reason: str = ""  # why not
 
 
 @interruptible()
-def examine_images(paths: Iterable[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
-    """Return the verdict on each file, decoded now or known from an earlier start.
+def examine_images(
+    sources: Iterable[StoredImage], cache: VerdictCache
+) -> dict[StoredImage, ImageVerdict]:
+    """Return the verdict on each image, decoded now or known from an earlier start.
 
     Pillow lets other threads run while it decodes, and a network disk while it fetches, so files
     are looked at by several threads. A bar shows how far it is, lines where there is no terminal;
     neither shows for what is quickly done.
     """
-    paths = list(dict.fromkeys(paths))
-    if not paths:
+    sources = list(dict.fromkeys(sources))
+    if not sources:
         return {}
     # All of Pillow's formats before the first thread: of two threads that load them at once, one
     # can find a WebP file to be no image.
     Image.init()
-    verdicts: dict[Path, ImageVerdict] = {}
-    chunks = (paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK))
+    verdicts: dict[StoredImage, ImageVerdict] = {}
+    chunks = (sources[start : start + _CHUNK] for start in range(0, len(sources), _CHUNK))
     threads = _num_threads()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="groupwise-images")
     try:
         progress = bar(
-            total=len(paths), desc="checking images", unit="image", delay=_SILENT, leave=False
+            total=len(sources), desc="checking images", unit="image", delay=_SILENT, leave=False
         )
         with progress:
-            waiting: set[Future[dict[Path, ImageVerdict]]] = set()
+            waiting: set[Future[dict[StoredImage, ImageVerdict]]] = set()
             while True:
                 end_if_asked()
                 while len(waiting) < 2 * threads and (chunk := next(chunks, None)):
@@ -79,21 +82,22 @@ def _num_threads() -> int:
     return min(16, 2 * cores)
 
 
-def _examine(paths: Sequence[Path], cache: VerdictCache) -> dict[Path, ImageVerdict]:
-    return {path: _verdict(path, cache) for path in paths}
+def _examine(
+    sources: Sequence[StoredImage], cache: VerdictCache
+) -> dict[StoredImage, ImageVerdict]:
+    return {source: _verdict(source, cache) for source in sources}
 
 
-def _verdict(path: Path, cache: VerdictCache) -> ImageVerdict:
+def _verdict(source: StoredImage, cache: VerdictCache) -> ImageVerdict:
     try:
-        stat = path.stat()
+        if isinstance(source, HeldImage):
+            return ImageVerdict(_known_size(source, content_key(source.name), cache))
+        stat = source.stat()
         if not stat_module.S_ISREG(stat.st_mode):  # a pipe would be waited for, for ever
             return ImageVerdict(None, "is no file")
-        size = cache.size(path, stat)
-        if size is None:
-            if stat.st_size == 0:
-                return ImageVerdict(None, "is an empty file")
-            size = decode(path).size
-            cache.add(path, stat, size)
+        if stat.st_size == 0:
+            return ImageVerdict(None, "is an empty file")
+        return ImageVerdict(_known_size(source, file_key(source, stat), cache))
     except FileNotFoundError:
         return ImageVerdict(None, MISSING)
     except MemoryRanOutError:  # says nothing of the file
@@ -102,4 +106,11 @@ def _verdict(path: Path, cache: VerdictCache) -> ImageVerdict:
         return ImageVerdict(None, str(error))
     except Exception as error:  # every decoder of Pillow raises what it likes for a broken file
         return ImageVerdict(None, f"cannot be decoded ({type(error).__name__}: {error})")
-    return ImageVerdict(size)
+
+
+def _known_size(source: StoredImage, key: ImageKey, cache: VerdictCache) -> tuple[int, int]:
+    size = cache.size(key)
+    if size is None:
+        size = decode(source).size
+        cache.add(key, size)
+    return size

@@ -1,11 +1,13 @@
 """Images as RGB: whatever Pillow can open, decoded when asked for."""
 
-from pathlib import Path
+from contextlib import AbstractContextManager
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.examples import ImageSource
+from data.examples import ImageSource, StoredImage, VQAExample, image_name
+from data.held_images import HeldImage
 from data.image_bounds import ImageRefusalError, opened_image
 from process.memory import MemoryRanOutError
 from process.regular import open_regular
@@ -15,6 +17,22 @@ Box = tuple[int, int, int, int]  # left, upper, right, lower
 MISSING = "does not exist"
 _BAND = 1 << 20  # pixels
 _MAX_ASPECT_RATIO = 200  # of transformers' Qwen2-VL image processor, which refuses anything longer
+
+
+def open_images(example: VQAExample, image_size: int = 0) -> list[Image.Image]:
+    """Return an example's images, decoded, for whoever wants to look at them: a user's reward.
+
+    Args:
+        example: the row; without images the list is empty.
+        image_size: pixels a side of the square that each is made; 0 leaves them as they are.
+
+    Raises:
+        ValueError: one cannot be read; the example and the image are named.
+    """
+    try:
+        return [load_image(source, image_size) for source in example.images]
+    except ValueError as error:
+        raise ValueError(f"example {example.id}: {error}") from error
 
 
 def load_image(source: ImageSource, image_size: int) -> Image.Image:
@@ -28,7 +46,7 @@ def load_image(source: ImageSource, image_size: int) -> Image.Image:
             is 200 times as long as wide, which the model's processor cannot take. It is named.
         MemoryRanOutError: the memory does not hold it.
     """
-    name = source.as_posix() if isinstance(source, Path) else str(source)
+    name = image_name(source)
     try:
         image = decode(source)
     except FileNotFoundError as error:
@@ -68,17 +86,22 @@ def decode(source: ImageSource) -> Image.Image:
         ImageRefusalError: its header says that it must not be decoded (data/image_bounds.py).
         MemoryRanOutError: the memory does not hold it.
     """
-    if not isinstance(source, Path):
+    if not isinstance(source, StoredImage):
         return to_rgb(source())
     try:
-        with open_regular(source) as stream, opened_image(stream) as image:
+        with open_stored(source) as stream, opened_image(stream) as image:
             ImageOps.exif_transpose(image, in_place=True)
             return to_rgb(image)
     except MemoryError as error:
         raise MemoryRanOutError(
-            f"the memory ran out while image {source.as_posix()} was decoded, and the file may be"
+            f"the memory ran out while image {image_name(source)} was decoded, and the file may be"
             " whole: free memory, or give this process more"
         ) from error
+
+
+def open_stored(source: StoredImage) -> AbstractContextManager[BinaryIO]:
+    """Return an image's bytes as an open file: those of a file, or of a data file's row."""
+    return source.open() if isinstance(source, HeldImage) else open_regular(source)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

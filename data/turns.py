@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from data.examples import VQAExample
-from data.images import load_image
+from data.images import open_images
 from data.prompts import check_template, render_prompt
 
 
@@ -29,9 +29,6 @@ class TurnBuilder:
 
     def __call__(self, example: VQAExample) -> UserTurn:
         """Return the example's turn; a ValueError names the example whose image cannot be read."""
-        try:
-            images = [load_image(source, self.image_size) for source in example.images]
-        except ValueError as error:
-            raise ValueError(f"example {example.id}: {error}") from error
+        images = open_images(example, self.image_size)
         text = render_prompt(self.template, example.question, example.options, example.form)
         return UserTurn(text, images, keep_size=self.image_size > 0)

@@ -3,6 +3,9 @@
     $XDG_CACHE_HOME/groupwise/images-1-pillow-13.0.0.json       (without it: ~/.cache/groupwise)
     {"version": .., "images": {absolute path: [bytes, modified (ns), width, height]}}
 
+An image that stands in a data file's row is known by its content alone (data/held_images.py): the
+name stands for the path, and bytes and time are 0.
+
 Only files that could be decoded are in it. A bad verdict is given anew at every start: what is
 mended beside the file (a decoder, its permissions, a disk) shows at once, and bad files are few.
 
@@ -26,6 +29,7 @@ from process.storage import replacing
 VERSION = f"1-pillow-{PIL.__version__}"
 MOST_IMAGES = 1_000_000  # entries that are kept, the newest; about 150 MB
 
+ImageKey = tuple[str, int, int]  # absolute path, bytes, modified (ns)
 Known = dict[str, list[int]]  # absolute path -> bytes, modified (ns), width, height
 
 
@@ -38,16 +42,18 @@ class VerdictCache:
         self._known = _read(self._file)
         self._new: Known = {}
 
-    def size(self, path: Path, stat: os.stat_result) -> tuple[int, int] | None:
-        """Return the image's (width, height) if this very file was decoded before."""
-        entry = self._known.get(_key(path))
-        if entry is None or entry[:2] != [stat.st_size, stat.st_mtime_ns]:
+    def size(self, key: ImageKey) -> tuple[int, int] | None:
+        """Return the image's (width, height) if this very one was decoded before."""
+        name, *state = key
+        entry = self._known.get(name)
+        if entry is None or entry[:2] != state:
             return None
         return entry[2], entry[3]
 
-    def add(self, path: Path, stat: os.stat_result, size: tuple[int, int]) -> None:
-        """Remember a file that was decoded; may be called from any thread."""
-        self._new[_key(path)] = [stat.st_size, stat.st_mtime_ns, *size]
+    def add(self, key: ImageKey, size: tuple[int, int]) -> None:
+        """Remember an image that was decoded; may be called from any thread."""
+        name, *state = key
+        self._new[name] = [*state, *size]
 
     def save(self) -> None:
         """Write what is new, beside what others have written meanwhile; say where it cannot be."""
@@ -72,8 +78,15 @@ class VerdictCache:
         self._known, self._new = kept, {}
 
 
-def _key(path: Path) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 Path.absolute keeps ".."
+def file_key(path: Path, stat: os.stat_result) -> ImageKey:
+    """Return what tells a file as it is now."""
+    absolute = os.path.abspath(path)  # noqa: PTH100 Path.absolute keeps ".."
+    return absolute, stat.st_size, stat.st_mtime_ns
+
+
+def content_key(name: str) -> ImageKey:
+    """Return what tells an image by a name that says all of its content."""
+    return name, 0, 0
 
 
 def _place() -> Path | None:

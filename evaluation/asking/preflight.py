@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data.examples import ImageSource, VQAExample
+from data.examples import ImageSource, StoredImage, VQAExample
 from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
 from data.prompts import render_prompt
@@ -96,7 +96,7 @@ class Preflight:
         self._checks = list(checks)
         self._all_resize = all(check.turn_builder.image_size for check in self._checks)
         self._cache: VerdictCache | None = None  # read when the first file is looked at
-        self._verdicts: dict[Path, ImageVerdict] = {}
+        self._verdicts: dict[StoredImage, ImageVerdict] = {}
 
     def __call__(self, examples: Iterable[VQAExample]) -> dict[str, Fault]:
         """Return what is wrong, id -> fault; of several faults of one row the first."""
@@ -134,7 +134,7 @@ class Preflight:
             source
             for example in examples
             for source in example.images
-            if isinstance(source, Path) and source not in self._verdicts
+            if isinstance(source, StoredImage) and source not in self._verdicts
         }
         if new:
             self._cache = self._cache or VerdictCache()
@@ -142,7 +142,7 @@ class Preflight:
 
     def _image_fault(self, example: VQAExample) -> Fault | None:
         for source, name in zip(example.images, example.image_names, strict=True):
-            verdict = self._verdicts[source] if isinstance(source, Path) else None
+            verdict = self._verdicts[source] if isinstance(source, StoredImage) else None
             if verdict is not None and verdict.size is None:
                 return Fault(f"image {name}", verdict.reason)
             reason = None if self._all_resize else too_long(self._size(source))
@@ -159,7 +159,7 @@ class Preflight:
         return None
 
     def _size(self, source: ImageSource) -> Size:
-        if isinstance(source, Path):
+        if isinstance(source, StoredImage):
             size = self._verdicts[source].size
             assert size is not None, f"{source} cannot be read: its row has a fault"
             return size
