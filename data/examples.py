@@ -46,7 +46,7 @@ class VQAExample:
     question_type: str = UNKNOWN
     dataset: str = UNKNOWN
     source: str = UNKNOWN  # the file the row came from
-    form: str = "letter"  # how it is answered: letter, yes_no, text or number (rewards/forms/)
+    form: str = "letter"  # how it is answered: a name in rewards/forms/
     accepted: tuple[str, ...] = ()  # other texts that are as right as the answer
     absolute_tolerance: float = 0.0  # of a number: the larger of the two counts
     relative_tolerance: float = 0.0  # a share of the right number's size

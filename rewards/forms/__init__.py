@@ -7,13 +7,15 @@ A question's form decides what its prompt asks for (data/prompts.py), what the p
 from typing import Any
 
 from rewards.forms.answer_form import AnswerForm
+from rewards.forms.labels import Labels
 from rewards.forms.letter import Letter
 from rewards.forms.normal_text import normalised
 from rewards.forms.number import Number
 from rewards.forms.text import Text
 from rewards.forms.yes_no import YesNo
 
-FORMS: dict[str, AnswerForm] = {form.name: form for form in (Letter(), YesNo(), Text(), Number())}
+_ALL: tuple[AnswerForm, ...] = (Letter(), YesNo(), Text(), Labels(), Number())
+FORMS = {form.name: form for form in _ALL}
 
 
 def is_right(choice: str | None, example: Any) -> bool:

@@ -13,6 +13,7 @@ EXAMPLES = {
     "letter": VQAExample("a-0", (), "Which?", ("CT", "MRI"), "B"),
     "yes_no": VQAExample("a-1", (), "Is it?", ("Yes", "No"), "B", form="yes_no"),
     "text": VQAExample("a-2", (), "What?", (), "left lung", form="text", accepted=("lung",)),
+    "labels": VQAExample("a-4", (), "Which ones?", (), "line, disc", form="labels"),
     "number": VQAExample("a-3", (), "How many?", (), "3", form="number"),
 }
 
@@ -47,6 +48,8 @@ def test_a_prompt_asks_in_its_form_and_shows_options_only_to_a_choice_of_letters
         "Give one letter inside <answer></answer> and nothing else.",
         "yes_no": "Is it?\nGive yes or no inside <answer></answer> and nothing else.",
         "text": "What?\nGive a short answer inside <answer></answer> and nothing else.",
+        "labels": "Which ones?\nGive all that apply, separated by commas inside"
+        " <answer></answer> and nothing else.",
         "number": "How many?\nGive one number inside <answer></answer> and nothing else.",
     }
 

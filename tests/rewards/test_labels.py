@@ -1,0 +1,53 @@
+"""Several labels at once: right are all of them and no other, in any order."""
+
+import pytest
+
+from data.examples import VQAExample
+from rewards.forms import FORMS, is_right
+
+EXAMPLE = VQAExample("a-0", (), "Which findings?", (), "Pleural effusion, line", form="labels")
+LABELS = FORMS["labels"]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice", "right"),
+    [
+        ("pleural effusion, line", "pleural effusion, line", True),
+        (" LINE,pleural  effusion \n", "LINE, pleural  effusion", True),
+        ("line, line, pleural effusion", "line, line, pleural effusion", True),  # one set
+        ("line", "line", False),  # one is missing
+        ("line, pleural effusion, mass", "line, pleural effusion, mass", False),  # one too many
+        ("line and pleural effusion", "line and pleural effusion", False),
+        ("line; pleural effusion", "line; pleural effusion", False),
+        ("line,, pleural effusion", None, False),
+        ("line, pleural effusion,", None, False),
+        ("", None, False),
+        (" , ", None, False),
+    ],
+)
+def test_the_strict_reading_is_the_labels_between_commas(text, choice, right):
+    assert LABELS.committed(text, ()) == choice
+    assert is_right(choice, EXAMPLE) is right
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["line and pleural effusion", "- \npleural effusion\nline".removeprefix("- "),
+     "Line; pleural effusion.", "line, pleural effusion,"],
+)  # fmt: skip
+def test_the_lenient_reading_takes_other_separators_too(text):
+    assert is_right(LABELS.forgiving(text, (), first=True), EXAMPLE)
+
+
+@pytest.mark.parametrize("text", ["", " ,;\n", "and"])
+def test_where_no_label_is_there_is_no_lenient_answer(text):
+    assert LABELS.forgiving(text, (), first=False) is None
+
+
+def test_labels_are_text_and_nobody_guesses_them_at_a_known_rate():
+    assert (EXAMPLE.kind, LABELS.chance(EXAMPLE)) == ("text", None)
+
+
+def test_a_long_answer_is_read_in_linear_time():
+    text = "line, " * 200_000 + "line"
+    assert LABELS.committed(text, ()) and not is_right(LABELS.committed(text, ()), EXAMPLE)
