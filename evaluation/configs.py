@@ -65,7 +65,7 @@ class ScoreConfig(ScoringFlags):
         check_changes(self.thoughts)
         check_least(self, permute_options=2, thought_samples=2)
         super().__post_init__()
-        for name in self.controls:
+        for name in self.single_controls:
             check_control(name, self.strata)
 
     @property

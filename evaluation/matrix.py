@@ -54,7 +54,8 @@ class Matrix:
             output: the matrix's folder.
             models: the rows.
             tests: the columns.
-            controls: names of `evaluation.answers.controls.CONTROLS`, asked beside every cell.
+            controls: names as `evaluation.answers.controls.control_named` takes them, asked beside
+                every cell.
             priors_of: a model's name -> its text priors, put into the cells' summaries.
             with_letters: also compute the option letters' probabilities, for the calibration.
 

@@ -70,7 +70,7 @@ def _prepared(
         model.tell_warnings(f"{model.name}: ")
         if size := model.settings.image_size:
             print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
-    return Matrix(output, models, tests, controls=config.controls)
+    return Matrix(output, models, tests, controls=config.single_controls)
 
 
 def _write(matrix: Matrix) -> None:

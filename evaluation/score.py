@@ -90,7 +90,7 @@ class Score:
         plan = plan_passes(
             test.examples,
             test.split.examples,
-            controls=config.controls,
+            controls=config.single_controls,
             shuffle_within=config.strata,
             permute_options=config.permute_options,
             seed=config.seed,
@@ -106,7 +106,7 @@ class Score:
             template=model.settings.prompt_template,
             how_to_go_on=f"the same command with --output-dir {output} goes on",
         )
-        scoring = Scoring(model, test, evaluation, config.controls, with_letters=True)
+        scoring = Scoring(model, test, evaluation, config.single_controls, with_letters=True)
         return cls(config, scoring, device, priors)
 
     def description(self) -> str:
@@ -217,7 +217,7 @@ def _identity(
         model.settings,
         test,
         model_checksum=model.checksum,
-        controls=config.controls,
+        controls=config.single_controls,
         left_out=test.split.left_out,
         dtype=str(check_dtype(chosen_dtype(config.dtype), device)).removeprefix("torch."),
         image_root=config.image_root,

@@ -14,8 +14,9 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
-from evaluation.answers.controls import CONTROLS
+from evaluation.answers.controls import control_named
 from evaluation.answers.prediction import Prediction, judge
+from evaluation.answers.redrawn import Redraw
 from evaluation.asking.dealing import dealt, own_jobs, packed, unpacked
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.evaluation_plan import BATCH_SIZE, asking_order
@@ -52,14 +53,17 @@ class Answerer:
         orders: Sequence[Sequence[int]] | None = None,
     ) -> list[Prediction]:
         """Return the predictions of one batch, encoded here and now; see `answer`."""
-        prompts = self.readable([self.encode(example) for example in examples])
+        redraw = None if control is None else control_named(control).redraw
+        prompts = self.readable([self.encode(example, redraw) for example in examples])
         return self.answer(examples, prompts, control=control, orders=orders)
 
-    def encode(self, example: VQAExample) -> EncodedPrompt | Exception:
+    def encode(
+        self, example: VQAExample, redraw: Redraw | None = None
+    ) -> EncodedPrompt | Exception:
         """Return the example's prompt, or why it has none; on any thread."""
         try:
             return encode_checked(
-                self.policy, example, self.turn_builder, self.max_completion_tokens
+                self.policy, example, self.turn_builder, self.max_completion_tokens, redraw
             )
         except ROW_ERRORS as error:
             return error
@@ -82,7 +86,7 @@ class Answerer:
             examples: the questions.
             prompts: as `readable` returns them, with their images also where these are left blank.
             control: one that ``blanks`` answers them with nothing to see on their images; the
-                others say what was done to the examples, and are only noted.
+                others say what was done to the examples or their prompts, and are only noted.
             orders: which order each example's options were brought into; None: their own.
         """
         pairs = [
@@ -108,7 +112,7 @@ class Answerer:
             return []
         examples = [example for example, _ in pairs]
         prompts = [prompt for _, prompt in pairs]
-        if control is not None and CONTROLS[control].blanks:
+        if control is not None and control_named(control).blanks:
             prompts = [prompt.blanked() for prompt in prompts]
         completions = generate_greedy(self.policy, prompts, self.max_completion_tokens)
         names = [example.id for example in examples]
@@ -167,7 +171,8 @@ def answer_under(
 ) -> list[list[Prediction]]:
     """Return the greedy answers under each of the controls, each in the order of ``examples``.
 
-    Every image is encoded once for all of the controls, by threads and ahead of its batch.
+    Every image is encoded once for all controls that show it as it is, by threads and ahead of its
+    batch.
 
     Args:
         policy: the model that answers.
@@ -196,9 +201,17 @@ def answer_under(
     )
     with progress_bar, closing(encoded_ahead(own_jobs(batches), answerer.encode)) as encoded:
 
+        def redraws(control: str | None) -> bool:
+            return control is not None and control_named(control).redraw is not None
+
         def under_all(batch: Sequence[VQAExample]) -> list[Prediction]:
             prompts = answerer.readable(next(encoded))
-            under = [answerer.answer(batch, prompts, control=control) for control in controls]
+            under = [
+                answerer(batch, control=control)
+                if redraws(control)
+                else answerer.answer(batch, prompts, control=control)
+                for control in controls
+            ]
             return [item for some in under for item in some]
 
         for found in dealt(batches, under_all, "evaluating", pack=packed, unpack=unpacked):
@@ -217,5 +230,5 @@ def _check_batches(controls: Sequence[str | None], batch_size: int) -> None:
     if batch_size < 1:
         raise ValueError(f"batch size {batch_size} must be at least 1")
     for name in controls:
-        if name not in (None, *CONTROLS):
-            raise ValueError(f"unknown control {name!r}: use None or one of {', '.join(CONTROLS)}")
+        if name is not None:
+            control_named(name)

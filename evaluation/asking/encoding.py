@@ -7,25 +7,43 @@ from typing import TypeVar
 
 from data.examples import VQAExample
 from data.turns import TurnBuilder
+from evaluation.answers.redrawn import Redraw
 from evaluation.asking.preflight import beyond_context
 from grpo.prefetch import WORKERS
 from models.policy import Policy
+from models.prompts.image_processor import seen_image
 from models.prompts.prompt import EncodedPrompt
 
 T = TypeVar("T")
 
 
 def encode_checked(
-    policy: Policy, example: VQAExample, turn_builder: TurnBuilder, max_completion_tokens: int
+    policy: Policy,
+    example: VQAExample,
+    turn_builder: TurnBuilder,
+    max_completion_tokens: int,
+    redraw: Redraw | None = None,
 ) -> EncodedPrompt:
     """Return the example's prompt, having checked that its completion fits after it.
+
+    Args:
+        policy: the model that is asked.
+        example: the question.
+        turn_builder: makes its turn.
+        max_completion_tokens: longest completion.
+        redraw: what is done to each image, in the size that the model sees; None: nothing.
 
     Raises:
         ValueError: it does not; the example and the three numbers are named. An image cannot be
             read, or the text holds a special token.
     """
     turn = turn_builder(example)
-    prompt = policy.processor.encode(turn.text, turn.images, keep_size=turn.keep_size)
+    images, keep_size = turn.images, turn.keep_size
+    if redraw is not None:
+        processor = policy.processor.image_processor
+        images = [redraw(seen_image(processor, image, keep_size=keep_size)) for image in images]
+        keep_size = True  # it is the model's own already
+    prompt = policy.processor.encode(turn.text, images, keep_size=keep_size)
     reason = beyond_context(prompt.num_tokens, max_completion_tokens, policy.context_tokens)
     if reason is not None:
         raise ValueError(f"example {example.id} {reason}")

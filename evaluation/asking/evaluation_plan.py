@@ -72,7 +72,7 @@ def plan_passes(
     Args:
         examples: the rows of the evaluation.
         donors: rows whose images a control may borrow.
-        controls: names of `evaluation.answers.controls.CONTROLS`.
+        controls: as `evaluation.answers.controls.control_named` takes them.
         shuffle_within: a key of `evaluation.answers.borrowed.SHUFFLE_WITHIN`.
         permute_options: how many orders of the options, the rows' own among them.
         seed: of borrowed images and of orders.

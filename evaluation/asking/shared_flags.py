@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation.answers.borrowed import SHUFFLE_WITHIN
 from evaluation.answers.controls import CONTROLS, check_control
+from evaluation.answers.redrawn import BLUR_EXAMPLE, single_names
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
 from process.flags import Group, flag_of, setting
@@ -106,8 +107,10 @@ class ScoringFlags(RowsFlags):
 
     controls: tuple[str, ...] = setting(
         (),
-        "also ask with an image that cannot help: "
-        + ", ".join(f"{name} ({control.help})" for name, control in CONTROLS.items()),
+        "also ask with another image: "
+        + ", ".join(f"{name} ({control.help})" for name, control in CONTROLS.items())
+        + f", {BLUR_EXAMPLE} (its own, blurred by a Gaussian of so many pixels of what the model"
+        " sees: each radius is a control, with blank the curve has its limit)",
         "NAME",
         nargs="+",
     )
@@ -120,8 +123,13 @@ class ScoringFlags(RowsFlags):
     def __post_init__(self) -> None:
         check_least(self, batch_size=1, limit=1, seed=0)
         super().__post_init__()
-        for name in self.controls:
+        for name in self.single_controls:
             check_control(name)
+
+    @property
+    def single_controls(self) -> tuple[str, ...]:
+        """The controls, those of several radii one by one."""
+        return single_names(self.controls)
 
 
 def check_machine(device: str, dtype: str) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.answers.controls import CONTROLS
+from evaluation.answers.controls import control_named
 from evaluation.answers.prediction import LEAST_MASS
 from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent, percent_range, points, points_range
@@ -67,7 +67,7 @@ def _controls(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
         gain = control["gain"]
         span = points_range(gain["low"], gain["high"])
         cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
-        yield [f"image {CONTROLS[name].shown}", *cells, points(gain["gain"]), span]
+        yield [f"image {control_named(name).shown}", *cells, points(gain["gain"]), span]
 
 
 def _orders(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:

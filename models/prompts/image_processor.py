@@ -141,6 +141,32 @@ def _limits(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     return {"size": limits, "min_pixels": None, "max_pixels": None}
 
 
+def seen_image(image_processor: Any, image: Image.Image, *, keep_size: bool) -> Image.Image:
+    """Return an image in the size that the model sees it in; encoded with ``keep_size``, its
+    patches are those of the image.
+
+    Args:
+        image_processor: as `load_image_processor` returns it.
+        image: RGB.
+        keep_size: as `Processor.encode` takes it.
+
+    Raises:
+        ValueError: an image that is too elongated, which the processor refuses as well.
+    """
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
+
+    limits = NO_LIMITS if keep_size else dict(image_processor.size)
+    height, width = smart_resize(
+        image.height,
+        image.width,
+        factor=image_processor.patch_size * image_processor.merge_size,
+        min_pixels=limits["shortest_edge"],
+        max_pixels=limits["longest_edge"],
+    )
+    seen = (width, height)
+    return image if image.size == seen else image.resize(seen, image_processor.resample)
+
+
 def side_of_a_token(settings: dict[str, Any]) -> int:
     """Return the side in pixels of the square that one visual token stands for."""
     return settings.get("patch_size", 14) * settings.get("merge_size", 2)

@@ -12,11 +12,13 @@ from data.examples import VQAExample
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
-from evaluation.asking.answerer import answer_all
-from evaluation.asking.encoding import encoded_ahead
+from evaluation.answers.redrawn import blurred, mirrored
+from evaluation.asking.answerer import answer_all, answer_under
+from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.heldout import HeldOut
 from evaluation.measures.summary import summarize
 from models import load_policy
+from models.prompts.image_processor import seen_image
 from rewards import parse_completion
 
 pytestmark = pytest.mark.model
@@ -264,3 +266,77 @@ def test_the_blank_control_asks_the_same_questions_with_nothing_to_see(policy):
     ]
     with pytest.raises(ValueError, match="unknown control 'dark'"):
         run(policy, rows, control="dark")
+
+
+class Half:
+    """An image that is white on its left half, and not square."""
+
+    def __call__(self) -> Image.Image:
+        image = Image.new("RGB", (120, 60))
+        image.paste((255, 255, 255), (0, 0, 60, 60))
+        return image
+
+    def __str__(self) -> str:
+        return "half.png"
+
+
+@pytest.mark.parametrize("image_size", [0, 84, 100])
+def test_an_image_in_the_size_that_the_model_sees_has_the_patches_of_the_image(policy, image_size):
+    turn = TurnBuilder(TEMPLATES["think"], image_size)(
+        VQAExample("row-0", (Half(),), "Which?", ("a", "b"), "A")
+    )
+    processor, keep_size = policy.processor, turn.keep_size
+    seen = seen_image(processor.image_processor, turn.images[0], keep_size=keep_size)
+    own = processor.encode(turn.text, turn.images, keep_size=keep_size)
+    again = processor.encode(turn.text, [seen], keep_size=True)
+    assert again.pixel_digest == own.pixel_digest
+    height, width = (own.image_grid_thw[0, 1:] * processor.image_processor.patch_size).tolist()
+    assert seen.size == (width, height)
+
+
+def test_a_mirrored_image_is_asked_as_if_its_file_were_mirrored(policy):
+    class Mirrored(Half):
+        def __call__(self) -> Image.Image:
+            return mirrored(super().__call__())
+
+    row = VQAExample("row-0", (Half(),), "Which?", ("a", "b"), "A")
+    flipped = run(policy, [row], control="flip", with_letters=True)
+    other = run(policy, [replace(row, images=(Mirrored(),))], with_letters=True)
+    own = run(policy, [row], with_letters=True)
+    assert flipped[0].letter_probabilities == other[0].letter_probabilities
+    assert flipped[0].letter_probabilities != own[0].letter_probabilities
+    assert (flipped[0].control, flipped[0].images) == ("flip", ("half.png",))
+
+
+def test_a_radius_is_in_pixels_of_what_the_model_sees_and_each_is_asked_apart(policy):
+    seen_sizes = []
+
+    def redraw(image: Image.Image) -> Image.Image:
+        seen_sizes.append(image.size)
+        return blurred(image, 4.0)
+
+    row = VQAExample("row-0", (Half(), Half()), "Which?", ("a", "b"), "A")
+    turns = TurnBuilder(TEMPLATES["think"], 100)
+    prompt = encode_checked(policy, row, turns, LIMIT, redraw)
+    assert seen_sizes == [(112, 112)] * 2  # 100 in whole visual tokens of 28
+    asked = {
+        control: run(policy, [row], control=control, with_letters=True)[0].letter_probabilities
+        for control in (None, "blur:4", "blur:16")
+    }
+    assert len({str(found) for found in asked.values()}) == 3
+    assert prompt.num_tokens == encode_checked(policy, row, turns, LIMIT).num_tokens
+
+
+def test_several_controls_at_once_are_those_asked_alone(policy):
+    rows = examples(3)
+    together = answer_under(
+        policy,
+        rows,
+        TurnBuilder(TEMPLATES["think"], 84),
+        controls=[None, "blank", "blur:4", "flip"],
+        mode="think",
+        max_completion_tokens=LIMIT,
+        progress=False,
+    )
+    alone = [run(policy, rows, control=control) for control in (None, "blank", "blur:4", "flip")]
+    assert together == alone
