@@ -34,8 +34,18 @@ class SampledStep:
 
     result: StepResult
     reward_names: tuple[str, ...]
-    choices: tuple[str | None, ...]  # of the completions, prompt-major
-    well_formed: float  # share of the completions
+    parsed: tuple[Any, ...]  # `rewards.ParsedCompletion` of each completion, prompt-major
+    parse: "Parser"  # that read them
+
+    @property
+    def choices(self) -> tuple[str | None, ...]:
+        """What each completion commits to."""
+        return tuple(item.choice for item in self.parsed)
+
+    @property
+    def well_formed(self) -> float:
+        """The share of completions that keep to their mode's form."""
+        return sum(item.well_formed for item in self.parsed) / len(self.parsed)
 
 
 TakeStep = Callable[[PromptBatch, StepClock], TakenStep]
@@ -71,11 +81,9 @@ def grpo_method(
         groups = result.rollout.for_each(
             lambda text, example: parse(text, config.mode, example.options, example.form)
         )
-        parsed = [item for group in groups for item in group]  # prompt-major
-        choices = tuple(item.choice for item in parsed)
-        well_formed = sum(item.well_formed for item in parsed) / len(parsed)
-        metrics = {**result.metrics, "well_formed": well_formed}
-        sampled = SampledStep(result, tuple(reward_fns), choices, well_formed)
+        parsed = tuple(item for group in groups for item in group)
+        sampled = SampledStep(result, tuple(reward_fns), parsed, parse)
+        metrics = {**result.metrics, "well_formed": sampled.well_formed}
         return TakenStep(metrics, len(parsed), sampled)
 
     return take_step

@@ -1,5 +1,6 @@
 """What a step leaves: its line in metrics.jsonl, its rollouts, and warnings where they are due."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,9 @@ from grpo.run.profiler import StepProfiler
 from grpo.run.rollouts import rollout_rows
 from grpo.watch.bad_steps import BadSteps
 from grpo.watch.every_step import StepWatch
+from grpo.watch.first_completions import first_completions
 from process.bars import warn
+from process.page import fitted_on
 from process.storage import finite_or_null
 
 
@@ -56,6 +59,8 @@ class StepLog:
         if self.profiler is not None and (table := self.profiler.end_step(number, metrics)):
             tqdm.write(table)
         if taken.sampled is not None:
+            if number == 1:
+                tqdm.write(fitted_on(sys.stdout, first_completions(taken.sampled)))
             for text in self.watch.look(number, metrics, taken.sampled):
                 warn(text)
         return metrics

@@ -9,6 +9,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.watch.alarms import MetricAlarms
 from grpo.watch.first_step import first_rollout_warnings, image_warnings
 from grpo.watch.gap import GapAlarm
+from grpo.watch.unrewarded import why_unrewarded
 from models.policy import Policy
 
 
@@ -33,7 +34,12 @@ class StepWatch:
         if (where := where_not_finite(rollout.completions, rows)) is not None:
             yield f"step {done}: {where}. {advice(self._policy)}"
         elif done == 1:  # of completions that mean something
-            yield from first_rollout_warnings(metrics, sampled.well_formed, self._config)
+            why = why_unrewarded(sampled, self._config)
+            if why is not None:
+                yield why
+            # whose tags that speaks of, too
+            well_formed = sampled.well_formed if why is None else None
+            yield from first_rollout_warnings(metrics, well_formed, self._config)
             yield from image_warnings(self._policy, rollout, self._config)
         if (text := self._gap.look(metrics)) is not None:
             yield f"step {done}: {text}"

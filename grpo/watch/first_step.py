@@ -13,6 +13,7 @@ import torch
 from grpo.likelihood import completion_logprobs
 from grpo.rollout import Part, Rollout, micro_batches
 from grpo.settings.config import GRPOConfig
+from grpo.watch.unrewarded import teachers
 from models.policy import Policy
 
 
@@ -32,11 +33,9 @@ def first_rollout_warnings(
             " raise --temperature, and check that --top-k and --top-p are off"
         )
     if well_formed == 0:
-        # sft teaches the bare answer, which is no_think's form and no other's
-        taught = "an Instruct model" + ", a short --method sft run" * (config.mode == "no_think")
         yield (
             "no completion has the tags that the mode asks for and one letter: start from a"
-            f" model that knows them ({taught}), or choose another --mode"
+            f" model that knows them ({teachers(config)}), or choose another --mode"
         )
     if metrics["truncated"] > 0.5:
         yield (

@@ -39,9 +39,9 @@ def batch(nano_policy) -> PromptBatch:
 def test_a_completion_is_parsed_once_in_a_step(nano_policy, batch, monkeypatch, grounding):
     calls: Counter = Counter()
 
-    def counted(text, mode, options):
+    def counted(text, mode, options, form):
         calls[text, options] += 1
-        return parse_completion(text, mode, options)
+        return parse_completion(text, mode, options, form)
 
     monkeypatch.setattr(parse_once, "parse_completion", counted)
     config, parse = replace(CONFIG, grounding=grounding), ParseOnce()

@@ -5,11 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from grpo import step_log
 from grpo.methods import TakenStep
 from grpo.rollout import PromptBatch
 from grpo.run.directory import RunDirectory
 from grpo.step_log import StepLog, bar_text
 from grpo.watch.bad_steps import BadSteps
+from tests.grpo.watch.made_up import LETTER, answered, first_step
 
 BATCH = PromptBatch((), (SimpleNamespace(id="CT-7"),), (0,), 0, redrawn=("a row is redrawn",))
 TIMES = {"time/step": 2.0}
@@ -59,6 +61,20 @@ def test_a_profiles_table_is_printed_when_it_is_there(tmp_path, capsys):
     assert "where the time went" not in capsys.readouterr().out
     record(tmp_path, number=2, profiler=Profiler())
     assert "where the time went" in capsys.readouterr().out
+
+
+def test_the_first_rollout_of_a_run_is_shown_and_no_other(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(step_log, "rollout_rows", lambda *_: [])
+    watch = SimpleNamespace(look=lambda number, *_: [f"{number} looked at"])
+    log = StepLog(RunDirectory(tmp_path), BadSteps(limit=5), watch, None)
+    sampled = first_step([(LETTER, answered("B", "C"))])
+    metrics = {"loss": 0.5, "grad_norm": 1.0, "completion_tokens": 10.0}
+    for number in (1, 2):
+        log.record(number, TakenStep(metrics, 2, sampled), TIMES, BATCH, skipped=False)
+    printed = capsys.readouterr()
+    assert printed.out.count("the first rollout, 2 of its 2 completions") == 1
+    assert printed.out.splitlines()[1] == "  CT-7 (key: B, Heart): <answer>B</answer>"
+    assert "1 looked at" in printed.err and "2 looked at" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ def broken(monkeypatch) -> dict[str, str]:
     """What else looks at the rollout: at the image, and at numbers that are not finite."""
     found: dict[str, str] = {}
     monkeypatch.setattr(every_step, "image_warnings", lambda *_: iter(["the image is not seen"]))
+    monkeypatch.setattr(every_step, "why_unrewarded", lambda *_: found.get("why"))
     monkeypatch.setattr(every_step, "where_not_finite", lambda _, rows: found.get(rows[3]))
     monkeypatch.setattr(every_step, "advice", lambda _policy: "Lower something.")
     return found
@@ -37,6 +38,13 @@ def looked(watch: StepWatch, done: int, **metrics) -> list[str]:
 def test_only_the_first_step_of_a_run_is_looked_at_for_what_shows_there():
     first = looked(StepWatch(CONFIG, POLICY, []), 1)
     assert len(first) == 2 and first[1] == "the image is not seen"
+    assert looked(StepWatch(CONFIG, POLICY, []), 2) == []
+
+
+def test_why_nothing_was_rewarded_comes_first_and_speaks_of_the_tags_alone(broken):
+    broken["why"] = "no completion was rewarded"
+    first = looked(StepWatch(CONFIG, POLICY, []), 1)
+    assert first == ["no completion was rewarded", "the image is not seen"]
     assert looked(StepWatch(CONFIG, POLICY, []), 2) == []
 
 
