@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data.examples import UNKNOWN, VQAExample
-from data.reading.families import RowError, read_row
+from data.examples import UNKNOWN, ImageSource, VQAExample
+from data.reading.families import Row, RowError, read_row
 from data.reading.image_paths import ImageRoot
 from data.reading.json_rows import json_rows
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
@@ -42,9 +42,9 @@ def read_examples(
 ) -> tuple[list[VQAExample], list[BadRow]]:
     """Return one file's examples in its order, and the rows that were skipped.
 
-    The format (Med-R1's or OmniMedVQA's own, see data/reading/families.py) is recognised from each
-    row. Ids are the file's stem and the row's number from 0, so skipping a row renames no other.
-    Images are not opened, and need not exist: see data/images.py.
+    The format (see data/reading/families/) is recognised from each row. Ids are the file's stem and
+    the row's number from 0, so skipping a row renames no other. Images are not opened, and need not
+    exist: see data/images.py.
 
     Raises:
         ValueError: a file that cannot be read, is not JSON, not a list, empty, or has bad rows: the
@@ -95,25 +95,44 @@ def _written(value: Any) -> str:
 def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> VQAExample:
     content = read_row(row)
     subject = subject_of(stem)
-    images = []
-    for image in content.images:
-        try:
-            images.append(root.path(image))
-        except ValueError as error:
-            raise RowError(image, str(error)) from error
+    images = tuple(_image(image, root) for image in content.images)
     modalities = (modality_label(content.modality or ""), modality_label(subject))
     types = (question_type_label(content.question_type or ""), question_type_label(subject))
     return VQAExample(
         id=f"{stem}-{number}",
-        images=tuple(images),
+        images=images,
         question=content.question,
         options=content.options,
         answer=content.answer,
         modality=_first_known(modalities),
         question_type=_first_known(types),
-        dataset=dataset_folder(content.images[0]) or content.dataset or UNKNOWN,
+        dataset=_folder(content) or content.dataset or UNKNOWN,
         source=str(path),
+        form=content.form,
+        accepted=content.accepted,
+        absolute_tolerance=content.absolute_tolerance,
+        relative_tolerance=content.relative_tolerance,
+        system=content.system,
+        fields=content.fields,
     )
+
+
+def _image(image: Any, root: ImageRoot) -> ImageSource:
+    if not isinstance(image, str):
+        raise RowError(image, "is no path: write the image into a file and name it")
+    try:
+        return root.path(_written_by_windows(image))
+    except ValueError as error:
+        raise RowError(image, str(error)) from error
+
+
+def _folder(content: Row) -> str | None:
+    paths = [image for image in content.images if isinstance(image, str)]
+    return dataset_folder(_written_by_windows(paths[0])) if paths else None
+
+
+def _written_by_windows(path: str) -> str:
+    return path.replace("\\", "/")
 
 
 def _first_known(labels: tuple[str, ...]) -> str:

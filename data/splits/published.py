@@ -5,13 +5,12 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.examples import VQAExample
-from data.reading.families import MED_R1_FIELDS
 from data.reading.inline import split_options
 from data.splits.pool import PoolRow
 from process.storage import finite_or_null, json_text
 
 NOT_INLINE = "its options cannot be written into the question"
-_REPLACED = ("image_path", "question", "gt_answer")
+_REPLACED = ("image", "problem", "solution", "image_path", "question", "gt_answer")
 
 
 def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
@@ -34,7 +33,7 @@ def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
     rest = {
         name: value
         for name, value in raw.items()
-        if name not in (*MED_R1_FIELDS, *_REPLACED) and not name.startswith("option_")
+        if name not in _REPLACED and not name.startswith("option_")
     }
     return published | rest
 

@@ -30,6 +30,10 @@ OMNIMEDVQA = {
 }
 
 
+def without(row: dict, *fields: str) -> dict:
+    return {name: value for name, value in row.items() if name not in fields}
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write rows (or any text) into a file and return its path."""
@@ -89,6 +93,21 @@ def test_an_image_may_be_a_list_of_paths(write, tmp_path):
     row = MED_R1 | {"image": ["Images/a/1.png", "Images/a/2.png"]}
     (example,) = load_examples(write([row]), tmp_path)
     assert example.images == (tmp_path / "Images/a/1.png", tmp_path / "Images/a/2.png")
+
+
+@pytest.mark.parametrize(
+    "row", [without(MED_R1, "image"), *(MED_R1 | {"image": n} for n in (None, []))]
+)
+def test_a_question_may_have_no_image(write, tmp_path, row):
+    (example,) = load_examples(write([row]), tmp_path)
+    assert (example.images, example.dataset) == ((), "unknown")
+
+
+def test_fields_that_say_nothing_of_the_question_stay_with_the_example(write, tmp_path):
+    row = OMNIMEDVQA | {"split": "test", "age": 7}
+    (example,) = load_examples(write([row]), tmp_path)
+    kept = ("dataset", "question_id", "question_type", "modality_type", "split", "age")
+    assert example.fields == {name: row[name] for name in kept}
 
 
 def test_the_question_type_comes_from_the_files_name(write, tmp_path):
@@ -155,21 +174,17 @@ def test_an_answer_is_matched_ignoring_case(write, tmp_path, answer, options, le
     assert example.answer == letter
 
 
-def without(row: dict, *fields: str) -> dict:
-    return {name: value for name, value in row.items() if name not in fields}
-
-
 @pytest.mark.parametrize(
     ("row", "value", "reason"),
     [
         (["image"], "['image']", "is not an object with named fields"),
-        (without(MED_R1, "image"), "['problem', 'solution']", "fields of no published format"),
+        (without(MED_R1, "problem"), "['image', 'solution']", "fields of no published format"),
         (MED_R1 | {"problem": "What?"}, "'What?'", r"(problem) has no option 'A)'"),
         (MED_R1 | {"problem": ["x"]}, "['x']", "(problem) is not a text"),
         (MED_R1 | {"solution": "<answer> E </answer>"}, "<answer> E </answer>", "options A to C"),
         (MED_R1 | {"solution": "<answer> Bone </answer>"}, "Bone", "'<answer> C </answer>'"),
         (MED_R1 | {"solution": None}, "None", "(solution) is not a text"),
-        (MED_R1 | {"image": []}, "[]", "(image) is neither a path nor a list of paths"),
+        (MED_R1 | {"image": ""}, "''", "(image) is neither a path nor a list of paths"),
         (MED_R1 | {"image": 3}, "3", "(image) is neither a path nor a list of paths"),
         (MED_R1 | {"image": ["a.png", ""]}, "['a.png', '']", "(image) is neither"),
         (MED_R1 | {"image": "a\0.png"}, r"'a\x00.png'", "is not a path"),
