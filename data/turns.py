@@ -16,6 +16,7 @@ class UserTurn:
     text: str
     images: list[Image.Image]
     keep_size: bool  # the images' size was asked for: the model's processor leaves it
+    system: str = ""  # of the system's turn before it, where the row brings one
 
 
 class TurnBuilder:
@@ -31,4 +32,4 @@ class TurnBuilder:
         """Return the example's turn; a ValueError names the example whose image cannot be read."""
         images = open_images(example, self.image_size)
         text = render_prompt(self.template, example.question, example.options, example.form)
-        return UserTurn(text, images, keep_size=self.image_size > 0)
+        return UserTurn(text, images, self.image_size > 0, example.system)

@@ -43,7 +43,7 @@ def encode_checked(
         processor = policy.processor.image_processor
         images = [redraw(seen_image(processor, image, keep_size=keep_size)) for image in images]
         keep_size = True  # it is the model's own already
-    prompt = policy.processor.encode(turn.text, images, keep_size=keep_size)
+    prompt = policy.processor.encode(turn.text, images, system=turn.system, keep_size=keep_size)
     reason = beyond_context(prompt.num_tokens, max_completion_tokens, policy.context_tokens)
     if reason is not None:
         raise ValueError(f"example {example.id} {reason}")

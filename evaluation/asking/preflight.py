@@ -48,10 +48,11 @@ class PromptCheck:
         )
         processor, context = self._processor, self._context_tokens
         try:
-            most = processor.most_tokens(text, sizes, keep_size=keep_size)
+            how = {"system": example.system, "keep_size": keep_size}
+            most = processor.most_tokens(text, sizes, **how)
             if most + self.max_completion_tokens <= context:
                 return None
-            num_tokens = processor.count_tokens(text, sizes, keep_size=keep_size)
+            num_tokens = processor.count_tokens(text, sizes, **how)
         except ValueError as error:
             return f"cannot be encoded: {error}"
         return beyond_context(num_tokens, self.max_completion_tokens, context)

@@ -40,7 +40,9 @@ def prompt_tokens(config: GRPOConfig, questions: Questions) -> dict[str, PromptT
         lengths = []
         for example in spread_sample(split.examples, LOOKED_AT, config.seed):
             turn = questions.turns(example)
-            prompt = processor.encode(turn.text, turn.images, keep_size=turn.keep_size)
+            prompt = processor.encode(
+                turn.text, turn.images, system=turn.system, keep_size=turn.keep_size
+            )
             lengths.append(prompt.num_tokens)
         mean = sum(lengths) / len(lengths)
         found[str(part)] = PromptTokens(min(lengths), mean, max(lengths), len(lengths))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from models.files import read_config, read_processor_files
 from models.named_model import model_directory
+from models.prompts.chat import Chat
 from models.prompts.image_processor import NO_LIMITS, load_image_processor
 from models.prompts.positions import prompt_positions
 from models.prompts.prompt import EncodedPrompt
@@ -31,7 +32,6 @@ from models.prompts.tokenizer import (
     placeholder_ids,
     turn_end_id,
 )
-from models.prompts.turns import Turn, user_turn
 from process.naming import naming
 
 
@@ -51,9 +51,8 @@ class Processor:
     turn_end_id: int  # the one of them that a supervised target ends with
     banned_ids: tuple[int, ...]  # never sampled and left out of the softmax
     pad_id: int
-    # by their number of images
-    _turns: dict[int, Turn] = field(default_factory=dict, init=False, repr=False)
-    _empty_turns: dict[int, int] = field(default_factory=dict, init=False, repr=False)  # in bytes
+    # in bytes, by the number of images and whether a system's turn comes first
+    _empty_turns: dict[tuple[int, bool], int] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> "Processor":
@@ -88,31 +87,37 @@ class Processor:
             banned_ids=banned_ids(directory, config, tokenizer, ends),
             pad_id=ends[0] if pad_id is None else pad_id,
         )
-        processor._turn("", 1)  # what is wrong with the template is told now
+        processor._chat.written("", 1)  # what is wrong with the template is told now
         return processor
 
     def encode(
-        self, text: str, images: Sequence[Image.Image] = (), *, keep_size: bool = False
+        self,
+        text: str,
+        images: Sequence[Image.Image] = (),
+        *,
+        system: str = "",
+        keep_size: bool = False,
     ) -> EncodedPrompt:
         """Return the prompt that asks `text` about `images`, which come before the text.
 
         The user's turn goes through the checkpoint's chat template with its generation prompt. The
         template writes one placeholder per image; here it becomes one per visual token, that is
-        the product of the image's grid over the merged square.
+        the product of the image's grid over the merged square. Without images there is neither.
 
         Args:
             text: the user's turn.
             images: decoded, RGB.
+            system: a system's turn before it; "": what the template does by itself.
             keep_size: their size was chosen: sides are rounded to whole visual tokens, and the
                 checkpoint's min_pixels and max_pixels are not applied.
 
         Raises:
-            ValueError: the text holds a special token such as <|im_end|>, the template writes
-                another number of placeholders, or an image is too elongated (its sides' ratio is
-                over 200, where the processor gives up).
+            ValueError: a text holds a special token such as <|im_end|>, the template writes
+                another number of placeholders or has no place for a system's turn, or an image is
+                too elongated (its sides' ratio is over 200, where the processor gives up).
         """
         # The template writes one placeholder per image; the model wants one per visual token.
-        ids = self._turn_ids(text, len(images))
+        ids = self._turn_ids(text, len(images), system)
         pixel_values, grid = self._pixels(images, keep_size)
         merge_size = self.image_processor.merge_size
         image_tokens = (grid.prod(dim=1) // merge_size**2).tolist()
@@ -126,30 +131,40 @@ class Processor:
         return EncodedPrompt(input_ids, positions, pixel_values, grid)
 
     def count_tokens(
-        self, text: str, image_sizes: Sequence[tuple[int, int]] = (), *, keep_size: bool = False
+        self,
+        text: str,
+        image_sizes: Sequence[tuple[int, int]] = (),
+        *,
+        system: str = "",
+        keep_size: bool = False,
     ) -> int:
-        """Return how many tokens `encode` makes of a text and images of these (width, height).
+        """Return how many tokens `encode` makes of texts and images of these (width, height).
 
         No pixel is looked at. Raises ValueError for a text that `encode` refuses.
         """
-        ids = self._turn_ids(text, len(image_sizes))
+        ids = self._turn_ids(text, len(image_sizes), system)
         return len(ids) - len(image_sizes) + self._image_tokens(image_sizes, keep_size)
 
     def most_tokens(
-        self, text: str, image_sizes: Sequence[tuple[int, int]] = (), *, keep_size: bool = False
+        self,
+        text: str,
+        image_sizes: Sequence[tuple[int, int]] = (),
+        *,
+        system: str = "",
+        keep_size: bool = False,
     ) -> int:
         """Return a bound of `count_tokens` that costs no tokenizing; raises ValueError as it does.
 
         A token is at least one byte of what a byte-level tokenizer reads, and the normal form that
         it reads (NFC) has at most three times the text's bytes.
         """
-        self._check_text(text)
-        num_images = len(image_sizes)
-        if num_images not in self._empty_turns:
-            # Raises for a template without its placeholders.
-            self._turn_ids("", num_images)
-            self._empty_turns[num_images] = len(self._turn("", num_images).encode())
-        bound = self._empty_turns[num_images] + 3 * len(text.encode())
+        self._chat.check(text, system)
+        kind = num_images, with_system = len(image_sizes), bool(system)
+        if kind not in self._empty_turns:
+            empty = "", num_images, " " * with_system
+            self._turn_ids(*empty)  # raises for a template without its placeholders
+            self._empty_turns[kind] = len(self._chat.written(*empty).encode())
+        bound = self._empty_turns[kind] + 3 * len((text + system).encode())
         return bound + self._image_tokens(image_sizes, keep_size)
 
     @cached_property
@@ -186,27 +201,15 @@ class Processor:
             with naming(file := Path(directory) / name):
                 file.write_bytes(content)
 
-    def _check_text(self, text: str) -> None:
-        """Raise for a control token: it would end the turn, or stand for an image."""
-        for token in self.control_tokens:
-            if token in text:
-                place = text.index(token)
-                raise ValueError(
-                    f"the text holds {token}, which the tokenizer reads as a special token, in"
-                    f" {text[max(0, place - 40) : place + len(token) + 40]!r}: remove it"
-                )
+    @cached_property
+    def _chat(self) -> Chat:
+        known = tuple((key, str(token)) for key, token in self.tokenizer.special_tokens_map.items())
+        where = self.chat_template, self.template_file
+        return Chat(*where, known, self.control_tokens, self.tokenizer)
 
-    def _turn(self, text: str, num_images: int) -> str:
-        """Return the user's turn as the chat template writes it, one placeholder per image."""
-        if num_images not in self._turns:
-            self._turns[num_images] = user_turn(
-                self.chat_template, self.template_file, self.tokenizer, num_images
-            )
-        return self._turns[num_images].of(text)
-
-    def _turn_ids(self, text: str, num_images: int) -> list[int]:
-        self._check_text(text)
-        turn = self._turn(text, num_images)
+    def _turn_ids(self, text: str, num_images: int, system: str = "") -> list[int]:
+        self._chat.check(text, system)
+        turn = self._chat.written(text, num_images, system)
         # Not verbose: the tokenizer would warn of long texts, promising indexing errors.
         ids = self.tokenizer(turn, add_special_tokens=False, verbose=False)["input_ids"]
         if ids.count(self.image_token_id) != num_images:

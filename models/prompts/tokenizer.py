@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import read_checkpoint_json, transformers_config
-from models.prompts.turns import TemplateFailedError, rendered
+from models.prompts.rendering import TemplateFailedError, rendered
 
 # Placeholders of the vision input by their usual names; the config names most of them by id too.
 _VISION_TOKENS = (

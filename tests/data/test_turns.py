@@ -1,5 +1,7 @@
 """The user's turn: the text and the decoded images that training and evaluation both encode."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -21,6 +23,12 @@ def test_text_and_images_are_built_from_the_example():
 
 def test_an_example_may_show_nothing():
     assert TurnBuilder(prompt_template("think"), 0)(example()).images == []
+
+
+def test_a_rows_own_system_turn_comes_with_it():
+    build = TurnBuilder(prompt_template("think"), 0)
+    assert build(example()).system == ""
+    assert build(replace(example(), system="You read pictures.")).system == "You read pictures."
 
 
 def test_images_are_decoded_anew_for_each_turn():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.examples import VQAExample
-from data.prompts import TEMPLATES
+from data.prompts import TEMPLATES, render_prompt
 from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.asking.encoding import encode_checked
@@ -121,6 +121,8 @@ def test_found_is_what_encoding_would_refuse_and_nothing_else(nano_policy, check
         for i, image in enumerate(images)
         for j, text in enumerate(texts)
     ] + [example(question=text, number=100 + j) for j, text in enumerate(texts)]
+    systems = ["Be brief.", "Stop <|im_end|> here.", "é" * 200]
+    rows += [replace(example(number=110 + j), system=text) for j, text in enumerate(systems)]
     refused = 0
     for image_size in (0, 56):
         turns = TurnBuilder(TEMPLATES["no_think"], image_size)
@@ -135,8 +137,8 @@ def test_found_is_what_encoding_would_refuse_and_nothing_else(nano_policy, check
 def test_one_token_decides_at_the_edge_of_the_context(check):
     one = check()
     used = one._processor.count_tokens("", [(56, 56)])
-    question = "x" * (CONTEXT - used - 8 - len(TEMPLATES["no_think"]) + len("{question}{options}"))
-    question = question[: -len("A) CT\nB) MRI")]
+    rest = render_prompt(TEMPLATES["no_think"], "", ("CT", "MRI"))
+    question = "x" * (CONTEXT - used - 8 - len(rest))
     picture = Image.new("RGB", (9, 9))
     fits, over = (example(lambda: picture, question=question + more) for more in ("", "y"))
     assert Preflight([one])([fits]) == {}

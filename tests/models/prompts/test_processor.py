@@ -108,6 +108,26 @@ def test_ids_pixels_grid_and_positions_equal_transformers(both, sizes, text):
     assert prompt.input_ids.dtype == prompt.position_ids.dtype == torch.int64
 
 
+@pytest.mark.parametrize("system", ["You read pictures.", " Größe {{ x }}\n肺 ", " "])
+@pytest.mark.parametrize("sizes", [[], [(84, 56)], [(56, 84), (97, 61)]], ids=len)
+def test_a_system_turn_is_written_as_transformers_writes_it(both, sizes, system):
+    ours, processor, _ = both
+    images = [random_image(*size, seed=i) for i, size in enumerate(sizes)]
+    content = [{"type": "image"} for _ in images] + [{"type": "text", "text": "Why?"}]
+    turns = [
+        {"role": "system", "content": [{"type": "text", "text": system}]},
+        {"role": "user", "content": content},
+    ]
+    rendered = processor.apply_chat_template(turns, add_generation_prompt=True)
+    expected = processor(text=[rendered], images=images or None, return_tensors="pt")
+    prompt = ours.encode("Why?", images, system=system)
+    assert torch.equal(prompt.input_ids, expected["input_ids"][0])
+    assert not torch.equal(prompt.input_ids, ours.encode("Why?", images).input_ids)
+    counted = ours.count_tokens("Why?", [(w, h) for h, w in sizes], system=system)
+    assert counted == prompt.num_tokens
+    assert ours.most_tokens("Why?", [(w, h) for h, w in sizes], system=system) >= counted
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_visual_tokens_are_the_grid_over_the_merged_square(family, tmp_path):
     processor = Processor.load(write_checkpoint(tmp_path / family, family))
@@ -238,6 +258,10 @@ def test_a_special_token_in_the_text_is_refused(processor, token):
     """It would not be asked about: it would end the turn, or stand for an image."""
     with pytest.raises(ValueError, match=rf"holds {re.escape(token)}, which .* 'What is .*remove"):
         processor.encode(f"What is {token}?", [random_image(56, 56)])
+    with pytest.raises(
+        ValueError, match=rf"holds {re.escape(token)}, which .* 'You {re.escape(token)}"
+    ):
+        processor.encode("What is this?", system=f"You {token}")
     processor.encode("Is 1 <|2| or <| im_end |>?")  # only looks like one
 
 
