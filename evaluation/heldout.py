@@ -38,12 +38,12 @@ class HeldOut:
     ) -> None:
         """Keep what every evaluation has in common.
 
-        The arguments are those of `answer_under`; ``with_blank`` asks every question once more with
-        nothing to see on its image, which is encoded once for both.
+        The arguments are those of `answer_under`; ``with_blank`` asks every question that shows an
+        image once more with nothing to see on it; the image is encoded once for both.
         """
         self._examples, self._turn_builder = examples, turn_builder
         self._mode, self._limit, self._batch_size = mode, max_completion_tokens, batch_size
-        self._with_blank = with_blank
+        self._with_blank = with_blank and any(example.images for example in examples)
         self.predictions: list[Prediction] = []  # of the newest evaluation, images seen
 
     def __call__(self, policy: Policy, step: int) -> dict[str, Any]:
@@ -53,7 +53,9 @@ class HeldOut:
         return the same summary.
 
         With the blank control, ``blank`` holds the summary of the same questions asked blind and
-        ``visual_gain`` what the images contribute, as `paired_gain` returns it.
+        ``visual_gain`` what the images contribute, as `paired_gain` returns it. Both are about the
+        questions that show an image: the others would be answered as before, and make the images
+        seem to contribute less.
         """
         self.predictions, *controls = answer_under(
             policy,
@@ -67,8 +69,8 @@ class HeldOut:
         # what CUDA graphs hold for a batch of this size is more than a rollout needs
         policy.free_decoding()
         summary = summarize(self.predictions)
-        for blank in controls:
-            gain = paired_gain(self.predictions, blank)
+        for blank in map(_with_images, controls):
+            gain = paired_gain(_with_images(self.predictions), blank)
             summary |= {"blank": summarize(blank), "visual_gain": gain}
         tqdm.write(fitted(f"step {step}: {_first_line(summary)}"))
         return summary
@@ -107,6 +109,10 @@ def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOu
         batch_size=fewest(fit),
         with_blank=config.eval_blank,
     )
+
+
+def _with_images(predictions: Sequence[Prediction]) -> list[Prediction]:
+    return [item for item in predictions if item.images]
 
 
 def _first_line(summary: dict[str, Any]) -> str:

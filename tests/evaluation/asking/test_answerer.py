@@ -187,6 +187,22 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
         HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
 
 
+def test_a_held_out_question_without_an_image_has_no_part_in_the_visual_gain(policy, capsys):
+    rows, turns = examples(5), TurnBuilder(TEMPLATES["think"], 84)
+    for place in (1, 4):
+        rows[place] = replace(rows[place], images=())
+    summary = HeldOut(rows, turns, "think", LIMIT)(policy, 5)
+    shown = [rows[place] for place in (0, 2, 3)]
+    alone = HeldOut(shown, turns, "think", LIMIT)(policy, 5)
+    assert summary["overall"]["n"] == 5
+    assert summary["blank"] == alone["blank"] and summary["blank"]["overall"]["n"] == 3
+    assert summary["visual_gain"] == alone["visual_gain"]
+    capsys.readouterr()
+    bare = HeldOut([rows[1], rows[4]], turns, "think", LIMIT)(policy, 5)
+    assert bare["overall"]["n"] == 2 and not {"blank", "visual_gain"} & bare.keys()
+    assert "blank" not in "".join(capsys.readouterr())
+
+
 def test_images_are_encoded_once_for_both_passes_and_by_other_threads(policy):
     rows, threads = examples(), []
 
