@@ -55,19 +55,13 @@ class VQAExample:
     fields: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        if self.kind != "choice":
-            if self.options or not self.answer:
-                raise ValueError(
-                    f"{self.id}: an open question has an answer and no options, not"
-                    f" {self.answer!r} and {list(self.options)}: correct the row"
-                )
-            return
-        letters = ascii_uppercase[: len(self.options)]
-        if len(self.options) < 2 or self.answer not in letters or len(self.answer) != 1:
+        if self.kind != "choice" and self.options:
             raise ValueError(
-                f"{self.id}: answer {self.answer!r} is not the letter of one of the"
-                f" {len(self.options)} options {list(self.options)}: correct the row"
+                f"{self.id}: an open question has no options, not {list(self.options)}: correct the"
+                " row"
             )
+        if problem := FORMS[self.form].key_problem(self):
+            raise ValueError(f"{self.id}: {problem}: correct the row")
 
     @property
     def kind(self) -> str:

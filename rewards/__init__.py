@@ -10,6 +10,7 @@ from rewards.modes import MODES, Mode, get_mode
 from rewards.parse_once import ParseOnce
 from rewards.parsing import ParsedCompletion, parse_completion
 from rewards.registry import REWARDS, load_rewards
+from rewards.token_f1 import token_f1
 from rewards.trial import try_rewards
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "get_mode",
     "load_rewards",
     "parse_completion",
+    "token_f1",
     "try_rewards",
 ]

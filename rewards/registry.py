@@ -18,12 +18,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rewards.accuracy import accuracy_reward
 from rewards.format import format_reward
-from rewards.forms import is_right
+from rewards.forms import FORMS, is_right
 from rewards.modes import get_mode
 from rewards.parse_once import Parse
 from rewards.parsing import parse_completion
+from rewards.token_f1 import token_f1
 
 RewardFn = Callable[[str, Any, str], float]  # (completion, example, mode) -> reward
 BoundReward = Callable[[str, Any], float]  # the mode is bound, the result checked
@@ -33,8 +33,8 @@ LARGEST_REWARD = 1e18
 
 
 def _accuracy(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
-    if example.form == "letter":
-        return accuracy_reward(completion, example.answer, mode, example.options, parse)
+    if problem := FORMS[example.form].key_problem(example):  # ours, not the policy's
+        raise ValueError(f"{problem}: correct the data set")
     parsed = parse(completion, mode, example.options, example.form)
     return float(parsed.well_formed and is_right(parsed.choice, example))
 
@@ -43,7 +43,7 @@ def _format(completion: str, example: Any, mode: str, parse: Parse = parse_compl
     return format_reward(completion, mode, example.options, parse, example.form)
 
 
-REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format}
+REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format, "token_f1": token_f1}
 
 
 def load_rewards(
@@ -91,7 +91,7 @@ def load_rewards(
                 f"two reward functions are called {short_name!r} in {list(names)}: metrics go by"
                 " that name, so remove or rename one"
             )
-        if function in (_accuracy, _format):
+        if function in (_accuracy, _format, token_f1):
             function = partial(function, parse=parse)
         bound[short_name] = _bind(name, function, mode, weight)
     return bound

@@ -38,6 +38,12 @@ class AnswerForm(Protocol):
     def is_right(self, choice: str, example: Any) -> bool:
         """Return whether an answer, read by one of the above, is the example's."""
 
+    def likeness(self, choice: str, example: Any) -> float:
+        """Return how much of a right answer it is, from 0 to 1: what `token_f1` rewards."""
+
+    def key_problem(self, example: Any) -> str | None:
+        """Return why no answer to an example can be right, its key being wrong; None: it is not."""
+
     def written(self, example: Any) -> str:
         """Return the right answer as a completion writes it inside its answer tag."""
 

@@ -1,6 +1,7 @@
 """A choice whose options are lettered: the answer is one letter."""
 
 from collections.abc import Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from rewards.letters import committed_letter
@@ -26,6 +27,21 @@ class Letter:
     def is_right(self, choice: str, example: Any) -> bool:
         """Return whether it is the right option's letter."""
         return choice == example.answer
+
+    def likeness(self, choice: str, example: Any) -> float:
+        """Return 1 for the right one, else 0."""
+        return float(choice == example.answer)
+
+    def key_problem(self, example: Any) -> str | None:
+        """Return why no answer can be right, or None."""
+        options, answer = example.options, example.answer
+        letters = ascii_uppercase[: len(options)]
+        if len(options) > 1 and len(answer) == 1 and answer in letters:
+            return None
+        return (
+            f"answer {answer!r} is not the letter of one of the {len(options)} options"
+            f" {list(options)}"
+        )
 
     def written(self, example: Any) -> str:
         """Return the right option's letter."""

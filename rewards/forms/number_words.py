@@ -1,5 +1,6 @@
 """Numbers in words: zero to twenty, the tens to ninety, and the tens with one to nine behind."""
 
+import re
 from collections.abc import Iterable
 
 _UNITS = (
@@ -10,6 +11,10 @@ _UNITS = (
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 NUMBER_WORDS = {word: value for value, word in enumerate(_UNITS)}
 NUMBER_WORDS |= {word: 10 * value for value, word in enumerate(_TENS, start=2)}
+NUMBER_IN_WORDS = re.compile(
+    rf"\b(?:(?:{'|'.join(_TENS)})(?:[ -](?:{'|'.join(_UNITS[1:10])}))?|{'|'.join(_UNITS)})\b",
+    re.IGNORECASE,
+)
 
 
 def in_digits(words: Iterable[str]) -> list[str]:

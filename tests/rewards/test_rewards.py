@@ -173,7 +173,7 @@ def test_a_reward_that_fails_is_named_with_its_example_and_cause(tmp_path):
 
 def test_a_wrong_answer_key_is_named_with_its_example():
     reward = load_rewards(["accuracy"], "think")["accuracy"]
-    with pytest.raises(ValueError, match=r"'CT_test-17'.*from A to C, got 'D'"):
+    with pytest.raises(ValueError, match=r"'CT_test-17'.*'D' is not the letter of one of the 3"):
         reward(THINK_C, Example(answer="D"))
 
 

@@ -104,7 +104,7 @@ TRAIN_MISTAKES = [
     ("--resume taken --config bad.toml", "--config cannot be given with --resume"),
     ("--resume taken", "run.json cannot be read"),
     ("--output-dir taken", "output directory taken is not empty"),
-    ("--rewards acuracy", "unknown reward 'acuracy': use one of accuracy, format, or"),
+    ("--rewards acuracy", "unknown reward 'acuracy': use one of accuracy, format, token_f1, or"),
     ("--rewards own.py:missing", "defines no function 'missing'"),
     ("--rewards nowhere.py:f", "there is no file"),
     ("--prompt-template nowhere.txt", "nowhere.txt"),
