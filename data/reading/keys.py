@@ -128,8 +128,6 @@ def _one(text: str, row: Mapping[str, Any]) -> Key:
     number = FORMS["number"].committed(text, ())
     if number is None or accepted:
         return Key("text", text, accepted=accepted)
-    if not math.isfinite(float(number)):
-        raise ValueError("is a number of more digits than are counted with: write a smaller one")
     return replace(
         Key("number", number),
         absolute_tolerance=_tolerance(row, ABSOLUTE),

@@ -1,16 +1,20 @@
 """Several labels at once: all that apply, and nothing else.
 
 An example's answer holds them behind each other, ``disc, line``; a completion writes them so, in
-any order. Each is compared as a short text is (rewards/forms/text.py).
+any order. Each is compared as a short text is (rewards/forms/normal_text.py).
 """
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
+from rewards.forms.f1 import f1
+from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
 
 SEPARATOR = ", "
+MOST_CHARACTERS = 2000
 _LOOSE = re.compile(r"[,;\n]|\band\b", re.IGNORECASE)
 
 
@@ -23,7 +27,10 @@ class Labels:
     asked_for = "all that apply, separated by commas"
 
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:
-        """Return the labels between commas, None where one of them is empty."""
+        """Return the labels between commas on one line, None where one of them is empty."""
+        text = text.strip(WHITE_SPACE)
+        if len(text) > MOST_CHARACTERS or len(text.splitlines()) != 1:
+            return None
         return _joined(text.split(","))
 
     def forgiving(self, text: str, options: Sequence[str] = (), *, first: bool) -> str | None:
@@ -34,6 +41,19 @@ class Labels:
         """Return whether the labels are all of the right ones, in any order, and no other."""
         return _labels(choice) == _labels(example.answer)
 
+    def likeness(self, choice: str, example: Any) -> float:
+        """Return the F1 of the labels and the right ones, each counted once."""
+        return f1(dict.fromkeys(_labels(choice), 1), dict.fromkeys(_labels(example.answer), 1))
+
+    def key_problem(self, example: Any) -> str | None:
+        """Return why no answer can be right, or None."""
+        if self.committed(example.answer) is not None:
+            return None
+        return (
+            f"{example.answer!r} are no labels between commas, on one line of at most"
+            f" {MOST_CHARACTERS:,} characters"
+        )
+
     def written(self, example: Any) -> str:
         """Return the right labels."""
         return example.answer
@@ -43,8 +63,9 @@ class Labels:
         return None
 
 
-def _labels(joined: str) -> set[str]:
-    return {" ".join(label.casefold().split()).rstrip(".") for label in joined.split(",")}
+@lru_cache(maxsize=256)  # every completion of a group is compared with the same
+def _labels(joined: str) -> frozenset[str]:
+    return frozenset(map(normalised, joined.split(",")))
 
 
 def _joined(parts: Iterable[str]) -> str | None:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.forms.cue import behind_cue
+from rewards.forms.f1 import f1
 from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
 
@@ -62,7 +63,7 @@ class Text:
         """
         words = Counter(normalised(choice).split())
         keys = _keys(example.answer, *example.accepted)
-        return max(_f1(words, Counter(key.split())) for key in keys)
+        return max(f1(words, Counter(key.split())) for key in keys)
 
     def key_problem(self, example: Any) -> str | None:
         """Return why no answer can be right, or None."""
@@ -93,9 +94,3 @@ def _bare(line: str) -> str:
     end = _SENTENCE_END.search(line)
     line = line.strip(_AROUND) if end is None else line[: end.start()].strip(_AROUND)
     return line.removesuffix(".").strip(_AROUND)
-
-
-def _f1(words: Counter[str], key: Counter[str]) -> float:
-    """Return the harmonic mean of precision and recall of words, each as often as it stands."""
-    common = (words & key).total()
-    return 2 * common / (words.total() + key.total())

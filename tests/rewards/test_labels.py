@@ -3,6 +3,7 @@
 import pytest
 
 from data.examples import VQAExample
+from rewards import token_f1
 from rewards.forms import FORMS, is_right
 
 EXAMPLE = VQAExample("a-0", (), "Which findings?", (), "Pleural effusion, line", form="labels")
@@ -21,6 +22,9 @@ LABELS = FORMS["labels"]
         ("line; pleural effusion", "line; pleural effusion", False),
         ("line,, pleural effusion", None, False),
         ("line, pleural effusion,", None, False),
+        ("The lines, pleural-effusion.", "The lines, pleural-effusion.", True),
+        ("line,\npleural effusion", None, False),
+        ("line, " * 400 + "pleural effusion", None, False),
         ("", None, False),
         (" , ", None, False),
     ],
@@ -48,6 +52,14 @@ def test_labels_are_text_and_nobody_guesses_them_at_a_known_rate():
     assert (EXAMPLE.kind, LABELS.chance(EXAMPLE)) == ("text", None)
 
 
-def test_a_long_answer_is_read_in_linear_time():
-    text = "line, " * 200_000 + "line"
-    assert LABELS.committed(text, ()) and not is_right(LABELS.committed(text, ()), EXAMPLE)
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("line, pleural effusion", 1.0), ("line", 2 / 3), ("mass", 0.0), ("line, line, mass", 0.5)],
+)
+def test_token_f1_counts_labels_and_not_their_words(text, value):
+    assert token_f1(f"<answer>{text}</answer>", EXAMPLE, "no_think") == pytest.approx(value)
+
+
+def test_a_key_without_a_label_is_refused():
+    with pytest.raises(ValueError, match=r"'a,,b' are no labels between commas"):
+        VQAExample("a-0", (), "Which?", (), "a,,b", form="labels")

@@ -27,7 +27,7 @@ def yes_no(letter: str) -> Key:
         (2.0, Key("number", "2")),
         (0.5, Key("number", "0.5")),
         (1e-7, Key("number", "0.0000001")),
-        ("-2.50", Key("number", "-2.50")),
+        ("-2.50", Key("number", "-2.5")),
         ("3 cm", Key("text", "3 cm")),
         ("upper left ", Key("text", "upper left")),
         ("Discs, Lines", Key("text", "Discs, Lines")),  # one text as published
@@ -58,7 +58,7 @@ def test_the_form_follows_from_the_answer(value, key):
         (["yes", "no"], "both yes and no"),
         (["disc, bright", "line"], "a label with a comma"),
         ([f"label {n}" for n in range(1001)], "1,001 answers, more than 1,000"),
-        ("9" * 400, "more digits than are counted with"),
+        ("9" * 400, "not what a text answer can be"),
         ("<answer>a</answer> or <answer>b</answer>", "holds the tag '</answer>'"),
         ("<answer>a", "holds the tag '<answer>'"),
         ("</answer>a<answer>", "holds the tag '</answer>'"),
