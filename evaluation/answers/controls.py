@@ -106,6 +106,11 @@ def control_named(name: str) -> Control:
     return CONTROLS[name]
 
 
+def has_gain(name: str) -> bool:
+    """Return whether a gain is shown over a control, which may be of another version."""
+    return name not in CONTROLS or CONTROLS[name].has_gain
+
+
 def check_control(name: str, shuffle_within: str = "modality") -> None:
     """Raise ValueError for an unknown control, or an unknown stratum to shuffle within."""
     control_named(name)

@@ -15,9 +15,11 @@ from data.prompts import render_prompt
 from evaluation.answers.controls import ControlRows, control_rows
 from evaluation.answers.prediction import AnswerKey, Prediction
 from evaluation.asking.orders import Order, permuted_rows
+from evaluation.measures.decay import summarize_decay
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
+from evaluation.measures.sides import summarize_sides
 from evaluation.measures.summary import summarize
 
 BATCH_SIZE = 32  # questions of one forward, where nobody says how many and none are counted
@@ -98,7 +100,8 @@ def summarize_passes(plan: EvaluationPlan, predictions: Sequence[Prediction]) ->
     """Return what `summarize` says of the plain pass, and what the other passes add to it.
 
         calibration   see `summarize_confidence`; always there
-        controls      name -> see `summarize_control`
+        controls      name -> see `summarize_control`; of `flip` what `summarize_sides` adds
+        decay         see `summarize_decay`, where images were blurred
         visual_gain   the gain over the blank control, where it was asked for
         permutations  see `summarize_permutations`, where it was asked for
 
@@ -109,12 +112,18 @@ def summarize_passes(plan: EvaluationPlan, predictions: Sequence[Prediction]) ->
     plain = [item for item in predictions if item.is_plain]
     summary = {**summarize(plain), "calibration": summarize_confidence(plain)}
     if plan.controls:
-        summary["controls"] = {
-            rows.name: summarize_control(
-                plain, [item for item in predictions if item.control == rows.name], rows.impossible
-            )
+        under = {
+            rows.name: [item for item in predictions if item.control == rows.name]
             for rows in plan.controls
         }
+        summary["controls"] = {
+            rows.name: summarize_control(plain, under[rows.name], rows.impossible)
+            for rows in plan.controls
+        }
+        if "flip" in under:
+            summary["controls"]["flip"] |= summarize_sides(plain, under["flip"])
+        if decay := summarize_decay(plain, under):
+            summary["decay"] = decay
         if "blank" in summary["controls"]:
             summary["visual_gain"] = summary["controls"]["blank"]["gain"]
     if plan.permute_options is not None:

@@ -8,6 +8,7 @@ from evaluation.answers.prediction import LEAST_MASS, Prediction, check_fields
 from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
+from evaluation.report.figures.decay import decay_curve
 from evaluation.report.pictures import ReportImages
 from evaluation.report.rollout_groups import question_part, shortened
 from evaluation.report.run_files import RunFiles
@@ -15,6 +16,7 @@ from evaluation.report.summary_html import (
     controls_table,
     permutations_table,
     priors_table,
+    sides_table,
     slices_table,
 )
 from evaluation.report.summary_text import spread_places
@@ -53,6 +55,8 @@ def evaluation_sections(files: RunFiles, album: Album, image_root: Path | None =
             slices_table(summary),
         ),
         section("What the image adds", controls_table(summary)),
+        section("Blurred images", *_decay(summary, album)),
+        section("Mirrored images", sides_table(summary)),
         section("Other orders of the options", permutations_table(summary)),
         section("What the text alone reaches", priors_table(summary)),
         section("Thought and answer", _thoughts(summary)),
@@ -68,6 +72,19 @@ def _facts(facts: Mapping[str, Any]) -> str:
         if isinstance(value, str | int | float)
     ]
     return html_table(Table(columns_of(["", ""], text=(0, 1)), plain))
+
+
+def _decay(summary: Mapping[str, Any], album: Album) -> list[str]:
+    found = summary.get("decay")
+    if not found:
+        return []
+    text = (
+        "Accuracy in per cent against the radius of the blur in pixels of what the model sees, with"
+        " 95 % intervals. Own: the row's image as it is."
+    )
+    if "blank" in found:
+        text += " The line of the blank images, with its interval, is the limit."
+    return [album.add("decay", lambda: decay_curve(found["points"], found.get("blank")), text)]
 
 
 def _thoughts(summary: Mapping[str, Any]) -> str:

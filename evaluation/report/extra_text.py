@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.answers.controls import control_named
+from evaluation.answers.controls import control_named, has_gain
 from evaluation.answers.prediction import LEAST_MASS
 from evaluation.report.summary_text import LABEL
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
 
+SIDES = {"sides": "about left and right", "others": "other questions"}  # of a mirrored image
 _COLUMNS = (
     *(LABEL, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
     *(Column("well-formed", 8), Column("gain", 8), Column("95 % range by image", 16)),
@@ -25,6 +26,8 @@ def extra_table(summary: Mapping[str, Any]) -> str:
     notes = [*_impossible(summary)]
     if "controls" in summary:
         notes.append("gain: accuracy minus the control's on the same rows, in points")
+        if "sides" in summary["controls"].get("flip", {}):
+            notes.append("left for right: of answers that named one side, the other being offered")
     return "\n".join([*text, "", *notes] if notes else text)
 
 
@@ -67,7 +70,22 @@ def _controls(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
         gain = control["gain"]
         span = points_range(gain["low"], gain["high"])
         cells = [*_cells(control["overall"]), percent(control["overall"]["well_formed"])]
-        yield [f"image {control_named(name).shown}", *cells, points(gain["gain"]), span]
+        if has_gain(name):
+            cells += [points(gain["gain"]), span]
+        yield [f"image {control_named(name).shown}", *cells]
+        yield from _sides(control)
+
+
+def _sides(control: Mapping[str, Any]) -> Iterator[list[Cell]]:
+    """Yield what a mirrored image makes of questions about sides, and of all others."""
+    for kind, title in SIDES.items():
+        if kind in control:
+            found = control[kind]
+            yield [f" {title}", *_cells(found)]
+            yield ["  before", f"{found['n']:,}", percent(found["own_accuracy"])]
+            yield ["  answer changes", f"{found['n']:,}", percent(found["changes"])]
+            if found.get("swappable"):
+                yield ["  left for right", f"{found['swappable']:,}", percent(found["swaps"])]
 
 
 def _orders(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:

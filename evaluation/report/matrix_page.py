@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from evaluation.answers.controls import has_gain
 from evaluation.report.album import Album
 from evaluation.report.figures.heatmap import heatmap
 from evaluation.report.matrix_text import matrix_table
@@ -43,8 +44,6 @@ def matrix_sections(files: RunFiles, album: Album) -> list[str]:
 def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
     """Return the section of one control: what it leaves of each accuracy, and the gain over it."""
     cells = cells_of(control)
-    gains = {place: cell["gain"] | {"part": cell["part"]} for place, cell in cells.items()}
-    bound = gain_bound(entry["gain"] for entry in gains.values())
     return section(
         f"The same under the control: {name}",
         album.add(
@@ -52,14 +51,20 @@ def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
             lambda: cells_heatmap(cells, "accuracy", title=f"control {name}: accuracy"),
             "Strict greedy accuracy in per cent, below it the 95 % interval; colours 0 to 100.",
         ),
-        album.add(
-            f"matrix-{name}-gain",
-            lambda: cells_heatmap(gains, "gain", title=f"gain over {name}", bound=bound),
-            "The gain: accuracy of the rows that the control is possible for, minus the control's"
-            " on the same rows, in points, below it the 95 % interval by image; white at 0, colours"
-            f" to {100 * bound:.0f} points each way.",
-        ),
+        _gains(name, cells, album) if has_gain(name) else "",
         aligned(matrix_table(control)),
+    )
+
+
+def _gains(name: str, cells: HeatmapCells, album: Album) -> str:
+    gains = {place: cell["gain"] | {"part": cell["part"]} for place, cell in cells.items()}
+    bound = gain_bound(entry["gain"] for entry in gains.values())
+    return album.add(
+        f"matrix-{name}-gain",
+        lambda: cells_heatmap(gains, "gain", title=f"gain over {name}", bound=bound),
+        "The gain: accuracy of the rows that the control is possible for, minus the control's on"
+        " the same rows, in points, below it the 95 % interval by image; white at 0, colours to"
+        f" {100 * bound:.0f} points each way.",
     )
 
 

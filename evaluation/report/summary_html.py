@@ -6,6 +6,8 @@ Accuracies and shares in per cent, changes in points.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from evaluation.answers.controls import has_gain
+from evaluation.report.extra_text import SIDES
 from process.tables.document import paragraph
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
@@ -70,8 +72,7 @@ def controls_table(summary: Mapping[str, Any]) -> str:
         [
             name.replace("_", " "),
             *_cells(control["overall"]),
-            points(control["gain"]["gain"]),
-            points_range(control["gain"]["low"], control["gain"]["high"]),
+            *_gain(name, control["gain"]),
             f"{sum(control['impossible'].values()):,}",
         ]
         for name, control in controls.items()
@@ -79,6 +80,35 @@ def controls_table(summary: Mapping[str, Any]) -> str:
     headings = ["image", "n", "accuracy", "95 % range"]
     headings += ["gain", "95 % range by image", "rows left out"]
     note = "Gain: accuracy minus the control's on the same rows, in points."
+    return f"{html_table(Table(columns_of(headings), rows))}\n{paragraph(note, 'note')}"
+
+
+def sides_table(summary: Mapping[str, Any]) -> str:
+    """Return what mirrored images change: of questions about left and right, and of all others."""
+    flipped = summary.get("controls", {}).get("flip", {})
+    rows: list[list[Cell]] = [
+        [
+            title,
+            f"{found['n']:,}",
+            percent(found["own_accuracy"]),
+            *_cells(found)[1:],
+            percent(found["changes"]),
+            f"{found['swappable']:,}" if "swappable" in found else None,
+            percent(found.get("swaps")),
+        ]
+        for kind, title in SIDES.items()
+        if (found := flipped.get(kind))
+    ]
+    if not rows:
+        return ""
+    headings = ["questions", "n", "own image", "mirrored", "95 % range", "answer changes"]
+    headings += ["chose one side", "left for right"]
+    note = (
+        "Per cent. A mirrored finding is on the other side and the key is not: who sees it answers"
+        " a question about sides otherwise, which counts as wrong. Chose one side: answers before"
+        " that named left or right, whose opposite was an answer, too; left for right: the share"
+        " of these that name the opposite under the mirrored image."
+    )
     return f"{html_table(Table(columns_of(headings), rows))}\n{paragraph(note, 'note')}"
 
 
@@ -121,6 +151,12 @@ def priors_table(summary: Mapping[str, Any]) -> str:
     own = ["n", "accuracy", "95 % range"]
     headings = ["prior", *own, "rows it gets wrong", "model there", "95 % range"]
     return html_table(Table(columns_of(headings), rows))
+
+
+def _gain(name: str, gain: Mapping[str, Any]) -> list[Cell]:
+    if not has_gain(name):
+        return [None, None]
+    return [points(gain["gain"]), points_range(gain["low"], gain["high"])]
 
 
 def _cells(entry: Mapping[str, float]) -> list[Cell]:

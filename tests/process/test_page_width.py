@@ -40,7 +40,8 @@ def too_long(text: str, *places: object) -> list[str]:
 
 @pytest.mark.command
 def test_an_evaluation_with_all_that_it_can_be_compared_with(tmp_path, capsys):
-    flags = ("--controls", "blank", "swapped", "--permute-options", "2", "--text-prior", "phantoms")
+    flags = ("--controls", "blank", "swapped", "blur:4,16", "flip")
+    flags = (*flags, "--permute-options", "2", "--text-prior", "phantoms")
     both = [tmp_path / "one", tmp_path / "two"]
     for out in both:
         assert (

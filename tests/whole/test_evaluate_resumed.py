@@ -140,6 +140,26 @@ def test_the_same_command_goes_on_and_writes_the_same_bytes(
     assert list(tmp_path.iterdir()) == [output]
 
 
+def test_blurred_and_mirrored_images_are_gone_on_with_however_their_radii_are_written(
+    tmp_path, monkeypatch, capsys
+):
+    flags = (*QUICK, "--controls", "blur:4,16", "flip")
+    assert run(*flags, output=tmp_path / "whole") == 0
+    Interrupt(monkeypatch, 7)  # in the second radius
+    output = tmp_path / "out"
+    assert run(*flags, output=output) == 130
+    assert run(*QUICK, "--controls", "blur:16,4", "flip", output=output) == 2
+    assert (
+        "another list of controls (['blur:4', 'blur:16', 'flip'] there" in capsys.readouterr().err
+    )
+    assert run(*QUICK, "--controls", "blur:4", "blur:16.0", "flip", output=output) == 0
+    assert "12 of 20 are answered" in capsys.readouterr().out
+    assert files(output) == files(tmp_path / "whole")
+    summary = json.loads((output / "summary.json").read_text())
+    assert list(summary["controls"]) == ["blur:4", "blur:16", "flip"]
+    assert [point["radius"] for point in summary["decay"]["points"]] == [0, 4, 16]
+
+
 @pytest.mark.skipif(ASKED_FOR, reason="a process of its own has this machine's own defaults")
 def test_a_killed_command_goes_on_and_writes_the_same_bytes(tmp_path, whole, capsys):
     output = tmp_path / "out"

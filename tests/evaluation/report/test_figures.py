@@ -12,6 +12,7 @@ from evaluation.measures.calibration import expected_calibration_error, reliabil
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.figures.curves import running_mean, smoothing_window, training_curves
+from evaluation.report.figures.decay import decay_curve
 from evaluation.report.figures.heatmap import contrast, heatmap
 from evaluation.report.figures.shared import MatplotlibMissingError, to_png
 from evaluation.report.matrix_page import cells_heatmap
@@ -168,6 +169,34 @@ def test_held_out_accuracy_stands_beside_the_blank_control_with_intervals():
     assert bars.get_segments()[1][:, 1] == pytest.approx([65.0, 85.0])
     gain = lines_of(panel(figure, "visual gain: accuracy minus images blank"))
     assert gain["gain"] == pytest.approx([10.0, 55.0])
+
+
+def test_a_decay_curve_goes_from_the_own_image_to_the_largest_radius():
+    radii, shares = (0.0, 4.0, 64.0), (0.7, 0.5, 0.25)
+    points = [
+        {"radius": radius, **entry(share), "chance": 0.25}
+        for radius, share in zip(radii, shares, strict=True)
+    ]
+    (axes,) = decay_curve(points, entry(0.2)).axes
+    drawn = lines_of(axes)
+    assert drawn["images blank"][0] == pytest.approx(20.0)
+    assert drawn["chance"][0] == pytest.approx(25.0)
+    assert axes.containers[0].lines[0].get_xydata().tolist() == [
+        [0.0, 70.0],
+        [4.0, 50.0],
+        [64.0, 25.0],
+    ]
+    assert bars.get_segments()[1][:, 1] == pytest.approx([40.0, 60.0])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["own", "4", "64"]
+    places = axes.transData.transform([(radius, 0) for radius in radii])[:, 0]
+    left, right = axes.transAxes.transform([(0, 0), (1, 0)])[:, 0]
+    assert left < places[0] < places[1] < places[2] < right
+
+
+def test_a_decay_curve_without_blank_images_or_chance_has_one_line():
+    points = [{"radius": radius, **entry(0.5), "chance": None} for radius in (0.0, 0.5)]
+    (axes,) = decay_curve(points, None).axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["accuracy"]
 
 
 def test_no_gain_at_all_looks_like_none():

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from evaluation.answers.finished import write_evaluation
 from evaluation.answers.prediction import Prediction
 from evaluation.matrix_json import control_json, matrix_json
+from evaluation.measures.decay import summarize_decay
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
+from evaluation.measures.sides import summarize_sides
 from evaluation.measures.summary import summarize
 from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report import rollout_groups
@@ -206,6 +209,34 @@ def test_an_evaluation_s_page_shows_controls_orders_and_confidence(evaluated):
     }
 
 
+def test_blurred_and_mirrored_images_have_their_sections(tmp_path):
+    plain = [prediction(n, question="Left or right?" if n < 3 else "What?") for n in range(8)]
+    under = {
+        name: [replace(item, control=name, correct=False) for item in plain]
+        for name in ("blank", "blur:4", "blur:16", "flip")
+    }
+    controls = {name: summarize_control(plain, rows, {}) for name, rows in under.items()}
+    controls["flip"] |= summarize_sides(plain, under["flip"])
+    summary = {
+        **summarize(plain),
+        "controls": controls,
+        "decay": summarize_decay(plain, under),
+        "evaluation": {"model": "tiny", "mode": "think"},
+    }
+    rows = [*plain, *(item for some in under.values() for item in some)]
+    write_evaluation(tmp_path / "e", summary, rows)
+    page = checked(write_report(tmp_path / "e"))
+    assert (tmp_path / "e" / "figures" / "decay.png").is_file()
+    for words in ("Blurred images", "Mirrored images", "The line of the blank images"):
+        assert words in page.text
+    html = (tmp_path / "e" / "report.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub("<[^>]*>", " ", html).split())
+    assert "blur:4 8 0.0 0.0–32.4 +50.0 " in text  # what is lost with the detail is a gain
+    assert "flip 8 0.0 0.0–32.4 – – 0" in text  # a mirrored image can help: no gain is shown
+    assert "about left and right 3 66.7 0.0 0.0–56.1 0.0 0 –" in text
+    assert "other questions 5 40.0 0.0 0.0–43.4 0.0 – –" in text
+
+
 def test_only_plain_answers_are_shown_and_measured(evaluated):
     # all 24 lines have probabilities, 8 of them are the evaluation's own
     page = checked(write_report(evaluated))
@@ -237,12 +268,19 @@ def test_a_matrix_s_page_shows_its_controls_and_the_gain_over_them(tmp_path):
     described = {"model": "tiny", "method": None, "step": None, "mode": "think"}
     cell = ("CT", "CT")
     matrix = matrix_json({cell: entry}) | {"models": {"CT": described}}
-    matrix["controls"] = {"blank": control_json({cell: {"controls": {"blank": blind}}}, "blank")}
+    matrix["controls"] = {
+        name: control_json({cell: {"controls": {name: blind}}}, name)
+        for name in ("blank", "blur:4", "flip")
+    }
     (tmp_path / "matrix.json").write_text(json.dumps(matrix))
     page = checked(write_report(tmp_path))
-    assert "The same under the control: blank" in page.text and "[20.0]" in page.text
-    for name in ("matrix-blank", "matrix-blank-gain"):
-        assert (tmp_path / "figures" / f"{name}.png").is_file()
+    for name in ("blank", "blur:4", "flip"):
+        assert f"The same under the control: {name}" in page.text
+    assert page.text.count("[20.0]") == 3
+    assert {file.stem for file in (tmp_path / "figures").iterdir()} == {
+        *("matrix", "matrix-blank", "matrix-blank-gain", "matrix-blur-4", "matrix-blur-4-gain"),
+        "matrix-flip",
+    }
 
 
 def protocol(gain=0.24):
