@@ -78,7 +78,8 @@ def _run_all(folder: Path) -> Iterator[tuple[str, Path]]:
 
     run_words([
         *("evaluate.py", "--model", str(last), "--json", "phantoms", "--limit", "8"),
-        *("--controls", "blank", "shuffled", "no_image", "swapped", "--permute-options", "2"),
+        *("--controls", "blank", "shuffled", "no_image", "swapped", "blur:4", "flip"),
+        *("--permute-options", "2"),
         *("--text-prior", "phantoms", "--thoughts", "removed", "swapped", "borrowed"),
         *("--thought-samples", "2", "--device", "cpu", "--output-dir", str(scores)),
     ])  # fmt: skip

@@ -181,11 +181,8 @@ def test_a_decay_curve_goes_from_the_own_image_to_the_largest_radius():
     drawn = lines_of(axes)
     assert drawn["images blank"][0] == pytest.approx(20.0)
     assert drawn["chance"][0] == pytest.approx(25.0)
-    assert axes.containers[0].lines[0].get_xydata().tolist() == [
-        [0.0, 70.0],
-        [4.0, 50.0],
-        [64.0, 25.0],
-    ]
+    line, _, (bars,) = axes.containers[0].lines
+    assert line.get_xydata().tolist() == [[0.0, 70.0], [4.0, 50.0], [64.0, 25.0]]
     assert bars.get_segments()[1][:, 1] == pytest.approx([40.0, 60.0])
     assert [text.get_text() for text in axes.get_xticklabels()] == ["own", "4", "64"]
     places = axes.transData.transform([(radius, 0) for radius in radii])[:, 0]
