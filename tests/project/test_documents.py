@@ -238,8 +238,9 @@ def test_the_page_of_a_run_names_what_lies_in_its_directory_and_nothing_else(run
 
 @pytest.mark.command
 def test_the_pages_tables_have_every_key_of_a_summary_and_no_other(runs, tmp_path):
-    flags = ["--json", "phantoms:CT", "--limit", "4", "--device", "cpu", "--controls", "blank"]
-    flags += ["--permute-options", "2", "--text-prior", "phantoms:CT", "--thoughts", "removed"]
+    flags = ["--json", "phantoms:CT", "--limit", "4", "--device", "cpu"]
+    flags += ["--controls", "blank", "blur:4", "--permute-options", "2"]
+    flags += ["--text-prior", "phantoms:CT", "--thoughts", "removed"]
     out = tmp_path / "scores"
     model = str(runs["grpo"] / "checkpoints" / "step-000002")
     assert evaluate(["--model", model, *flags, "--output-dir", str(out)]) == 0
