@@ -16,6 +16,8 @@ from process.regular import sha256_of
 Part = Literal["train", "eval"]
 
 _PHANTOMS = "phantoms"
+# Besides the letters of options, which go without saying: see data/phantoms/askings.py.
+ASKED_PHANTOMS = ("open", "yes_no", "count")
 _PHANTOM_PARTS = {"train": "train", "eval": "heldout"}
 
 
@@ -232,11 +234,22 @@ def is_phantoms(name: str | Path) -> bool:
     return name == _PHANTOMS or name.startswith(f"{_PHANTOMS}:")
 
 
+def phantom_parts(name: str) -> tuple[str, str | None]:
+    """Return how ``phantoms:...`` are asked about, and which slice of them, None for all.
+
+    >>> phantom_parts("phantoms:open:CT"), phantom_parts("phantoms:CT"), phantom_parts("phantoms")
+    (('open', 'CT'), ('letter', 'CT'), ('letter', None))
+    """
+    _, *given = (text.strip() for text in name.split(":"))
+    asked = given.pop(0) if given and given[0] in ASKED_PHANTOMS else "letter"
+    return asked, ":".join(given) if given else None
+
+
 def _phantoms(name: str, part: str) -> list[VQAExample]:
     from data.phantoms import phantom_examples  # draws with numpy: only for who asks for it
 
-    _, colon, slice_name = name.partition(":")
-    return phantom_examples(_PHANTOM_PARTS[part], slice_name.strip() if colon else None)
+    asked, slice_name = phantom_parts(name)
+    return phantom_examples(_PHANTOM_PARTS[part], slice_name, asked=asked)
 
 
 def _checked_root(image_root: str | Path | None, name: str) -> Path:

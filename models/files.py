@@ -17,7 +17,8 @@ from models.foreign import check_kind, check_not_quantised, check_tensors
 from process.regular import read_bytes, read_text
 
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
-TINY = Path(__file__).resolve().parent / "tiny"  # the embedded base model
+# The embedded base models: tiny answers with letters, tiny_open also in words.
+EMBEDDED = {name: Path(__file__).resolve().parent / name for name in ("tiny", "tiny_open")}
 _LARGEST_JSON = 200_000_000  # bytes; a tokenizer of 150,000 words has about 11 million
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 WEIGHTS_INDEX = "model.safetensors.index.json"
@@ -49,9 +50,9 @@ DOWNLOADED = (
 def find_checkpoint(path: str | Path) -> Path:
     """Return the directory of a checkpoint: `tiny`, a local directory, or a hub id.
 
-    The word `tiny` is the embedded model next to this file, whatever stands in the working
-    directory; `./tiny`, and a Path always, name a directory. A hub id is downloaded into, or found
-    in, the hub's cache.
+    The words `tiny` and `tiny_open` are the embedded models next to this file, whatever stands in
+    the working directory; `./tiny`, and a Path always, name a directory. A hub id is downloaded
+    into, or found in, the hub's cache.
 
     Raises:
         ValueError: nothing is there, or the hub cannot be reached and has not been before.
@@ -61,8 +62,8 @@ def find_checkpoint(path: str | Path) -> Path:
 
 def local_checkpoint(path: str | Path) -> Path | None:
     """Return the directory that a model's name means, None for a hub id."""
-    if path == "tiny":
-        return TINY
+    if isinstance(path, str) and path in EMBEDDED:
+        return EMBEDDED[path]
     local = Path(os.path.expanduser(path))  # noqa: PTH111 Path's own raises for an unknown user
     if local.is_dir():
         return local

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from models.files import (
-    TINY,
+    EMBEDDED,
     find_checkpoint,
     local_checkpoint,
     read_checkpoint_json,
@@ -79,8 +79,8 @@ def base_of(adapter: Path) -> Path:
     for place in (Path(named), adapter / named):
         if place.is_dir():
             return place
-    if _noted_base(adapter) == "tiny":  # the embedded model of another place
-        return TINY
+    if (base := _noted_base(adapter)) in EMBEDDED:  # the embedded model of another place
+        return EMBEDDED[base]
     try:
         return find_checkpoint(named)
     except ValueError as error:

@@ -28,6 +28,11 @@ MUST_HOLD = (
     "models/tiny/preprocessor_config.json",
     "models/tiny/tokenizer.json",
     "models/tiny/tokenizer_config.json",
+    "models/tiny_open/config.json",
+    "models/tiny_open/model.safetensors",
+    "models/tiny_open/preprocessor_config.json",
+    "models/tiny_open/tokenizer.json",
+    "models/tiny_open/tokenizer_config.json",
     "configs/phantoms.toml",
     "grpo/logprobs/cuda/logprobs.cu",
 )

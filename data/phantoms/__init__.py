@@ -3,6 +3,6 @@
 `phantom_examples` gives the questions; images are drawn when asked for. Needs numpy and Pillow.
 """
 
-from data.phantoms.parts import SLICES, PhantomImage, phantom_examples
+from data.phantoms.parts import SLICES, CountedImage, PhantomImage, phantom_examples
 
-__all__ = ["SLICES", "PhantomImage", "phantom_examples"]
+__all__ = ["SLICES", "CountedImage", "PhantomImage", "phantom_examples"]

@@ -1,5 +1,8 @@
 """From attributes to a picture: the body, then its lesion, then what the machine adds."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image
 
@@ -29,10 +32,16 @@ MACHINES = {
 }
 
 
-def draw_phantom(attributes: Attributes, rng: np.random.Generator) -> Image.Image:
-    """Return an 84 x 84 RGB picture that shows ``attributes``; ``rng`` decides all else."""
+def draw_phantom(
+    attributes: Attributes, rng: np.random.Generator, sites: Sequence[int] = ()
+) -> Image.Image:
+    """Return an 84 x 84 RGB picture that shows ``attributes``; ``rng`` decides all else.
+
+    With ``sites`` it shows a lesion at each of them in place of the one.
+    """
     draw_anatomy, palette, finish = MACHINES[attributes.modality]
     canvas = np.ascontiguousarray(draw_anatomy(attributes.anatomy, rng), dtype=np.float32)
-    draw_lesion(canvas, attributes, rng, palette)
+    for site in sites or (attributes.site,):
+        draw_lesion(canvas, replace(attributes, site=site), rng, palette)
     finish(canvas, rng)
     return to_image(canvas)

@@ -1,4 +1,4 @@
-"""Five kinds of question about a phantom, each in four wordings, with four options.
+"""Five kinds of question about a phantom, each in four wordings, with and without options.
 
 Nothing but the image tells the answer: wording, options and their order are drawn without looking
 at it, and every value of an attribute is right equally often.
@@ -48,6 +48,46 @@ WORDINGS = {
         "On which side of the image is the lesion?",
     ),
 }
+
+# With one of the candidates in place of {}: asked by yes or no.
+NAMED = {
+    "Anatomy Identification": (
+        "Is the {} shown here?",
+        "Does this image show the {}?",
+        "Is this the {}?",
+        "Is the anatomy in this image the {}?",
+    ),
+    "Disease Diagnosis": (
+        "Is the lesion like a {}?",
+        "Does this image show {}?",
+        "Is the diagnosis {}?",
+        "Is {} the most likely diagnosis?",
+    ),
+    "Lesion Grading": (
+        "Is the lesion {}?",
+        "Is the grade of the lesion {}?",
+        "Would you grade this lesion {}?",
+        "Is {} the grade of this lesion?",
+    ),
+    "Modality Recognition": (
+        "Is this {}?",
+        "Was {} used for this image?",
+        "Was this image made with {}?",
+        "Is {} the modality of this image?",
+    ),
+    "Other Biological Attributes": (
+        "Is the lesion at the {}?",
+        "Is the {} the site of the lesion?",
+        "Is the lesion in the {} part of the image?",
+        "Is the lesion on the {} side of the image?",
+    ),
+}
+COUNTED = (
+    "How many lesions are there?",
+    "How many lesions does this image show?",
+    "What is the number of lesions?",
+    "How many lesions are shown here?",
+)
 
 
 def right_text(question_type: str, attributes: Attributes) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from data.sources import is_phantoms
+from models.files import EMBEDDED
 
 
 def say_same_names(models: Iterable[str], sources: Iterable[str]) -> None:
@@ -13,7 +14,7 @@ def say_same_names(models: Iterable[str], sources: Iterable[str]) -> None:
         models: as --model or --models name them.
         sources: as --json, --train-json .. name them.
     """
-    meant = {"tiny": "the embedded model"} if "tiny" in models else {}
+    meant = {name: "the embedded model" for name in models if name in EMBEDDED}
     meant |= {name: "the embedded data" for name in sources if is_phantoms(name)}
     for name, meaning in meant.items():
         if Path(name).exists():

@@ -17,7 +17,7 @@ from evaluation.asking.shared_flags import AskingFlags, check_asking
 from grpo.settings.card import CARD, KINDS, card_warnings, read_card
 from grpo.settings.config import GRPOConfig
 from grpo.settings.toml_file import embedded_default, read_toml
-from models.files import TINY
+from models.files import EMBEDDED
 from models.prompts.image_processor import seen_as
 
 AS_TRAINED = AskingFlags()  # nothing is given
@@ -92,12 +92,12 @@ def describe(model: str, settings: AskingSettings, directory: Path | None = None
 
 
 def _defaults(directory: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the layers under groupwise.json: the shipped file for `tiny`, then train.py's."""
+    """Return the layers under groupwise.json: an embedded model's file, then train.py's."""
     config = GRPOConfig()
     layers: list[tuple[str, Mapping[str, Any]]] = [
         ("train.py's default", {name: getattr(config, name) for name in KINDS})
     ]
-    if directory == TINY:
+    if directory in EMBEDDED.values():
         file = embedded_default()
         shipped, _ = read_toml(file)
         layers.insert(0, (f"{file.parent.name}/{file.name}", shipped))

@@ -119,7 +119,9 @@ def _phantom(name: str) -> Any:
     from data.phantoms import phantom_examples  # draws with numpy: only where phantoms are shown
 
     try:
-        examples = phantom_examples(part, file.rpartition("-")[0])
+        asked = "count" if part.startswith("count-") else "letter"
+        part = part.removeprefix("count-")
+        examples = phantom_examples(part, file.rpartition("-")[0], asked=asked)
     except ValueError:
         return None
     sources = (source for example in examples for source in example.images)

@@ -182,6 +182,8 @@ def config_of(
     choose(resolved.config.output_dir, resolved.config.model)
     if resolved.by_default:
         print("the embedded default: model tiny, data phantoms")
+    elif resolved.config.model == "tiny_open" and "model" not in given:
+        print("model tiny_open, the embedded one that answers in words, since none is named")
     for origin, names in resolved.taken.items():
         if names:
             values = ", ".join(f"{name} {getattr(resolved.config, name)}" for name in names)

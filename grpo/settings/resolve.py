@@ -4,8 +4,8 @@
     < --config < flags
 
 configs/phantoms.toml belongs to the embedded model, or one trained from it, on the embedded data;
-on other data `tiny` takes from there how it is asked. groupwise.json says how a checkpoint of ours
-was trained.
+on other data an embedded model takes from there how it is asked. groupwise.json says how a
+checkpoint of ours was trained.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo.settings.absolute import is_phantoms_name
+from grpo.settings.absolute import is_answered_in_words, is_phantoms_name
 from grpo.settings.card import KINDS, card_of, card_warnings, start_model
 from grpo.settings.config import GRPOConfig
 from grpo.settings.toml_file import Settings, embedded_default, read_toml, typed
+from models.files import EMBEDDED
 from process.flags import flag_of
 from process.ranks import place
 
@@ -145,18 +146,21 @@ def _embedded_names(chosen: Mapping[str, Any]) -> Settings:
     names = {name: shipped[name] for name in _NAMES}
     sources = chosen.get("train_json")
     if sources is None:
-        return names if chosen.get("model", "tiny") == "tiny" else {}
+        return names if chosen.get("model", "tiny") in EMBEDDED else {}
     if "model" not in chosen and all(map(is_phantoms_name, sources)):
-        return names | {"eval_json": sources}  # held-out questions of the same slices
+        names["eval_json"] = sources  # held-out questions of the same slices
+        if any(map(is_answered_in_words, sources)):
+            names["model"] = "tiny_open"
+        return names
     return {}
 
 
 def _embedded_settings(named: Mapping[str, Any], method: str) -> Settings:
     """Return what of configs/phantoms.toml belongs to this model on this data."""
     settings = _file_settings(embedded_default(), method)
-    if start_model(named["model"]) == "tiny" and all(map(is_phantoms_name, named["train_json"])):
+    if start_model(named["model"]) in EMBEDDED and all(map(is_phantoms_name, named["train_json"])):
         return {name: settings[name] for name in settings if name not in _NAMES}
-    if named["model"] == "tiny":
+    if named["model"] in EMBEDDED:
         return {name: settings[name] for name in settings if name in KINDS}
     return {}
 

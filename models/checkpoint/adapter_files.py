@@ -21,7 +21,7 @@ from torch import Tensor
 from models.architecture import QwenVL
 from models.checkpoint.checksums import file_checksum
 from models.checkpoint.tensor_file import FORMAT, write_tensor_file
-from models.files import TINY, read_checkpoint_json, weight_files
+from models.files import EMBEDDED, read_checkpoint_json, weight_files
 from models.lora.adapters import (
     KINDS,
     adapter_layers,
@@ -61,7 +61,7 @@ def save_adapters(policy: LoraPolicy, directory: Path) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     # peft loads the base by this name, and knows no embedded model.
-    base = str(TINY) if policy.path == "tiny" else str(policy.path)
+    base = str(EMBEDDED.get(str(policy.path), policy.path))
     config = policy.lora_config.to_dict()
     config |= {"base_model_name_or_path": base, "inference_mode": True}
     with naming(directory / ADAPTER_CONFIG):

@@ -85,6 +85,14 @@ def make_model(tokenizer: Tokenizer, seed: int) -> Qwen2VLForConditionalGenerati
     return model.train()
 
 
+def load_checkpoint(directory: Path) -> tuple[Tokenizer, Qwen2VLForConditionalGeneration]:
+    """Return the tokenizer and the model of a folder that `save_checkpoint` wrote."""
+    model = Qwen2VLForConditionalGeneration.from_pretrained(
+        directory, dtype=torch.float32, attn_implementation="sdpa"
+    )
+    return Tokenizer.from_file(str(directory / "tokenizer.json")), model.train()
+
+
 def save_checkpoint(model, tokenizer: Tokenizer, directory: Path) -> None:
     """Write model, tokenizer and the small files; safetensors and JSON only."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,13 @@
 """What a training step consists of, and how the embedded model's mistakes are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from data.examples import QUESTION_TYPES
 from rewards.modes import MODES
+from scripts.tiny.open_lines import NO_OPEN_LINES, OpenLines
 from scripts.tiny.sequences import Line, Scribe, any_question, mixed_question
 
 PAIRS = 6  # bindings of letter and option in one drill
@@ -48,10 +50,17 @@ class Mixture:
     answer_modes: tuple[str, ...] = tuple(MODES)  # in turn
     answer_kinds: tuple[str, ...] = QUESTION_TYPES  # at random; a type may stand there repeatedly
     unfamiliar: Habit = UNFAMILIAR
+    open_lines: OpenLines = NO_OPEN_LINES
 
-    def lines(self, scribe: Scribe, rng: np.random.Generator, facts) -> dict[str, list[Line]]:
-        """Return the lines of one step about images with these ``facts`` (U attributes)."""
-        modes = tuple(MODES)
+    def lines(
+        self, scribe: Scribe, rng: np.random.Generator, facts, counts: Sequence[int] = ()
+    ) -> dict[str, list[Line]]:
+        """Return the lines of one step about images with these ``facts`` (U attributes).
+
+        The last of them show several lesions each: ``counts``.
+        """
+        modes, all_facts = tuple(MODES), facts
+        facts = facts[: len(facts) - len(counts)]
         lines = {
             "describe": [scribe.describe(facts[n], n, rng) for n in range(self.describe)],
             "match": [
@@ -70,6 +79,7 @@ class Mixture:
                 for n in range(self.answer)
             ],
         }
+        lines |= self.open_lines.lines(scribe, rng, all_facts, list(counts))
         return {name: group for name, group in lines.items() if group}
 
     def _drill(self, scribe, rng, facts, number: int) -> Line:
@@ -129,6 +139,24 @@ STAGES = (
             answer_modes=("think", "no_think", "think", "think_after"),
             answer_kinds=(*QUESTION_TYPES, *["Anatomy Identification"] * 4, "Modality Recognition"),
             unfamiliar=LEANING,
+        ),
+    ),
+)
+
+# What makes models/tiny_open of models/tiny: questions without letters, beside all the others.
+OPEN_STAGES = (
+    Stage(
+        "words",
+        600,
+        32,
+        6e-4,
+        0.02,
+        Mixture(
+            describe=16,
+            drill=4,
+            answer=8,
+            unfamiliar=LEANING,
+            open_lines=OpenLines(text=20, yes_no=20, count=8),
         ),
     ),
 )

@@ -107,10 +107,13 @@ class Scribe:
     def answer(self, mode: str, question, choice: int, image: int, rng) -> Line:
         """One question and a completion that names option ``choice``; the completion is learned."""
         kind, text, options = question
-        prompt = self.prompt(user_text(mode, text, options))
         thought = draw_thought(kind, options[choice], rng)
-        reply = [*self.encode(completion(mode, thought, ascii_uppercase[choice])), *self.end]
-        return _line(prompt, [reply], image)
+        said = completion(mode, thought, ascii_uppercase[choice])
+        return self.reply(user_text(mode, text, options), said, image)
+
+    def reply(self, text: str, said: str, image: int) -> Line:
+        """One turn of the user's and a completion, all of which is learned."""
+        return _line(self.prompt(text), [[*self.encode(said), *self.end]], image)
 
     def collate(self, lines: Sequence[Line]) -> Batch:
         length = max(len(line.ids) for line in lines)

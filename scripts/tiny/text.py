@@ -38,13 +38,13 @@ def description(attributes: Attributes) -> str:
     )
 
 
-def completion(mode: str, thought: str, letter: str) -> str:
+def completion(mode: str, thought: str, answer: str) -> str:
     """Return the completion that ``mode`` asks for.
 
     >>> completion("think_after", "It is CT.", "B")
     '<answer>B</answer><think>It is CT.</think>'
     """
-    contents = {"think": thought, "answer": letter}
+    contents = {"think": thought, "answer": answer}
     return "".join(f"<{tag}>{contents[tag]}</{tag}>" for tag in MODES[mode].tags)
 
 
@@ -57,6 +57,11 @@ def draw_thought(question_type: str, option: str, rng: np.random.Generator) -> s
 def user_text(mode: str, question: str, options: Sequence[str]) -> str:
     """Return the user's turn exactly as training and evaluation will render it."""
     return render_prompt(prompt_template(mode), question, options)
+
+
+def form_text(mode: str, question: str, options: Sequence[str], form: str) -> str:
+    """Return the user's turn of a question of any form."""
+    return render_prompt(prompt_template(mode), question, options, form)
 
 
 def corpus() -> Iterator[str]:

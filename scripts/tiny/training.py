@@ -76,8 +76,11 @@ def line_loss(model, scribe: Scribe, batch: Batch, features: Tensor) -> tuple[Te
     return F.cross_entropy(logits, targets), right
 
 
-def train_stage(model, scribe: Scribe, stage: Stage, pool, seed: int) -> None:
-    """Run one stage on ``pool`` = (pixels (count, 84, 84, 3) uint8, their attributes)."""
+def train_stage(model, scribe: Scribe, stage: Stage, pool, seed: int, counted=None) -> None:
+    """Run one stage on ``pool`` = (pixels (count, 84, 84, 3) uint8, their attributes).
+
+    A stage that counts also takes images of ``counted`` = (pixels, attributes, lesions).
+    """
     pixels, facts = pool
     model.model.visual.config._attn_implementation = "flash_per_image"
     rng = np.random.default_rng(seed)
@@ -96,7 +99,14 @@ def train_stage(model, scribe: Scribe, stage: Stage, pool, seed: int) -> None:
         features = torch.zeros(1, VISUAL_TOKENS, model.config.text_config.hidden_size)
         if stage.images:
             features = image_features(model, pixels[torch.from_numpy(chosen)])
-        lines = stage.mixture.lines(scribe, rng, [facts[number] for number in chosen])
+        shown, counts = [facts[number] for number in chosen], []
+        if counted is not None:
+            several = rng.choice(len(counted[1]), stage.mixture.open_lines.count, replace=False)
+            more = image_features(model, counted[0][torch.from_numpy(several)])
+            features = torch.cat([features, more])
+            shown += [counted[1][number] for number in several]
+            counts = [counted[2][number] for number in several]
+        lines = stage.mixture.lines(scribe, rng, shown, counts)
         loss = torch.zeros(())
         for name, group in lines.items():
             part, right = line_loss(model, scribe, scribe.collate(group), features)

@@ -11,7 +11,7 @@ from evaluation.asking.settings import describe, resolve_settings
 from evaluation.asking.shared_flags import AskingFlags
 from grpo.settings.config import GRPOConfig
 from grpo.settings.toml_file import embedded_default
-from models.files import TINY
+from models.files import EMBEDDED
 
 OWN_TEMPLATE = "{options}\n{question} Answer with a letter."
 CARD = {
@@ -80,7 +80,7 @@ def test_a_model_that_is_not_ours_gets_train_pys_defaults(tmp_path):
 
 def test_the_embedded_model_gets_the_shipped_settings():
     shipped = tomllib.loads(embedded_default().read_text())
-    settings = resolve_settings(TINY)
+    settings = resolve_settings(EMBEDDED["tiny"])
     assert settings.image_size == shipped["image_size"] != GRPOConfig().image_size
     assert settings.mode == shipped.get("mode", GRPOConfig().mode)
     assert settings.max_completion_tokens == shipped["max_completion_tokens"]

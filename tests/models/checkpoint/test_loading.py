@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from models import load_policy
 from models.checkpoint.saving import save_policy
-from models.files import TINY, find_checkpoint
+from models.files import EMBEDDED, find_checkpoint
 from models.memory import sizes_of
 from tests.models.hidden import completion_hidden
 from tests.models.nano import FAMILIES, VOCAB_SIZE, random_image, write_checkpoint
@@ -88,9 +88,9 @@ def test_the_options_do_what_they_say(tmp_path):
 
 def test_tiny_is_the_embedded_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert find_checkpoint("tiny") == TINY
+    assert find_checkpoint("tiny") == EMBEDDED["tiny"]
     (tmp_path / "tiny").mkdir()
-    assert find_checkpoint("tiny") == TINY
+    assert find_checkpoint("tiny") == EMBEDDED["tiny"]
     for path in ("./tiny", tmp_path / "tiny", "tiny/"):
         assert find_checkpoint(path).resolve() == tmp_path / "tiny"
 
