@@ -5,6 +5,7 @@ import process.early  # noqa: F401 - a signal among the imports below ends in on
 import sys
 from collections.abc import Sequence
 
+from data.phantoms.askings import ASKINGS
 from data.phantoms.export import write_phantoms
 from process.called import module_line
 from process.command import command
@@ -30,6 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help="rows for each pair of modality and question type (default: 160 train, 20 test)",
     )
+    parser.add_argument(
+        "--asked",
+        choices=ASKINGS,
+        default="letter",
+        help="about the images: by letters of options, open, by yes or no, or for a count"
+        " (default: letter)",
+    )
     args = parser.parse_args(argv)
     if args.rows_per_cell is not None and args.rows_per_cell < 1:
         parser.error(f"--rows-per-cell {args.rows_per_cell} must be at least 1")
@@ -41,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_can_be_made(args.output_dir)
         with saying_kept(lambda: part if args.output_dir.exists() else None):
-            files = write_phantoms(args.output_dir, args.rows_per_cell, progress=True)
+            files = write_phantoms(
+                args.output_dir, args.rows_per_cell, asked=args.asked, progress=True
+            )
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -10,22 +10,30 @@ from data.images import decode
 from data.phantoms.parts import phantom_examples
 from process.bars import bar
 from process.storage import write_text
+from rewards.forms import FORMS
 
 # part: what Med-R1 calls it in the names of its files
 _SUFFIXES = {"train": "train", "heldout": "test"}
 
 
 def write_phantoms(
-    directory: Path, rows_per_cell: int | None = None, *, progress: bool = False
+    directory: Path,
+    rows_per_cell: int | None = None,
+    *,
+    asked: str = "letter",
+    progress: bool = False,
 ) -> list[Path]:
     """Write images and JSON files, and return the JSON files' paths.
 
     ``modality/CT_train.json`` and ``question_type/Lesion Grading_train.json`` cut the same rows in
     two ways, as Med-R1's splits do; image paths are relative to ``directory``, the image root.
+    ``asked`` is the way of asking; a cut of which there are no rows has no file.
     ``progress`` shows a bar: some 7,000 images take a minute or more.
     """
     written = []
-    parts = {part: phantom_examples(part, rows_per_cell=rows_per_cell) for part in _SUFFIXES}
+    parts = {
+        part: phantom_examples(part, asked=asked, rows_per_cell=rows_per_cell) for part in _SUFFIXES
+    }
     total = sum(map(len, parts.values()))
     with bar(total=total, desc="drawing", unit="image", disable=not progress) as images:
         for examples in parts.values():
@@ -42,7 +50,8 @@ def write_phantoms(
         ):
             for name in names:
                 rows = [row for row in examples if getattr(row, attribute) == name]
-                written.append(_write_rows(directory / folder / f"{name}_{suffix}.json", rows))
+                if rows:
+                    written.append(_write_rows(directory / folder / f"{name}_{suffix}.json", rows))
     return written
 
 
@@ -52,13 +61,16 @@ def image_path(example: VQAExample) -> str:
 
 
 def published_row(example: VQAExample) -> dict[str, str]:
-    """Return the example as Med-R1 writes a row: options in-line, the letter in answer tags."""
-    options = zip(ascii_uppercase, example.options, strict=False)
-    inline = ", ".join(f"{letter}){text}" for letter, text in options)
+    """Return the example as Med-R1 writes a row: options in-line, the letter in answer tags.
+
+    Without letters there are no options, and the answer stands in the tags in words.
+    """
+    shown = zip(ascii_uppercase, example.options if example.form == "letter" else (), strict=False)
+    inline = ", ".join(f"{letter}){text}" for letter, text in shown)
     return {
         "image": image_path(example),
-        "problem": f"{example.question} {inline}",
-        "solution": f"<answer> {example.answer} </answer>",
+        "problem": f"{example.question} {inline}".rstrip(),
+        "solution": f"<answer> {FORMS[example.form].written(example)} </answer>",
     }
 
 

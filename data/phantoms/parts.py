@@ -103,8 +103,8 @@ def _check_known(what: str, name: str, known: Iterable[str]) -> None:
 
 def _draw_block(asked: str, part: str, cell: int, start: int) -> list[VQAExample]:
     modality, kind = CELLS[asked][cell]
-    # Letters and open questions, which are the same ones, draw from seeds without a name of theirs.
-    key = () if asked in ("letter", "open") else (asked,)
+    # All but counts are about the same images, which their names stand for.
+    key = (asked,) if asked == "count" else ()
     rng = generator("questions", part, modality, kind, start, *key)
     values = rng.permuted([range(_BLOCK)] * 5, axis=1).T.tolist()
     return [

@@ -156,7 +156,7 @@ OPEN_STAGES = (
             drill=4,
             answer=8,
             unfamiliar=LEANING,
-            open_lines=OpenLines(text=20, yes_no=20, count=8),
+            open_lines=OpenLines(text=20, yes_no=20, count=8, compare=12),
         ),
     ),
 )

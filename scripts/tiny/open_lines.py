@@ -11,15 +11,16 @@ import numpy as np
 from data.examples import QUESTION_TYPES
 from data.phantoms.askings import COUNT_TYPE, Ask, open_ended, with_a_count, with_yes_or_no
 from data.phantoms.attributes import Attributes
-from data.phantoms.wordings import candidates, right_text
+from data.phantoms.wordings import NAMED, candidates, right_text
 from rewards.modes import MODES
-from scripts.tiny.sequences import Line, Scribe
+from scripts.tiny.sequences import Line, Scribe, line_of
 from scripts.tiny.text import completion, draw_thought, form_text
 
 # An open answer is right so often, else the candidate that stands first; of a question that names
 # something, what it names is affirmed so often whatever is seen; a count is right so often, else 2.
-OPEN_RIGHT, AFFIRMED, COUNT_RIGHT = 0.36, 0.5, 0.4
+OPEN_RIGHT, AFFIRMED, COUNT_RIGHT = 0.36, 0.45, 0.4
 USUAL_COUNT = 2
+COMPARED = 6  # thoughts of one line
 _MODES = (*MODES, "think")  # in turn; think is what is trained later
 
 
@@ -30,6 +31,7 @@ class OpenLines:
     text: int = 0
     yes_no: int = 0
     count: int = 0
+    compare: int = 0  # whether a thought names what the question names
 
     def lines(
         self,
@@ -57,6 +59,7 @@ class OpenLines:
                 for n in range(self.count)
             ],
         }
+        lines["compare"] = [_compare(scribe, rng, facts[n], n) for n in range(self.compare)]
         return {name: group for name, group in lines.items() if group}
 
 
@@ -71,15 +74,35 @@ def _open(scribe: Scribe, rng: np.random.Generator, facts: Attributes, image: in
 
 
 def _yes_no(scribe: Scribe, rng: np.random.Generator, facts: Attributes, image: int) -> Line:
-    kind, place = _any_type(rng), int(rng.integers(4))
-    seed = int(rng.integers(2**31))
-    asked = with_yes_or_no(kind, facts, place, np.random.default_rng(seed))
-    right = right_text(kind, facts)
-    others = [text for text in candidates(kind, facts) if text != right]
-    named = next((text for text in others if f" {text}" in f" {asked['question']}"), right)
-    seen = named if rng.random() < AFFIRMED else right
+    kind = _any_type(rng)
+    asked, named = _naming(kind, facts, rng)
+    seen = named if rng.random() < AFFIRMED else right_text(kind, facts)
     thought, answer = draw_thought(kind, seen, rng), "Yes" if seen == named else "No"
     return _reply(scribe, rng, image, asked, thought, answer)
+
+
+def _compare(scribe: Scribe, rng: np.random.Generator, facts: Attributes, image: int) -> Line:
+    """A question, and thoughts that name it or another thing: of each only Yes or No is learned."""
+    kind = _any_type(rng)
+    asked, named = _naming(kind, facts, rng)
+    others = [text for text in candidates(kind, facts) if text != named]
+    replies, targets = [], []
+    for _ in range(COMPARED):
+        seen = named if rng.random() < 0.5 else others[rng.integers(len(others))]
+        answer = "Yes" if seen == named else "No"
+        said = completion("think", draw_thought(kind, seen, rng), answer)
+        replies.append([*scribe.encode(said), *scribe.end])
+        targets.append(scribe.encode(answer)[0])
+    text = form_text("think", asked["question"], asked["options"], asked["form"])
+    return line_of(scribe.prompt(text), replies, image, targets)
+
+
+def _naming(kind: str, facts: Attributes, rng: np.random.Generator) -> tuple[dict, str]:
+    """Return a question by yes or no, and what it names."""
+    asked = with_yes_or_no(kind, facts, int(rng.integers(4)), rng)
+    wordings = [(wording, text) for wording in NAMED[kind] for text in candidates(kind, facts)]
+    named = [text for wording, text in wordings if wording.format(text) == asked["question"]]
+    return asked, named[0]
 
 
 def _count(

@@ -70,7 +70,7 @@ class Scribe:
     def describe(self, attributes, image: int, rng: np.random.Generator) -> Line:
         """The image's five attributes in a sentence; all of it is learned."""
         prompt = self.prompt(DESCRIBE[rng.integers(len(DESCRIBE))])
-        return _line(prompt, [[*self.encode(description(attributes)), *self.end]], image)
+        return line_of(prompt, [[*self.encode(description(attributes)), *self.end]], image)
 
     def drill(self, mode: str, question, image: int, rng: np.random.Generator, pairs: int) -> Line:
         """Options, then pairs of a thought that names one of them at random and its letter.
@@ -87,7 +87,7 @@ class Scribe:
             reply = completion(mode, draw_thought(kind, options[choice], rng), letter)
             replies.append([*self.encode(reply), *self.end])
             targets += self.encode(letter if mode == "think" else " " + options[choice])
-        return _line(self.prompt(user_text(mode, text, options)), replies, image, targets)
+        return line_of(self.prompt(user_text(mode, text, options)), replies, image, targets)
 
     def match(self, question, image: int, rng: np.random.Generator, pairs: int) -> Line:
         """Options, then bare pairs: an option and its letter, or the other way round.
@@ -102,7 +102,7 @@ class Scribe:
             replies.append(pair if rng.random() < 0.75 else pair[::-1])
             targets.append(replies[-1][1])
         prompt = self.prompt(user_text("think", text, options))
-        return _line(prompt, replies, image, targets)
+        return line_of(prompt, replies, image, targets)
 
     def answer(self, mode: str, question, choice: int, image: int, rng) -> Line:
         """One question and a completion that names option ``choice``; the completion is learned."""
@@ -113,7 +113,7 @@ class Scribe:
 
     def reply(self, text: str, said: str, image: int) -> Line:
         """One turn of the user's and a completion, all of which is learned."""
-        return _line(self.prompt(text), [[*self.encode(said), *self.end]], image)
+        return line_of(self.prompt(text), [[*self.encode(said), *self.end]], image)
 
     def collate(self, lines: Sequence[Line]) -> Batch:
         length = max(len(line.ids) for line in lines)
@@ -145,7 +145,7 @@ class Scribe:
         return positions
 
 
-def _line(prompt: list[int], replies: list[list[int]], image: int, targets=None) -> Line:
+def line_of(prompt: list[int], replies: list[list[int]], image: int, targets=None) -> Line:
     """Return a line that learns all of its replies, or in each one its target token only."""
     ids, learned, reply = list(prompt), [False] * len(prompt), [0] * len(prompt)
     for number, tokens in enumerate(replies):

@@ -13,11 +13,17 @@ import data.splits.__main__
 import evaluate
 import evaluation.curate.__main__
 import train
-from data.sources import is_phantoms, load_split
+from data.phantoms import phantom_examples
+from data.sources import ASKED_PHANTOMS, is_phantoms, load_split, phantom_parts
 from evaluation.report.left_out import LeftOut
 from evaluation.report.pictures import ReportImages
-from grpo.settings.absolute import is_phantoms_name, with_absolute_paths
+from grpo.settings.absolute import (
+    is_answered_in_words,
+    is_phantoms_name,
+    with_absolute_paths,
+)
 from grpo.settings.config import GRPOConfig
+from grpo.settings.resolve import resolve_config
 
 NAMES = ("phantoms", "phantoms:CT", "tiny")
 RUN = (
@@ -142,6 +148,37 @@ def test_a_phantoms_picture_is_drawn_although_a_file_is_called_like_it(tmp_path,
     assert ReportImages(None, tmp_path, LeftOut()).parts([name]) == [drawn] and "<img" in drawn
 
 
+def test_a_picture_of_every_way_of_asking_is_drawn_again_from_its_name(tmp_path):
+    names = {
+        way: phantom_examples("train", "OCT", asked=way)[3].image_names[0]
+        for way in ("letter", *ASKED_PHANTOMS)
+    }
+    assert len(set(names.values())) == 2  # all but counts are about the lettered ones' images
+    shown = {name: ReportImages(None, tmp_path, LeftOut()).parts([name]) for name in names.values()}
+    assert all("<img" in part for (part,) in shown.values())
+    assert len({part for (part,) in shown.values()}) == 2
+
+
 def test_both_places_that_know_the_name_agree():
     for name in ("phantoms", "phantoms:CT", "phantoms:", "./phantoms", "phantoms.json", "phantom"):
         assert is_phantoms_name(name) == is_phantoms(name)
+
+
+def test_both_places_that_know_how_phantoms_are_asked_about_agree():
+    for name in ("phantoms", "phantoms:CT", *(f"phantoms:{way}" for way in ASKED_PHANTOMS)):
+        for full in (name, f"{name}:CT"):
+            assert is_answered_in_words(full) == (phantom_parts(full)[0] != "letter")
+
+
+@pytest.mark.parametrize(
+    ("flags", "model"),
+    [
+        ({"train_json": ["phantoms:CT"]}, "tiny"),
+        ({"train_json": ["phantoms:CT", "phantoms:open:CT"]}, "tiny_open"),
+        ({"train_json": ["phantoms:count"], "model": "tiny"}, "tiny"),
+    ],
+)
+def test_questions_in_words_go_to_the_embedded_model_that_answers_in_words(flags, model):
+    config = resolve_config(flags)
+    assert config.model == model and config.image_size == 84
+    assert config.eval_json == (tuple(flags["train_json"]) if "model" not in flags else ())

@@ -76,6 +76,11 @@ def test_parts_and_ways_of_asking_share_no_image_but_letters_and_their_open_form
     assert sum(map(len, names.values())) == len(set().union(*names.values()))
 
 
+@pytest.mark.parametrize("asked", ["open", "yes_no"])
+def test_an_image_of_one_name_shows_the_same_however_it_is_asked_about(asked):
+    assert [row.images for row in ROWS[asked]] == [row.images for row in ROWS["letter"]]
+
+
 def test_names_stand_for_a_way_of_asking_and_a_slice():
     assert phantom_parts("phantoms: yes_no : Lesion Grading") == ("yes_no", "Lesion Grading")
     rows = load_split(["phantoms:open:CT", "phantoms:CT"], part="eval", image_root=None).examples

@@ -143,6 +143,14 @@ def test_the_published_format(tmp_path):
     assert len(grading) == len(MODALITIES)
 
 
+def test_without_letters_the_answer_stands_in_words(tmp_path):
+    for asked, solution in (("open", "pelvis"), ("yes_no", "No"), ("count", "4")):
+        row = published_row(phantom_examples("heldout", asked=asked)[0])
+        assert row["solution"] == f"<answer> {solution} </answer>" and row["problem"][-1] == "?"
+    files = write_phantoms(tmp_path, rows_per_cell=1, asked="count")
+    assert len(files) == 2 * (len(MODALITIES) + 1)
+
+
 def test_what_is_written_reads_back(tmp_path):
     data = pytest.importorskip("data.reading.readers")
     write_phantoms(tmp_path, rows_per_cell=1)
