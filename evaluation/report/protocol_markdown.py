@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from evaluation.report.protocol_tables import TITLES, Block, Heading, axis_blocks
-from models.files import EMBEDDED
 from process.tables.markdown import markdown_line, markdown_table
 from process.tables.value import Code, Emphasis, Line, Strong, Table
 
@@ -42,7 +41,7 @@ def about_blocks(result: Mapping[str, Any]) -> list[Block]:
     blocks: list[Block] = [_about(result)]
     if not result["complete"]:
         blocks.append(_missing(result["missing"]))
-    if result["protocol"]["model"] in EMBEDDED:
+    if result["protocol"]["model"] in ("tiny", "tiny_open"):
         blocks.append(CAUTION)
     how = (
         "Accuracies are greedy and strict, in per cent; macro means: every cell weighs the same. ",
