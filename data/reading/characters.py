@@ -2,19 +2,19 @@
 
 import codecs
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
-from process.regular import open_regular
+from data.reading.unpacked import Unpacked
+
+LONGEST_ROW = 1 << 25  # characters: what is never closed would fill the memory, else
 
 _BYTES = 1 << 20  # read at one time, more where one row is longer
 _HEAD = 4  # that tell the encoding
-_HEADS = {  # of files that are no JSON, however they are called
-    b"\x1f\x8b": "a gzip file: unpack it first",
-    b"PK\x03\x04": "a zip file: unpack it first",
-    b"PAR1": "a parquet file: write its rows as JSON first",
-    b"\0\0\0\0": "zeros: was it copied whole?",
-}
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r(?!\Z))")  # \r at a piece's end may be half an end
+_BLANK = re.compile(r"[ \t\r\n]*")
+_SHOWN = 40  # characters of a beginning that says nothing
 
 
 class Characters:
@@ -25,27 +25,15 @@ class Characters:
         at: where in the piece reading goes on; what is before it is dropped when the piece grows.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file; a ValueError says why it cannot be read."""
+    def __init__(self, path: Path, stream: Unpacked) -> None:
+        """Take an open file, from which nothing has been read."""
         self.piece, self.at = "", 0
-        self._path = path
+        self._path, self._stream = path, stream
         self._line, self._column = 1, 1  # of the piece's first character
         self._offset = 0  # bytes that are decoded
         self._waiting = b""  # read and not decoded: it may end inside a character
         self._decoder: codecs.IncrementalDecoder | None = None  # of other encodings than UTF-8
         self._is_begun = False
-        try:
-            self._stream = open_regular(path)
-        except FileNotFoundError as error:
-            raise self.error("does not exist: check the path") from error
-        except OSError as error:
-            raise self.error(f"cannot be read: {error.strerror}") from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stream.close()
 
     def grow(self) -> bool:
         """Drop what has been read and decode more; returns False where there is no more."""
@@ -59,6 +47,51 @@ class Characters:
             self.piece, self.at = self.piece[self.at :] + more, 0
         return bool(more)
 
+    def first_sign(self) -> str:
+        """Return the first character that is no white space, and go to its line; "" at the end."""
+        while True:
+            end = _BLANK.match(self.piece, self.at).end()  # type: ignore[union-attr]
+            line = max(self.piece.rfind(sign, self.at, end) for sign in "\r\n")
+            self.at = max(self.at, line + 1)
+            if end < len(self.piece):
+                return self.piece[end]
+            if end - self.at > LONGEST_ROW:
+                raise self.error(f"begins with more than {LONGEST_ROW:,} blanks: it holds no row")
+            if not self.grow():
+                return ""
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Yield the lines from here on, with their ends and their numbers in the file from 1."""
+        number, _ = self._place(self.at)
+        while True:
+            match = _LINE.match(self.piece, self.at)
+            if match is None and self._grow_line(number):
+                continue
+            line = self.piece[self.at :] if match is None else match[0]
+            if not line:
+                return
+            self.at += len(line)
+            yield number, line
+            number += 1
+
+    def first_line(self) -> str:
+        """Return the line that begins here, without its end; it stays to be read."""
+        while (match := _LINE.match(self.piece, self.at)) is None:
+            if not self._grow_line(self._place(self.at)[0]):
+                return self.piece[self.at :]
+        return match[0].rstrip("\r\n")
+
+    def _grow_line(self, number: int) -> bool:
+        if len(self.piece) - self.at > LONGEST_ROW:
+            raise self.error(
+                f"cannot be read: its line {number:,} has more than {LONGEST_ROW:,} characters"
+            )
+        return self.grow()
+
+    def beginning(self) -> str:
+        """Return what the text begins with from here, for a message."""
+        return ascii(self.piece[self.at :].strip()[:_SHOWN])
+
     def error(self, reason: str) -> ValueError:
         """Return the error about the file."""
         return ValueError(f"data file {self._path} {reason}")
@@ -67,7 +100,10 @@ class Characters:
         """Return the error about what stands so many characters ahead, in ``row 3`` for example."""
         line, column = self._place(self.at + ahead)
         where = ", ".join(filter(None, [what, f"line {line}, column {column}"]))
-        return self.error(f"is not JSON ({reason}: {where}): it must be one JSON list of rows")
+        return self.error(
+            f"is not JSON ({reason}: {where}): its rows must be one JSON list, or JSON Lines, each"
+            " an object on a line of its own"
+        )
 
     def _place(self, at: int) -> tuple[int, int]:
         lines = self.piece.count("\n", 0, at)
@@ -76,16 +112,10 @@ class Characters:
         return self._line + lines, at - self.piece.rfind("\n", 0, at)
 
     def _read(self, count: int) -> bytes:
-        try:
-            data = self._stream.read(count)
-        except OSError as error:
-            raise self.error(f"cannot be read: {error.strerror}") from error
+        data = self._stream.read(count)
         if self._is_begun:
             return data
         self._is_begun = True
-        for head, kind in _HEADS.items():
-            if data.startswith(head):
-                raise self.error(f"is not JSON: it is {kind}")
         encoding = json.detect_encoding(data)
         if encoding == "utf-8-sig":
             data, self._offset = data[len(codecs.BOM_UTF8) :], len(codecs.BOM_UTF8)
@@ -105,11 +135,20 @@ class Characters:
                 data, text = whole, whole.decode("utf-8", "surrogatepass")
         except UnicodeDecodeError as error:
             raise self.error(
-                f"is not JSON (byte {self._offset + error.start:,}: it is no {error.encoding}):"
-                " save it as UTF-8"
+                f"is no text (byte {self._offset + error.start:,}: it is no {error.encoding}): save"
+                " it as UTF-8"
             ) from error
         self._offset += len(data)
         return text
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text holds no half of a surrogate pair, which is no character."""
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _end_of_last(data: bytes) -> int:

@@ -1,16 +1,18 @@
-"""Read a published JSON file into examples; a row that is wrong is reported, never guessed at."""
+"""Read a published data file into examples; a row that is wrong is reported, never guessed at."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.examples import UNKNOWN, ImageSource, VQAExample
 from data.reading.families import Row, RowError, read_row
+from data.reading.files import stem_of
 from data.reading.image_paths import ImageRoot
-from data.reading.json_rows import json_rows
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
+from data.reading.row_images import image_source, path_in
+from data.reading.rows import file_rows
 
 _SHOWN_ROWS = 5
 _SHOWN_CHARACTERS = 160
@@ -47,7 +49,7 @@ def read_examples(
     exist: see data/images.py.
 
     Raises:
-        ValueError: a file that cannot be read, is not JSON, not a list, empty, or has bad rows: the
+        ValueError: a file that cannot be read, is no data file, is empty, or has bad rows: the
             first five are named, with the count. With ``skip_bad_rows`` only if all rows are bad.
     """
     examples, bad_rows = parse_rows(path, image_root)
@@ -68,17 +70,17 @@ def parse_rows(
             it is called now. Ids, and what they decide, outlive a new name so.
 
     Raises:
-        ValueError: a file that cannot be read, is not JSON, not a list, or empty; the memory does
-            not hold a row.
+        ValueError: a file that cannot be read, is no data file, or empty; the memory does not hold
+            a row.
     """
     path = Path(path)
     root = ImageRoot(image_root)
     examples, bad_rows = [], []
-    for number, row in enumerate(json_rows(path)):
+    for number, row in enumerate(file_rows(path)):
         try:
             if row.problem is not None:
                 raise RowError(row.value, row.problem)
-            examples.append(_example(path, stem or path.stem, number, row.value, root))
+            examples.append(_example(path, stem or stem_of(path), number, row.value, root))
         except RowError as error:
             value, reason = shorten(_written(error.value)), shorten(str(error), _LONGEST_REASON)
             bad_rows.append(BadRow(str(path), number, value, reason))
@@ -94,7 +96,7 @@ def _written(value: Any) -> str:
 
 def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> VQAExample:
     content = read_row(row)
-    subject = subject_of(stem)
+    subject = subject_of(PurePosixPath(stem).name)  # a file's of a folder begins with its place
     images = tuple(_image(image, root) for image in content.images)
     modalities = (modality_label(content.modality or ""), modality_label(subject))
     types = (question_type_label(content.question_type or ""), question_type_label(subject))
@@ -118,21 +120,15 @@ def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> V
 
 
 def _image(image: Any, root: ImageRoot) -> ImageSource:
-    if not isinstance(image, str):
-        raise RowError(image, "is no path: write the image into a file and name it")
     try:
-        return root.path(_written_by_windows(image))
+        return image_source(image, root)
     except ValueError as error:
         raise RowError(image, str(error)) from error
 
 
 def _folder(content: Row) -> str | None:
-    paths = [image for image in content.images if isinstance(image, str)]
-    return dataset_folder(_written_by_windows(paths[0])) if paths else None
-
-
-def _written_by_windows(path: str) -> str:
-    return path.replace("\\", "/")
+    path = next(filter(None, map(path_in, content.images)), None)
+    return None if path is None else dataset_folder(path)
 
 
 def _first_known(labels: tuple[str, ...]) -> str:

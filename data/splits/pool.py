@@ -8,8 +8,8 @@ from typing import Any
 
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
-from data.reading.json_rows import json_rows
 from data.reading.readers import BadRow
+from data.reading.rows import file_rows
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
     repeated: Counter[str] = Counter()
     seen = set()
     for file in sorted(files, key=lambda file: file.name):
-        raws = [row.value for row in json_rows(file.path)]
+        raws = [row.value for row in file_rows(file.path)]
         for example, images in zip(file.examples, file.images, strict=True):
             key = _content_key(file.label, example, images)
             if key in seen:

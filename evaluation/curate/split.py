@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
-from data.reading.json_rows import json_rows
+from data.reading.rows import file_rows
 from data.sources import is_phantoms, row_number
 from process.regular import sha256_of
 
@@ -45,7 +45,7 @@ def split_files(
                     " command again, nothing is sampled twice"
                 )
             numbers = {row_number(item) for item in mine}
-            rows = enumerate(json_rows(Path(name)))
+            rows = enumerate(file_rows(Path(name)))
             files[Path(name).name] = [row.value for number, row in rows if number in numbers]
     return files
 

@@ -300,11 +300,11 @@ def test_a_file_of_bad_rows_stops_even_when_they_are_skipped(write, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "is not JSON"),
+        ("", "is empty: a JSON list, JSON Lines, CSV, TSV and parquet are read"),
         ("{", "is not JSON"),
-        ('{"a": 1}\n{"a": 2}', r"is not JSON \(Extra data.*one JSON list of rows"),
+        ('{"a": 1} {"a": 2}', r"is not JSON \(Extra data.*one JSON list, or JSON Lines"),
         ("[" * 100_000, "is not JSON"),
-        ('{"image": "a"}', r"holds a JSON dict, not a list: put its rows in \[\]"),
+        ('{"image":\n"a"}', r"holds a JSON dict, not a list: put its rows in \[\]"),
         ("3", "holds a JSON int, not a list"),
         ("[]", "is an empty list"),
     ],
@@ -319,7 +319,7 @@ def test_a_file_that_holds_no_rows_is_named(write, tmp_path, content, message):
 def test_a_file_in_another_encoding_is_named(tmp_path):
     path = tmp_path / "latin.json"
     path.write_bytes('["\xe9"]'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.json is not JSON"):
+    with pytest.raises(ValueError, match=r"latin\.json is no text \(byte 2"):
         load_examples(path, tmp_path)
 
 

@@ -1,0 +1,108 @@
+"""The rows of a parquet file, a few at a time, by pyarrow, which nothing else needs.
+
+Rows are what JSON would make of them: a null is a field that the row does not have, dates are text
+as ISO 8601 writes them. Bytes stay bytes, which an image of the hub's data sets is.
+"""
+
+import os
+from collections.abc import Iterator
+from datetime import date, time, timedelta
+from decimal import Decimal
+from tempfile import TemporaryFile, gettempdir
+from typing import Any, BinaryIO
+from uuid import UUID
+
+from data.reading.raw_row import RawRow
+from data.reading.unpacked import Unpacked
+from process.called import install_line
+
+PARQUET = b"PAR1"
+NEEDED = "pyarrow >= 19"
+
+_BATCH_BYTES = 4 << 20  # of rows that are read at one time, by their mean size
+_MOST_ROWS = 1024
+_PIECE = 1 << 20
+
+
+def pyarrow_parquet() -> Any:
+    """Return the library's module.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    try:
+        import pyarrow.parquet as library
+    except ImportError as error:
+        raise ValueError(
+            f"parquet files need the library pyarrow ({error}): install it with:"
+            f" {install_line(NEEDED)} (it is the extra [parquet])"
+        ) from error
+    return library
+
+
+def parquet_rows(stream: Unpacked) -> Iterator[RawRow]:
+    """Yield the rows of a parquet file.
+
+    Raises:
+        ValueError: pyarrow is missing, or cannot read the file; an empty one.
+    """
+    try:
+        library = pyarrow_parquet()
+    except ValueError as error:
+        raise stream.error(f"is a parquet file, and {error}") from error.__cause__
+    file = _unpacked(stream) if stream.is_packed else stream.file
+    count = 0
+    try:
+        with library.ParquetFile(file, buffer_size=_PIECE, pre_buffer=False) as table:
+            rows = _batch_rows(table.metadata)
+            for batch in table.iter_batches(batch_size=rows, use_threads=False):
+                for row in batch.to_pylist(maps_as_pydicts="strict"):
+                    yield RawRow(_plain(row))
+                    count += 1
+    except MemoryError:
+        raise
+    except Exception as error:  # pyarrow raises its own and Python's, whatever is broken
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise stream.error(
+            f"cannot be read as parquet (behind row {count - 1}: {lines[0]}): fetch it again"
+            if count
+            else f"cannot be read as parquet ({lines[0]}): fetch it again"
+        ) from error
+    if not count:
+        raise stream.error("holds no row: there is nothing to read in it")
+
+
+def _batch_rows(metadata: Any) -> int:
+    groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
+    mean = sum(groups) // max(1, metadata.num_rows)
+    return max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, mean)))
+
+
+def _unpacked(stream: Unpacked) -> BinaryIO:
+    """Return the file out of gzip, on the disk and without a name: its end is read first."""
+    file = TemporaryFile(prefix="groupwise-unpacked-")  # noqa: SIM115
+    try:
+        while data := stream.read(_PIECE):
+            file.write(data)
+        file.seek(0, os.SEEK_SET)
+    except OSError as error:
+        file.close()
+        raise stream.error(
+            f"cannot be unpacked in the temporary folder {gettempdir()} ({error.strerror}): free"
+            " room there, or name another folder with the environment variable TMPDIR"
+        ) from error
+    return file
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items() if one is not None}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, date | time):  # and datetime, which is a date
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, Decimal | UUID):
+        return str(value)
+    return value
