@@ -29,7 +29,7 @@ class HeldImage:
     name: str
     read: Callable[[], bytes] = field(compare=False, repr=False)
 
-    def open(self) -> BytesIO:
+    def stream(self) -> BytesIO:
         """Return its bytes as a file that is open to be read."""
         return BytesIO(self.read())
 

@@ -101,7 +101,7 @@ def decode(source: ImageSource) -> Image.Image:
 
 def open_stored(source: StoredImage) -> AbstractContextManager[BinaryIO]:
     """Return an image's bytes as an open file: those of a file, or of a data file's row."""
-    return source.open() if isinstance(source, HeldImage) else open_regular(source)
+    return source.stream() if isinstance(source, HeldImage) else open_regular(source)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

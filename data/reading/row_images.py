@@ -27,7 +27,7 @@ _DATA_ADDRESS = re.compile(r"data:[\w.+-]*/?[\w.+-]*((?:;[\w.+-]+(?:=[\w.+-]+)?)
 _ALPHABET = re.compile(r"[A-Za-z0-9+/\s]*={0,2}\s*")
 # How the base64 of the formats that are read begins: JPEG, PNG, GIF, WebP, TIFF, JPEG 2000, BMP.
 _STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "SUkqA", "TU0AK", "AAAADGpQIC", "/0//UQ", "Qk")
-_SHORTEST, _LONGEST_PATH = 64, 4095  # characters: less is no picture's base64, more is no path
+_SHORTEST = 64  # characters: less is no picture's base64
 
 
 def image_values(value: Any) -> list[Any]:
@@ -93,17 +93,16 @@ def image_source(value: Any, root: ImageRoot) -> ImageSource:
 def is_base64(text: str) -> bool:
     """Return whether a text is an image itself, not the path of one.
 
-    It is where it begins as the base64 of a format that is read and holds nothing else, where it is
-    a data address, or where it is longer than a path can be.
+    It is where it begins as the base64 of a format that is read and holds nothing else, and where
+    it is a data address.
 
     >>> is_base64("images/9j/a.png"), is_base64("data:image/png;base64,iVBORw0KGgo=")
     (False, True)
     """
     if _DATA_ADDRESS.match(text[:200]):
         return True
-    if len(text) < _SHORTEST or not (text.startswith(_STARTS) or len(text) > _LONGEST_PATH):
-        return False
-    return _ALPHABET.fullmatch(text) is not None
+    is_one = len(text) >= _SHORTEST and text.startswith(_STARTS)
+    return is_one and _ALPHABET.fullmatch(text) is not None
 
 
 def _decoded(text: str) -> bytes:

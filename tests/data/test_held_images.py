@@ -138,7 +138,7 @@ def test_bytes_stay_on_the_disk_and_nothing_is_left(root, monkeypatch, tmp_path)
     finally:
         tracemalloc.stop()
     assert held < 200_000 and peak < 3_000_000
-    assert sources[7].open().read() == b"\x07" * 1_000_000
+    assert sources[7].stream().read() == b"\x07" * 1_000_000
     assert list(tmp_path.iterdir()) == []  # it has no name
     descriptor = sources[0].read.store._file.fileno()
     del sources
@@ -171,14 +171,14 @@ def test_a_forked_process_writes_into_a_file_of_its_own(root):
     child = os.fork()
     if not child:
         theirs = image_source(encoded(6), root)
-        whole = mine.open().read() == encoded(5) and theirs.read.store is not mine.read.store
+        whole = mine.stream().read() == encoded(5) and theirs.read.store is not mine.read.store
         os.write(into, b"yes" if whole else b"no")
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(out, 9) == b"yes"
     os.close(out), os.close(into)
     after = image_source(encoded(7), root)
-    assert after.open().read() == encoded(7) and mine.open().read() == encoded(5)
+    assert after.stream().read() == encoded(7) and mine.stream().read() == encoded(5)
 
 
 def test_an_image_of_too_many_pixels_is_refused_from_its_header(root, monkeypatch):

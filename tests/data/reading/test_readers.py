@@ -349,7 +349,8 @@ OUTSIDE = {
     **dict.fromkeys(("..\\x.png", "Images\\..\\..\\x.png", "\\\\host\\x.png"), "leads outside"),
     **dict.fromkeys(("C:\\Images\\x.png", "d:x.png", "C:/x.png"), "names a drive or a home folder"),
     **dict.fromkeys(("~/x.png", "~root/x.png", "~"), "names a drive or a home folder"),
-    **dict.fromkeys(("https://host/x.png", "file:///x.png", "data:image/png;base64,AA"), "address"),
+    **dict.fromkeys(("https://host/x.png", "file:///x.png"), "address"),
+    "data:image/png;base64,AA": "is broken base64",
     "/".join(["a" * 200] * 30): "is not a path: it is longer",
 }
 
