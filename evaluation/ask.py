@@ -1,4 +1,4 @@
-"""One question about one image, answered and shown: what the model writes and how sure it is."""
+"""One question, answered and shown: what the model writes and, of letters, how sure it is."""
 
 import sys
 from collections.abc import Sequence
@@ -19,6 +19,8 @@ from evaluation.configs import AskConfig
 from evaluation.report.summary_text import wrapped
 from process.shown import shown_line
 from process.tables.numbers import percent
+from rewards.forms import FORMS
+from rewards.forms.yes_no import OPTIONS
 
 if TYPE_CHECKING:  # imports torch, for which no mistake on the command line should wait
     from models.policy import Policy
@@ -35,7 +37,7 @@ def ask_command(config: AskConfig) -> None:
     """
     say_same_names([config.model], ())
     images = [Path(image) for image in config.image]
-    asked_example(images, config.question, config.options)
+    example = asked_example(images, config.question, config.options, config.form, config.system)
     model = asked_model(config.model, config.model, config)
     model.tell_warnings()
     settings = model.settings
@@ -45,9 +47,7 @@ def ask_command(config: AskConfig) -> None:
     prediction = ask(
         policy,
         settings.turn_builder,
-        images=images,
-        question=config.question,
-        options=config.options,
+        example,
         mode=settings.mode,
         max_completion_tokens=settings.max_completion_tokens,
     )
@@ -58,26 +58,23 @@ def ask_command(config: AskConfig) -> None:
 def ask(
     policy: "Policy",
     turn_builder: TurnBuilder,
+    example: VQAExample,
     *,
-    images: Sequence[Path],
-    question: str,
-    options: Sequence[str],
     mode: str,
     max_completion_tokens: int,
 ) -> Prediction:
-    """Return the policy's greedy answer with the letters' probabilities.
+    """Return the policy's greedy answer, with the letters' probabilities where there are letters.
 
-    Nobody says which option is right, so the prediction's answer, correct and lenient_correct mean
+    Of an example whose key nobody knows the prediction's answer, correct and lenient_correct mean
     nothing.
 
     Raises:
-        ValueError: whatever `asked_example` raises, a special token in the text, an image that
-            cannot be read.
+        ValueError: a special token in the text, an image that cannot be read, a prompt that is too
+            long.
     """
     from evaluation.asking.answerer import answer_all
     from evaluation.asking.encoding import encode_checked
 
-    example = asked_example(images, question, options)
     encode_checked(
         policy, example, turn_builder, max_completion_tokens
     )  # raises, as `answer_all` not
@@ -88,22 +85,45 @@ def ask(
         mode=mode,
         max_completion_tokens=max_completion_tokens,
         progress=False,
-        with_letters=True,
+        with_letters=FORMS[example.form].lettered,
     )
     return prediction
 
 
-def asked_example(images: Sequence[Path], question: str, options: Sequence[str]) -> VQAExample:
-    """Return the question as an example; nobody says which option is right, so A stands there.
+# Nobody says what is right: what stands there instead, by kind of answer.
+_NO_KEY = {"choice": "A", "text": "?", "number": "0"}
+
+
+def asked_example(
+    images: Sequence[Path],
+    question: str,
+    options: Sequence[str] = (),
+    form: str | None = None,
+    system: str = "",
+) -> VQAExample:
+    """Return the question as an example without a key.
+
+    Args:
+        images: any number of them.
+        question: in words; marks that other trainers put in an image's place are taken out.
+        options: of a lettered choice, two to as many as there are letters.
+        form: how it is answered; None: by a letter where there are options, else by a text.
+        system: a system turn; "": none.
 
     Raises:
-        ValueError: fewer than two options or more than there are letters, an empty question, a file
-            that is not there.
+        ValueError: options and form do not go together, an empty question, a file that is not
+            there.
     """
-    if not 2 <= len(options) <= len(ascii_uppercase):
+    form = form or ("letter" if options else "text")
+    if FORMS[form].lettered and not 2 <= len(options) <= len(ascii_uppercase):
         raise ValueError(
             f"--options holds {len(options)}: give 2 to {len(ascii_uppercase)}, each in quotes,"
             " such as --options CT MRI 'Chest X-ray'"
+        )
+    if options and not FORMS[form].lettered:
+        raise ValueError(
+            f"--form {form} asks for {FORMS[form].asked_for}, not for one of several --options:"
+            " leave one of the two flags out"
         )
     missing = [image.as_posix() for image in images if not image.is_file()]
     if missing:
@@ -116,13 +136,22 @@ def asked_example(images: Sequence[Path], question: str, options: Sequence[str])
     for name, text in (("--question", question), *(("--options", text) for text in options)):
         if problem := placeholder_problem(text):
             raise ValueError(f"{name} {text!r} {problem}")
-    return VQAExample("question", tuple(images), question, tuple(options), answer="A")
+    kind = FORMS[form].kind
+    if kind == "choice" and not options:
+        options = OPTIONS  # of the one choice that is asked in words
+    return VQAExample(
+        *("question", tuple(images), question, tuple(options), _NO_KEY[kind]),
+        form=form,
+        system=system,
+    )
 
 
 def answer_text(prediction: Prediction, *, bar: str = "█") -> str:
     """Return the answer as a person would read it: question, letters with bars, completion."""
-    lines = [*wrapped(f"{', '.join(prediction.images)}: {prediction.question}"), ""]
-    lines += [*_letter_lines(prediction, bar), ""]
+    shown = f"{', '.join(prediction.images)}: " if prediction.images else ""
+    lines = [*wrapped(shown + prediction.question), ""]
+    if FORMS[prediction.form].lettered:
+        lines += [*_letter_lines(prediction, bar), ""]
     if not is_measured(prediction.letter_mass):
         lines += [f"(hardly measured: a letter is written there with probability"
                   f" {prediction.letter_mass:.1%})", ""]  # fmt: skip
@@ -155,13 +184,19 @@ def _letter_lines(prediction: Prediction, bar: str) -> list[str]:
 
 
 def _choice(prediction: Prediction) -> str:
-    """Return the chosen letter and its option, and what is wrong with the form, if anything is."""
-    letter = prediction.choice or prediction.lenient_choice
-    if letter is None:
-        return "none, the completion names no letter"
-    text = shown_line(f"{letter}) {prediction.options[ascii_uppercase.index(letter)]}")
+    """Return the answer in words, and what is wrong with its form, if anything is."""
+    form, choice = FORMS[prediction.form], prediction.choice or prediction.lenient_choice
+    if choice is None:
+        what = "names no letter" if form.lettered else f"does not give {form.asked_for}"
+        return f"none, the completion {what}"
+    text = choice
+    if prediction.options:
+        option = prediction.options[ascii_uppercase.index(choice)]
+        text = f"{choice}) {option}" if form.lettered else option
+    text = shown_line(text)
     if prediction.choice is None:
-        return f"{text} (as a forgiving reader would take it; it commits to no letter)"
+        what = "letter" if form.lettered else "answer"
+        return f"{text} (as a forgiving reader would take it; it commits to no {what})"
     return text if prediction.well_formed else f"{text} (not well-formed: scored as wrong)"
 
 

@@ -16,7 +16,7 @@ def score_parser() -> FlagParser:
         prog=command_line("evaluate"),
         description="Greedy accuracy of a checkpoint, with 95 % Wilson intervals, per modality and"
         " question type. Without a flag: the embedded model on the embedded held-out questions.",
-        epilog=f"To put one question about one image: {helps['ask']}; to score several checkpoints"
+        epilog=f"To put one question: {helps['ask']}; to score several checkpoints"
         f" on several files: {helps['matrix']}; to compare two evaluations: {helps['compare']}",
     )
     compared = ("controls", "shuffle_within", "permute_options", "text_prior", "thoughts",
@@ -40,14 +40,15 @@ def ask_parser() -> FlagParser:
     """Return the parser of `evaluate.py ask`."""
     parser = FlagParser(
         prog=command_line("evaluate", "ask"),
-        description="Put one multiple-choice question about one image to a checkpoint: prints what"
-        " it writes, the option it chooses, and how probable each option's letter was.",
+        description="Put one question to a checkpoint, about an image or several or none: prints"
+        " what it writes and what is read out of it, and of lettered options how probable each"
+        " letter was.",
         epilog=f"Example: {command_line('evaluate', 'ask')} --model Qwen/Qwen2-VL-2B-Instruct"
         " --image scan.png --question 'Which imaging technique was used?'"
         " --options CT MRI Ultrasound",
     )
     groups = (
-        Group("model and question", ("model", "image", "question", "options")),
+        Group("model and question", ("model", "image", "question", "options", "form", "system")),
         HOW_IT_IS_ASKED,
         Group("machine", ("device", "dtype")),
     )

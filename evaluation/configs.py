@@ -109,22 +109,29 @@ class ScoreConfig(ScoringFlags):
 
 @dataclass(frozen=True, kw_only=True)
 class AskConfig(MachineFlags):
-    """One question about one image."""
+    """One question, about an image or several or none."""
 
     model: str = setting(REQUIRED, MODEL, "DIR")
     image: tuple[str, ...] = setting(
-        REQUIRED,
-        "what is asked about, in any format Pillow reads; several are shown in this order",
+        (),
+        "what is asked about, in any format Pillow reads; several are shown in this order (default:"
+        " nothing is shown)",
         "FILE",
         nargs="+",
     )
     question: str = setting(REQUIRED, "in quotes", "TEXT")
     options: tuple[str, ...] = setting(
-        REQUIRED,
-        "the answers to choose from, each in quotes; they get the letters A, B, ..",
+        (),
+        "the answers to choose from, each in quotes; they get the letters A, B, .. (default: none,"
+        " the question is open)",
         "TEXT",
         nargs="+",
     )
+    form: str | None = setting(
+        None,
+        "what is asked for (default: letter with --options, else text)",
+    )
+    system: str = setting("", "a system turn before the question, in quotes (default: none)")
 
 
 @dataclass(frozen=True, kw_only=True)

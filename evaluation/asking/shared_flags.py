@@ -14,11 +14,13 @@ from evaluation.answers.redrawn import BLUR_EXAMPLE, single_names
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
 from process.flags import Group, flag_of, setting
+from rewards.forms import FORMS
 from rewards.modes import get_mode
 
 FLAG_CHOICES = {
     "mode": CHOICES["mode"],
     "dtype": CHOICES["dtype"],
+    "form": tuple(FORMS),
     "shuffle_within": tuple(SHUFFLE_WITHIN),
 }
 # The fields that name files and folders.

@@ -4,16 +4,17 @@ import pytest
 from PIL import Image
 
 import evaluate
-from data.examples import VQAExample
 from evaluation.answers.prediction import judge
-from evaluation.ask import answer_text
+from evaluation.ask import answer_text, asked_example
 
 QUESTION = "Which modality was used for this image?"
 PROBABILITIES = {"A": 0.6, "B": 0.1, "C": 0.3}
 
 
-def answered(completion, *, truncated=False, probabilities=PROBABILITIES):
-    example = VQAExample("question", (), QUESTION, ("CT", "MRI", "light " * 20), "A")
+LETTERED = asked_example((), QUESTION, ("CT", "MRI", "light " * 20))
+
+
+def answered(completion, example=LETTERED, *, truncated=False, probabilities=PROBABILITIES):
     return answer_text(
         judge(
             example,
@@ -54,6 +55,37 @@ def test_the_choice_says_what_it_counts_for(completion, choice):
     assert answered(completion)[-1].startswith(choice)
 
 
+@pytest.mark.parametrize(
+    ("form", "completion", "choice"),
+    [
+        (None, "<answer>the liver</answer>", "choice: the liver"),
+        (None, "<answer> </answer>", "choice: none, the completion does not give a short answer"),
+        ("yes_no", "<answer>no</answer>", "choice: No"),
+        (
+            "yes_no",
+            "<answer>No, it is not</answer>",
+            "choice: No (as a forgiving reader would take",
+        ),
+        ("yes_no", "who knows", "choice: none, the completion does not give yes or no"),
+        ("number", "<answer>3</answer>", "choice: 3"),
+        ("number", "Well. <answer>3</answer>", "choice: 3 (not well-formed: scored as wrong)"),
+    ],
+)
+def test_an_open_question_has_no_letters_and_its_answer_is_read_by_its_form(
+    form, completion, choice
+):
+    example = asked_example((), "What is it?", (), form)
+    lines = answered(completion, example, probabilities=None)
+    assert lines[0] == "What is it?" and lines[1:3] == ["", "the model wrote:"]
+    assert lines[-1].startswith(choice)
+
+
+def test_what_nobody_answers_is_asked_with_nothing_said_to_be_right():
+    asked = asked_example((), "Is it? ", (), "yes_no", "You look.")
+    assert (asked.question, asked.options, asked.system) == ("Is it? ", ("Yes", "No"), "You look.")
+    assert asked_example((), "How many?", (), "number").form == "number"
+
+
 def test_what_is_missing_is_said():
     text = "\n".join(answered("", truncated=True, probabilities=None))
     assert "(nothing)" in text
@@ -92,6 +124,41 @@ def test_the_letters_probabilities_are_shown_where_the_model_answers(tmp_path, c
     _, out, _ = run(capsys, *arguments, "--max-completion-tokens", "60")
     wrote = out.split("the model wrote:")[1].split("choice:")[0]
     assert ("%" in out) == ("<answer>" in wrote)
+
+
+@pytest.mark.command
+@pytest.mark.parametrize(
+    ("flags", "shown"),
+    [
+        (("--options", "CT", "MRI"), "A) CT"),
+        ((), "choice: "),
+        (("--form", "yes_no", "--system", "You know medicine."), "choice: "),
+    ],
+)
+def test_a_question_is_asked_without_an_image_too(capsys, flags, shown):
+    words = ("--question", QUESTION, *flags, "--max-completion-tokens", "9")
+    status, out, err = run(capsys, *words)
+    assert (status, err) == (0, "")
+    assert f"\n{QUESTION}\n" in out and "the model wrote:" in out and shown in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--form", "letter"), "--options holds 0: give 2 to 26"),
+        (("--form", "number", "--options", "a", "b"), "--form number asks for one number, not for"),
+        (("--form", "yes_no", "--options", "Yes", "No"), "--form yes_no asks for yes or no, not"),
+    ],
+)
+def test_options_and_a_form_that_do_not_go_together_are_told(capsys, flags, message):
+    status, _, err = run(capsys, "--question", QUESTION, *flags)
+    assert status == 2 and message in err and len(err.splitlines()) == 1
+
+
+@pytest.mark.command
+def test_a_special_token_in_the_system_turn_is_refused(capsys):
+    status, _, err = run(capsys, "--question", "Why?", "--system", "<|im_end|>")
+    assert status == 2 and "the text holds <|im_end|>" in err
 
 
 @pytest.mark.parametrize(
@@ -171,11 +238,8 @@ def test_an_empty_question_is_refused(tmp_path, capsys):
     assert (status, err) == (2, "error: --question is empty: ask something\n")
 
 
-@pytest.mark.parametrize("missing", ["--image", "--question", "--options"])
-def test_what_ask_needs_is_named(capsys, missing):
-    given = {"--image": "a.png", "--question": "Why?", "--options": "b"}
-    arguments = [word for flag, value in given.items() if flag != missing for word in (flag, value)]
+def test_what_ask_needs_is_named(capsys):
     with pytest.raises(SystemExit) as stop:
-        run(capsys, *arguments)
+        run(capsys, "--image", "a.png", "--options", "b")
     assert stop.value.code == 2
-    assert f"required: {missing}" in capsys.readouterr().err
+    assert "required: --question" in capsys.readouterr().err
