@@ -20,7 +20,7 @@ from evaluation.answers.redrawn import Redraw
 from evaluation.asking.dealing import dealt, own_jobs, packed, unpacked
 from evaluation.asking.encoding import encode_checked, encoded_ahead
 from evaluation.asking.evaluation_plan import BATCH_SIZE, asking_order
-from evaluation.asking.option_letters import Letters, letter_probabilities
+from evaluation.asking.option_letters import Letters, letters_of_lettered
 from evaluation.asking.unread import NOT_ANSWERED, Unread, reason_of
 from grpo.finite import check_finite_logits, check_masses
 from grpo.sampling import generate_greedy
@@ -119,8 +119,7 @@ class Answerer:
         check_finite_logits(self.policy, completions, names)
         letters: Sequence[Letters | None] = [None] * len(examples)
         if self.with_letters:
-            counts = [len(example.options) for example in examples]
-            letters = letter_probabilities(self.policy, prompts, completions.texts, counts)
+            letters = letters_of_lettered(self.policy, prompts, completions.texts, examples)
             masses = [None if found is None else found.mass for found in letters]
             check_masses(self.policy, masses, names)
         lengths = completions.mask.sum(dim=1).tolist()

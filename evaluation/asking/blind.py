@@ -21,6 +21,7 @@ from dataclasses import replace
 import torch
 
 from data.examples import VQAExample
+from data.options import is_lettered
 from evaluation.asking.option_letters import Letters, letter_probabilities
 from evaluation.asking.spellings import ANSWER_TAG
 from grpo.grounding import (
@@ -53,9 +54,16 @@ def make_grounding(config: GRPOConfig, parse: Parse = parse_completion) -> Groun
             policy, batch.prompts, batch.examples, config.mode, config.max_completion_tokens
         )
         masses = [None if letters is None else letters.mass for letters in blank]
-        measured = [letters if letters and letters.measured else None for letters in blank]
-        term = _term(config, rollout, measured, parse)
-        return replace(term, measured={**term.measured, "grounding/letter_mass": masses})
+        sure = [letters if letters and letters.measured else None for letters in blank]
+        term = _term(config, rollout, sure, parse)
+        pairs = zip(batch.examples, batch.prompts, strict=True)
+        left_out = [0.0 if has_blind_letters(*pair) else 1.0 for pair in pairs]
+        measured = {
+            **term.measured,
+            "grounding/letter_mass": masses,
+            "grounding/left_out": left_out,
+        }
+        return replace(term, measured=measured)
 
     return grounding
 
@@ -83,7 +91,8 @@ def blank_letters(
     """Return per question the probabilities of its options' letters with its images blank.
 
     Teacher-forced after ``<answer>``, at temperature 1, renormalised over the options. None where
-    the policy's greedy blind completion never comes to an ``<answer>``. Where a letter is hardly
+    the policy's greedy blind completion never comes to an ``<answer>``, and for a question that has
+    no lettered options, or no image to leave blank: nothing is run for it. Where a letter is hardly
     written there, `Letters.measured` is False and the term treats the question as one without.
 
     Args:
@@ -93,10 +102,23 @@ def blank_letters(
         mode: which tags a completion writes, in which order.
         max_completion_tokens: of the blind completion.
     """
-    blank = [prompt.blanked() for prompt in prompts]
+    results: list[Letters | None] = [None] * len(examples)
+    pairs = zip(examples, prompts, strict=True)
+    rows = [row for row, pair in enumerate(pairs) if has_blind_letters(*pair)]
+    if not rows:
+        return results
+    blank = [prompts[row].blanked() for row in rows]
     if not get_mode(mode).letter_follows_thought:
         texts = [ANSWER_TAG] * len(blank)
     else:
         texts = generate_greedy(policy, blank, max_completion_tokens).texts
-    counts = [len(example.options) for example in examples]
-    return letter_probabilities(policy, blank, texts, counts)
+    counts = [len(examples[row].options) for row in rows]
+    found = letter_probabilities(policy, blank, texts, counts)
+    for row, letters in zip(rows, found, strict=True):
+        results[row] = letters
+    return results
+
+
+def has_blind_letters(example: VQAExample, prompt: EncodedPrompt) -> bool:
+    """Return whether a question has letters to read, and an image to leave blank."""
+    return is_lettered(example) and len(prompt.image_grid_thw) > 0

@@ -24,6 +24,8 @@ from string import ascii_uppercase
 import torch
 from torch import Tensor
 
+from data.examples import VQAExample
+from data.options import is_lettered
 from evaluation.answers.prediction import is_measured
 from evaluation.asking.spellings import ANSWER_TAG, Path, Spellings, spellings
 from grpo.logprobs import token_logprobs
@@ -44,6 +46,30 @@ class Letters(dict[str, float]):
     def measured(self) -> bool:
         """Whether they say something about what the model does."""
         return is_measured(self.mass)
+
+
+def letters_of_lettered(
+    policy: Policy,
+    prompts: Sequence[EncodedPrompt],
+    completions: Sequence[str],
+    examples: Sequence[VQAExample],
+) -> list[Letters | None]:
+    """Return `letter_probabilities` of one completion per question.
+
+    None also for a question without lettered options: yes or no, a text, a number. It is not run
+    again.
+    """
+    results: list[Letters | None] = [None] * len(examples)
+    rows = [row for row, example in enumerate(examples) if is_lettered(example)]
+    found = letter_probabilities(
+        policy,
+        [prompts[row] for row in rows],
+        [completions[row] for row in rows],
+        [len(examples[row].options) for row in rows],
+    )
+    for row, letters in zip(rows, found, strict=True):
+        results[row] = letters
+    return results
 
 
 @torch.no_grad()

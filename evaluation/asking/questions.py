@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from data.examples import VQAExample
-from data.options import kept_order_note
+from data.options import is_lettered, kept_order_note
 from data.order import ExampleOrder
 from data.prompts import supervised_target
 from data.sources import Part, Split
@@ -122,7 +122,17 @@ def read_questions(
     first_look = during("the first look at the rows", "lower what a reward needs")(first_look)
     splits = run_splits(config, template, stored, first_look=first_look)
     examples = splits["train"].examples
+    check_grounding(config.grounding, examples)
     if config.shuffle_options and (note := kept_order_note(examples)):
         print(f"train: {note}")
     order = ExampleOrder(examples, config.seed, config.shuffle_options)
     return Questions(splits, TurnBuilder(template, config.image_size), order)
+
+
+def check_grounding(grounding: str, examples: Iterable[VQAExample]) -> None:
+    """Raise ValueError for a term that would be measured on none of the training questions."""
+    if grounding != "none" and not any(is_lettered(item) and item.images for item in examples):
+        raise ValueError(
+            f"--grounding {grounding} reads the probabilities of options' letters with the image"
+            " blank, and no training question has lettered options and an image: leave the flag out"
+        )

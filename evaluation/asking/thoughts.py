@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from data.examples import VQAExample
+from data.options import is_lettered
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.dealing import dealt
@@ -49,16 +50,22 @@ def measure_changes(
     """Return summary.json's ``thoughts.teacher_forced`` and the rows of thoughts.jsonl.
 
     ``applicable`` is False, with the ``reason``, where the mode's letter cannot depend on a
-    thought; else the keys of `summarize_changes` follow. The arguments are `read_thoughts`'s.
+    thought, or no question has lettered options; else the keys of `summarize_changes` follow, and
+    ``not_lettered``, the rows without, where there are any. The arguments are `read_thoughts`'s.
     """
     reason = not_applicable(mode)
+    if reason is None and not any(map(is_lettered, predictions)):
+        reason = "no question has lettered options"
     if reason is not None:
         return {"applicable": False, "reason": reason}, []
     rows = read_thoughts(
         policy, examples, predictions, turn_builder, changes=changes, mode=mode, **how
     )
-    left_out = len(predictions) - len(rows)
-    return {"applicable": True, **summarize_changes(rows, changes, left_out)}, rows
+    lettered = sum(map(is_lettered, predictions))
+    found = {"applicable": True, **summarize_changes(rows, changes, lettered - len(rows))}
+    if others := len(predictions) - lettered:
+        found["not_lettered"] = others
+    return found, rows
 
 
 @torch.no_grad()
@@ -76,7 +83,7 @@ def read_thoughts(
     batch_size: int = BATCH_SIZE,
     progress: bool = True,
 ) -> list[ThoughtRow]:
-    """Return the well-formed answers under their own thought and under each change.
+    """Return the well-formed answers by letter under their own thought and under each change.
 
     Args:
         policy: the model that answered.
@@ -95,7 +102,8 @@ def read_thoughts(
         ValueError: an unknown change, or too many rows in a row that cannot be read any more.
     """
     check_changes(changes)
-    places = [place for place, item in enumerate(predictions) if item.well_formed]
+    wanted = [item.well_formed and is_lettered(item) for item in predictions]
+    places = [place for place, is_wanted in enumerate(wanted) if is_wanted]
     lenders = Lenders([predictions[place] for place in places], seed)
     donors = Donors(policy, lenders, changes, mode, max_completion_tokens, samples, seed)
     size = max(1, batch_size // donors.rows_each)

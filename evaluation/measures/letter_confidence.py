@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
+from data.options import is_lettered
 from evaluation.answers.prediction import Prediction, is_measured
 from evaluation.measures.calibration import (
     brier_score,
@@ -18,6 +19,8 @@ class ConfidenceSummary(TypedDict):
     """Calibration and ranking of the chosen letters' probabilities; None with n = 0."""
 
     n: int  # answers measured
+    # Only where there are any, left out of all below: answered by yes or no, a text, a number.
+    not_lettered: NotRequired[int]
     without_answer_tag: int  # left out: no <answer>, so letters have no probabilities
     without_choice: int  # left out: it has the tag but commits to no letter
     # Left out: a letter was so improbable there that the letters' shares say nothing
@@ -45,13 +48,14 @@ class _Measured:
 
 def summarize_confidence(predictions: Sequence[Prediction]) -> ConfidenceSummary:
     """Return calibration and ranking of the chosen letters' probabilities."""
-    tagged = [item for item in predictions if item.letter_probabilities is not None]
+    lettered = [item for item in predictions if is_lettered(item)]
+    tagged = [item for item in lettered if item.letter_probabilities is not None]
     answered = [item for item in tagged if item.choice in (item.letter_probabilities or {})]
     measured = _measured(answered)
     masses = [item.letter_mass for item in tagged if item.letter_mass is not None]
     found: ConfidenceSummary = {
         "n": len(measured),
-        "without_answer_tag": len(predictions) - len(tagged),
+        "without_answer_tag": len(lettered) - len(tagged),
         "without_choice": len(tagged) - len(answered),
         "little_mass": len(answered) - len(measured),
         "letter_mass": sum(masses) / len(masses) if masses else None,
@@ -63,6 +67,8 @@ def summarize_confidence(predictions: Sequence[Prediction]) -> ConfidenceSummary
         "risk_coverage_area": None,
         "bins": [],
     }
+    if num_others := len(predictions) - len(lettered):
+        found["not_lettered"] = num_others
     if measured:
         confidences, correct = chosen_confidences(predictions)
         shares, letters = [item.shares for item in measured], [item.answer for item in measured]

@@ -5,9 +5,9 @@ A model that prefers a letter, or a place, keeps the letter and changes the text
 
 from collections.abc import Sequence
 from string import ascii_uppercase
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-from data.options import keeps_order
+from data.options import is_lettered, keeps_order
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
@@ -18,6 +18,7 @@ class OrderSummary(TypedDict):
 
     count: int  # orders asked for; a row of few options has fewer
     kept_order: int  # rows whose options name each other: they have one order and are left out
+    not_lettered: NotRequired[int]  # rows without lettered options, where there are any: left out
     n: int  # the other rows
     answers: int  # over all of their orders
     accuracy: float  # mean over rows of the share of orders under which the row is right
@@ -41,7 +42,8 @@ def summarize_permutations(
         permuted: of all the other orders, of the same rows.
         count: as asked for.
     """
-    answers: dict[str, list[Prediction]] = {item.id: [item] for item in predictions}
+    lettered = [item for item in predictions if is_lettered(item)]
+    answers: dict[str, list[Prediction]] = {item.id: [item] for item in lettered}
     for item in permuted:
         answers[item.id].append(item)
     rows = [row for row in answers.values() if not keeps_order(row[0].options)]
@@ -49,7 +51,7 @@ def summarize_permutations(
     clusters = image_clusters([row[0].images for row in rows])
     low, high = image_interval(shares, clusters, share=True)
     n, num_answers = len(rows), sum(map(len, rows))
-    return {
+    found: OrderSummary = {
         "count": count,
         "kept_order": len(answers) - n,
         "n": n,
@@ -62,6 +64,9 @@ def summarize_permutations(
         "text_changes": sum(len(_chosen_texts(row)) > 1 for row in rows) / n,
         "no_choice": sum(item.choice is None for row in rows for item in row) / num_answers,
     }
+    if num_others := len(predictions) - len(lettered):
+        found["not_lettered"] = num_others
+    return found
 
 
 def _chosen_texts(row: Sequence[Prediction]) -> set[str]:

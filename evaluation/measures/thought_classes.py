@@ -9,13 +9,17 @@ by evaluation/measures/thought_changes.py.
     none        names no option
     empty       holds no letter and no digit
     missing     the completion has no thought: not one pair of think tags
-    no_choice   there is a thought, but the completion commits to no letter
+    no_choice   there is a thought, but the completion commits to no answer
+
+Of an open question the chosen option is the answer itself, a text or a number, and there is no
+other. Questions of yes or no are left out: a thought says "no" of much else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
+from data.options import is_lettered
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.summary import accuracy_on
 from rewards import parse_completion
@@ -32,8 +36,10 @@ def summarize_thoughts(
     """Return how the thoughts of one evaluation relate to its answers.
 
         mode         the evaluation's
-        applicable   False where the mode writes no thought; then ``reason``, and nothing else
-        n            predictions
+        applicable   False where the mode writes no thought, or all rows are yes or no; then
+                     ``reason``, and nothing else
+        n            predictions, but for
+        yes_or_no    rows that are answered so, where there are any
         tokens       mean length of the thoughts that are there, None where none is
         classes      class -> ``share`` of the predictions, and `accuracy_on` of those in it
                      (n alone where there are none)
@@ -50,23 +56,36 @@ def summarize_thoughts(
         return {"mode": mode, "applicable": False, "reason": f"{mode} writes no thought"}
     if not predictions:
         raise ValueError("no predictions to read thoughts of: the evaluation set is empty")
+    asked = [item for item in predictions if item.kind != "choice" or is_lettered(item)]
+    if not asked:
+        return {"mode": mode, "applicable": False, "reason": "all questions are yes or no"}
     members: dict[str, list[Prediction]] = {name: [] for name in CLASSES}
     lengths = []
-    for item in predictions:
-        thought = parse_completion(item.completion, mode, item.options).rationale
-        members[thought_class(thought, item.options, item.choice)].append(item)
+    for item in asked:
+        thought = parse_completion(item.completion, mode, item.options, item.form).rationale
+        members[_class_of(item, thought)].append(item)
         if thought is not None:
             lengths.append(count_tokens(thought))
+    others = len(predictions) - len(asked)
     return {
         "mode": mode,
         "applicable": True,
-        "n": len(predictions),
+        "n": len(asked),
+        **({"yes_or_no": others} if others else {}),
         "tokens": sum(lengths) / len(lengths) if lengths else None,
         "classes": {
-            name: {"share": len(rows) / len(predictions), **_numbers(rows)}
+            name: {"share": len(rows) / len(asked), **_numbers(rows)}
             for name, rows in members.items()
         },
     }
+
+
+def _class_of(item: Prediction, thought: str | None) -> str:
+    if is_lettered(item) or item.choice is None:
+        return thought_class(thought, item.options, item.choice)
+    if thought is None or not words_of(thought):
+        return "missing" if thought is None else "empty"
+    return "chosen" if any(named_texts(thought, [item.choice])) else "none"
 
 
 def thought_class(thought: str | None, options: Sequence[str], choice: str | None) -> str:

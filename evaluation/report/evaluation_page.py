@@ -19,7 +19,7 @@ from evaluation.report.summary_html import (
     sides_table,
     slices_table,
 )
-from evaluation.report.summary_text import spread_places
+from evaluation.report.summary_text import NOT_LETTERED, spread_places
 from evaluation.report.thought_text import thought_table
 from process.tables.document import aligned, heading, paragraph, section
 from process.tables.html import html_table
@@ -97,6 +97,7 @@ def _calibration(
     if not found:
         return [paragraph("No completion has letter probabilities.", "note")]
     mass, little = found.get("letter_mass"), found.get("little_mass", 0)
+    others = found.get("not_lettered", 0)
     if not found["n"]:
         why = f": {little:,} answers hardly ever write one behind <answer>" if little else ""
         return [paragraph(f"No completion has letter probabilities{why}.", "note")]
@@ -104,6 +105,7 @@ def _calibration(
         ["answers", f"{found['n']:,}"],
         ["a letter behind the answer tag, probability, %", "-" if mass is None else percent(mass)],
         [f"left out: that is under {percent(LEAST_MASS)} %", f"{little:,}"],
+        *([[f"left out: {NOT_LETTERED}", f"{others:,}"]] if others else []),
         ["left out: no answer tag", f"{found['without_answer_tag']:,}"],
         ["left out: no letter", f"{found['without_choice']:,}"],
         ["accuracy of the letter, %", percent(found["accuracy"])],

@@ -5,7 +5,7 @@ from typing import Any
 
 from evaluation.answers.controls import control_named, has_gain
 from evaluation.answers.prediction import LEAST_MASS
-from evaluation.report.summary_text import LABEL
+from evaluation.report.summary_text import LABEL, NOT_LETTERED
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -62,6 +62,8 @@ def letters_note(summary: Mapping[str, Any]) -> str:
             f"; {found['little_mass']:,} answers under {percent(LEAST_MASS)} % are not measured,"
             " left out of the confidence"
         )
+    if others := found.get("not_lettered"):
+        note += f"; {others:,} {NOT_LETTERED} have none"
     return note
 
 
@@ -103,6 +105,8 @@ def _orders(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
         yield [f" {title}", n, percent(found[key])]
     if found.get("kept_order"):
         yield [" order cannot change", f"{found['kept_order']:,}"]
+    if found.get("not_lettered"):
+        yield [" options are not lettered", f"{found['not_lettered']:,}"]
 
 
 def _priors(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:

@@ -129,6 +129,9 @@ def permutations_table(summary: Mapping[str, Any]) -> str:
         rows.append(
             ["rows left out, whose options name each other", f"{found['kept_order']:,}", ""]
         )
+    if found.get("not_lettered"):
+        others = f"{found['not_lettered']:,}"
+        rows.append(["rows left out, whose options are not lettered", others, ""])
     title = f"{found['n']:,} rows, options in up to {found['count']} orders"
     headings = [title, "per cent", "95 % range by image"]
     return html_table(Table(columns_of(headings), rows))

@@ -19,6 +19,7 @@ _GOLDEN = (5**0.5 - 1) / 2
 _TEXT_WIDTH = 96
 
 LABEL = Column("", 28)  # "Other Biological Attributes" and its indent of one
+NOT_LETTERED = "rows answered by yes or no, a text or a number"
 _SUMMARY_COLUMNS = (
     *(LABEL, Column("n", 7), Column("accuracy", 9), Column("95 % range", 12), Column("chance", 7)),
     *(Column("lenient", 8), Column("well-formed", 8), Column("parse failures", 9)),
@@ -47,7 +48,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         lines += ["", "mean of the slices' accuracies: " + ", ".join(means)]
     note = (
         "per cent; accuracy is strict: a completion of wrong form counts as wrong; lenient is the"
-        " accuracy of a forgiving reader; a parse failure: the strict parser finds no letter"
+        " accuracy of a forgiving reader; a parse failure: the strict parser finds no answer"
     )
     lines += ["", fitted(note)]
     return "\n".join(lines)

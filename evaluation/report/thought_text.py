@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from evaluation.report.summary_text import LABEL
+from evaluation.report.summary_text import LABEL, NOT_LETTERED
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -23,7 +23,7 @@ _SHOWN = {
     "none": "names no option",
     "empty": "empty",
     "missing": "no thought",
-    "no_choice": "no letter chosen",
+    "no_choice": "no answer chosen",
 }
 
 
@@ -32,6 +32,8 @@ def thought_table(thoughts: Mapping[str, Any]) -> str:
     if not thoughts["applicable"]:
         return f"thoughts: not applicable, {thoughts['reason']}"
     lines = table_lines(Table(_COLUMNS, [["the thought"], *_classes(thoughts)]))
+    if thoughts.get("yes_or_no"):
+        lines += ["", f"left out: {thoughts['yes_or_no']:,} questions of yes or no"]
     if thoughts["tokens"] is not None:
         lines += ["", f"mean length of a thought: {thoughts['tokens']:.1f} tokens"]
     if "teacher_forced" in thoughts:
@@ -58,6 +60,8 @@ def _changes_table(found: Mapping[str, Any]) -> list[str]:
             lines.append(f"{name}: {change['without_donor']:,} rows have no thought to take")
         if change.get("little_mass"):
             lines.append(f"{name}: {change['little_mass']:,} rows left out, {_LITTLE}")
+    if found.get("not_lettered"):
+        lines.append(f"left out: {found['not_lettered']:,} {NOT_LETTERED}")
     if found.get("little_mass"):
         lines.append(f"own thought: {found['little_mass']:,} rows left out, {_LITTLE}")
     lines += [

@@ -1,6 +1,7 @@
 """The grounding term: what it measures, that it teaches something, and that off means off."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from data.turns import TurnBuilder
 from evaluation.answers import prediction as predictions
 from evaluation.asking.blind import blank_letters, make_grounding
 from evaluation.asking.option_letters import letter_probabilities
+from evaluation.asking.questions import check_grounding
 from grpo.advantages import group_advantages
 from grpo.clock import StepClock
 from grpo.grounding import GroundingTerm, no_grounding, penalty_term, scale_term
@@ -169,6 +171,42 @@ def test_letters_that_are_hardly_written_are_not_measured_and_the_mass_is_told(n
         assert term.metrics["grounding/blank_probability"] is None
         assert 0 < term.metrics["grounding/letter_mass"] < 0.01
         assert torch.equal(term.scales, torch.ones_like(term.scales)) and not term.penalties.any()
+
+
+def test_questions_without_letters_or_images_are_left_as_they_are_and_counted(nano_policy):
+    encode, image = nano_policy.processor.encode, random_image(56, 84)
+    asked = [
+        (encode("Which?", [image]), VQAExample("a", (), "Q?", ("x", "y"), "A")),
+        (encode("Which?", []), VQAExample("b", (), "Q?", ("x", "y"), "A")),
+        (encode("Is it?", [image]), VQAExample("c", (), "Q?", ("Yes", "No"), "A", form="yes_no")),
+        (encode("What?", [image]), VQAExample("d", (), "Q?", (), "liver", form="text")),
+    ]
+    prompts, rows = zip(*asked, strict=True)
+    found = blank_letters(nano_policy, prompts, rows, "no_think", 4)
+    assert [letters is None for letters in found] == [False, True, True, True]
+    assert blank_letters(nano_policy, prompts[1:], rows[1:], "no_think", 4) == [None] * 3
+    for kind in ("scale", "penalty"):
+        config = replace(CONFIG, grounding=kind, prompts_per_step=4)
+        rollout = sample_rollout(nano_policy, PromptBatch(prompts, rows, (0, 1, 2, 3), 0),
+                                 config.sampling)  # fmt: skip
+        term = make_grounding(config)(nano_policy, rollout)
+        assert term.metrics["grounding/left_out"] == 3 / 4
+        assert torch.equal(term.scales[1:], torch.ones(3, 1, dtype=torch.float64))
+        assert not term.penalties[1:].any()
+
+
+def test_a_term_that_no_training_question_could_be_measured_on_is_refused():
+    image = (Path("a.png"),)
+    letter = VQAExample("a", image, "Q?", ("x", "y"), "A")
+    others = [
+        replace(letter, images=()),
+        VQAExample("c", image, "Q?", ("Yes", "No"), "A", form="yes_no"),
+        VQAExample("d", image, "Q?", (), "liver", form="text"),
+    ]
+    with pytest.raises(ValueError, match=r"--grounding scale reads .* leave the flag out"):
+        check_grounding("scale", others)
+    check_grounding("none", others)
+    check_grounding("penalty", [*others, letter])
 
 
 # in the step, on a random model whose completions are noise: choices are given

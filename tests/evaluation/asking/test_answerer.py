@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from data.examples import VQAExample
+from data.phantoms import phantom_examples
 from data.prompts import TEMPLATES
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
@@ -356,3 +357,20 @@ def test_several_controls_at_once_are_those_asked_alone(policy):
     )
     alone = [run(policy, rows, control=control) for control in (None, "blank", "blur:4", "flip")]
     assert together == alone
+
+
+def test_letters_are_read_for_lettered_options_alone_and_a_text_only_row_is_asked_too(policy):
+    rows = [
+        *phantom_examples("heldout", rows_per_cell=1)[:2],
+        VQAExample("y", (Drawing((1, 2, 3)),), "Is this CT?", ("Yes", "No"), "A", form="yes_no"),
+        VQAExample("t", (), "Which organ lies left?", (), "spleen", form="text"),
+        VQAExample("n", (), "How many lungs?", (), "2", form="number"),
+    ]
+    found = run(policy, rows, with_letters=True, max_completion_tokens=40)
+    assert [item.form for item in found] == ["letter", "letter", "yes_no", "text", "number"]
+    assert all(item.letter_probabilities is None for item in found[2:])
+    alone = run(policy, rows[:2], with_letters=True, max_completion_tokens=40)
+    assert all(item.letter_probabilities for item in alone)
+    for item, other in zip(found, alone, strict=False):
+        assert item.completion == other.completion
+        assert item.letter_probabilities == pytest.approx(other.letter_probabilities, abs=1e-5)
