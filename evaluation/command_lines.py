@@ -30,7 +30,7 @@ def score_parser() -> FlagParser:
             "Each control and each further order asks all questions once more.",
         ),
         Group("machine", ("device", "dtype", "batch_size")),
-        Group("result", ("output_dir",)),
+        Group("result", ("by", "output_dir")),
     )
     add_flags(parser, ScoreConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser

@@ -15,7 +15,7 @@ from evaluation.answers.prediction import Prediction
 from evaluation.configs import CompareConfig
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
-from evaluation.measures.summary import by_slices
+from evaluation.measures.sliced import by_kinds, by_slices
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
 from process.shown import shown_line
@@ -32,8 +32,12 @@ _COLUMNS = (
     *(Column("95 % range", 16), Column("only first", 7), Column("only second", 7)),
     Column("McNemar p", 9),
 )
-_SAME = ("question", "options", "answer")  # of two answers to one row
-_AXES = ("by_modality", "by_question_type", "by_dataset")
+# Of two answers to one row.
+_SAME = (
+    *("question", "form", "options", "answer"),
+    *("accepted", "absolute_tolerance", "relative_tolerance"),
+)
+_AXES = ("by_modality", "by_question_type", "by_dataset", "by_form")
 
 
 def compare_command(config: CompareConfig) -> None:
@@ -87,7 +91,9 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
 
     An entry holds n, images, first, second (accuracies), change (second minus first) with its
     interval by image low and high (None where all rows share one image), and ``mcnemar``.
-    ``unpaired`` counts the rows that only one of the two answered; they are left out.
+    Where not all questions are choices by letter ``by_form``, ``by_kind``, ``closed`` and ``open``
+    are entries, too. ``unpaired`` counts the rows that only one of the two answered; they are left
+    out.
     """
     pairs = pair_rows(first, second)
     of_first = {one.id: one for one, _ in pairs}
@@ -103,6 +109,7 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
     return {
         "overall": entry(seconds),
         **by_slices(seconds, entry),
+        **by_kinds(seconds, entry),
         "unpaired": unpaired,
         "evaluations": asked,
     }
@@ -112,7 +119,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     """Return the comparison as text, in per cent and points."""
     rows = [["all", *_cells(result["overall"])]]
     for axis in _AXES:
-        if len(result[axis]) > 1:
+        if len(result.get(axis, ())) > 1:
             rows.append([axis.removeprefix("by_").replace("_", " ")])
             rows += [[f" {name}", *_cells(entry)] for name, entry in result[axis].items()]
     lines = table_lines(Table(_COLUMNS, rows))

@@ -34,6 +34,13 @@ class ScoreConfig(ScoringFlags):
         " each other (Both A and B) have one order and are left out of this part",
         "COUNT",
     )
+    by: tuple[str, ...] = setting(
+        (),
+        "fields of the rows, as their file names them (phrase_type q_lang ..), whose values'"
+        " accuracies are told apart, too; answer_type is, wherever rows have it",
+        "FIELD",
+        nargs="+",
+    )
     text_prior: tuple[str, ...] = setting(
         (),
         "train files, or 'phantoms': what priors fitted on their text reach without an image",

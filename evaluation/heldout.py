@@ -121,6 +121,10 @@ def _first_line(summary: dict[str, Any]) -> str:
         f"held-out accuracy {overall['accuracy']:.1%} (95 % range"
         f" {overall['low']:.1%} to {overall['high']:.1%}, {overall['n']} questions)"
     )
+    parts = [part for part in ("closed", "open") if part in summary]
+    if parts:
+        shares = (f"{part} {summary[part]['accuracy']:.1%}" for part in parts)
+        line += f", {', '.join(shares)}"
     if "unanswered" in overall:
         line += f"; {overall['unanswered']} could not be asked and count as wrong"
     if "blank" in summary:

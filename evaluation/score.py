@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from data.options import kept_order_note
 from evaluation.answers.identity import ScoreIdentity
+from evaluation.answers.kept_fields import kept_fields
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
 from evaluation.asked_rows import AskedRows, load_asked_rows
 from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_dtype
@@ -22,6 +23,7 @@ from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import describe
 from evaluation.configs import ScoreConfig
 from evaluation.measures.priors import Prior, summarize_priors
+from evaluation.measures.sliced import check_by
 from evaluation.measures.thought_changes import ThoughtRow
 from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report.extra_text import extra_table, images_note, letters_note, unanswered_note
@@ -87,6 +89,7 @@ class Score:
             left_out=left_out,
         )
         tell_gone_bad(test.split)
+        check_by(config.by, [kept_fields(example.fields) for example in test.examples])
         plan = plan_passes(
             test.examples,
             test.split.examples,
@@ -147,7 +150,7 @@ class Score:
         rows: Sequence[ThoughtRow],
     ) -> Answered:
         config, scoring = self.config, self.scoring
-        plain, summary = scoring.answers()
+        plain, summary = scoring.answers(self.config.by)
         summary["thoughts"] = summarize_thoughts(
             plain,
             scoring.model.settings.mode,
@@ -161,6 +164,7 @@ class Score:
             "image_root": config.image_root,
             "shuffle_within": config.shuffle_within,
             "permute_options": config.permute_options,
+            "by": list(config.by),
             "text_prior": list(config.text_prior),
             "thoughts": list(config.thoughts),
             "thought_samples": config.thought_samples,

@@ -50,11 +50,15 @@ class Scoring:
         )
         self.evaluation.run(answerer, batch_size)
 
-    def answers(self) -> tuple[list[Prediction], dict[str, Any]]:
-        """Return the answers to the questions as they stand in the data, and the summary of all."""
+    def answers(self, by: Sequence[str] = ()) -> tuple[list[Prediction], dict[str, Any]]:
+        """Return the answers to the questions as they stand in the data, and the summary of all.
+
+        Args:
+            by: fields of the rows to tell accuracies apart by, beside those of every summary.
+        """
         predictions = self.evaluation.predictions()
         plain = predictions[: len(self.test.examples)]
-        return plain, summarize_passes(self.evaluation.plan, predictions)
+        return plain, summarize_passes(self.evaluation.plan, predictions, by)
 
     def about(self, policy: "Policy", batch_size: int) -> dict[str, Any]:
         """Return summary.json's `evaluation`: who was asked what, how and where."""

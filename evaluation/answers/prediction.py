@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data.examples import VQAExample
+from evaluation.answers.kept_fields import kept_fields
 from rewards import parse_completion
 from rewards.forms import FORMS, is_right
 
@@ -51,6 +52,12 @@ class Prediction:
     letter_mass: float | None = None
     unanswered: str | None = None  # why the row could not be asked: then it counts as wrong
     form: str = "letter"  # in which it was answered (rewards/forms/); files of before: a letter
+    # These four stand in the line only where they say something: what else is right of an open
+    # question, and the row's other fields (evaluation/answers/kept_fields.py).
+    accepted: tuple[str, ...] = ()
+    absolute_tolerance: float = 0.0
+    relative_tolerance: float = 0.0
+    fields: dict[str, Any] = field(default_factory=dict)
 
     @property
     def is_plain(self) -> bool:
@@ -69,7 +76,8 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """The line of predictions.jsonl as a dictionary."""
-        return asdict(self)
+        line = asdict(self)
+        return {name: line[name] for name in line if name not in _IF_ANY or line[name]}
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "Prediction":
@@ -81,6 +89,8 @@ class Prediction:
         names = ("modality", "question_type", "dataset", "question")
         shared: dict[str, Any] = {name: sys.intern(line[name]) for name in names}
         shared |= {name: tuple(map(sys.intern, line[name])) for name in ("images", "options")}
+        if "accepted" in line:
+            shared["accepted"] = tuple(map(sys.intern, line["accepted"]))
         return cls(**{**line, **shared, "permutation": tuple(line["permutation"])})
 
     @property
@@ -89,12 +99,16 @@ class Prediction:
         return self.id, self.control, self.permutation, self.images
 
 
+_IF_ANY = ("accepted", "absolute_tolerance", "relative_tolerance", "fields")
+
 _KINDS: Mapping[str, Any] = {
     **dict.fromkeys(("id", "answer", "completion", "form"), str),
     **dict.fromkeys(("choice", "lenient_choice", "control", "unanswered"), str | None),
     **dict.fromkeys(("well_formed", "correct", "lenient_correct", "truncated"), bool),
     **{"completion_tokens": int, "letter_probabilities": dict | None},
     "letter_mass": int | float | None,
+    **dict.fromkeys(("absolute_tolerance", "relative_tolerance"), int | float),
+    "fields": dict,
 }
 
 
@@ -103,7 +117,7 @@ def check_fields(line: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError, KeyError: a field is missing, unknown, or of another kind.
-        ValueError: a probability that is none.
+        ValueError: a probability that is none, an unknown form, a field that is no plain value.
     """
     item = Prediction.from_json(line)
     for name, kind in _KINDS.items():
@@ -111,6 +125,10 @@ def check_fields(line: Mapping[str, Any]) -> None:
             raise TypeError(f"{name} is {type(value).__name__}")
     if not all(isinstance(place, int) for place in item.permutation):
         raise TypeError("permutation holds what is no whole number")
+    if item.form not in FORMS:
+        raise ValueError(f"form {item.form!r} is none of {', '.join(FORMS)}")
+    if kept_fields(item.fields) != item.fields:
+        raise ValueError("fields holds what is no short text or number")
     for letter, share in (item.letter_probabilities or {}).items():
         if not isinstance(share, int | float) or not 0 <= share <= 1:
             raise ValueError(f"the probability of {letter!r} is none")
@@ -160,4 +178,8 @@ def judge(
         letter_mass=letter_mass,
         unanswered=unanswered,
         form=example.form,
+        accepted=example.accepted,
+        absolute_tolerance=example.absolute_tolerance,
+        relative_tolerance=example.relative_tolerance,
+        fields=kept_fields(example.fields),
     )

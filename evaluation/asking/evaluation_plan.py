@@ -20,6 +20,7 @@ from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.sides import summarize_sides
+from evaluation.measures.sliced import FIELDS
 from evaluation.measures.summary import summarize
 
 BATCH_SIZE = 32  # questions of one forward, where nobody says how many and none are counted
@@ -96,7 +97,9 @@ def plan_passes(
     return EvaluationPlan(passes, rows, permute_options)
 
 
-def summarize_passes(plan: EvaluationPlan, predictions: Sequence[Prediction]) -> dict[str, Any]:
+def summarize_passes(
+    plan: EvaluationPlan, predictions: Sequence[Prediction], by: Sequence[str] = ()
+) -> dict[str, Any]:
     """Return what `summarize` says of the plain pass, and what the other passes add to it.
 
         calibration   see `summarize_confidence`; always there
@@ -108,9 +111,11 @@ def summarize_passes(plan: EvaluationPlan, predictions: Sequence[Prediction]) ->
     Args:
         plan: what was asked.
         predictions: of all passes, in any order.
+        by: fields of the rows to tell accuracies apart by, beside those of every summary.
     """
     plain = [item for item in predictions if item.is_plain]
-    summary = {**summarize(plain), "calibration": summarize_confidence(plain)}
+    fields = tuple(dict.fromkeys((*FIELDS, *by)))
+    summary = {**summarize(plain, fields), "calibration": summarize_confidence(plain)}
     if plan.controls:
         under = {
             rows.name: [item for item in predictions if item.control == rows.name]

@@ -6,7 +6,8 @@ from typing import Any, TypedDict
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.summary import by_slices, summarize
+from evaluation.measures.sliced import by_kinds, by_slices
+from evaluation.measures.summary import summarize
 
 
 class Gain(TypedDict):
@@ -44,7 +45,7 @@ def summarize_control(
 
     return {
         **summarize(control),
-        "gain": {**gain(paired), **by_slices(paired, gain)},
+        "gain": {**gain(paired), **by_slices(paired, gain), **by_kinds(paired, gain)},
         "impossible": dict(impossible),
     }
 

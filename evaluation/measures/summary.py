@@ -1,12 +1,12 @@
 """From predictions to the numbers that are reported, per slice of the questions."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NotRequired, TypedDict, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, NotRequired, TypedDict
 
-from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
+from evaluation.measures.sliced import FIELDS, by_fields, by_kinds, by_slices
 from evaluation.measures.statistics import chance_level, wilson_interval
 
 
@@ -41,15 +41,13 @@ class SliceSummary(Accuracy):
     unanswered: NotRequired[int]
 
 
-Numbers = TypeVar("Numbers", bound=Mapping[str, Any])
+def summarize(predictions: Sequence[Prediction], by: Sequence[str] = FIELDS) -> dict[str, Any]:
+    """Return overall, by_modality, by_question_type, by_dataset and macro, and more where it is.
 
-
-def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
-    """Return overall, by_modality, by_question_type, by_dataset and macro.
-
-    The first four hold `SliceSummary`, slices that do not occur left out. macro holds the plain
-    mean of the slices' accuracies along each axis, in which a small slice weighs as much as a large
-    one, beside the row-weighted mean, the overall accuracy.
+    All but macro hold `SliceSummary`, slices that do not occur left out; see `by_kinds` for closed
+    and open questions, `by_fields` for those of the rows' fields ``by``. macro holds the plain mean
+    of the slices' accuracies along each axis of every row, in which a small slice weighs as much as
+    a large one, beside the row-weighted mean, the overall accuracy.
 
     Raises:
         ValueError: no predictions.
@@ -61,7 +59,13 @@ def summarize(predictions: Sequence[Prediction]) -> dict[str, Any]:
     macro = {
         axis: _mean(entry["accuracy"] for entry in slices.values()) for axis, slices in axes.items()
     }
-    return {"overall": overall, **axes, "macro": {**macro, "row_weighted": overall["accuracy"]}}
+    return {
+        "overall": overall,
+        **axes,
+        **by_kinds(predictions, slice_summary),
+        **by_fields(predictions, slice_summary, by),
+        "macro": {**macro, "row_weighted": overall["accuracy"]},
+    }
 
 
 def slice_summary(predictions: Sequence[Prediction]) -> SliceSummary:
@@ -112,37 +116,6 @@ def accuracy_of(
         found["images"] = len(set(clusters))
         found["image_low"], found["image_high"] = image_interval(correct, clusters, share=True)
     return found
-
-
-def by_slices(
-    predictions: Sequence[Prediction], numbers: Callable[[Sequence[Prediction]], Numbers]
-) -> dict[str, dict[str, Numbers]]:
-    """Return ``numbers`` of each slice's predictions, by axis: by_modality, by_question_type, ..
-
-    Slices stand in the order of their axis, then by name, unknown last; those that do not occur are
-    left out.
-    """
-    return {
-        "by_modality": _by(predictions, numbers, lambda item: item.modality, MODALITIES),
-        "by_question_type": _by(
-            predictions, numbers, lambda item: item.question_type, QUESTION_TYPES
-        ),
-        "by_dataset": _by(predictions, numbers, lambda item: item.dataset, ()),
-    }
-
-
-def _by(
-    predictions: Sequence[Prediction],
-    numbers: Callable[[Sequence[Prediction]], Numbers],
-    key: Callable[[Prediction], str],
-    order: Sequence[str],
-) -> dict[str, Numbers]:
-    slices: dict[str, list[Prediction]] = {}
-    for item in predictions:
-        slices.setdefault(key(item), []).append(item)
-    known = [name for name in order if name in slices]
-    others = sorted(set(slices) - set(known), key=lambda name: (name == UNKNOWN, name))
-    return {name: numbers(slices[name]) for name in (*known, *others)}
 
 
 def _mean(values: Iterable[float]) -> float:

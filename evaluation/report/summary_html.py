@@ -8,6 +8,7 @@ from typing import Any
 
 from evaluation.answers.controls import has_gain
 from evaluation.report.extra_text import SIDES
+from evaluation.report.summary_text import kind_lines
 from process.tables.document import paragraph
 from process.tables.html import html_table
 from process.tables.numbers import percent, percent_range, points, points_range
@@ -170,7 +171,11 @@ def _cells(entry: Mapping[str, float]) -> list[Cell]:
 def _named(summary: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, float] | None]]:
     """Yield (axis, name, entry) per row; one without an entry names the axis that follows."""
     yield "", "overall", summary["overall"]
-    for axis, entries in summary.items():
+    yield from (("kind", name, entry) for name, entry in kind_lines(summary))
+    fields = {f"by_{name}": entries for name, entries in summary.get("by_field", {}).items()}
+    for axis, entries in {**summary, **fields}.items():
+        if axis in ("by_form", "by_kind", "by_field"):
+            continue
         if axis.startswith("by_") and isinstance(entries, Mapping) and entries:
             yield axis, axis.removeprefix("by_").replace("_", " "), None
             for name, entry in entries.items():

@@ -3,7 +3,7 @@
 Accuracies and shares are printed in per cent, changes in points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from string import ascii_uppercase
 from textwrap import indent, wrap
 from typing import Any
@@ -14,6 +14,7 @@ from process.shown import shown, shown_line
 from process.tables.numbers import percent, percent_range, points
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
+from rewards.forms import FORMS
 
 _GOLDEN = (5**0.5 - 1) / 2
 _TEXT_WIDTH = 96
@@ -36,7 +37,7 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     """Return the table of one evaluation: overall, per modality, per question type."""
     rows = [
         [name] if entry is None else [name, *_summary_cells(entry)]
-        for name, entry in _slices(summary)
+        for name, entry in (*_slices(summary), *_fields(summary))
     ]
     lines = table_lines(Table(_SUMMARY_COLUMNS, rows))
     means = [
@@ -105,10 +106,37 @@ def wrapped(text: str) -> list[str]:
 def _slices(summary: Mapping[str, Any]) -> list[tuple[str, Mapping[str, float] | None]]:
     """Return (name, entry) per line; a line without an entry is a heading."""
     lines: list[tuple[str, Mapping[str, float] | None]] = [("overall", summary["overall"])]
+    lines += [(f" {name}" if entry else name, entry) for name, entry in kind_lines(summary)]
     for axis, title in _AXES.items():
         lines.append((title, None))
         lines += [(f" {name}", entry) for name, entry in summary[axis].items()]
     return lines
+
+
+def _fields(summary: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, float] | None]]:
+    """Yield (name, entry) per line of the rows' own fields."""
+    for field, entries in summary.get("by_field", {}).items():
+        yield field, None
+        yield from ((f" {value}", entry) for value, entry in entries.items())
+
+
+def kind_lines(summary: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return (name, entry) per line of closed and open questions and what they are answered by.
+
+    The first line has no entry; there are none where all questions are choices by letter.
+    """
+    lines: list[tuple[str, Any]] = []
+    forms = summary.get("by_form", {})
+    for part in ("closed", "open"):
+        if part in summary:
+            lines.append((part, summary[part]))
+            is_closed = part == "closed"
+            lines += [
+                (f" {name.replace('_', ' or ')}", entry)
+                for name, entry in forms.items()
+                if name in FORMS and (FORMS[name].kind == "choice") == is_closed
+            ]
+    return [("closed and open questions", None), *lines] if lines else []
 
 
 def _summary_cells(entry: Mapping[str, float]) -> list[Cell]:
