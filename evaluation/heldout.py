@@ -15,6 +15,7 @@ from evaluation.asking.dealing import fewest
 from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.asking.questions import Questions
 from evaluation.measures.gains import paired_gain
+from evaluation.measures.sensitivity import image_sensitivity
 from evaluation.measures.summary import summarize
 from grpo.settings.config import GRPOConfig
 from grpo.settings.device_memory import idle_between_steps
@@ -38,11 +39,12 @@ class HeldOut:
     ) -> None:
         """Keep what every evaluation has in common.
 
-        The arguments are those of `answer_under`; ``with_blank`` asks every question that shows an
-        image once more with nothing to see on it; the image is encoded once for both.
+        The arguments are those of `answer_under`; ``with_blank`` asks every question once more with
+        nothing to see on its image, which is encoded once for both.
         """
         self._examples, self._turn_builder = examples, turn_builder
         self._mode, self._limit, self._batch_size = mode, max_completion_tokens, batch_size
+        # a question without an image has nothing to leave blank
         self._with_blank = with_blank and any(example.images for example in examples)
         self.predictions: list[Prediction] = []  # of the newest evaluation, images seen
 
@@ -52,10 +54,10 @@ class HeldOut:
         Where several processes train together each answers some of the batches, and all of them
         return the same summary.
 
-        With the blank control, ``blank`` holds the summary of the same questions asked blind and
-        ``visual_gain`` what the images contribute, as `paired_gain` returns it. Both are about the
-        questions that show an image: the others would be answered as before, and make the images
-        seem to contribute less.
+        With the blank control, ``blank`` holds the summary of the questions with an image, asked
+        blind, and how many others there are, ``without_image``, if any; ``visual_gain`` what the
+        images contribute, as `paired_gain` returns it, and ``image_sensitivity`` how many answers
+        they change, both over the same questions.
         """
         self.predictions, *controls = answer_under(
             policy,
@@ -69,9 +71,8 @@ class HeldOut:
         # what CUDA graphs hold for a batch of this size is more than a rollout needs
         policy.free_decoding()
         summary = summarize(self.predictions)
-        for blank in map(_with_images, controls):
-            gain = paired_gain(_with_images(self.predictions), blank)
-            summary |= {"blank": summarize(blank), "visual_gain": gain}
+        for blank in controls:
+            summary |= compared(self.predictions, blank)
         tqdm.write(fitted(f"step {step}: {_first_line(summary)}"))
         return summary
 
@@ -111,8 +112,16 @@ def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOu
     )
 
 
-def _with_images(predictions: Sequence[Prediction]) -> list[Prediction]:
-    return [item for item in predictions if item.images]
+def compared(predictions: Sequence[Prediction], blank: Sequence[Prediction]) -> dict[str, Any]:
+    """Return what an evaluation says of its questions asked blind."""
+    pairs = [pair for pair in zip(predictions, blank, strict=True) if pair[0].images]
+    seen, blind = [one for one, _ in pairs], [other for _, other in pairs]
+    without = len(predictions) - len(pairs)
+    return {
+        "blank": summarize(blind) | ({"without_image": without} if without else {}),
+        "visual_gain": paired_gain(seen, blind),
+        "image_sensitivity": {"blank": image_sensitivity(seen, blind)},
+    }
 
 
 def _first_line(summary: dict[str, Any]) -> str:
@@ -130,6 +139,7 @@ def _first_line(summary: dict[str, Any]) -> str:
     if "blank" in summary:
         line += (
             f"; images blank {summary['blank']['overall']['accuracy']:.1%},"
-            f" visual gain {points(summary['visual_gain']['gain'])} points"
+            f" visual gain {points(summary['visual_gain']['gain'])} points,"
+            f" {summary['image_sensitivity']['blank']['share']:.1%} of the answers change"
         )
     return line

@@ -10,7 +10,7 @@ from evaluation.asking.built_in import say_same_names
 from evaluation.configs import MatrixConfig
 from evaluation.matrix import Matrix, check_matrix_directory
 from evaluation.measures.slices import named_models, named_tests
-from evaluation.report.matrix_text import matrix_table
+from evaluation.report.matrix_text import matrix_table, sensitivity_table
 from evaluation.report.write import report_finished
 from models.prompts.image_processor import seen_as
 from process.ranks import first_owns, joined, world
@@ -78,6 +78,8 @@ def _write(matrix: Matrix) -> None:
     print(matrix_table(written))
     for name, control in written.get("controls", {}).items():
         print(f"\nthe same under {name}\n{matrix_table(control)}")
+        if changes := sensitivity_table(control):
+            print(f"\n{changes}")
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {matrix.output / 'matrix.json'}")
     report_finished(matrix.output)

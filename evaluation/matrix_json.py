@@ -35,15 +35,18 @@ def matrix_json(entries: Mapping[tuple[str, str], Accuracy]) -> dict[str, Any]:
 def control_json(
     summaries: Mapping[tuple[str, str], Mapping[str, Any]], name: str
 ) -> dict[str, Any]:
-    """Return a control's matrix: as `matrix_json`, and per cell its gain with low and high.
+    """Return a control's matrix: as `matrix_json`, and per cell two numbers with low and high.
 
-    ``gain`` is the accuracy of the rows it is possible for, minus the control's on the same rows.
+    ``gain`` is the accuracy of the rows it is possible for, minus the control's on the same rows;
+    ``sensitivity`` the ``share`` of their answers that change (cells of before have none).
     """
     found = {cell: summary["controls"][name] for cell, summary in summaries.items()}
     matrix = matrix_json({cell: control["overall"] for cell, control in found.items()})
     for cell in matrix["cells"]:
-        gain = found[cell["model"], cell["test"]]["gain"]
-        cell["gain"] = {key: gain[key] for key in ("gain", "low", "high")}
+        control = found[cell["model"], cell["test"]]
+        cell["gain"] = {key: control["gain"][key] for key in ("gain", "low", "high")}
+        if sensitivity := control.get("sensitivity"):
+            cell["sensitivity"] = {key: sensitivity[key] for key in ("share", "low", "high")}
     return matrix
 
 

@@ -19,6 +19,7 @@ from evaluation.measures.decay import summarize_decay
 from evaluation.measures.gains import summarize_control
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
+from evaluation.measures.sensitivity import NAMED
 from evaluation.measures.sides import summarize_sides
 from evaluation.measures.sliced import FIELDS
 from evaluation.measures.summary import summarize
@@ -106,6 +107,7 @@ def summarize_passes(
         controls      name -> see `summarize_control`; of `flip` what `summarize_sides` adds
         decay         see `summarize_decay`, where images were blurred
         visual_gain   the gain over the blank control, where it was asked for
+        image_sensitivity   control -> share of answers that change, of blank and shuffled images
         permutations  see `summarize_permutations`, where it was asked for
 
     Args:
@@ -131,6 +133,13 @@ def summarize_passes(
             summary["decay"] = decay
         if "blank" in summary["controls"]:
             summary["visual_gain"] = summary["controls"]["blank"]["gain"]
+        sensitivity = {
+            name: summary["controls"][name]["sensitivity"]
+            for name in NAMED
+            if name in summary["controls"]
+        }
+        if sensitivity:
+            summary["image_sensitivity"] = sensitivity
     if plan.permute_options is not None:
         permuted = [item for item in predictions if item.control is None and not item.is_plain]
         summary["permutations"] = summarize_permutations(plain, permuted, plan.permute_options)

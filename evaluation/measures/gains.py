@@ -1,12 +1,13 @@
 """What the image contributes: accuracy minus that of a control, on the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
-from evaluation.measures.sliced import by_kinds, by_slices
+from evaluation.measures.sensitivity import Sensitivity, image_sensitivity
+from evaluation.measures.sliced import Numbers, by_kinds, by_slices
 from evaluation.measures.summary import summarize
 
 
@@ -29,8 +30,9 @@ def summarize_control(
 ) -> dict[str, Any]:
     """Return a control's own summary, its gain, and the rows it is impossible for.
 
-    The keys of `summarize`, and ``gain`` (see `paired_gain`) with ``by_modality``,
-    ``by_question_type`` and ``by_dataset`` of its own; ``impossible`` counts rows by the reason.
+    The keys of `summarize`; ``gain`` (see `paired_gain`) and ``sensitivity`` (`image_sensitivity`),
+    each with entries of its own by slice and kind of answer; ``impossible`` counts rows by the
+    reason.
 
     Args:
         predictions: the evaluation's own, with the rows' images.
@@ -43,11 +45,21 @@ def summarize_control(
     def gain(rows: Sequence[Prediction]) -> Gain:
         return paired_gain(rows, [of_control[item.id] for item in rows])
 
+    def sensitivity(rows: Sequence[Prediction]) -> Sensitivity:
+        return image_sensitivity(rows, [of_control[item.id] for item in rows])
+
     return {
         **summarize(control),
-        "gain": {**gain(paired), **by_slices(paired, gain), **by_kinds(paired, gain)},
+        "gain": _sliced(paired, gain),
+        "sensitivity": _sliced(paired, sensitivity),
         "impossible": dict(impossible),
     }
+
+
+def _sliced(
+    rows: Sequence[Prediction], numbers: Callable[[Sequence[Prediction]], Numbers]
+) -> dict[str, Any]:
+    return {**numbers(rows), **by_slices(rows, numbers), **by_kinds(rows, numbers)}
 
 
 def paired_gain(predictions: Sequence[Prediction], control: Sequence[Prediction]) -> Gain:

@@ -132,6 +132,8 @@ def _cell_extras(summary: Mapping[str, Any]) -> dict[str, Any]:
         "well_formed": overall["well_formed"],
         "completion_tokens": overall["completion_tokens"],
     }
+    if sensitivity := summary["controls"]["blank"].get("sensitivity"):  # cells of before have none
+        extras["image_sensitivity"] = {name: sensitivity[name] for name in ("share", "low", "high")}
     for name in ("images", "image_low", "image_high"):  # only where rows share images
         if name in overall:
             extras[name] = overall[name]

@@ -28,6 +28,11 @@ def extra_table(summary: Mapping[str, Any]) -> str:
         notes.append("gain: accuracy minus the control's on the same rows, in points")
         if "sides" in summary["controls"].get("flip", {}):
             notes.append("left for right: of answers that named one side, the other being offered")
+    if shares := [*_sensitivities(summary)]:
+        notes.append(
+            "image sensitivity, the share of answers that change under a control, with its range by"
+            f" image: {', '.join(shares)} per cent"
+        )
     return "\n".join([*text, "", *notes] if notes else text)
 
 
@@ -88,6 +93,13 @@ def _sides(control: Mapping[str, Any]) -> Iterator[list[Cell]]:
             yield ["  answer changes", f"{found['n']:,}", percent(found["changes"])]
             if found.get("swappable"):
                 yield ["  left for right", f"{found['swappable']:,}", percent(found["swaps"])]
+
+
+def _sensitivities(summary: Mapping[str, Any]) -> Iterator[str]:
+    for name, control in summary.get("controls", {}).items():
+        if found := control.get("sensitivity"):  # files of before have none
+            span = percent_range(found["low"], found["high"])
+            yield f"{name} {percent(found['share'])}" + (f" ({span})" if span else "")
 
 
 def _orders(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:

@@ -44,6 +44,11 @@ def matrix_sections(files: RunFiles, album: Album) -> list[str]:
 def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
     """Return the section of one control: what it leaves of each accuracy, and the gain over it."""
     cells = cells_of(control)
+    changes = {
+        place: cell["sensitivity"] | {"part": cell["part"]}
+        for place, cell in cells.items()
+        if "sensitivity" in cell  # those of before have none
+    }
     return section(
         f"The same under the control: {name}",
         album.add(
@@ -52,6 +57,7 @@ def _control(name: str, control: Mapping[str, Any], album: Album) -> str:
             "Strict greedy accuracy in per cent, below it the 95 % interval; colours 0 to 100.",
         ),
         _gains(name, cells, album) if has_gain(name) else "",
+        _changes(name, changes, album) if changes else "",
         aligned(matrix_table(control)),
     )
 
@@ -65,6 +71,17 @@ def _gains(name: str, cells: HeatmapCells, album: Album) -> str:
         "The gain: accuracy of the rows that the control is possible for, minus the control's on"
         " the same rows, in points, below it the 95 % interval by image; white at 0, colours to"
         f" {100 * bound:.0f} points each way.",
+    )
+
+
+def _changes(name: str, changes: HeatmapCells, album: Album) -> str:
+    return album.add(
+        f"matrix-{name}-sensitivity",
+        lambda: cells_heatmap(
+            changes, "share", title=f"answers that change: {name}", label="answers, %"
+        ),
+        "Image sensitivity: the share of answers that are another one under the control, in per"
+        " cent, below it the 95 % interval by image; colours 0 to 100.",
     )
 
 
@@ -85,6 +102,7 @@ def cells_heatmap(
     title: str = "",
     bound: float | None = None,
     rows: str = "trained on",
+    label: str = "accuracy, %",
 ) -> Any:
     """Return a heatmap of cells, those of the part `diagonal` outlined.
 
@@ -94,6 +112,7 @@ def cells_heatmap(
         title: of the figure.
         bound: of differences: the colours go from its negative to it; None: shares, 0 to 1.
         rows: what the rows are.
+        label: of the colours of shares.
     """
     models = list(dict.fromkeys(model for model, _ in cells))
     tests = list(dict.fromkeys(test for _, test in cells))
@@ -106,7 +125,7 @@ def cells_heatmap(
         framed=[place for place, entry in cells.items() if entry.get("part") == "diagonal"],
         scale=(0.0, 1.0) if bound is None else (-bound, bound),
         signed=bound is not None,
-        label="accuracy, %" if bound is None else "points",
+        label=label if bound is None else "points",
         title=title,
         row_title=rows,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from process.tables.numbers import percent
 from process.tables.text import table_lines
-from process.tables.value import Column, Table
+from process.tables.value import Cell, Column, Table
 
 _CELL = 8  # "[100.0]" and a space
 _MEANS = {"diagonal": "on the diagonal", "off_diagonal": "off the diagonal", "all": "all cells"}
@@ -32,6 +32,24 @@ def matrix_table(matrix: Mapping[str, Any], *, title: str = "trained on") -> str
     columns = [Column(title), *map(_column, tests), _column("mean of others", bare=True)]
     lines = table_lines(Table(columns, rows))
     return "\n".join([*lines, "", *table_lines(_means_table(matrix["means"]))])
+
+
+def sensitivity_table(control: Mapping[str, Any]) -> str:
+    """Return the table of a control's image sensitivity; an empty text where no cell has one."""
+    cells = {(cell["model"], cell["test"]): cell.get("sensitivity") for cell in control["cells"]}
+    if not any(cells.values()):
+        return ""
+    tests = list(dict.fromkeys(test for _, test in cells))
+    rows: list[list[Cell]] = [
+        [model, *(_share(cells[model, test]) for test in tests)]
+        for model in dict.fromkeys(model for model, _ in cells)
+    ]
+    columns = [Column("answers that change"), *map(_column, tests)]
+    return "\n".join(table_lines(Table(columns, rows)))
+
+
+def _share(found: Mapping[str, Any] | None) -> str:
+    return "- " if found is None else f"{percent(found['share'])} "
 
 
 def _column(name: str, *, bare: bool = False) -> Column:

@@ -163,11 +163,12 @@ def _evaluations(evaluations: Evaluations) -> str:
                 percent(summary.get("blank", {}).get("overall", {}).get("accuracy")),
                 points(gain.get("gain")),
                 points_range(gain.get("low"), gain.get("high")),
+                percent(summary.get("image_sensitivity", {}).get("blank", {}).get("share")),
             ]
         rows.append(row)
     headings = ["step", "n", "accuracy", "95 % range"]
     if blind:
-        headings += ["images blank", "visual gain", "95 % range by image"]
+        headings += ["images blank", "visual gain", "95 % range by image", "answers change"]
     last = max(evaluations)
     return "\n".join(
         [

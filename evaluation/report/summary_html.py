@@ -74,13 +74,17 @@ def controls_table(summary: Mapping[str, Any]) -> str:
             name.replace("_", " "),
             *_cells(control["overall"]),
             *_gain(name, control["gain"]),
+            *_sensitivity_cells(control.get("sensitivity")),
             f"{sum(control['impossible'].values()):,}",
         ]
         for name, control in controls.items()
     ]
-    headings = ["image", "n", "accuracy", "95 % range"]
-    headings += ["gain", "95 % range by image", "rows left out"]
-    note = "Gain: accuracy minus the control's on the same rows, in points."
+    headings = ["image", "n", "accuracy", "95 % range", "gain", "95 % range by image"]
+    headings += ["answers change", "95 % range by image", "rows left out"]
+    note = (
+        "Gain: accuracy minus the control's on the same rows, in points. Answers change: image"
+        " sensitivity, the share of answers that are another one under the control."
+    )
     return f"{html_table(Table(columns_of(headings), rows))}\n{paragraph(note, 'note')}"
 
 
@@ -161,6 +165,13 @@ def _gain(name: str, gain: Mapping[str, Any]) -> list[Cell]:
     if not has_gain(name):
         return [None, None]
     return [points(gain["gain"]), points_range(gain["low"], gain["high"])]
+
+
+def _sensitivity_cells(found: Mapping[str, Any] | None) -> list[Cell]:
+    """Return a control's image sensitivity and its range; files of before have none."""
+    if found is None:
+        return [None, None]
+    return [percent(found["share"]), percent_range(found["low"], found["high"], dash=DASH)]
 
 
 def _cells(entry: Mapping[str, float]) -> list[Cell]:
