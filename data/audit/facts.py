@@ -5,7 +5,7 @@ from typing import Any
 
 from data.audit.audited import AuditFile
 from data.examples import UNKNOWN, VQAExample
-from data.options import same_option
+from data.options import is_lettered, same_option
 from data.priors.fitted import chance
 from data.reading.families import RIGHT_TWICE
 
@@ -16,7 +16,8 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
     """Return a file's rows, options, right letters, equal options and repeated rows."""
     rows = file.examples
     equal = [example for example in rows if has_equal_options(example)]
-    letters = Counter(example.answer for example in rows)
+    lettered = [example for example in rows if is_lettered(example)]
+    forms = Counter(example.form for example in rows)
     return {
         "path": str(file.path),
         "part": file.part,
@@ -27,8 +28,9 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
         "bad_rows": len(file.bad_rows),
         "bad_rows_shown": [str(row) for row in file.bad_rows[:_SHOWN_BAD_ROWS]],
         "images": len({image for images in file.images for image in images}),
-        "option_counts": _sorted(Counter(len(example.options) for example in rows)),
-        "right_letters": _sorted(letters),
+        "option_counts": _sorted(Counter(len(example.options) for example in lettered)),
+        "right_letters": _sorted(Counter(example.answer for example in lettered)),
+        **({} if len(lettered) == len(rows) else {"forms": _sorted(forms)}),
         "chance": chance(rows),
         "equal_options": len(equal),
         "equal_options_rows": [example.id for example in equal],

@@ -64,23 +64,30 @@ def _pair_facts(
 
 def _matrix(
     files: Sequence[AuditFile], priors: dict[str, dict[str, TextPrior]]
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return prior -> test file -> train file -> accuracy."""
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Return prior -> test file -> train file -> accuracy, None where it answers no row.
+
+    Priors that answer no row of any are left out.
+    """
     names = list(next(iter(priors.values())))
-    matrix: dict[str, dict[str, dict[str, float]]] = {name: {} for name in names}
+    matrix: dict[str, dict[str, dict[str, float | None]]] = {name: {} for name in names}
     for test in (file for file in files if file.part == "test"):
         design = design_of(test.examples)  # once for all rankers
         for name in names:
             matrix[name][test.name] = {
-                train: score(_letters(fitted[name], test, design), test.examples)["accuracy"]
+                train: score(_answers(fitted[name], test, design), test.examples)["accuracy"]
                 for train, fitted in priors.items()
             }
-    return matrix
+    return {
+        name: of_test
+        for name, of_test in matrix.items()
+        if any(share is not None for row in of_test.values() for share in row.values())
+    }
 
 
-def _letters(prior: TextPrior, test: AuditFile, design: Any) -> list[str]:
+def _answers(prior: TextPrior, test: AuditFile, design: Any) -> list[str | None]:
     if isinstance(prior, LinearRanker):
-        return prior.choose_design(design)
+        return prior.choose_design(design, test.examples)
     return prior.choose_all(test.examples)
 
 

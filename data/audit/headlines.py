@@ -9,14 +9,16 @@ from process.tables.numbers import count_and_share, percent
 def headlines(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield one sentence per finding, the gravest kinds first."""
     pairs, totals = report["pairs"].values(), report["totals"]
-    best = [max(entry["accuracy"] for entry in pair["priors"].values()) for pair in pairs]
-    chances = [pair["chance"] for pair in pairs]
-    yield (
-        f"text alone answers {_span(best)} of the test rows (chance {_span(chances)}): an accuracy"
-        " in-domain means little without a blank-image control"
-        if max(b - c for b, c in zip(best, chances, strict=True)) > 0.1
-        else f"text alone answers {_span(best)} of the test rows (chance {_span(chances)})"
-    )
+    best = [_best(pair) for pair in pairs]
+    # an open question is never answered by chance
+    chances = [0.0 if pair["chance"] is None else pair["chance"] for pair in pairs]
+    known = [pair["chance"] for pair in pairs if pair["chance"] is not None]
+    line = f"text alone answers {_span(best)} of the test rows"
+    if known:
+        line += f" (chance {_span(known)})"
+    if max(b - c for b, c in zip(best, chances, strict=True)) > 0.1:
+        line += ": an accuracy in-domain means little without a blank-image control"
+    yield line
     rows = sum(pair["n"] for pair in pairs)
     seen = sum(pair["images"]["same_image"] for pair in pairs)
     shown = count_and_share(seen, rows)
@@ -41,6 +43,16 @@ def headlines(report: Mapping[str, Any]) -> Iterator[str]:
     unpaired = set(report["files"]) - {n for p in pairs for n in (p["train"], p["test"])}
     if unpaired:
         yield f"without a partner, so only in part looked at: {', '.join(sorted(unpaired))}"
+
+
+def _best(pair: Mapping[str, Any]) -> float:
+    """Return what the best prior reaches; of closed and open questions each kind's own best."""
+    parts = [pair[name] for name in ("closed", "open") if name in pair] or [pair]
+    right = (
+        part["n"] * max((entry["accuracy"] for entry in part["priors"].values()), default=0.0)
+        for part in parts
+    )
+    return sum(right) / pair["n"]
 
 
 def _span(values: list[float]) -> str:

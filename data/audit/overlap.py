@@ -17,7 +17,9 @@ def path_overlap(train: AuditFile, test: AuditFile) -> dict[str, int]:
     rows = list(zip(test.images, test.examples, strict=True))
     return {
         "same_image": sum(not seen.isdisjoint(images) for images, _ in rows),
-        "same_question": sum((images, example.question) in asked for images, example in rows),
+        "same_question": sum(
+            bool(images) and (images, example.question) in asked for images, example in rows
+        ),
     }
 
 

@@ -6,6 +6,9 @@ from typing import Any
 from process.tables.numbers import count_and_share, percent
 from process.tables.value import Table, columns_of
 
+_CHOICE_PRIORS = 3  # of files without an open question
+_ACROSS = ("lookup", "linear ranker", "nearest question")  # priors whose matrix is shown
+
 
 def tables_of(
     report: Mapping[str, Any], beside: Mapping[str, Any] | None = None
@@ -14,8 +17,8 @@ def tables_of(
     yield _rows_table(report)
     yield _letters_table(report)
     yield _priors_table(report, beside)
-    for prior in ("lookup", "linear ranker"):
-        if any(len(row) > 1 for row in report["matrix"][prior].values()):
+    for prior in _ACROSS:
+        if any(len(row) > 1 for row in report["matrix"].get(prior, {}).values()):
             yield _matrix_table(report, prior)
     yield _images_table(report)
     if any(pair["patients"]["readable"] for pair in report["pairs"].values()):
@@ -41,13 +44,19 @@ def _letters_table(report: Mapping[str, Any]) -> Table:
     files = report["files"]
     counts = sorted({count for fact in files.values() for count in fact["option_counts"]}, key=int)
     letters = sorted({letter for fact in files.values() for letter in fact["right_letters"]})
-    headings = ("file", *(f"{count} options" for count in counts), "chance", *letters)
+    forms = sorted({form for fact in files.values() for form in fact.get("forms", ())} - {"letter"})
+    headings = (
+        *("file", *(f"{count} options" for count in counts)),
+        *(form.replace("_", " or ") for form in forms),
+        *("chance", *letters),
+    )
     rows = [
         [
             name,
             *(f"{fact['option_counts'].get(count, 0):,}" for count in counts),
+            *(f"{fact.get('forms', {}).get(form, 0):,}" for form in forms),
             percent(fact["chance"]),
-            *(percent(fact["right_letters"].get(letter, 0) / fact["rows"]) for letter in letters),
+            *_shares_right(fact["right_letters"], letters),
         ]
         for name, fact in files.items()
     ]
@@ -55,35 +64,58 @@ def _letters_table(report: Mapping[str, Any]) -> Table:
         "rows by number of options; chance, the mean of 1 / options; and how often each letter is"
         " right, both in per cent."
     )
+    if forms:
+        note += (
+            " Questions of yes or no, of a text or a number have no lettered options and are"
+            " counted by that; with open questions among the rows there is no chance."
+        )
     return Table(columns_of(headings), rows, "Options and letters", note)
+
+
+def _shares_right(right: Mapping[str, int], letters: Iterable[str]) -> list[str | None]:
+    rows = sum(right.values())
+    return [percent(right.get(letter, 0) / rows) if rows else None for letter in letters]
 
 
 def _priors_table(report: Mapping[str, Any], beside: Mapping[str, Any] | None) -> Table:
     pairs = report["pairs"]
-    names = list(next(iter(pairs.values()))["priors"])
+    names = list(dict.fromkeys(name for pair in pairs.values() for name in pair["priors"]))
     earlier = {} if beside is None else {p["label"]: p["priors"] for p in beside["pairs"].values()}
     headings = ["test file", "n", "chance", *names, "lookup wrong"]
     headings += [f"{name} beside" for name in names] if beside is not None else []
     rows = []
     for name, pair in pairs.items():
         cells = [f"{pair['n']:,}", percent(pair["chance"])]
-        cells += [percent(pair["priors"][prior]["accuracy"]) for prior in names]
+        cells += [_of_prior(pair["priors"], prior) for prior in names]
         cells.append(f"{len(pair['lookup_wrong']):,}")
         if beside is not None:
             other = earlier.get(pair["label"])
-            cells += ["-" if other is None else percent(other[p]["accuracy"]) for p in names]
+            cells += ["-" if other is None else _of_prior(other, p) for p in names]
         rows.append([_title(report, name), *cells])
-    means = [_mean(pair["priors"][prior]["accuracy"] for pair in pairs.values()) for prior in names]
-    chance = _mean(pair["chance"] for pair in pairs.values())
-    rows.append(["mean of the files", "", *map(percent, [chance, *means])])
+    means = [
+        _mean(p["priors"][prior]["accuracy"] for p in pairs.values() if prior in p["priors"])
+        for prior in names
+    ]
+    chances = [pair["chance"] for pair in pairs.values()]
+    chance = None if None in chances else _mean(chances)
+    rows.append(["mean of the files", "", percent(chance), *map(percent, means)])
     note = (
         "accuracy in per cent of guessers that see no image, fitted on the train file of the pair."
         " What they reach, a model may reach without looking. lookup wrong: rows whose answer the"
         " option strings do not give away (their ids are in audit.json)."
     )
+    if len(names) > _CHOICE_PRIORS:
+        note += (
+            " Each over the rows that it has an answer to: choices, open questions (answer"
+            " majority, nearest question), or both (question majority)."
+        )
     if beside is not None:
         note += " beside: the same in the audit named with --beside."
     return Table(columns_of(headings), rows, "Text priors", note)
+
+
+def _of_prior(priors: Mapping[str, Any], name: str) -> str:
+    return percent(priors[name]["accuracy"]) if name in priors else "-"
 
 
 def _matrix_table(report: Mapping[str, Any], prior: str) -> Table:

@@ -25,7 +25,12 @@ def column(*parts: str | int) -> int:
 
 
 def option_columns(example: VQAExample) -> list[np.ndarray]:
-    """Return one integer array per option: its features' columns, of any length."""
+    """Return one integer array per option: its features' columns, of any length.
+
+    An open question has no options, hence none.
+    """
+    if not example.options:
+        return []
     surfaces = zip(*(_relative(values) for values in _surface_values(example)), strict=True)
     question = " ".join(lower_words(example.question))
     columns = []

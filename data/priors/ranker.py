@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from data.examples import VQAExample
-from data.priors.base import TextPrior, check_rows
+from data.priors.base import OptionPrior
 from data.priors.hashed import BUCKETS, option_columns
 
 _EPOCHS = 6
@@ -36,7 +36,7 @@ def design_of(examples: Sequence[VQAExample]) -> Design:
     )
 
 
-class LinearRanker(TextPrior):
+class LinearRanker(OptionPrior):
     """Softmax over a row's options of w . features(option, question, the other options).
 
     An option's score is the sum of its features' weights over the square root of their number, so
@@ -49,14 +49,14 @@ class LinearRanker(TextPrior):
         self.weights = np.zeros(BUCKETS)
 
     def fit(self, examples: Sequence[VQAExample]) -> Self:
-        check_rows(examples, "linear ranker")
-        design = design_of(examples)
-        places = np.array([ascii_uppercase.index(example.answer) for example in examples])
+        choices = self.choices_of(examples, "linear ranker")
+        design = design_of(choices)
+        places = np.array([ascii_uppercase.index(example.answer) for example in choices])
         self.weights = np.zeros(BUCKETS)
         squares = np.full(BUCKETS, 1e-8)
         draws = np.random.default_rng(_SEED)
         for _ in range(_EPOCHS):
-            for rows in _batches(draws.permutation(len(examples))):
+            for rows in _batches(draws.permutation(len(choices))):
                 gradient = self._gradient(_part(design, rows), places[rows])
                 squares += gradient**2
                 self.weights -= _RATE * gradient / np.sqrt(squares)
@@ -65,13 +65,18 @@ class LinearRanker(TextPrior):
     def scores(self, example: VQAExample) -> list[float]:
         return self._scores(design_of([example])).tolist()
 
-    def choose_all(self, examples: Sequence[VQAExample]) -> list[str]:
-        return self.choose_design(design_of(examples))
+    def choose_all(self, examples: Sequence[VQAExample]) -> list[str | None]:
+        return self.choose_design(design_of(examples), examples)
 
-    def choose_design(self, design: Design) -> list[str]:
-        """Return the chosen letter of every row of a design."""
+    def choose_design(self, design: Design, examples: Sequence[VQAExample]) -> list[str | None]:
+        """Return `choose` of every row, from the design of those rows."""
+        if not self.has_choices:
+            return [None] * len(examples)
         scores = np.split(self._scores(design), design.row_starts[1:-1])
-        return [ascii_uppercase[int(row.argmax())] for row in scores[: len(design.row_starts) - 1]]
+        return [
+            ascii_uppercase[int(row.argmax())] if example.kind == "choice" else None
+            for row, example in zip(scores[: len(examples)], examples, strict=True)
+        ]
 
     def _scores(self, design: Design) -> np.ndarray:
         """Return (O,) scores, one per option; every option has at least one feature."""

@@ -30,13 +30,16 @@ def compare_priors(versions: Mapping[str, Mapping[str, Parts]]) -> dict[str, dic
                     **{
                         p: accuracy(kind().fit(train), test)["accuracy"]
                         for p, kind in COMPARED_PRIORS.items()
-                    },
+                    },  # None: no choice is among the rows
                 }
     return found
 
 
-def mean_priors(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return version -> means over the slices that have every version, and their number."""
+def mean_priors(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float | None]]:
+    """Return version -> means over the slices that have every version, and their number.
+
+    A mean is None where one of the slices has no such number.
+    """
     versions = {version: None for slices in found.values() for version in slices}
     whole = [slices for slices in found.values() if len(slices) == len(versions)]
     if not whole:
@@ -44,11 +47,16 @@ def mean_priors(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, f
     return {
         version: {"slices": len(whole)}
         | {
-            key: sum(slices[version][key] for slices in whole) / len(whole)
+            key: _mean([slices[version][key] for slices in whole])
             for key in ("chance", *COMPARED_PRIORS)
         }
         for version in versions
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def priors_comparison(found: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -78,5 +86,5 @@ def _cells(slices: Mapping[str, Any], versions: Sequence[str]) -> list[str]:
             cells += ["-"] * (2 + len(COMPARED_PRIORS))
             continue
         cells.append(f"{one['n']:,}" if "n" in one else "")
-        cells += [percent(one[key]) for key in ("chance", *COMPARED_PRIORS)]
+        cells += [percent(one[key]) or "-" for key in ("chance", *COMPARED_PRIORS)]
     return cells

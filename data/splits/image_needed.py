@@ -15,7 +15,7 @@ from string import ascii_uppercase
 
 from data.examples import UNKNOWN, VQAExample
 from data.grouping import components
-from data.options import permute_options
+from data.options import is_lettered, permute_options
 from data.references import names_options
 from data.seeded import seeded_key, seeded_permutation
 from data.splits.answers import is_yes_or_no, may_both_be_right, surface, words_of_answer
@@ -24,6 +24,7 @@ from data.splits.tasks import MODALITY, NEUTRAL_QUESTIONS
 
 ONE_MODALITY = "modality question in a slice of one modality"
 YES_NO = "yes or no is the right answer"
+NOT_LETTERED = "it has no lettered options"
 NAMES_OPTIONS = "its right answer names other options, by letter or place"
 NO_DISTRACTOR = "no other right answer may be offered"
 ASKED_BEFORE = "asks an earlier row's question about its image, with the same answer"
@@ -94,7 +95,9 @@ def _unfit(rows: Sequence[PoolRow], tasks: Sequence[str]) -> dict[int, str]:
     dropped = {}
     for number, (row, task) in enumerate(zip(rows, tasks, strict=True)):
         found = modalities[row.slice]
-        if task == MODALITY and len(found) == 1 and UNKNOWN not in found:
+        if not is_lettered(row.example):
+            dropped[number] = NOT_LETTERED
+        elif task == MODALITY and len(found) == 1 and UNKNOWN not in found:
             dropped[number] = ONE_MODALITY
         elif is_yes_or_no(row.example.answer_text):
             dropped[number] = YES_NO

@@ -9,7 +9,10 @@ from data.reading.readers import load_examples
 from data.splits.kept_together import Pictures, keys_of, patients_of
 from process.regular import sha256_of
 
-_FIELDS = ("question", "options", "answer", "modality", "question_type", "dataset", "images")
+_FIELDS = (
+    *("question", "options", "answer", "modality", "question_type", "dataset", "images"),
+    *("form", "accepted", "absolute_tolerance", "relative_tolerance", "system"),
+)
 
 
 def prove(

@@ -5,6 +5,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from data.examples import VQAExample
+from data.options import is_lettered
 from data.reading.inline import split_options
 from data.splits.pool import PoolRow
 from process.storage import finite_or_null, json_text
@@ -16,11 +17,15 @@ _REPLACED = ("image", "problem", "solution", "image_path", "question", "gt_answe
 def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
     """Return ``example`` as a row: image, problem, solution; None where it would not read back.
 
+    A question without lettered options (yes or no, a text, a number) stays as it was published.
+
     The row's other published fields stay (question type, data set ..), except those that Med-R1's
     form replaces. ``original_id`` is the file and row number it came from, or what the row already
     has under this name.
     """
     raw = row.raw
+    if not is_lettered(example):
+        return {**raw, "original_id": raw.get("original_id", row.example.id)}
     problem = _problem(row, example)
     if problem is None:
         return None

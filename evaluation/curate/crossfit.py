@@ -35,15 +35,16 @@ def image_folds(examples: Sequence[VQAExample], seed: int, folds: int = FOLDS) -
     return fold_of
 
 
-def crossfit(examples: Sequence[VQAExample], prior: str, seed: int) -> list[str] | None:
-    """Return the letter that a prior chooses for each row, fitted on rows of other images.
+def crossfit(examples: Sequence[VQAExample], prior: str, seed: int) -> list[str | None] | None:
+    """Return what a prior answers to each row, fitted on rows of other images.
 
-    None where all rows share one image: nothing is left to fit on.
+    Of a row that it has no answer to (`TextPrior.choose`) it is None. None instead of a list where
+    all rows share one image: nothing is left to fit on.
     """
     fold_of = image_folds(examples, seed)
     if len(set(fold_of)) < 2:
         return None
-    letters: list[str] = [""] * len(examples)
+    letters: list[str | None] = [None] * len(examples)
     for fold in sorted(set(fold_of)):
         inside = [row for row, number in enumerate(fold_of) if number == fold]
         outside = [item for item, number in zip(examples, fold_of, strict=True) if number != fold]

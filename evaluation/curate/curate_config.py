@@ -42,7 +42,10 @@ class CurateConfig(RowsFlags):
         0.75, "a row is blind if at least this share of its blank samples is right", "SHARE"
     )
     prior: str = setting(
-        "lookup", "lookup, 'question majority' or 'linear ranker', cross-fitted by image", "NAME"
+        "lookup",
+        "lookup, 'question majority' or 'linear ranker', of open questions 'question majority',"
+        " 'answer majority' or 'nearest question'; cross-fitted by image",
+        "NAME",
     )
     group_size: int = setting(
         4,

@@ -41,7 +41,7 @@ class Curation:
     config: CurateConfig
     model: AskedModel
     data: AskedRows
-    prior_choices: Sequence[str]  # one letter per row, of a text prior that has not seen it
+    prior_choices: Sequence[str | None]  # one per row, of a text prior that has not seen it
     device: "torch.device"
     identity: CurationIdentity
     passes: PassesFile

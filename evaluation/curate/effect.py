@@ -7,7 +7,7 @@ from data.examples import VQAExample
 from evaluation.curate.crossfit import crossfit
 from evaluation.curate.reasons import REASONS, CuratedRow, zero_spread
 from evaluation.measures.statistics import chance_level
-from rewards.forms import FORMS
+from rewards.forms import FORMS, is_right
 
 
 def summarize_curation(
@@ -66,16 +66,17 @@ def _numbers(
     seed: int,
 ) -> dict[str, Any]:
     n, samples = len(rows), rows[0].samples
+    blank = [item.blank_passes for item in rows if item.blank_passes is not None]
     letters = crossfit(examples, prior, seed)
     right = None
     if letters is not None:
-        pairs = zip(letters, rows, strict=True)
-        right = sum(letter == item.answer for letter, item in pairs) / n
+        pairs = zip(letters, examples, strict=True)
+        right = sum(is_right(letter, example) for letter, example in pairs) / n
     return {
         "rows": n,
         "chance": chance_level([FORMS[item.form].chance(item) for item in examples]),
         "pass_rate": sum(item.passes for item in rows) / (n * samples),
-        "blank_pass_rate": sum(item.blank_passes for item in rows) / (n * samples),
+        "blank_pass_rate": sum(blank) / (len(blank) * samples) if blank else None,
         "prior_accuracy": right,
         "zero_spread": zero_spread([item.passes for item in rows], samples, group_size),
     }

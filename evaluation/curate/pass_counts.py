@@ -21,7 +21,7 @@ class Passes:
 
     id: str
     passes: int  # right ones among the samples with the image
-    blank_passes: int  # the same with the image blank
+    blank_passes: int | None  # the same with the image blank; None: it has no image
     unreadable: str | None = None  # why it could not be sampled when its turn came
 
 

@@ -3,7 +3,8 @@
     always_right   all of its samples were right: its groups would agree, advantages are 0
     always_wrong   none was: its groups would agree on the accuracy reward; where some completions
                    are well formed and others are not they still teach the form
-    blind          with the image blank, too, most samples are right: it teaches guessing
+    blind          with the image blank, too, most samples are right: it teaches guessing; a row
+                   without an image never is
     prior          a text prior, fitted on rows of other images, has it right without an image
 
 A sample is right when the training's accuracy reward says so: well-formed, and the right letter.
@@ -16,6 +17,7 @@ from typing import Any
 
 from data.examples import VQAExample
 from evaluation.curate.pass_counts import Passes
+from rewards.forms import is_right
 
 REASONS = ("always_right", "always_wrong", "blind", "prior")
 DEFAULT_DROP = ("always_right", "always_wrong", "blind")
@@ -30,9 +32,9 @@ class CuratedRow:
     question_type: str
     samples: int
     passes: int
-    blank_passes: int
+    blank_passes: int | None  # None: the row has no image to leave blank
     answer: str
-    prior_choice: str
+    prior_choice: str | None  # None: the prior has no answer to such questions
     prior_right: bool
     kept: bool
     reasons: tuple[str, ...]  # all that apply, whether they drop the row or not
@@ -52,7 +54,7 @@ def check_choosing(drop: Sequence[str], blind_share: float) -> None:
 
 
 def reasons_of(
-    passes: int, blank_passes: int, prior_right: bool, *, samples: int, blind_share: float
+    passes: int, blank_passes: int | None, prior_right: bool, *, samples: int, blind_share: float
 ) -> tuple[str, ...]:
     """Return all reasons that apply to a row.
 
@@ -64,7 +66,7 @@ def reasons_of(
     applies = {
         "always_right": passes == samples,
         "always_wrong": passes == 0,
-        "blind": blank_passes >= blind_share * samples,
+        "blind": blank_passes is not None and blank_passes >= blind_share * samples,
         "prior": prior_right,
     }
     return tuple(name for name in REASONS if applies[name])
@@ -73,14 +75,14 @@ def reasons_of(
 def judge_row(
     example: VQAExample,
     counts: Passes,
-    prior_choice: str,
+    prior_choice: str | None,
     *,
     samples: int,
     drop: Sequence[str],
     blind_share: float,
 ) -> CuratedRow:
     """Return what is said of one row; it is kept unless a reason in ``drop`` applies."""
-    prior_right = prior_choice == example.answer
+    prior_right = is_right(prior_choice, example)
     reasons = reasons_of(
         counts.passes, counts.blank_passes, prior_right, samples=samples, blind_share=blind_share
     )

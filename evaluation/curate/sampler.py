@@ -39,11 +39,12 @@ class RowSampler:
         encoded = {row: self._encode(examples[row]) for row in rows}
         prompts = {row: one for row, one in encoded.items() if not isinstance(one, str)}
         seen = self._right(examples, prompts)
-        blank = self._right(examples, {row: one.blanked() for row, one in prompts.items()})
+        shown = {row: one for row, one in prompts.items() if examples[row].images}
+        blank = self._right(examples, {row: one.blanked() for row, one in shown.items()})
         return [
             Passes(examples[row].id, 0, 0, unreadable=one)
             if isinstance(one, str)
-            else Passes(examples[row].id, seen[row], blank[row])
+            else Passes(examples[row].id, seen[row], blank.get(row))
             for row, one in encoded.items()
         ]
 

@@ -220,7 +220,17 @@ def curation() -> str:
         kind = KINDS[number % 3]
         items.append(
             CuratedRow(
-                f"r-{number}", kind, TYPES[0], 4, passes, 1, "A", "A", True, not reasons, reasons
+                f"r-{number}",
+                kind,
+                TYPES[0],
+                4,
+                passes,
+                1,
+                "AB"[number % 2],
+                "A",
+                True,
+                not reasons,
+                reasons,
             )
         )
         image = (Path(f"{number}.png"),)

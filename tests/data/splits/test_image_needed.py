@@ -10,15 +10,19 @@ from data.audit.audited import read_files
 from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
 from data.grouping import row_keys
 from data.splits.answers import may_both_be_right, surface, words_of_answer
+from data.splits.comparison import compare_priors, mean_priors, priors_comparison
 from data.splits.image_needed import (
     ASKED_BEFORE,
     NO_DISTRACTOR,
+    NOT_LETTERED,
     ONE_MODALITY,
     YES_NO,
     image_needed,
 )
-from data.splits.pool import pool_of
+from data.splits.pool import PoolRow, pool_of
+from data.splits.published import rewritten_row
 from data.splits.tasks import NEUTRAL_QUESTIONS, task_of, tasks_of
+from process.tables.text import titled_text
 from tests.data.audit_rows import example, row, write_rows
 
 
@@ -224,3 +228,25 @@ def test_rows_of_one_answer_agree_on_the_task():
 def test_what_may_both_be_right(one, other, both):
     assert may_both_be_right(one, other) is may_both_be_right(other, one) is both
     assert words_of_answer(one) and may_both_be_right(one, one.upper())
+
+
+def test_rows_without_lettered_options_are_not_redrawn_and_are_written_as_published():
+    raw = {"image": "a.png", "question": "What?", "answer": "liver", "qid": 3}
+    open_row = example("What?", [], "liver", id="x-0", form="text")
+    row = PoolRow(open_row, raw, "CT", "0")
+    assert image_needed([row], [UNKNOWN], [[("image", "a.png")]], seed=0).dropped == {
+        0: NOT_LETTERED
+    }
+    assert rewritten_row(row, open_row) == {**raw, "original_id": "x-0"}
+    yes = example("Is it?", ["Yes", "No"], "B", form="yes_no")
+    assert rewritten_row(PoolRow(yes, raw, "CT", "0"), yes)["answer"] == "liver"
+
+
+def test_without_choices_the_priors_of_options_have_no_number_to_compare():
+    rows = [example("What?", [], "liver", form="text")]
+    found = compare_priors({"written": {"CT": (rows, rows)}})
+    assert found["CT"]["written"] == {
+        "n": 1, "chance": None, "lookup": None, "linear ranker": None
+    }  # fmt: skip
+    assert mean_priors(found)["written"]["lookup"] is None
+    assert "-" in titled_text(priors_comparison(found))

@@ -24,3 +24,11 @@ def test_no_row_vouches_for_itself():
     assert crossfit(rows[:2], "lookup", seed=0) is None
     common = [replace(item, options=(*item.options[:2], "right")) for item in rows]
     assert crossfit(common, "lookup", seed=0) == ["C"] * 20
+
+
+def test_what_a_prior_has_no_answer_to_stays_unanswered():
+    rows = [row(i) for i in range(6)]
+    rows += [row(10 + i, form="text", options=(), answer="liver") for i in range(6)]
+    assert crossfit(rows, "lookup", seed=0)[6:] == [None] * 6
+    assert crossfit(rows, "answer majority", seed=0) == [None] * 6 + ["liver"] * 6
+    assert crossfit(rows, "question majority", seed=0)[6:] == ["liver"] * 6

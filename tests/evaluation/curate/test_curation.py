@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from data.examples import VQAExample
+from data.phantoms import phantom_examples
 from data.phantoms.export import write_phantoms
 from data.prompts import TEMPLATES
 from data.reading.readers import load_examples
@@ -210,3 +212,16 @@ def test_phantoms_become_files_by_modality(tmp_path, capsys):
     rows = load_examples(output / "split" / "CT_train.json", tmp_path)
     assert [len(rows), {item.modality for item in rows}] == [4, {"CT"}]
     assert "dropped: nothing" in capsys.readouterr().out
+
+
+def test_a_row_without_an_image_is_sampled_once_and_has_no_blank_samples():
+    rows = [
+        VQAExample("t", (), "Which organ?", (), "liver", form="text"),
+        *phantom_examples("train", rows_per_cell=1)[:1],
+    ]
+    turns = TurnBuilder(TEMPLATES["no_think"], 84)
+    found = sampler.RowSampler(load_policy("tiny"), turns, "no_think", 8, 2, 0).count(
+        rows, range(2)
+    )
+    assert found[0].blank_passes is None and found[1].blank_passes is not None
+    assert [item.unreadable for item in found] == [None, None]

@@ -1,5 +1,7 @@
 """What the filter does to a handful of rows, counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from evaluation.curate.effect import summarize_curation
@@ -35,3 +37,30 @@ def test_what_the_filter_does_worked_by_hand():
     table = [" ".join(line.split()) for line in curation_table(found).splitlines()]
     assert "CT 3 2 75.0 100.0 1 0 1 3" in table
     assert max(map(len, curation_table(found).splitlines())) < 100
+
+
+def test_a_row_without_an_image_is_never_blind_and_an_open_question_has_no_chance():
+    rows = [
+        row(0, form="text", options=(), answer="liver"),
+        replace(row(1, form="text", options=(), answer="spleen"), images=()),
+        row(2),
+    ]
+    counts = [Passes("r-0", 1, 4), Passes("r-1", 4, None), Passes("r-2", 2, 2)]
+    verdicts = [
+        judge_row(*triple, samples=4, drop=["blind"], blind_share=0.75)
+        for triple in zip(rows, counts, ("Liver", None, "A"), strict=True)
+    ]
+    assert [item.reasons for item in verdicts] == [
+        ("blind", "prior"), ("always_right",), ("prior",)
+    ]  # fmt: skip
+    assert [item.blank_passes for item in verdicts] == [4, None, 2]
+    found = summarize_curation(
+        rows, verdicts, drop=["blind"], prior="question majority", group_size=2, seed=0
+    )
+    assert found["before"]["blank_pass_rate"] == (4 + 2) / (2 * 4)
+    assert found["before"]["chance"] is None
+    assert curation_table(found)
+    alone = summarize_curation(
+        rows[1:2], verdicts[1:2], drop=["blind"], prior="lookup", group_size=2, seed=0
+    )
+    assert alone["before"]["blank_pass_rate"] is None
