@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data.examples import VQAExample
+from data.options import is_lettered
 from data.sample import spread_sample
 from evaluation.asking.questions import Questions
 from grpo.settings.config import GRPOConfig
@@ -66,17 +67,22 @@ def data_lines(
         if part == "eval" and 0 < eval_limit < len(split.examples):
             asked = f", a sample of {eval_limit:,} is asked"
         lines.append(f"  {part}: {len(split.examples):,} rows{skipped}{asked}; {tokens[part]}")
-        lines += [f"    {line}" for line in _described(split.examples)]
+        lines += [f"    {line}" for line in described(split.examples)]
     return lines
 
 
-def _described(examples: Sequence[VQAExample]) -> Iterator[str]:
+def described(examples: Sequence[VQAExample]) -> Iterator[str]:
     """Yield slices by modality and question type, options and images of the rows."""
     for name in ("modality", "question_type"):
         counts = Counter(getattr(example, name) for example in examples)
         listed = (f"{shown_line(key)} {count:,}" for key, count in counts.most_common())
         yield f"{name.replace('_', ' ')}: {', '.join(listed)}"
-    yield f"options: {_counted(len(example.options) for example in examples)}"
+    if not all(map(is_lettered, examples)):
+        forms = Counter(example.form.replace("_", " or ") for example in examples)
+        yield f"answers: {', '.join(f'{name} {n:,}' for name, n in forms.most_common())}"
+    lettered = [example for example in examples if is_lettered(example)]
+    if lettered:
+        yield f"options: {_counted(len(example.options) for example in lettered)}"
     yield f"images: {_counted(len(example.images) for example in examples)}"
 
 

@@ -9,6 +9,7 @@ from evaluation.measures.letter_confidence import chosen_confidences
 from evaluation.report.album import Album
 from evaluation.report.figures.confidence import reliability_diagram, risk_coverage_curve
 from evaluation.report.figures.decay import decay_curve
+from evaluation.report.in_words import in_words
 from evaluation.report.pictures import ReportImages
 from evaluation.report.rollout_groups import question_part, shortened
 from evaluation.report.run_files import RunFiles
@@ -46,7 +47,7 @@ def evaluation_sections(files: RunFiles, album: Album, image_root: Path | None =
     plain = [item for item in rows if item.is_plain]
     about = summary.get("evaluation", {})
     pictures = ReportImages(about.get("image_root"), image_root, files.left_out)
-    answers = _answers(plain, pictures)
+    answers = answers_shown(plain, pictures)
     return [
         section("The evaluation", _facts(about)),
         section(
@@ -136,13 +137,15 @@ def _calibration(
     return parts
 
 
-def _answers(plain: Sequence[Prediction], pictures: ReportImages) -> list[str]:
+def answers_shown(plain: Sequence[Prediction], pictures: ReportImages) -> list[str]:
+    """Return the HTML of a few answers, each with its images, its question and what is right."""
     parts = []
     for place in spread_places(len(plain), ANSWERS):
         item = plain[place]
         verdict = "right" if item.correct else "wrong"
         verdict += "" if item.well_formed else ", not well-formed"
-        row = [[shortened(item.completion), item.choice, verdict]]
+        choice = in_words(item.to_json(), item.choice)
+        row = [[shortened(item.completion), choice, verdict]]
         parts += [
             heading((Foreign(item.id), f" ({item.modality}, {item.question_type}): {verdict}")),
             *pictures.parts(item.images),

@@ -5,9 +5,9 @@ CHARACTERS of each text, and what pictures.py says of images.
 """
 
 from collections.abc import Mapping, Sequence
-from string import ascii_uppercase
 from typing import Any
 
+from evaluation.report.in_words import in_words, key_in_words, lettered_options
 from evaluation.report.pictures import ReportImages
 from evaluation.report.run_files import RunFiles, RunLines
 from process.tables.document import heading, paragraph, preformatted
@@ -68,6 +68,19 @@ def check_rollout(row: RolloutRow) -> None:
             raise TypeError(f"{name} holds what is no text")
     if not all(isinstance(value, int | float) for value in row["rewards"].values()):
         raise TypeError("rewards holds what is no number")
+    _check_key(row)
+
+
+def _check_key(row: RolloutRow) -> None:
+    """Check what only rows hold that are not answered by letter."""
+    accepted = row.get("accepted", [])
+    if not isinstance(row.get("form", ""), str) or not isinstance(accepted, list):
+        raise TypeError("form or accepted is of another kind")
+    if not all(isinstance(text, str) for text in accepted):
+        raise TypeError("accepted holds what is no text")
+    for name in ("absolute_tolerance", "relative_tolerance"):
+        if not isinstance(row.get(name, 0), int | float):
+            raise TypeError(f"{name} is no number")
 
 
 def telling_groups(rows: Sequence[RolloutRow]) -> list[list[RolloutRow]]:
@@ -91,7 +104,7 @@ def _group(rows: Sequence[RolloutRow], pictures: ReportImages) -> str:
     body = [
         [
             shortened(row["completion"]),
-            row["choice"],
+            in_words(row, row["choice"]),
             *(_reward(row["rewards"].get(name)) for name in names),
             f"{row['reward']:.4g}",
             f"{row['advantage']:+.2f}",
@@ -124,10 +137,10 @@ def _reward(value: float | None) -> str | None:
 
 
 def question_part(row: RolloutRow) -> str:
-    """Return a question with its options and the right letter."""
-    options = zip(ascii_uppercase, row["options"], strict=False)
-    lines = [row["question"], *(f"{letter}) {text}" for letter, text in options)]
-    return preformatted("\n".join([*map(shortened, lines), "", f"right: {row['answer']}"]))
+    """Return a question with its lettered options, if it has some, and what is right."""
+    lines = [row["question"], *lettered_options(row)]
+    right = shortened(f"right: {key_in_words(row)}")
+    return preformatted("\n".join([*map(shortened, lines), "", right]))
 
 
 def shortened(text: str) -> str:

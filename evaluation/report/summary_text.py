@@ -4,11 +4,11 @@ Accuracies and shares are printed in per cent, changes in points.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from string import ascii_uppercase
 from textwrap import indent, wrap
 from typing import Any
 
 from evaluation.answers.prediction import Prediction
+from evaluation.report.in_words import key_in_words, lettered_options
 from process.page import fitted, page_width
 from process.shown import shown, shown_line
 from process.tables.numbers import percent, percent_range, points
@@ -161,16 +161,17 @@ def _change_cells(before: Mapping[str, float], after: Mapping[str, float]) -> li
 
 
 def _sample(item: Prediction) -> str:
-    options = "  ".join(
-        f"{letter}) {text}" for letter, text in zip(ascii_uppercase, item.options, strict=False)
-    )
-    verdict = "right" if item.correct else f"wrong, the answer is {item.answer}"
+    row = item.to_json()
+    options = "  ".join(lettered_options(row))
+    key = shown_line(key_in_words(row))
+    verdict = "right" if item.correct else f"wrong, the answer is {key}"
     if not item.well_formed:
         verdict += ", not well-formed"
     completion = item.completion.replace("\n", " ") or "(nothing)"
     if item.truncated:
         completion += " ... (truncated)"
-    body = [*wrapped(item.question), *wrapped(options), *wrapped(completion)]
+    shown_options = wrapped(options) if options else []
+    body = [*wrapped(item.question), *shown_options, *wrapped(completion)]
     head = shown_line(
         f"{', '.join(item.images) or 'no image'} ({item.modality}, {item.question_type})"
     )

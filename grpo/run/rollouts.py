@@ -33,6 +33,7 @@ def rollout_rows(
             "question": example.question,
             "options": list(example.options),
             "answer": example.answer,
+            **key_of(example),
             "completion": text,
             "choice": choices[row],
             "rewards": dict(zip(reward_names, rewards, strict=True)),
@@ -41,3 +42,16 @@ def rollout_rows(
             "completion_tokens": lengths[row],
             "truncated": bool(rollout.completions.truncated[row]),
         }
+
+
+def key_of(example: Any) -> dict[str, Any]:
+    """Return what else decides what is right, where it is not a letter."""
+    if example.form == "letter":
+        return {}
+    key = {
+        "form": example.form,
+        "accepted": list(example.accepted),
+        "absolute_tolerance": example.absolute_tolerance,
+        "relative_tolerance": example.relative_tolerance,
+    }
+    return {name: value for name, value in key.items() if value}
