@@ -16,7 +16,9 @@ import pytest
 from evaluate import main as evaluate
 from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
 from evaluation.curate.curate_config import curate_parser
+from evaluation.measures.summary import summarize
 from grpo.settings.command_line import train_parser
+from tests.evaluation.mixed import answered
 from tests.places import ROOT
 from train import main as train
 
@@ -248,7 +250,8 @@ def test_the_pages_tables_have_every_key_of_a_summary_and_no_other(runs, tmp_pat
 
     page = TEXTS["docs/evaluation.md"]
     firsts = {name.split("/")[0] for name in table_keys(page, "| in `summary.json` |")}
-    assert firsts == summary.keys() - {"thoughts"}  # which have a table of their own
+    written = summary.keys() | summarize(answered()).keys()  # of questions of every form, too
+    assert firsts == written - {"thoughts"}  # which have a table of their own
     thoughts = summary["thoughts"]
     for name in table_keys(page, "| key of `summary.json` under `thoughts` |"):
         found = thoughts
