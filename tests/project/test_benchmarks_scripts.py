@@ -37,6 +37,11 @@ def test_growth_prints_a_table_with_exponents_of_time(load, capsys):
     assert printed.count("time: exponent") == 2 and "without optimizer" in printed
 
 
+def test_every_kind_of_answer_is_trained_and_evaluated_before_and_after(load, capfd):
+    load("kinds", "--smoke", "--ways", "count").main()
+    assert re.search(r"count +seed 0: [\d.]+% -> [\d.]+% in 2 steps", capfd.readouterr().out)
+
+
 @pytest.fixture
 def tiny(load, tmp_path):
     """A size of the smoke run and its checkpoint."""
