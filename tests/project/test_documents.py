@@ -118,6 +118,7 @@ def test_a_flag_that_is_named_exists():
     known = options_of_our_commands()
     # NVRTC's, Slurm's, and of scripts whose commands parse above
     known |= {"--ftz", "--signal", "--trace", "--mark", "--nodes", "--requeue"}
+    known |= {"--asked", "--start"}
     for place, text in TEXTS.items():
         named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
         assert named <= known, f"{place} names {sorted(named - known)}"
