@@ -6,9 +6,11 @@
     python evaluate.py ask --model DIR --image FILE --question TEXT --options TEXT TEXT ..
     python evaluate.py matrix --models NAME=DIR NAME=DIR .. --json FILE FILE .. --output-dir DIR
     python evaluate.py compare EVALUATION_DIR EVALUATION_DIR
+    python evaluate.py export EVALUATION_DIR --to medevalkit
 
 `score_command` says what an evaluation is made of, in the order in which it is made. The other
-commands are functions of evaluation/: ask, matrix, compare. Settings: evaluation/configs.py.
+commands are functions of evaluation/: ask, matrix, compare, export. Settings:
+evaluation/configs.py.
 """
 
 import process.early  # noqa: F401 - a signal among the imports below ends in one line, too
@@ -22,12 +24,20 @@ from evaluation.answers.finished import default_directory
 from evaluation.answers.unfinished import unfinished_folder
 from evaluation.ask import ask_command
 from evaluation.asking.asked_model import chosen_policy
-from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
+from evaluation.command_lines import (
+    ask_parser,
+    compare_parser,
+    export_parser,
+    matrix_parser,
+    score_parser,
+)
 from evaluation.compare import compare_command
-from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConfig
+from evaluation.configs import AskConfig, CompareConfig, ExportConfig, MatrixConfig, ScoreConfig
+from evaluation.export_command import export_command
 from evaluation.matrix_command import matrix_command
 from evaluation.report.write import report_finished
 from evaluation.score import Score
+from process.called import command_line
 from process.command import exit_status_of, shared_command
 from process.flag_parser import FlagParser
 from process.flags import config_from
@@ -63,6 +73,9 @@ def score_command(config: ScoreConfig) -> None:
 def _new_directory(config: ScoreConfig) -> str:
     given, fresh = config.output_dir, default_directory(config.checkpoint)
     output = fresh if given is None else Path(given)
+    if config.export and (output / "summary.json").is_file():
+        again = command_line("evaluate", "export", str(output), "--to", *config.export)
+        raise ValueError(f"{output} is finished, nothing is asked again: to export it, {again}")
     check_new_directory(output)
     return str(output)
 
@@ -90,6 +103,7 @@ SUBCOMMANDS = {
         kept="what is answered stays, the same command goes on",
     ),
     "compare": Subcommand(compare_parser, CompareConfig, compare_command, shares_work=False),
+    "export": Subcommand(export_parser, ExportConfig, export_command, shares_work=False),
 }
 
 
@@ -117,7 +131,7 @@ def _chosen(argv: list[str]) -> tuple[Subcommand, list[str]]:
         return SCORE, argv
     if argv[0] not in SUBCOMMANDS:
         score_parser().error(
-            f"unknown subcommand {argv[0]!r}: use ask, matrix or compare, or flags alone"
+            f"unknown subcommand {argv[0]!r}: use ask, matrix, compare or export, or flags alone"
         )
     return SUBCOMMANDS[argv[0]], argv[1:]
 

@@ -1,23 +1,28 @@
 """The command lines of evaluate.py: how --help describes and groups what the configs hold."""
 
 from evaluation.asking.shared_flags import FLAG_CHOICES, FLAG_PATHS, HOW_IT_IS_ASKED, ROWS
-from evaluation.configs import AskConfig, CompareConfig, MatrixConfig, ScoreConfig
+from evaluation.configs import AskConfig, CompareConfig, ExportConfig, MatrixConfig, ScoreConfig
+from evaluation.export.evaluators import EVALUATORS
 from process.called import command_line
 from process.flag_parser import FlagParser
 from process.flags import Group, add_flags
+
+_CHOICES = {**FLAG_CHOICES, **dict.fromkeys(("export", "to"), tuple(EVALUATORS))}
 
 
 def score_parser() -> FlagParser:
     """Return the parser of `evaluate.py`; flags that are not given are absent from the result."""
     helps = {
-        name: command_line("evaluate", name, "--help") for name in ("ask", "matrix", "compare")
+        name: command_line("evaluate", name, "--help")
+        for name in ("ask", "matrix", "compare", "export")
     }
     parser = FlagParser(
         prog=command_line("evaluate"),
         description="Greedy accuracy of a checkpoint, with 95 % Wilson intervals, per modality and"
         " question type. Without a flag: the embedded model on the embedded held-out questions.",
         epilog=f"To put one question: {helps['ask']}; to score several checkpoints"
-        f" on several files: {helps['matrix']}; to compare two evaluations: {helps['compare']}",
+        f" on several files: {helps['matrix']}; to compare two evaluations: {helps['compare']};"
+        f" to write a finished one in another evaluator's file: {helps['export']}",
     )
     compared = ("controls", "shuffle_within", "permute_options", "text_prior", "thoughts",
                 "thought_samples")  # fmt: skip
@@ -30,9 +35,9 @@ def score_parser() -> FlagParser:
             "Each control and each further order asks all questions once more.",
         ),
         Group("machine", ("device", "dtype", "batch_size")),
-        Group("result", ("by", "output_dir")),
+        Group("result", ("by", "output_dir", "export")),
     )
-    add_flags(parser, ScoreConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
+    add_flags(parser, ScoreConfig, groups, choices=_CHOICES, paths=FLAG_PATHS)
     return parser
 
 
@@ -88,4 +93,18 @@ def compare_parser() -> FlagParser:
         " set. Nothing is asked again.",
     )
     add_flags(parser, CompareConfig, choices=FLAG_CHOICES, paths=FLAG_PATHS)
+    return parser
+
+
+def export_parser() -> FlagParser:
+    """Return the parser of `evaluate.py export`."""
+    parser = FlagParser(
+        prog=command_line("evaluate", "export"),
+        description="Write the answers of finished evaluations as result files of other evaluators,"
+        " beside predictions.jsonl: the rows as they stand in the data, with what the strict parser"
+        " read as the answer. Nothing is asked again. docs/export.md says what the files hold.",
+        epilog=f"Example: {command_line('evaluate', 'export')} runs/ct-evaluation --to medevalkit"
+        " vlmevalkit",
+    )
+    add_flags(parser, ExportConfig, choices=_CHOICES, paths=FLAG_PATHS)
     return parser

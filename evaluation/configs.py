@@ -14,6 +14,7 @@ from evaluation.asking.shared_flags import (
     ScoringFlags,
     check_least,
 )
+from evaluation.export.evaluators import check_evaluators
 from evaluation.measures.thought_changes import check_changes
 from process.flags import REQUIRED, flag_of, setting
 
@@ -66,10 +67,18 @@ class ScoreConfig(ScoringFlags):
         "DIR",
     )
 
+    export: tuple[str, ...] = setting(
+        (),
+        "also write the answers as result files of other evaluators, beside predictions.jsonl"
+        " (docs/export.md); of an evaluation that is finished: evaluate.py export",
+        nargs="+",
+    )
+
     def __post_init__(self) -> None:
         self._refuse_half_an_evaluation()
         self._refuse_idle_flags()
         check_changes(self.thoughts)
+        check_evaluators(self.export)
         check_least(self, permute_options=2, thought_samples=2)
         super().__post_init__()
         for name in self.single_controls:
@@ -173,3 +182,20 @@ class CompareConfig:
     second: str = setting(REQUIRED, "another, of the same test file", "SECOND_DIR",
                           positional=True)  # fmt: skip
     output: str | None = setting(None, "also write the numbers there, as JSON", "FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """Finished evaluations, and the evaluators in whose files they are written."""
+
+    evaluations: tuple[str, ...] = setting(
+        REQUIRED,
+        "directories that evaluate.py wrote, such as the cells of a matrix",
+        "DIR",
+        nargs="+",
+        positional=True,
+    )
+    to: tuple[str, ...] = setting(REQUIRED, "the evaluators", nargs="+")
+
+    def __post_init__(self) -> None:
+        check_evaluators(self.to)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from data.options import kept_order_note
 from evaluation.answers.identity import ScoreIdentity
 from evaluation.answers.kept_fields import kept_fields
+from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import SETTINGS, unfinished_folder
 from evaluation.asked_rows import AskedRows, load_asked_rows
 from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device, chosen_dtype
@@ -22,6 +23,7 @@ from evaluation.asking.prior_fitting import fit_priors
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import describe
 from evaluation.configs import ScoreConfig
+from evaluation.export.evaluators import exported_files
 from evaluation.measures.priors import Prior, summarize_priors
 from evaluation.measures.sliced import check_by
 from evaluation.measures.thought_changes import ThoughtRow
@@ -44,6 +46,7 @@ class Answered(NamedTuple):
 
     summary: dict[str, Any]  # summary.json
     thoughts: Sequence[ThoughtRow]  # rows of thoughts.jsonl
+    plain: Sequence[Prediction]  # the answers to the rows as they stand in the data
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,7 @@ class Score:
             "thoughts": list(config.thoughts),
             "thought_samples": config.thought_samples,
         }
-        return Answered(summary, rows)
+        return Answered(summary, rows, plain)
 
     def _changes(
         self, policy: "Policy", batch_size: int
@@ -194,9 +197,10 @@ class Score:
         """Print the tables, make the evaluation's directory, and say what is in it."""
         print(f"\n{self.tables(asked.summary)}\n")
         evaluation = self.scoring.evaluation
-        evaluation.write(asked.summary, asked.thoughts)
-        output = evaluation.output
-        print(f"written: {output / 'summary.json'}, {output / 'predictions.jsonl'}")
+        more = exported_files(self.config.export, asked.summary["evaluation"], asked.plain)
+        evaluation.write(asked.summary, asked.thoughts, more)
+        names = ("summary.json", "predictions.jsonl", *more)
+        print(f"written: {', '.join(str(evaluation.output / name) for name in names)}")
 
     @staticmethod
     def tables(summary: Mapping[str, Any]) -> str:

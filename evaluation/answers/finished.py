@@ -36,16 +36,23 @@ def json_line(record: JsonLine) -> str:
 
 
 def default_directory(model: str) -> Path:
-    """Return runs/<date>-<time>-<model>-evaluation, a name that is not taken yet.
+    """Return runs/<date>-<time>-<model>-evaluation, a name that is not taken yet."""
+    return unused_directory(f"{model_name(model)}-evaluation")
+
+
+def model_name(model: str) -> str:
+    """Return a model's name as a file can have it.
 
     A checkpoint of ours is called after its run, too: step-000100 alone says little.
+
+    >>> model_name("runs/ct/checkpoints/step-000100")
+    'ct-step-000100'
     """
     path = Path(model)
     parts = [path.name]
     if path.parent.name == "checkpoints":
         parts.insert(0, path.absolute().parent.parent.name)
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.") or "model"
-    return unused_directory(f"{name}-evaluation")
+    return re.sub(r"[^A-Za-z0-9.]+", "-", "-".join(parts)).strip("-.") or "model"
 
 
 def write_evaluation(
@@ -53,12 +60,21 @@ def write_evaluation(
     summary: Mapping[str, Any],
     predictions: Iterable[Prediction],
     thoughts: Sequence[JsonLine] = (),
+    more: Mapping[str, Iterable[str]] | None = None,
 ) -> None:
     """Write all files, or none; thoughts.jsonl only where there are rows of it.
 
     See `write_directory` for what it raises.
+
+    Args:
+        path: the place.
+        summary: summary.json.
+        predictions: lines of predictions.jsonl.
+        thoughts: lines of thoughts.jsonl.
+        more: files of other names, in pieces.
     """
     files: dict[str, Iterable[str]] = {
+        **(more or {}),
         "summary.json": [json_text(summary, indent=2)],
         "predictions.jsonl": map(json_line, predictions),
     }

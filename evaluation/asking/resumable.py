@@ -10,7 +10,7 @@ of all (evaluation/asking/dealing.py).
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -200,18 +200,24 @@ class ResumableEvaluation:
             answers += unpacked(world().by_the_first("telling answers", piece))
         return answers
 
-    def write(self, summary: Mapping[str, Any], thoughts: Sequence[ThoughtRow] = ()) -> None:
+    def write(
+        self,
+        summary: Mapping[str, Any],
+        thoughts: Sequence[ThoughtRow] = (),
+        more: Mapping[str, Iterable[str]] | None = None,
+    ) -> None:
         """Make the evaluation's directory from the summary and all answers in the plan's order.
 
         Args:
             summary: summary.json.
             thoughts: rows of thoughts.jsonl, if any.
+            more: further files, in pieces.
 
         Raises:
             ValueError: as `write_evaluation`; the answers are kept then.
         """
         with self.saying_what_is_kept(), held():
-            write_evaluation(self.output, summary, self._in_order(), thoughts)
+            write_evaluation(self.output, summary, self._in_order(), thoughts, more)
             self._is_written = True
             self._answers.remove()
 

@@ -26,7 +26,7 @@ FLAG_CHOICES = {
 # The fields that name files and folders.
 FLAG_PATHS = (
     *("model", "json", "image_root", "image", "prompt_template", "text_prior", "output_dir"),
-    *("first", "second", "output"),
+    *("first", "second", "output", "evaluations"),
 )
 MODEL = "a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the embedded one"
 TESTS = (

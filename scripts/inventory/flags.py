@@ -20,6 +20,7 @@ from scripts.inventory.running import ROOT, run_words
 SCRIPTS = (
     *("train.py", "evaluate.py"),
     *("evaluate.py ask", "evaluate.py matrix", "evaluate.py compare"),
+    "evaluate.py export",
 )
 NOT_COMMANDS = ("tests", "scripts", "benchmarks", "build", "venv")  # the folders beside ours
 INSTALLED = {"groupwise-train": "train.py", "groupwise-evaluate": "evaluate.py"}

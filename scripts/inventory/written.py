@@ -82,6 +82,7 @@ def _run_all(folder: Path) -> Iterator[tuple[str, Path]]:
         *("--permute-options", "2"),
         *("--text-prior", "phantoms", "--thoughts", "removed", "swapped", "borrowed"),
         *("--thought-samples", "2", "--device", "cpu", "--output-dir", str(scores)),
+        *("--export", "medevalkit", "vlmevalkit", "lmms-eval"),
     ])  # fmt: skip
     yield "evaluate.py", scores
     run_words([

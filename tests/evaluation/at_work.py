@@ -27,7 +27,7 @@ from tests.evaluation.asking.test_resumable import BATCH, Answers, evaluation
 ROWS = ("--json", "phantoms:CT", "phantoms:MRI", "--limit", "5", "--batch-size", "2")
 SCORE = (
     *("--model", "tiny", *ROWS, "--controls", "blank", "no_image", "flip", "blur:2,8"),
-    *("--permute-options", "2"),
+    *("--permute-options", "2", "--export", "medevalkit", "vlmevalkit", "lmms-eval"),
     *("--thoughts", "swapped", "borrowed", "--thought-samples", "2"),
 )
 MATRIX = (

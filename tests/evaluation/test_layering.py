@@ -4,14 +4,23 @@ import pytest
 
 from tests.project.imports import imports_of, modules_of, watch_imports
 
-BELOW = {"answers", "measures", "asking", "report"}
+BELOW = {"answers", "measures", "asking", "report", "export"}
 FRONT = {"ask", "cells", "command_lines", "compare", "heldout", "matrix"}  # files, not folders
-FRONT |= {"asked_rows", "configs", "matrix_command", "matrix_json", "score", "scoring"}
+FRONT |= {
+    "asked_rows",
+    "configs",
+    "export_command",
+    "matrix_command",
+    "matrix_json",
+    "score",
+    "scoring",
+}
 ROOMS = {
     "answers": set(),
     "measures": {"answers"},
     "asking": {"answers", "measures"},
     "report": {"answers", "measures"},
+    "export": {"answers"},
     **dict.fromkeys(FRONT, frozenset(BELOW | FRONT)),
     "protocol": BELOW | FRONT,
     "curate": BELOW | FRONT,
@@ -38,7 +47,7 @@ def test_a_report_is_made_without_a_model():
 
 
 @pytest.mark.command
-@pytest.mark.parametrize("room", ["answers", "measures", "report"])
+@pytest.mark.parametrize("room", ["answers", "measures", "report", "export"])
 def test_no_module_of_the_room_loads_torch_directly_or_through_ours(room):
     result = watch_imports(*modules_of(f"evaluation/{room}"), "--not", "torch", "transformers")
     assert result.returncode == 0, result.stdout + result.stderr

@@ -38,7 +38,7 @@ def two(folder) -> Ended:
     return run([*WORK, folder / "two", *PLAIN, *broken])
 
 
-def contents(place, kinds=("json", "jsonl")):
+def contents(place, kinds=("json", "jsonl", "tsv")):
     """The text of every file by its name; where they lie is named in none of them."""
     if place.is_file():
         return place.read_text()

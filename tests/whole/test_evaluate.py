@@ -181,7 +181,7 @@ def test_a_users_mistake_ends_with_one_message_and_status_2(tmp_path, capsys, fl
         (["--control", "blank"], "unrecognized arguments: --control blank"),
         (["--out", "x"], "unrecognized arguments: --out x"),  # no abbreviations
         (["--limit", "many"], "invalid int value: 'many'"),
-        (["matrices"], "unknown subcommand 'matrices': use ask, matrix or compare"),
+        (["matrices"], "unknown subcommand 'matrices': use ask, matrix, compare or export"),
         (["matrix"], "the following arguments are required: --models, --json, --output-dir"),
         (["--json"], "expected at least one argument"),
     ],

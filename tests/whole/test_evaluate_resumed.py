@@ -160,6 +160,22 @@ def test_blurred_and_mirrored_images_are_gone_on_with_however_their_radii_are_wr
     assert [point["radius"] for point in summary["decay"]["points"]] == [0, 4, 16]
 
 
+def test_an_evaluation_that_goes_on_is_exported_as_a_whole_one(tmp_path, monkeypatch):
+    to = ("medevalkit", "vlmevalkit", "lmms-eval")
+    assert run(*QUICK, *PASSES, "--export", *to, output=tmp_path / "whole") == 0
+    Interrupt(monkeypatch, 5)
+    output = tmp_path / "out"
+    assert run(*QUICK, *PASSES, output=output) == 130  # an export may be thought of later
+    assert run(*QUICK, *PASSES, "--export", *to, output=output) == 0
+    assert files(output) == files(tmp_path / "whole")
+    names = {"results.json", "tiny_phantoms.tsv", "tiny_samples_phantoms.jsonl"}
+    assert names < set(files(output))
+    assert len(json.loads((output / "results.json").read_text())) == 5  # of 15 answers
+    before = files(output)
+    assert evaluate.main(["export", str(output), "--to", *to]) == 0
+    assert files(output) == before
+
+
 @pytest.mark.skipif(ASKED_FOR, reason="a process of its own has this machine's own defaults")
 def test_a_killed_command_goes_on_and_writes_the_same_bytes(tmp_path, whole, capsys):
     output = tmp_path / "out"

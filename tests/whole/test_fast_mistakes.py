@@ -50,6 +50,7 @@ HELPS = [
     ("evaluate.py", "ask"),
     ("evaluate.py", "matrix"),
     ("evaluate.py", "compare"),
+    ("evaluate.py", "export"),
     ("data.phantoms",),
     ("data.audit",),
     ("data.splits",),
@@ -136,6 +137,8 @@ OTHER_MISTAKES = [
     ("evaluate.py", "--dtype int8", "dtype 'int8' is unknown: use one of"),
     ("evaluate.py", "--limit 0", "--limit 0 must be at least 1"),
     ("evaluate.py", "--controls noise", "unknown control 'noise'"),
+    ("evaluate.py", "--controls blur:0", "'0' is no radius"),
+    ("evaluate.py", "--export helm", "unknown evaluator 'helm'"),
     ("evaluate.py", "--thoughts none", "none"),
     ("evaluate.py", "--shuffle-within modality", "add --controls shuffled"),
     ("evaluate.py", "--prompt-template nowhere.txt", "nowhere.txt"),
@@ -155,6 +158,7 @@ OTHER_MISTAKES = [
     ("evaluate.py", "matrix --models CT=tiny --json phantoms:CT --output-dir taken", "taken"),
     ("evaluate.py", "matrix --models CT=tiny --json phantoms:CT --output-dir o --device g", "'g'"),
     ("evaluate.py", "compare taken taken", "taken"),
+    ("evaluate.py", "export taken --to medevalkit", "taken holds no finished evaluation"),
     ("evaluation.curate", "--model tiny --json no.json --image-root . --output-dir o", "no.json"),
     ("evaluation.curate", "--model tiny --json phantoms --output-dir taken", "something else"),
     ("evaluation.curate", "--model no --json phantoms --output-dir o", "directory no"),
@@ -167,7 +171,7 @@ OTHER_MISTAKES = [
     ("train.py", "--protocol smoke.toml --device gpu", "device 'gpu' is not there"),
     ("train.py", "--protocol real.toml", "is not a folder"),
     ("data.phantoms", "--output-dir taken", "taken is not an empty folder"),
-    ("evaluate.py", "comapre taken taken", "unknown subcommand 'comapre': use ask, matrix or"),
+    ("evaluate.py", "comapre taken taken", "unknown subcommand 'comapre': use ask, matrix, compare"),
     ("evaluate.py", ASK.replace("CT.png", "own.py"), "own.py cannot be decoded"),
     *(
         (command, f"{flags} --output-dir own.py/o", "own.py/o cannot be made, ")
