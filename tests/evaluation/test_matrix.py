@@ -106,6 +106,25 @@ def test_every_cell_has_its_control_beside_it(tmp_path, capsys):
 
 
 @pytest.mark.command
+def test_cells_are_asked_about_blurred_and_mirrored_images_and_exported(tmp_path, capsys):
+    flags = ("--controls", "blur:2,8", "flip")
+    status, out, _ = run(capsys, *flags, output=tmp_path / "m")
+    assert status == 0 and "the same under blur:8" in out and "the same under flip" in out
+    stored = json.loads((tmp_path / "m" / "matrix.json").read_text())
+    assert list(stored["controls"]) == ["blur:2", "blur:8", "flip"]
+    cells = {tmp_path / "m" / cell["path"]: cell["accuracy"] for cell in stored["cells"]}
+    for cell in cells:
+        assert len(json.loads((cell / "summary.json").read_text())["decay"]["points"]) == 3
+    assert evaluate.main(["export", *map(str, cells), "--to", "medevalkit"]) == 0
+    for cell, accuracy in cells.items():
+        correct = [row["correct"] for row in json.loads((cell / "results.json").read_text())]
+        assert sum(correct) / len(correct) == pytest.approx(accuracy)
+    capsys.readouterr()
+    status, _, err = run(capsys, *flags, output=tmp_path / "m")
+    assert status == 0 and f"{len(cells)} cells, {len(cells)} of them done" in err
+
+
+@pytest.mark.command
 def test_a_broken_off_matrix_goes_on_and_does_no_cell_twice(tmp_path, capsys, monkeypatch):
     output, asked = tmp_path / "m", []
     answer = Answerer.__call__

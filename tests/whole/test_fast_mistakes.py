@@ -171,7 +171,11 @@ OTHER_MISTAKES = [
     ("train.py", "--protocol smoke.toml --device gpu", "device 'gpu' is not there"),
     ("train.py", "--protocol real.toml", "is not a folder"),
     ("data.phantoms", "--output-dir taken", "taken is not an empty folder"),
-    ("evaluate.py", "comapre taken taken", "unknown subcommand 'comapre': use ask, matrix, compare"),
+    (
+        "evaluate.py",
+        "comapre taken taken",
+        "unknown subcommand 'comapre': use ask, matrix, compare",
+    ),
     ("evaluate.py", ASK.replace("CT.png", "own.py"), "own.py cannot be decoded"),
     *(
         (command, f"{flags} --output-dir own.py/o", "own.py/o cannot be made, ")
