@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from evaluate import main as evaluate
-from evaluation.command_lines import ask_parser, compare_parser, matrix_parser, score_parser
+from evaluation.command_lines import (
+    ask_parser,
+    compare_parser,
+    export_parser,
+    matrix_parser,
+    score_parser,
+)
 from evaluation.curate.curate_config import curate_parser
 from evaluation.measures.summary import summarize
 from grpo.settings.command_line import train_parser
@@ -110,6 +116,7 @@ def options_of_our_commands() -> set[str]:
     from scripts.simulate_scale import parser as scale_parser
 
     parsers = (train_parser, score_parser, matrix_parser, compare_parser, ask_parser)
+    parsers += (export_parser,)
     parsers += (curate_parser, audit_parser, splits_parser, scale_parser, torchrun_parser)
     return {name for make in parsers for name in make()._option_string_actions}
 
