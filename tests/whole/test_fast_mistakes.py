@@ -174,7 +174,7 @@ OTHER_MISTAKES = [
     (
         "evaluate.py",
         "comapre taken taken",
-        "unknown subcommand 'comapre': use ask, matrix, compare",
+        "unknown subcommand 'comapre': use ask, matrix,",
     ),
     ("evaluate.py", ASK.replace("CT.png", "own.py"), "own.py cannot be decoded"),
     *(
