@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from data.examples import VQAExample
-from data.options import same_option
+from data.options import is_lettered, same_option
 from data.seeded import seeded_key
+from rewards.forms import is_right
 
 Stratum = tuple[str, ...]
 Find = Callable[[VQAExample], VQAExample | str]  # a row as its control asks it, or why it has none
@@ -16,12 +17,24 @@ SHUFFLE_WITHIN: dict[str, Callable[[VQAExample], Stratum]] = {
     "dataset_question_type": lambda example: (example.dataset, example.question_type),
 }
 
-# What `swapped` tries to keep equal, the best first. The question type always stays: a CT of the
-# lung does not make "CT" wrong only because its own question was about the organ.
+
+def _subject(example: VQAExample) -> str:
+    """Return what two rows must share for one's answer to make the other's wrong.
+
+    Of lettered options that is the question type: a CT of the lung does not make "CT" wrong only
+    because its own question was about the organ. "No" or "liver" is an answer to its own question
+    alone.
+    """
+    if is_lettered(example):
+        return example.question_type
+    return f"{example.form}: {example.question}"
+
+
+# What `swapped` tries to keep equal, the best first; the subject always stays.
 _SWAP_WITHIN: tuple[Callable[[VQAExample], Stratum], ...] = (
-    lambda example: ("modality", example.modality, example.question_type),
-    lambda example: ("data set", example.dataset, example.question_type),
-    lambda example: ("question type", example.question_type),
+    lambda example: ("modality", example.modality, _subject(example)),
+    lambda example: ("data set", example.dataset, _subject(example)),
+    lambda example: ("subject", _subject(example)),
 )
 
 
@@ -80,12 +93,11 @@ class Swapper:
 
     def __init__(self, donors: Sequence[VQAExample], seed: int) -> None:
         self._pools = [_Pools(donors, stratum, "swapped", seed) for stratum in _SWAP_WITHIN]
-        self._answers: dict[tuple[str, str], set[str]] = {}  # (image, question type) -> answers
+        self._answers: dict[tuple[str, str], set[str]] = {}  # (image, subject) -> answers
         for donor in donors:
+            answer = same_option(donor.answer_text) if is_lettered(donor) else donor.answer
             for name in donor.image_names:
-                self._answers.setdefault((name, donor.question_type), set()).add(
-                    same_option(donor.answer_text)
-                )
+                self._answers.setdefault((name, _subject(donor)), set()).add(answer)
 
     def __call__(self, example: VQAExample) -> VQAExample | str:
         """Return the row with that image, or why there is none."""
@@ -95,11 +107,16 @@ class Swapper:
             )
             if donor is not None:
                 return replace(example, images=donor.images)
+        if not is_lettered(example):
+            return "no image has another right answer to the same question"
         return f"{example.question_type} holds no image with another right answer"
 
     def _contradicts(self, donor: VQAExample, example: VQAExample) -> bool:
         """Whether none of the donor's images has the example's answer, or is the example's own."""
-        own, answer = set(example.image_names), same_option(example.answer_text)
-        return own.isdisjoint(donor.image_names) and not any(
-            answer in self._answers[name, donor.question_type] for name in donor.image_names
-        )
+        if not set(example.image_names).isdisjoint(donor.image_names):
+            return False
+        subject = _subject(donor)
+        answers = set().union(*(self._answers[name, subject] for name in donor.image_names))
+        if is_lettered(example):
+            return same_option(example.answer_text) not in answers
+        return not any(is_right(answer, example) for answer in answers)

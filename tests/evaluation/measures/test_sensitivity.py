@@ -17,7 +17,7 @@ from evaluation.measures.summary import summarize
 from evaluation.report.extra_text import extra_table
 from evaluation.report.matrix_text import sensitivity_table
 from evaluation.report.summary_html import controls_table
-from tests.evaluation.mixed import QUESTIONS, answered
+from tests.evaluation.mixed import QUESTIONS, answered, question
 
 pytestmark = pytest.mark.unit
 
@@ -134,3 +134,27 @@ def test_during_training_the_questions_without_an_image_are_counted_and_not_comp
     seen, blind = pairs()
     assert "without_image" not in compared(seen, blind)["blank"]
     assert compared(seen, blind)["blank"] == summarize(blind)
+
+
+def test_a_swapped_image_answers_the_same_open_question_otherwise_or_there_is_none():
+    def row(name, form, answer, text="Which organ?", **more):
+        return question(name, form, answer, name, **{"question": text, **more})
+
+    rows = [
+        row("a", "text", "liver", accepted=("hepar",)),
+        row("b", "text", "The Livers"),  # the same answer
+        row("c", "text", "hepar"),  # accepted
+        row("d", "text", "spleen"),
+        row("e", "text", "mass", "What is seen?"),  # another question
+        row("f", "yes_no", "A", "Is it large?"),
+        row("g", "yes_no", "A", "Is it large?"),
+        row("h", "yes_no", "B", "Is it dark?"),
+        row("i", "number", "3", "How many?", absolute_tolerance=1.0),
+        row("j", "number", "4", "How many?"),  # within i's tolerance, but i is not within j's
+    ]
+    found = control_rows("swapped", rows, rows, seed=0)
+    given = {item.id: item.image_names for item in found.examples}
+    assert given["a"] == ("d.png",)
+    assert given["b"] in {("d.png",), ("c.png",)}
+    assert set(given) == {"a", "b", "c", "d", "j"}
+    assert found.impossible == {"no image has another right answer to the same question": 5}
