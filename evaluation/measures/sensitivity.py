@@ -12,12 +12,13 @@ answers and gain nothing, or be right without looking. Source of the name: arXiv
 asks under blank and under shuffled images; the rules for unread answers are ours.
 """
 
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 from evaluation.answers.prediction import Prediction
 from evaluation.measures.clusters import image_clusters
 from evaluation.measures.intervals import image_interval
+from evaluation.measures.matrices import MATRIX_PARTS
 from evaluation.measures.same_answer import same_answer
 
 NAMED = ("blank", "shuffled")  # the controls whose sensitivity stands in summary.json by itself
@@ -60,3 +61,21 @@ def image_sensitivity(
         "images": len(set(clusters)),
         "unread": sum(one.choice is None and other.choice is None for one, other in pairs),
     }
+
+
+def mean_by_part(cells: Sequence[Mapping[str, Any]]) -> dict[str, float | None]:
+    """Return the mean of the cells' image sensitivity by part of a matrix, every cell the same.
+
+    Nothing where a cell of before has none.
+
+    Args:
+        cells: of a matrix, each with its part and its own ``image_sensitivity``.
+    """
+    if not all("image_sensitivity" in cell for cell in cells):
+        return {}
+    shares = {
+        part: [cell["image_sensitivity"]["share"] for cell in cells if cell["part"] == part]
+        for part in MATRIX_PARTS
+    }
+    shares["all"] = [cell["image_sensitivity"]["share"] for cell in cells]
+    return {part: sum(some) / len(some) if some else None for part, some in shares.items()}

@@ -31,6 +31,7 @@ from evaluation.measures.matrices import (
     part_differences,
     spread,
 )
+from evaluation.measures.sensitivity import mean_by_part
 from evaluation.protocol.comparisons import compare_answers, compare_rows
 from evaluation.protocol.protocol_file import AxisPlan, ProtocolConfig, mode_of
 
@@ -107,19 +108,29 @@ def grid_json(grid: Grid, *, resamples: int = RESAMPLES) -> dict[str, Any]:
     """Return a matrix: its cells, their means, those of the blank control, the visual gain.
 
     ``visual_gain`` has the parts of `part_differences`, and ``all``, over every row of the matrix
-    where each is answered once (the start model's), else None.
+    where each is answered once (the start model's), else None. ``image_sensitivity`` is the mean of
+    the cells' shares of answers that change under blank images, by part, where all have one.
     """
     if not grid:
         return {"cells": [], "means": {}, "by_model": {}, "blank_means": {}, "visual_gain": {}}
     matrix = matrix_json({cell: result.summary["overall"] for cell, result in grid.items()})
     for entry in matrix["cells"]:
         entry |= _cell_extras(grid[entry["model"], entry["test"]].summary)
-    seen, blind = answers(grid), answers(grid, blank=True)
+    blind = answers(grid, blank=True)
+    seen = {cell: _asked_blind(rows, blind[cell]) for cell, rows in answers(grid).items()}
     gain: dict[str, Any] = dict(part_differences(seen, blind, resamples=resamples))
     once = {model for model, _ in grid} == {BASE}
+    sensitivity = mean_by_part(matrix["cells"])
     joined = [[row for rows in one.values() for row in rows] for one in (seen, blind)]
     gain["all"] = compare_rows(*joined, resamples=resamples) if once else None
-    return {**matrix, "blank_means": means(blank_entries(grid)), "visual_gain": gain}
+    found = {**matrix, "blank_means": means(blank_entries(grid)), "visual_gain": gain}
+    return found | ({"image_sensitivity": sensitivity} if sensitivity else {})
+
+
+def _asked_blind(rows: Sequence[AnsweredRow], blind: Sequence[AnsweredRow]) -> list[AnsweredRow]:
+    """Return the rows that were asked with blank images, too: those that have an image."""
+    ids = {row.id for row in blind}
+    return [row for row in rows if row.id in ids]
 
 
 def _cell_extras(summary: Mapping[str, Any]) -> dict[str, Any]:

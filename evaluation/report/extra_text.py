@@ -6,6 +6,7 @@ from typing import Any
 from evaluation.answers.controls import control_named, has_gain
 from evaluation.answers.prediction import LEAST_MASS
 from evaluation.report.summary_text import LABEL, NOT_LETTERED
+from process.page import fitted
 from process.tables.numbers import percent, percent_range, points, points_range
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -29,10 +30,11 @@ def extra_table(summary: Mapping[str, Any]) -> str:
         if "sides" in summary["controls"].get("flip", {}):
             notes.append("left for right: of answers that named one side, the other being offered")
     if shares := [*_sensitivities(summary)]:
-        notes.append(
+        note = (
             "image sensitivity, the share of answers that change under a control, with its range by"
             f" image: {', '.join(shares)} per cent"
         )
+        notes.append(fitted(note))
     return "\n".join([*text, "", *notes] if notes else text)
 
 

@@ -61,6 +61,7 @@ def _zero_shot(axis: Mapping[str, Any]) -> list[Block]:
 
 def _summary(firsts: Mapping[str, Any]) -> list[Block]:
     rows: list[list[Cell]] = []
+    is_measured = any("image_sensitivity" in matrix for _, matrix in firsts.values())
     for name, (_, matrix) in firsts.items():
         for part, title in PART_TITLES.items():
             mean = matrix["means"].get(part)
@@ -70,10 +71,13 @@ def _summary(firsts: Mapping[str, Any]) -> list[Block]:
             shares = [mean[key] for key in ("macro", "row_weighted", "chance_macro")]
             numbers = map(percent, [*shares, blank["macro"]])
             counts = [mean["cells"], f"{mean['n']:,}"]
-            rows.append([name, title, *numbers, _difference(gain["macro"]), *counts])
+            change = matrix.get("image_sensitivity", {}).get(part)
+            changes = [percent(change)] if is_measured else []
+            rows.append([name, title, *numbers, _difference(gain["macro"]), *changes, *counts])
     if not rows:
         return ["Nothing is done yet."]
-    headings = ["method", "on", "macro", "by row", "chance", "blank", "gain", "cells", "answers"]
+    headings = ["method", "on", "macro", "by row", "chance", "blank", "gain"]
+    headings += ["answers change", "cells", "answers"] if is_measured else ["cells", "answers"]
     return [_table(headings, rows)]
 
 

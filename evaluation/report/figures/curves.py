@@ -97,6 +97,13 @@ def _heldout_panels(evaluations: Mapping[int, Mapping[str, Any]]) -> Iterator[Dr
     gains = {step: one["visual_gain"] for step, one in evaluations.items() if "visual_gain" in one}
     if gains:
         yield partial(_draw_gains, gains)
+    changes = {
+        step: one["image_sensitivity"]["blank"]
+        for step, one in evaluations.items()
+        if "image_sensitivity" in one
+    }
+    if changes:
+        yield partial(_draw_changes, changes)
 
 
 def _other_panels(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Draw]:
@@ -164,6 +171,13 @@ def _draw_gains(gains: Mapping[int, Mapping[str, Any]], axes: Any) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -5), max(high, 5))  # small changes look small
     _finish(axes, "visual gain: accuracy minus images blank", "points")
+
+
+def _draw_changes(changes: Mapping[int, Mapping[str, Any]], axes: Any) -> None:
+    shares = {step: changes[step] for step in sorted(changes)}
+    _draw_shares(axes, shares, "share", COLOURS[3], "answers that change")
+    axes.set_ylim(0, 105)
+    _finish(axes, "image sensitivity: answers that change, images blank", "%")
 
 
 def _draw_shares(

@@ -14,9 +14,11 @@ from evaluation.protocol.results import (
     AxisResults,
     CellResult,
     axis_json,
+    grid_json,
     seed_differences,
     seeds_json,
 )
+from evaluation.report import protocol_tables
 from evaluation.report.protocol_markdown import protocol_markdown
 from tests.places import ROOT
 
@@ -306,3 +308,35 @@ def test_the_page_says_how_its_intervals_were_made():
         "2,000 resamples drawn by image (up to 50 images a slice: Student's t by image); they say"
     )
     assert said in protocol_markdown({**result, "few_images": 50})
+
+
+def test_image_sensitivity_is_the_mean_of_the_cells_where_all_have_one():
+    cells = grid(random.Random(1), SLICES[:2])
+    shares = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    before = grid_json(cells, resamples=10)
+    assert "image_sensitivity" not in before
+    for one, share in zip(cells.values(), shares, strict=True):
+        found = {"share": share, "low": 0.0, "high": 1.0, "n": 5, "images": 5, "unread": 0}
+        one.summary["controls"]["blank"]["sensitivity"] = found
+    matrix = grid_json(cells, resamples=10)
+    # CT on CT is the first, MRI on MRI the fifth
+    assert matrix["image_sensitivity"] == pytest.approx(
+        {"diagonal": 0.3, "off_diagonal": (0.2 + 0.3 + 0.4 + 0.6) / 4, "all": 0.35}
+    )
+    assert matrix["cells"][0]["image_sensitivity"] == {"share": 0.1, "low": 0.0, "high": 1.0}
+    (table,) = protocol_tables._summary({"think": (0, matrix)})
+    assert "answers change" in [column.heading for column in table.columns]
+    assert table.rows[0][7] == "30.0"
+    (older,) = protocol_tables._summary({"think": (0, before)})
+    assert "answers change" not in [column.heading for column in older.columns]
+
+
+def test_the_visual_gain_is_over_the_rows_that_have_an_image():
+    cells = grid(random.Random(2), SLICES[:1])
+    expected = grid_json(cells, resamples=10)["visual_gain"]
+    without = AnsweredRow("text-only", ("text-only",), True)  # in no control
+    longer = {
+        place: CellResult(one.summary, [*one.rows, without], one.blank)
+        for place, one in cells.items()
+    }
+    assert grid_json(longer, resamples=10)["visual_gain"] == expected

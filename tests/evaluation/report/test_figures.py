@@ -272,3 +272,16 @@ def test_a_heatmap_of_more_cells_than_can_be_looked_at_is_a_line(tmp_path):
     html = album.add("it", draw, "it")
     assert "A figure is not drawn: 51 rows and 51 columns are too many." in html
     assert album.figures == {}
+
+
+def test_a_run_whose_answers_were_compared_with_blank_images_has_a_panel_of_what_changes():
+    entry = {"accuracy": 0.5, "n": 4, "low": 0.2, "high": 0.8, "chance": None}
+    changes = {"share": 0.25, "low": None, "high": None}
+    evaluations = {
+        step: {"overall": entry, "image_sensitivity": {"blank": changes}} for step in (0, 2)
+    }
+    titles = [axes.get_title() for axes in training_curves([], evaluations).axes]
+    assert any(title.startswith("image sensitivity") for title in titles)
+    before = {step: {"overall": entry} for step in (0, 2)}
+    (heldout,) = training_curves([], before).axes
+    assert "chance" not in [text.get_text() for text in heldout.get_legend().get_texts()]
