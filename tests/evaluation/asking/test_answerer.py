@@ -311,6 +311,15 @@ def test_an_image_in_the_size_that_the_model_sees_has_the_patches_of_the_image(p
     assert seen.size == (width, height)
 
 
+@pytest.mark.parametrize("image_size", [0, 100])
+def test_an_image_that_is_drawn_anew_as_it_was_is_asked_as_it_was(policy, image_size):
+    row = VQAExample("row-0", (Half(),), "Which?", ("a", "b"), "A")
+    turns = TurnBuilder(TEMPLATES["think"], image_size)
+    own = encode_checked(policy, row, turns, LIMIT)
+    drawn = encode_checked(policy, row, turns, LIMIT, lambda image: image)
+    assert (drawn.pixel_digest, drawn.num_tokens) == (own.pixel_digest, own.num_tokens)
+
+
 def test_a_mirrored_image_is_asked_as_if_its_file_were_mirrored(policy):
     class Mirrored(Half):
         def __call__(self) -> Image.Image:
