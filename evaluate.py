@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from data.reading.bad_rows_file import showing_bad_rows
 from evaluation.answers.finished import default_directory
 from evaluation.answers.unfinished import unfinished_folder
 from evaluation.ask import ask_command
@@ -122,7 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(chosen: Subcommand, given: Mapping[str, Any]) -> None:
     if world().size > 1 and not chosen.shares_work:
         raise ValueError("this subcommand works in one process: start it without torchrun")
-    chosen.run(config_from(chosen.config, given))
+    config: Any = config_from(chosen.config, given)
+    with showing_bad_rows(getattr(config, "show_bad_rows", None)):
+        chosen.run(config)
 
 
 def _chosen(argv: list[str]) -> tuple[Subcommand, list[str]]:

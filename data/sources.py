@@ -2,14 +2,17 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from data.examples import VQAExample
-from data.images import MISSING, load_image
-from data.reading.readers import BadRow, bad_rows_report, parse_rows
+from data.faults import Fault, FindFaults, missing_hint
+from data.images import load_image
+from data.reading.bad_rows import BadRow, bad_rows_report
+from data.reading.bad_rows_file import note_bad_rows
+from data.reading.readers import parse_rows
 from process.memory import during
 from process.regular import sha256_of
 
@@ -19,18 +22,6 @@ _PHANTOMS = "phantoms"
 # Besides the letters of options, which go without saying: see data/phantoms/askings.py.
 ASKED_PHANTOMS = ("open", "yes_no", "count")
 _PHANTOM_PARTS = {"train": "train", "eval": "heldout"}
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with a row that was read: it could not be shown to a model."""
-
-    value: str  # the image, or the text
-    reason: str
-
-
-# examples -> faults by the examples' ids; evaluation/asking/preflight.py has the one of training
-FindFaults = Callable[[Sequence[VQAExample]], Mapping[str, Fault]]
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,15 @@ class Split:
     # what a resumed run had among its examples and would be at fault today
     gone_bad: list[BadRow] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)  # what the ids of each source begin with
+    counts: dict[str, int] = field(default_factory=dict)  # rows of each source, bad ones too
+
+
+class BadRowsError(ValueError):
+    """Rows that may not be left out, or a source of which none would be left."""
+
+    def __init__(self, message: str, splits: "Mapping[Part, Split]") -> None:
+        super().__init__(message)
+        self.splits = splits  # without them
 
 
 @dataclass(frozen=True)
@@ -100,13 +100,15 @@ def load_splits(
 
     Raises:
         ValueError: no name; a file without an image root, or that cannot be read; two sources that
-            would give two examples one id; bad rows of all files together, the first ones named, or
-            a file of which no row is left.
+            would give two examples one id.
+        BadRowsError: bad rows of all files together, the first ones named, or a file of which no
+            row is left.
     """
     sources = {part: _read_sources(wanted[part], part, image_root) for part in wanted}
     faults = {part: _find_faults(sources[part], wanted[part]) for part in wanted}
-    _check_rest(wanted, sources, faults, skip_bad_rows)
-    return {part: _split(sources[part], faults[part], wanted[part].left_out) for part in wanted}
+    splits = {part: _split(sources[part], faults[part], wanted[part].left_out) for part in wanted}
+    _check_rest(wanted, sources, faults, splits, skip_bad_rows)
+    return splits
 
 
 def _read_sources(wanted: Wanted, part: Part, image_root: str | Path | None) -> list[_Source]:
@@ -130,6 +132,7 @@ def _check_rest(
     wanted: Mapping[Part, Wanted],
     sources: Mapping[Part, Sequence[_Source]],
     faults: Mapping[Part, Mapping[str, Fault]],
+    splits: Mapping[Part, Split],
     skip_bad_rows: bool,
 ) -> None:
     """Raise if there are bad rows that may not be skipped, or a source of which none is left."""
@@ -141,28 +144,23 @@ def _check_rest(
         bad += found
         stops |= bool(found) and not skip_bad_rows and wanted[part].left_out is None
     bad = list(dict.fromkeys(bad))  # one file may be of both parts
+    note_bad_rows(bad)
     counts = {source.label: source.count for part in wanted for source in sources[part]}
     num_bad = Counter(row.file for row in bad)
     if stops or any(num_bad[name] == counts[name] for name in counts):
-        raise ValueError(bad_rows_report(bad, counts, _missing_hint(bad, sources)))
+        report = bad_rows_report(bad, counts, _missing_hint(bad, sources))
+        raise BadRowsError(report, splits)
 
 
 def _missing_hint(bad: Sequence[BadRow], sources: Mapping[Part, Sequence[_Source]]) -> str:
-    missing = {row.value for row in bad if row.reason == MISSING}
-    if not missing:
-        return ""
-    files = {
+    images = (
         image
         for some in sources.values()
         for source in some
         for example in source.examples
         for image in example.images
-        if isinstance(image, Path)
-    }
-    return (
-        f"; {len(missing):,} of {len(files):,} image files are missing: is --image-root the folder"
-        " under which the rows' paths begin, most often the one that holds Images/?"
     )
+    return missing_hint(bad, len({image for image in images if isinstance(image, Path)}))
 
 
 def _split(
@@ -191,6 +189,7 @@ def _split(
         left_out={checksum: list(rows) for checksum, rows in left_out.items() if rows},
         gone_bad=_bad_rows(sources, gone_bad),
         stems=[source.stem for source in sources],
+        counts={source.label: source.count for source in sources},
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from data.reading.bad_rows_file import showing_bad_rows
 from grpo.run import FinishedRun, Origin, RunDirectory, going_on
 from grpo.settings import Asked, GRPOConfig
 from process.command import explained
@@ -38,17 +39,27 @@ def train_command(
         )
     try:
         asked.check_together()
-        if asked.is_dry:
-            from evaluation.dry_run.look import look
-
-            look(asked, begin)
-            return 0
-        asked = going_on(asked)
-        if asked.resume is None:
-            run(asked.fresh_config(RunDirectory.choose))
-        else:
-            again(asked.resume, asked.given, resume_from=asked.resume_from)
+        with showing_bad_rows(asked.show_bad_rows):
+            _begin(asked, run, again, begin)
     except (ValueError, OSError, FloatingPointError, DeviceMemoryError) as error:
         print(f"error: {explained(error)}", file=sys.stderr)
         return 2
     return 0
+
+
+def _begin(
+    asked: Asked,
+    run: Callable[[GRPOConfig], FinishedRun],
+    again: Callable[..., FinishedRun],
+    begin: "Callable[[Origin, RunDirectory, DryRun], object]",
+) -> None:
+    if asked.is_dry:
+        from evaluation.dry_run.look import look
+
+        look(asked, begin)
+        return
+    asked = going_on(asked)
+    if asked.resume is None:
+        run(asked.fresh_config(RunDirectory.choose))
+    else:
+        again(asked.resume, asked.given, resume_from=asked.resume_from)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from data.examples import UNKNOWN, VQAExample
 from data.grouping import image_key
+from data.reading.bad_rows import BadRow
 from data.reading.labels import modality_label, question_type_label, subject_of
-from data.reading.readers import BadRow, read_examples
+from data.reading.readers import read_examples
 from data.sources import is_phantoms
 from process.regular import sha256_of
 

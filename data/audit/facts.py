@@ -8,6 +8,7 @@ from data.examples import UNKNOWN, VQAExample
 from data.options import is_lettered, same_option
 from data.priors.fitted import chance
 from data.reading.families import RIGHT_TWICE
+from data.repeats import repeats_of
 
 _SHOWN_BAD_ROWS = 20
 
@@ -18,6 +19,7 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
     equal = [example for example in rows if has_equal_options(example)]
     lettered = [example for example in rows if is_lettered(example)]
     forms = Counter(example.form for example in rows)
+    repeats = repeats_of(rows)
     return {
         "path": str(file.path),
         "part": file.part,
@@ -35,7 +37,7 @@ def file_facts(file: AuditFile) -> dict[str, Any]:
         "equal_options": len(equal),
         "equal_options_rows": [example.id for example in equal],
         "right_option_repeated": sum(RIGHT_TWICE in row.reason for row in file.bad_rows),
-        "repeated_rows": _repeated(file),
+        "repeated_rows": len(repeats.same) + len(repeats.contradicting),
         "unknown_modality": sum(example.modality == UNKNOWN for example in rows),
         "datasets": _sorted(Counter(example.dataset for example in rows)),
     }
@@ -47,15 +49,6 @@ def has_equal_options(example: VQAExample) -> bool:
     They are wrong ones: a row whose right option stands twice is a bad row.
     """
     return len(set(map(same_option, example.options))) < len(example.options)
-
-
-def _repeated(file: AuditFile) -> int:
-    """Return the rows that ask an earlier row's question about its image."""
-    asked = Counter(
-        (images, example.question)
-        for images, example in zip(file.images, file.examples, strict=True)
-    )
-    return sum(asked.values()) - len(asked)
 
 
 def _sorted(counts: Counter) -> dict[str, int]:

@@ -1,12 +1,11 @@
 """Read a published data file into examples; a row that is wrong is reported, never guessed at."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from data.examples import UNKNOWN, ImageSource, VQAExample
+from data.reading.bad_rows import BadRow, bad_rows_report, shorten
+from data.reading.bad_rows_file import note_bad_rows
 from data.reading.families import Row, RowError, read_row
 from data.reading.files import stem_of
 from data.reading.image_paths import ImageRoot
@@ -14,22 +13,7 @@ from data.reading.labels import dataset_folder, modality_label, question_type_la
 from data.reading.row_images import image_source, path_in
 from data.reading.rows import file_rows
 
-_SHOWN_ROWS = 5
-_SHOWN_CHARACTERS = 160
 _LONGEST_REASON = 1000  # characters; a reason may list a row's options
-
-
-@dataclass(frozen=True)
-class BadRow:
-    """A row that could not become an example."""
-
-    file: str
-    row: int  # counted from 0, as in the examples' ids
-    value: str  # what is wrong, as Python writes it, cut when long
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file}, row {self.row}: {self.value} {self.reason}"
 
 
 def load_examples(
@@ -53,6 +37,7 @@ def read_examples(
             first five are named, with the count. With ``skip_bad_rows`` only if all rows are bad.
     """
     examples, bad_rows = parse_rows(path, image_root)
+    note_bad_rows(bad_rows)
     if bad_rows and not (skip_bad_rows and examples):
         raise ValueError(bad_rows_report(bad_rows, {str(path): len(examples) + len(bad_rows)}))
     return examples, bad_rows
@@ -133,36 +118,3 @@ def _folder(content: Row) -> str | None:
 
 def _first_known(labels: tuple[str, ...]) -> str:
     return next((label for label in labels if label != UNKNOWN), UNKNOWN)
-
-
-def bad_rows_report(bad_rows: Sequence[BadRow], counts: Mapping[str, int], hint: str = "") -> str:
-    """Return the message about rows that cannot be used: how many, the first few, what to do.
-
-    Args:
-        bad_rows: of one or several files.
-        counts: file -> how many rows it has.
-        hint: what else may help, one clause.
-    """
-    shown = [f"  - {bad_row}" for bad_row in bad_rows[:_SHOWN_ROWS]]
-    if len(bad_rows) > _SHOWN_ROWS:
-        shown.append(f"  - and {len(bad_rows) - _SHOWN_ROWS:,} more")
-    bad_counts = Counter(bad_row.file for bad_row in bad_rows)
-    files = [file for file in counts if file in bad_counts]
-    what_to_do = "correct them, or leave them out with --skip-bad-rows"
-    if all_bad := [file for file in files if bad_counts[file] == counts[file]]:
-        what_to_do = f"no row is left to use{_of(all_bad, files)}: is this the right file?"
-    total = sum(counts[file] for file in files)
-    where = files[0] if len(files) == 1 else f"{len(files)} files"
-    head = f"{len(bad_rows):,} of {total:,} rows of {where} cannot be used; {what_to_do}{hint}:"
-    return "\n".join([head, *shown])
-
-
-def _of(some: Sequence[str], files: Sequence[str]) -> str:
-    return "" if len(files) == 1 else f" in {some[0]}"
-
-
-def shorten(text: str, most: int = _SHOWN_CHARACTERS) -> str:
-    """Return a text that fits a message: the middle of a long one is left out."""
-    if len(text) <= most:
-        return text
-    return text[: most - 40] + " ... " + text[-35:]

@@ -8,7 +8,7 @@ from typing import Any
 
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
-from data.reading.readers import BadRow
+from data.reading.bad_rows import BadRow
 from data.reading.rows import file_rows
 
 

@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import ImageSource, StoredImage, VQAExample
+from data.faults import Fault, FindFaults
 from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
 from data.prompts import render_prompt
-from data.reading.readers import BadRow, bad_rows_report, shorten
-from data.sources import Fault, FindFaults, Split, row_number
+from data.reading.bad_rows import BadRow, bad_rows_report, shorten
+from data.sources import Split, row_number
 from data.turns import TurnBuilder
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
@@ -145,10 +146,10 @@ class Preflight:
         for source, name in zip(example.images, example.image_names, strict=True):
             verdict = self._verdicts[source] if isinstance(source, StoredImage) else None
             if verdict is not None and verdict.size is None:
-                return Fault(f"image {name}", verdict.reason)
+                return Fault.of_image(name, verdict.reason)
             reason = None if self._all_resize else too_long(self._size(source))
             if reason is not None:
-                return Fault(f"image {name}", reason)
+                return Fault.of_image(name, reason)
         return None
 
     def _prompt_fault(self, example: VQAExample) -> Fault | None:

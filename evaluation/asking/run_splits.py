@@ -5,8 +5,9 @@ from functools import partial
 from typing import Any
 
 from data.examples import VQAExample
+from data.faults import Fault, FindFaults
 from data.sample import spread_sample
-from data.sources import Fault, FindFaults, Part, Split, Wanted, load_splits
+from data.sources import Part, Split, Wanted, load_splits
 from data.turns import TurnBuilder
 from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
 from grpo.settings.config import GRPOConfig

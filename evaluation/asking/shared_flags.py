@@ -13,6 +13,7 @@ from evaluation.answers.controls import CONTROLS, check_control
 from evaluation.answers.redrawn import BLUR_EXAMPLE, single_names
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
+from grpo.settings.command_line import SHOW_BAD_ROWS
 from process.flags import Group, flag_of, setting
 from rewards.forms import FORMS
 from rewards.modes import get_mode
@@ -26,6 +27,7 @@ FLAG_CHOICES = {
 # The fields that name files and folders.
 FLAG_PATHS = (
     *("model", "json", "image_root", "image", "prompt_template", "text_prior", "output_dir"),
+    "show_bad_rows",
     *("first", "second", "output", "evaluations"),
 )
 MODEL = "a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the embedded one"
@@ -33,7 +35,7 @@ TESTS = (
     "test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded held-out"
     " questions, all or one slice"
 )
-ROWS = ("json", "image_root", "skip_bad_rows", "limit", "seed")
+ROWS = ("json", "image_root", "skip_bad_rows", "show_bad_rows", "limit", "seed")
 HOW_IT_IS_ASKED = Group(
     "how it is asked",
     ("mode", "image_size", "prompt_template", "max_completion_tokens"),
@@ -95,6 +97,7 @@ class RowsFlags(MachineFlags):
         "leave out, and count, rows that cannot be used: text, image or length (docs/rows.md)",
         nargs=0,
     )
+    show_bad_rows: str | None = setting(None, SHOW_BAD_ROWS, "FILE")
     limit: int | None = setting(
         None,
         "a seeded sample of N questions, spread over modality, question type and data set in"

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.reading.bad_rows_file import showing_bad_rows
 from evaluation.curate.curate_config import CurateConfig, curate_parser
 from evaluation.curate.place import check_place
 from process.command import exit_status_of, shared_command
@@ -36,7 +37,7 @@ def curate(config: CurateConfig) -> None:
     from evaluation.curate.effect_text import curation_table
 
     output = Path(config.output_dir)
-    with joined():
+    with joined(), showing_bad_rows(config.show_bad_rows):
         world().by_the_first("looking at the result's place", lambda: check_place(output))
         with first_owns(output):
             curation = Curation.prepare(config)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.examples import VQAExample
+from data.faults import Fault
 from data.prompts import prompt_template
-from data.sources import Fault, Split, load_split
+from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.asked_rows import AskedRows, load_tests
 from evaluation.asking.preflight import Preflight, PromptCheck

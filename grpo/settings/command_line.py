@@ -18,6 +18,10 @@ from process.flags import Group, add_flags
 from process.page import fitted
 from process.paths import expanded
 
+SHOW_BAD_ROWS = (
+    "write all rows that cannot be used into FILE, whole, one JSON object a line, whether they are"
+    " left out or end the command; a file that holds anything else is not written over"
+)
 AUTO = "auto"  # --resume: in --output-dir, if it has a run with a checkpoint
 
 
@@ -34,6 +38,7 @@ class Asked:
     jobs: int = 1  # of a protocol
     is_dry: bool = False
     trial_steps: int = 0  # of a dry run
+    show_bad_rows: str | None = None  # the file that they are written into
 
     def check_together(self) -> None:
         """Raise a ValueError for flags that say nothing beside each other."""
@@ -80,7 +85,8 @@ def read_command_line(argv: Sequence[str] | None) -> Asked:
     if protocol is not None:  # which refuses what it does not know by name
         say_shipped(protocol)
         return Asked(given, protocol, trusted, jobs=jobs)
-    own = {name: given.pop(name, None) for name in ("resume", "resume_from", "config")}
+    named = ("resume", "resume_from", "config", "show_bad_rows")
+    own = {name: given.pop(name, None) for name in named}
     dry = {"is_dry": given.pop("dry_run", False), "trial_steps": given.pop("trial_steps", 0)}
     return Asked(given, None, trusted, **own, jobs=jobs, **dry)
 
@@ -140,6 +146,12 @@ def train_parser() -> FlagParser:
         metavar="N",
         help="with --dry-run: take N steps on the model and the data (2 are enough), print how long"
         " the run will take, and end: nothing is written",
+    )
+    parser.add_argument(
+        "--show-bad-rows",
+        type=expanded,
+        metavar="FILE",
+        help=SHOW_BAD_ROWS,
     )
     parser.add_argument(
         TRUST,

@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from data.examples import MODALITIES, VQAExample
+from data.faults import Fault
 from data.images import MISSING
 from data.phantoms.drawing import MACHINES
-from data.sources import Fault, Wanted, load_split, load_splits
+from data.sources import Wanted, load_split, load_splits
 from tests.places import ROOT
 
 ROW = {"image": "a.png", "problem": "What? A)CT, B)MRI", "solution": "<answer> B </answer>"}

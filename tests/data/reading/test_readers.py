@@ -281,7 +281,7 @@ def test_the_first_bad_rows_are_named_and_all_are_counted(write, tmp_path):
         load_examples(write(rows), tmp_path)
     lines = str(caught.value).splitlines()
     assert [f"row {number}: " in lines[number] for number in range(1, 6)] == [True] * 5
-    assert lines[6:] == ["  - and 7 more"]
+    assert lines[6:] == ["  - and 7 more: --show-bad-rows FILE writes all of them, whole"]
 
 
 def test_skipped_rows_are_counted_and_rename_no_other(write, tmp_path):
