@@ -34,6 +34,7 @@ from evaluation.command_lines import (
 )
 from evaluation.compare import compare_command
 from evaluation.configs import AskConfig, CompareConfig, ExportConfig, MatrixConfig, ScoreConfig
+from evaluation.data_check.check import check_asked_data
 from evaluation.export_command import export_command
 from evaluation.matrix_command import matrix_command
 from evaluation.report.write import report_finished
@@ -53,6 +54,9 @@ def score_command(config: ScoreConfig) -> None:
     Raises:
         ValueError, OSError: what the user can mend, in one sentence.
     """
+    if config.check_data:
+        check_asked_data(config)
+        return
     with joined() as here:
         output = Path(_new_directory(config))
         with first_owns(unfinished_folder(output), output, temporary=True):

@@ -4,6 +4,7 @@
     python train.py --model DIR --train-json FILE --image-root DIR
     python train.py --resume RUN_DIR
     python train.py --resume auto --output-dir DIR ..    begins, and goes on when started again
+    python train.py --check-data ..                      what any of these would ask of which rows
     python train.py --dry-run ..                         what any of these would do and need
     python train.py --protocol FILE.toml                 every method on every slice, and a matrix
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluation.asking.questions import Questions, read_questions, run_template
+from evaluation.data_check.check import check_training_data, say_rows
 from evaluation.train_command import train_command
 from grpo.run import (
     FinishedRun,
@@ -133,9 +135,14 @@ def _train(
         config.rewards, config.mode, parse, origin.own_rewards, config.weights_of_rewards
     )
     first_look = partial(try_rewards, reward_fns, mode=config.mode)
+    if dry is not None and dry.checks_data:
+        check_training_data(config, template, stored, first_look)
+        return None
     questions = world().leaders_first(
         "reading the data", lambda: read_questions(config, template, stored, first_look)
     )
+    if dry is None:
+        say_rows(questions, config.eval_limit)
     with Session(config, directory) as session:
         return _train_on(questions, session, origin, reward_fns, parse, dry)
 

@@ -51,6 +51,7 @@ class VQAExample:
     absolute_tolerance: float = 0.0  # of a number: the larger of the two counts
     relative_tolerance: float = 0.0  # a share of the right number's size
     system: str = ""  # the row's own system turn
+    family: str = field(default="", compare=False)  # the published form that its row has
     # what else the row holds, by the names it has there; a reward or --only may ask for it
     fields: Mapping[str, Any] = field(default_factory=dict, compare=False)
 

@@ -8,7 +8,8 @@ from typing import Any
 from data.examples import VQAExample
 from data.sample import spread_sample
 from data.sources import Part, Split, Wanted, load_splits
-from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
+from evaluation.asking.preflight import Preflight, tell_skipped
+from evaluation.asking.prompt_check import PromptCheck
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def score_parser() -> FlagParser:
     compared = ("controls", "shuffle_within", "permute_options", "text_prior", "thoughts",
                 "thought_samples")  # fmt: skip
     groups = (
-        Group("model and data", ("model", *ROWS)),
+        Group("model and data", ("model", *ROWS, "check_data")),
         HOW_IT_IS_ASKED,
         Group(
             "what the accuracy is compared with",

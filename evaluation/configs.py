@@ -16,6 +16,7 @@ from evaluation.asking.shared_flags import (
 )
 from evaluation.export.evaluators import check_evaluators
 from evaluation.measures.thought_changes import check_changes
+from grpo.settings.command_line import CHECK_DATA
 from process.flags import REQUIRED, flag_of, setting
 
 
@@ -56,6 +57,7 @@ class ScoreConfig(ScoringFlags):
         "NAME",
         nargs="+",
     )
+    check_data: bool = setting(False, CHECK_DATA, nargs=0)
     thought_samples: int | None = setting(
         None, "completions sampled per question for --thoughts swapped (default: 4)", "COUNT"
     )

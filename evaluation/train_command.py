@@ -53,7 +53,7 @@ def _begin(
     again: Callable[..., FinishedRun],
     begin: "Callable[[Origin, RunDirectory, DryRun], object]",
 ) -> None:
-    if asked.is_dry:
+    if asked.is_dry or asked.checks_data:
         from evaluation.dry_run.look import look
 
         look(asked, begin)

@@ -100,6 +100,7 @@ def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> V
         absolute_tolerance=content.absolute_tolerance,
         relative_tolerance=content.relative_tolerance,
         system=content.system,
+        family=content.family,
         fields=content.fields,
     )
 

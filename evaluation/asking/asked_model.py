@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluation.asking.preflight import PromptCheck
+from evaluation.asking.prompt_check import PromptCheck
 from evaluation.asking.settings import AskingSettings, resolve_settings
 from evaluation.asking.shared_flags import AskingFlags
 from grpo.run.provenance import model_checksum

@@ -8,7 +8,7 @@ from typing import TypeVar
 from data.examples import VQAExample
 from data.turns import TurnBuilder
 from evaluation.answers.redrawn import Redraw
-from evaluation.asking.preflight import beyond_context
+from evaluation.asking.prompt_check import beyond_context
 from grpo.prefetch import WORKERS
 from models.policy import Policy
 from models.prompts.image_processor import seen_image

@@ -8,107 +8,59 @@ A prompt longer than --micro-batch-tokens is no fault: a row alone always gets i
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from data.examples import ImageSource, StoredImage, VQAExample
 from data.faults import Fault, FindFaults
 from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
-from data.prompts import render_prompt
 from data.reading.bad_rows import BadRow, bad_rows_report, shorten
-from data.sources import Split, row_number
-from data.turns import TurnBuilder
+from data.sources import Split, is_phantoms, row_number
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
-from process.bars import warn
+from evaluation.asking.prompt_check import PromptCheck, Size
+from process.bars import bar, warn
 from process.regular import read_text
+from process.signals import end_if_asked, interruptible
 
-Size = tuple[int, int]  # (width, height)
-
-
-@dataclass(frozen=True)
-class PromptCheck:
-    """How a model is going to be asked; its files are read when the first prompt is checked."""
-
-    model: str | Path  # as `find_checkpoint` takes it
-    turn_builder: TurnBuilder
-    max_completion_tokens: int
-
-    def fault(self, example: VQAExample, sizes: Sequence[Size]) -> str | None:
-        """Return why the example cannot be asked, its images being of these sizes."""
-        image_size = self.turn_builder.image_size
-        keep_size = image_size > 0
-        if keep_size:
-            sizes = [(image_size, image_size)] * len(sizes)
-        text = render_prompt(
-            self.turn_builder.template, example.question, example.options, example.form
-        )
-        processor, context = self._processor, self._context_tokens
-        try:
-            how = {"system": example.system, "keep_size": keep_size}
-            most = processor.most_tokens(text, sizes, **how)
-            if most + self.max_completion_tokens <= context:
-                return None
-            num_tokens = processor.count_tokens(text, sizes, **how)
-        except ValueError as error:
-            return f"cannot be encoded: {error}"
-        return beyond_context(num_tokens, self.max_completion_tokens, context)
-
-    @cached_property
-    def _processor(self) -> Any:
-        from models.prompts.processor import (
-            Processor,  # with torch: not before an image is looked at
-        )
-
-        return Processor.load(self.model)
-
-    @cached_property
-    def _context_tokens(self) -> int:
-        from models.checkpoint.loading import context_tokens
-
-        return context_tokens(self.model)
-
-
-def beyond_context(num_tokens: int, max_completion_tokens: int, context: int) -> str | None:
-    """Return why a prompt of so many tokens leaves no room for its completion, or None.
-
-    >>> beyond_context(1792, 256, context=2048) is None
-    True
-    >>> beyond_context(1793, 256, context=2048)[:61]
-    'has a prompt of 1793 tokens, which with 256 of completion exc'
-    """
-    if num_tokens + max_completion_tokens <= context:
-        return None
-    return (
-        f"has a prompt of {num_tokens} tokens, which with {max_completion_tokens} of completion"
-        f" exceed the model's context of {context}: lower --max-completion-tokens or --image-size"
-        " (nothing is truncated)"
-    )
+_SILENT = 2.0  # seconds after which a check shows how far it is
 
 
 class Preflight:
     """Finds the faults of rows: called with examples, it returns them by the examples' ids."""
 
-    def __init__(self, checks: Sequence[PromptCheck]) -> None:
-        """Take every way in which the rows are going to be asked, one at least."""
-        self._checks = list(checks)
-        self._all_resize = all(check.turn_builder.image_size for check in self._checks)
+    def __init__(self, checks: Sequence[PromptCheck], *, measures: bool = False) -> None:
+        """Take every way in which the rows are going to be asked, one at least.
+
+        Args:
+            checks: one for each model.
+            measures: count the tokens of every prompt, and keep their numbers for `lengths`.
+        """
+        self.checks = list(checks)
+        self._measures = measures
+        # source, as a split counts its rows -> id -> tokens
+        self._lengths: dict[str, dict[str, int]] = defaultdict(dict)
+        self._all_resize = all(check.turn_builder.image_size for check in self.checks)
         self._cache: VerdictCache | None = None  # read when the first file is looked at
         self._verdicts: dict[StoredImage, ImageVerdict] = {}
 
+    @interruptible()
     def __call__(self, examples: Iterable[VQAExample]) -> dict[str, Fault]:
         """Return what is wrong, id -> fault; of several faults of one row the first."""
         examples = list(examples)
         self._examine(examples)
         faults = {}
-        for example in examples:
-            fault = self._image_fault(example) or self._prompt_fault(example)
-            if fault is not None:
-                faults[example.id] = fault
+        with bar(
+            total=len(examples), desc="checking prompts", unit="row", delay=_SILENT, leave=False
+        ) as progress:
+            for example in examples:
+                end_if_asked()
+                fault = self._image_fault(example) or self._prompt_fault(example)
+                if fault is not None:
+                    faults[example.id] = fault
+                progress.update()
         return faults
 
     def of_sample(
@@ -116,6 +68,23 @@ class Preflight:
     ) -> FindFaults:
         """Return what finds the faults of those rows only that ``sample`` takes."""
         return lambda examples: self(sample(examples) if examples else ())
+
+    def lengths(self, split: Split) -> list[int]:
+        """Return the tokens of all prompts of a split that were counted, bad rows' among them.
+
+        Of several models it is the longest prompt.
+        """
+        counted = (self._lengths[label].values() for label in split.counts)
+        return [tokens for some in counted for tokens in some if tokens]
+
+    def sizes(self, example: VQAExample) -> list[Size]:
+        """Return the (width, height) of a good row's images as they are."""
+        return [
+            self._size(source)
+            if isinstance(source, StoredImage)
+            else getattr(source, "size", None) or decode(source).size
+            for source in example.images
+        ]
 
     def check(self, examples: Sequence[VQAExample]) -> None:
         """Raise ValueError if one of the examples cannot be asked: how many, the first ones."""
@@ -154,8 +123,10 @@ class Preflight:
 
     def _prompt_fault(self, example: VQAExample) -> Fault | None:
         sizes = [self._size(source) for source in example.images]
-        for check in self._checks:
-            reason = check.fault(example, sizes)
+        lengths = self._lengths[_label(example)] if self._measures else {}
+        for check in self.checks:
+            tokens, reason = check.look(example, sizes, exactly=self._measures)
+            lengths[example.id] = max(tokens, lengths.get(example.id, 0))
             if reason is not None:
                 return Fault(shorten(repr(example.question)), reason)
         return None
@@ -168,6 +139,12 @@ class Preflight:
         if self._all_resize:
             return (1, 1)  # it becomes another one: nothing is drawn to see it
         return getattr(source, "size", None) or decode(source).size
+
+
+def _label(example: VQAExample) -> str:
+    # of phantoms, which have one source, each part has a name in the ids
+    source = example.source
+    return example.id.rpartition("-")[0] if is_phantoms(source) else source
 
 
 def left_out_before(file: Path) -> Mapping[str, list[int]] | None:

@@ -15,7 +15,8 @@ from data.prompts import supervised_target
 from data.sources import Part, Split
 from data.turns import TurnBuilder
 from evaluation.asking.built_in import say_same_names
-from evaluation.asking.run_splits import run_splits
+from evaluation.asking.preflight import Preflight
+from evaluation.asking.run_splits import run_preflight, run_splits
 from evaluation.asking.settings import asked_template
 from grpo.settings.card import CARD, card_of, card_warnings
 from grpo.settings.config import GRPOConfig
@@ -36,6 +37,7 @@ class Questions:
     splits: Mapping[Part, Split]  # "train", and "eval" where something is held out
     turns: TurnBuilder  # has the prompt's text
     order: ExampleOrder  # of the training questions
+    preflight: Preflight  # that has looked at them
 
     @property
     def num_training(self) -> int:
@@ -120,13 +122,14 @@ def read_questions(
     say_same_names([config.model], (*config.train_json, *config.eval_json))
     check_named(config.model, whole=config.lora_rank > 0)
     first_look = during("the first look at the rows", "lower what a reward needs")(first_look)
-    splits = run_splits(config, template, stored, first_look=first_look)
+    preflight = run_preflight(config, template)
+    splits = run_splits(config, template, stored, first_look, preflight)
     examples = splits["train"].examples
     check_grounding(config.grounding, examples)
     if config.shuffle_options and (note := kept_order_note(examples)):
         print(f"train: {note}")
     order = ExampleOrder(examples, config.seed, config.shuffle_options)
-    return Questions(splits, TurnBuilder(template, config.image_size), order)
+    return Questions(splits, TurnBuilder(template, config.image_size), order, preflight)
 
 
 def check_grounding(grounding: str, examples: Iterable[VQAExample]) -> None:

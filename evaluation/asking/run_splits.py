@@ -9,9 +9,11 @@ from data.faults import Fault, FindFaults
 from data.sample import spread_sample
 from data.sources import Part, Split, Wanted, load_splits
 from data.turns import TurnBuilder
-from evaluation.asking.preflight import Preflight, PromptCheck, tell_skipped
+from evaluation.asking.preflight import Preflight, tell_skipped
+from evaluation.asking.prompt_check import PromptCheck
 from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import first_stems
+from process.ranks import place
 
 
 def run_splits(
@@ -19,6 +21,9 @@ def run_splits(
     template: str,
     stored: Mapping[str, Any] | None,
     first_look: Callable[[Sequence[VQAExample]], None] = lambda _examples: None,
+    preflight: Preflight | None = None,
+    *,
+    whole: bool = False,
 ) -> dict[Part, Split]:
     """Return the rows of a training run, "train" and where it is evaluated "eval".
 
@@ -32,15 +37,15 @@ def run_splits(
         template: the prompt's text.
         stored: run.json of a run that is resumed.
         first_look: is shown the training rows before any image is looked at, which may take long.
+        preflight: finds the rows that cannot be trained on; None: `run_preflight`'s.
+        whole: look at every held-out row, those that no sample holds among them.
 
     Raises:
         ValueError: what `load_split` or ``first_look`` raises.
     """
-    turns = TurnBuilder(template, config.image_size)
-    preflight = Preflight([PromptCheck(config.model, turns, config.max_completion_tokens)])
-
+    preflight = preflight or run_preflight(config, template)
     sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
-    of_eval = preflight if config.skip_bad_rows else preflight.of_sample(sample)
+    of_eval = preflight if config.skip_bad_rows or whole else preflight.of_sample(sample)
     left_out = None if stored is None else stored.get("left_out")
     stems = {} if stored is None else first_stems(stored)
 
@@ -63,6 +68,13 @@ def run_splits(
             _check_count(split, stored, part)
         tell_skipped(split, f"{part}: ")
     return splits
+
+
+def run_preflight(config: GRPOConfig, template: str) -> Preflight:
+    """Return what finds the rows that a run cannot be trained on, and counts their prompts."""
+    turns = TurnBuilder(template, config.image_size)
+    check = PromptCheck(config.model, turns, config.max_completion_tokens)
+    return Preflight([check], measures=place().is_first)  # which alone tells of them
 
 
 def _check_count(split: Split, stored: Mapping[str, Any], part: str) -> None:

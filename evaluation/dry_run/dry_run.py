@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from evaluation.asking.questions import Questions
-from evaluation.dry_run.data_summary import PromptTokens, data_lines, prompt_tokens
+from evaluation.data_check.check import lengths_of
+from evaluation.data_check.summary import all_lines
 from evaluation.dry_run.needs import disk_lines, memory_lines, step_lines
 from evaluation.dry_run.settings_lines import settings_lines
 from evaluation.dry_run.trial import say_times
@@ -22,6 +23,7 @@ class DryRun:
     origins: Mapping[str, str]  # setting -> where its value comes from; others are defaults
     trial_steps: int = 0  # to take, on the real model and data
     done: int = 0  # steps of a run that goes on
+    checks_data: bool = False  # only looks at the data
 
     def tells_all(self, config: GRPOConfig, questions: Questions, total_steps: int) -> bool:
         """Print settings, data, memory, steps and disk; return whether that is all.
@@ -31,11 +33,12 @@ class DryRun:
             questions: of the run.
             total_steps: of the whole run.
         """
-        tokens = prompt_tokens(config, questions)
+        lengths = lengths_of(questions.splits, questions.preflight)
+        longest = max(found.longest for found in lengths.values()) or None
         parts = (
             settings_lines(config, self.origins),
-            data_lines(questions, tokens, config.eval_limit),
-            memory_lines(config, _longest(tokens)),
+            all_lines(questions.splits, lengths, config.eval_limit),
+            memory_lines(config, longest),
             step_lines(config, questions.num_training, self.done, total_steps),
             disk_lines(config, self.done, total_steps),
         )
@@ -45,7 +48,3 @@ class DryRun:
     def try_steps(self, trainer: Trainer, heldout: HeldOut | None) -> None:
         """Take the trial steps, and print what they say of the run's time."""
         say_times(trainer, heldout, self.trial_steps)
-
-
-def _longest(tokens: Mapping[str, PromptTokens]) -> int | None:
-    return max((found.longest for found in tokens.values()), default=None)

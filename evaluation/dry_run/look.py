@@ -1,4 +1,4 @@
-"""The command train.py --dry-run: the run that the words ask for, looked at."""
+"""train.py --dry-run and --check-data: the run that the words ask for, looked at."""
 
 from collections.abc import Callable
 
@@ -11,6 +11,8 @@ from rewards import REWARDS
 
 def look(asked: Asked, begin: Callable[[Origin, RunDirectory, DryRun], object]) -> None:
     """Say what a run would do and need, after its trial steps how long it would take, too.
+
+    Or, with --check-data, what it would ask of which rows.
 
     Nothing is written, and no directory made.
 
@@ -30,7 +32,7 @@ def look(asked: Asked, begin: Callable[[Origin, RunDirectory, DryRun], object]) 
             directory, asked.given, {}, known=REWARDS, trusted=asked.trusted, at=asked.resume_from
         )
     done = 0 if origin.checkpoint is None else step_of(origin.checkpoint)
-    dry = DryRun(origins_of(asked, origin.config), asked.trial_steps, done)
+    dry = DryRun(origins_of(asked, origin.config), asked.trial_steps, done, asked.checks_data)
     with seeded(origin.config.seed):
         begin(origin, directory, dry)
-    print(f"\n{NOTHING_WRITTEN}")
+    print("\ndata checked: nothing was written" if asked.checks_data else f"\n{NOTHING_WRITTEN}")

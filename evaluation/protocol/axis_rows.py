@@ -10,7 +10,8 @@ from data.prompts import prompt_template
 from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.asked_rows import AskedRows, load_tests
-from evaluation.asking.preflight import Preflight, PromptCheck
+from evaluation.asking.preflight import Preflight
+from evaluation.asking.prompt_check import PromptCheck
 from evaluation.measures.slices import slice_of_source
 from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.protocol_file import AxisPlan, DataPlan, ProtocolConfig

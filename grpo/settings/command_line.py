@@ -22,6 +22,11 @@ SHOW_BAD_ROWS = (
     "write all rows that cannot be used into FILE, whole, one JSON object a line, whether they are"
     " left out or end the command; a file that holds anything else is not written over"
 )
+CHECK_DATA = (
+    "look at every row and end: files and their formats, kinds of answers, slices, images, rows"
+    " that stand twice, lengths of prompts, and the first rows as the model sees them; no weights"
+    " are loaded, nothing is written, and exit status 2 says that rows cannot be used"
+)
 AUTO = "auto"  # --resume: in --output-dir, if it has a run with a checkpoint
 
 
@@ -38,6 +43,7 @@ class Asked:
     jobs: int = 1  # of a protocol
     is_dry: bool = False
     trial_steps: int = 0  # of a dry run
+    checks_data: bool = False  # and does nothing else
     show_bad_rows: str | None = None  # the file that they are written into
 
     def check_together(self) -> None:
@@ -48,8 +54,11 @@ class Asked:
             raise ValueError(f"--trial-steps {self.trial_steps} must not be negative: use 2")
         if self.trial_steps and not self.is_dry:
             raise ValueError("--trial-steps are of a dry run: give --dry-run too")
-        if self.is_dry and self.resume == AUTO:
-            raise ValueError("--dry-run looks at one run: with it give --resume RUN_DIR, not auto")
+        if self.is_dry and self.checks_data:
+            raise ValueError("--dry-run says what --check-data does, and more: give one of the two")
+        look = "--dry-run" if self.is_dry else "--check-data" if self.checks_data else None
+        if look is not None and self.resume == AUTO:
+            raise ValueError(f"{look} looks at one run: with it give --resume RUN_DIR, not auto")
         if self.resume is None and self.resume_from is not None:
             raise ValueError("--resume-from is of a run that goes on: give --resume RUN_DIR too")
         if self.resume == AUTO and self.resume_from is not None:
@@ -88,6 +97,7 @@ def read_command_line(argv: Sequence[str] | None) -> Asked:
     named = ("resume", "resume_from", "config", "show_bad_rows")
     own = {name: given.pop(name, None) for name in named}
     dry = {"is_dry": given.pop("dry_run", False), "trial_steps": given.pop("trial_steps", 0)}
+    dry |= {"checks_data": given.pop("check_data", False)}
     return Asked(given, None, trusted, **own, jobs=jobs, **dry)
 
 
@@ -133,6 +143,7 @@ def train_parser() -> FlagParser:
         help="with --protocol: N of its runs at a time, each with a GPU of its own or, on a CPU,"
         " an N-th of the cores (default: 1)",
     )
+    parser.add_argument("--check-data", action="store_true", default=None, help=CHECK_DATA)
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -141,13 +141,12 @@ def _limits(settings: dict[str, Any], file: Path) -> dict[str, Any]:
     return {"size": limits, "min_pixels": None, "max_pixels": None}
 
 
-def seen_image(image_processor: Any, image: Image.Image, *, keep_size: bool) -> Image.Image:
-    """Return an image in the size that the model sees it in; encoded with ``keep_size``, its
-    patches are those of the image.
+def seen_size(image_processor: Any, size: tuple[int, int], *, keep_size: bool) -> tuple[int, int]:
+    """Return (width, height) in which the model sees an image of this (width, height).
 
     Args:
         image_processor: as `load_image_processor` returns it.
-        image: RGB.
+        size: of the image.
         keep_size: as `Processor.encode` takes it.
 
     Raises:
@@ -156,14 +155,22 @@ def seen_image(image_processor: Any, image: Image.Image, *, keep_size: bool) -> 
     from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
     limits = NO_LIMITS if keep_size else dict(image_processor.size)
+    width, height = size
     height, width = smart_resize(
-        image.height,
-        image.width,
+        height,
+        width,
         factor=image_processor.patch_size * image_processor.merge_size,
         min_pixels=limits["shortest_edge"],
         max_pixels=limits["longest_edge"],
     )
-    seen = (width, height)
+    return width, height
+
+
+def seen_image(image_processor: Any, image: Image.Image, *, keep_size: bool) -> Image.Image:
+    """Return an image in the size that the model sees it in; encoded with ``keep_size``, its
+    patches are those of the image. Arguments and errors are those of `seen_size`.
+    """
+    seen = seen_size(image_processor, image.size, keep_size=keep_size)
     return image if image.size == seen else image.resize(seen, image_processor.resample)
 
 

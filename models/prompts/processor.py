@@ -19,7 +19,7 @@ from torch import Tensor
 from models.files import read_config, read_processor_files
 from models.named_model import model_directory
 from models.prompts.chat import Chat
-from models.prompts.image_processor import NO_LIMITS, load_image_processor
+from models.prompts.image_processor import NO_LIMITS, load_image_processor, seen_size
 from models.prompts.positions import prompt_positions
 from models.prompts.prompt import EncodedPrompt
 from models.prompts.tokenizer import (
@@ -87,7 +87,7 @@ class Processor:
             banned_ids=banned_ids(directory, config, tokenizer, ends),
             pad_id=ends[0] if pad_id is None else pad_id,
         )
-        processor._chat.written("", 1)  # what is wrong with the template is told now
+        processor.chat.written("", 1)  # what is wrong with the template is told now
         return processor
 
     def encode(
@@ -143,7 +143,7 @@ class Processor:
         No pixel is looked at. Raises ValueError for a text that `encode` refuses.
         """
         ids = self._turn_ids(text, len(image_sizes), system)
-        return len(ids) - len(image_sizes) + self._image_tokens(image_sizes, keep_size)
+        return len(ids) - len(image_sizes) + self.image_tokens(image_sizes, keep_size=keep_size)
 
     def most_tokens(
         self,
@@ -158,14 +158,14 @@ class Processor:
         A token is at least one byte of what a byte-level tokenizer reads, and the normal form that
         it reads (NFC) has at most three times the text's bytes.
         """
-        self._chat.check(text, system)
+        self.chat.check(text, system)
         kind = num_images, with_system = len(image_sizes), bool(system)
         if kind not in self._empty_turns:
             empty = "", num_images, " " * with_system
             self._turn_ids(*empty)  # raises for a template without its placeholders
-            self._empty_turns[kind] = len(self._chat.written(*empty).encode())
+            self._empty_turns[kind] = len(self.chat.written(*empty).encode())
         bound = self._empty_turns[kind] + 3 * len((text + system).encode())
-        return bound + self._image_tokens(image_sizes, keep_size)
+        return bound + self.image_tokens(image_sizes, keep_size=keep_size)
 
     @cached_property
     def token_texts(self) -> tuple[str, ...]:
@@ -202,14 +202,15 @@ class Processor:
                 file.write_bytes(content)
 
     @cached_property
-    def _chat(self) -> Chat:
+    def chat(self) -> Chat:
+        """What turns of texts and images look like."""
         known = tuple((key, str(token)) for key, token in self.tokenizer.special_tokens_map.items())
         where = self.chat_template, self.template_file
         return Chat(*where, known, self.control_tokens, self.tokenizer)
 
     def _turn_ids(self, text: str, num_images: int, system: str = "") -> list[int]:
-        self._chat.check(text, system)
-        turn = self._chat.written(text, num_images, system)
+        self.chat.check(text, system)
+        turn = self.chat.written(text, num_images, system)
         # Not verbose: the tokenizer would warn of long texts, promising indexing errors.
         ids = self.tokenizer(turn, add_special_tokens=False, verbose=False)["input_ids"]
         if ids.count(self.image_token_id) != num_images:
@@ -219,14 +220,14 @@ class Processor:
             )
         return ids
 
-    def _image_tokens(self, image_sizes: Sequence[tuple[int, int]], keep_size: bool) -> int:
-        limits = {}
-        if keep_size:
-            limits = {"min_pixels": NO_LIMITS["shortest_edge"]}
-            limits["max_pixels"] = NO_LIMITS["longest_edge"]
-        patches = self.image_processor.get_number_of_image_patches
-        merged = self.image_processor.merge_size**2
-        return sum(patches(height, width, limits) // merged for width, height in image_sizes)
+    def image_tokens(
+        self, image_sizes: Sequence[tuple[int, int]], *, keep_size: bool = False
+    ) -> int:
+        """Return how many visual tokens images of these (width, height) are."""
+        processor = self.image_processor
+        side = processor.patch_size * processor.merge_size
+        seen = (seen_size(processor, size, keep_size=keep_size) for size in image_sizes)
+        return sum((width // side) * (height // side) for width, height in seen)
 
     def _pixels(self, images: Sequence[Image.Image], keep_size: bool) -> tuple[Tensor, Tensor]:
         """Return (K, patch_dim) float32 patches of all images and their (I, 3) grids."""

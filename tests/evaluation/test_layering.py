@@ -24,7 +24,8 @@ ROOMS = {
     **dict.fromkeys(FRONT, frozenset(BELOW | FRONT)),
     "protocol": BELOW | FRONT,
     "curate": BELOW | FRONT,
-    "dry_run": BELOW | FRONT,
+    "data_check": BELOW | FRONT,
+    "dry_run": BELOW | FRONT | {"data_check"},
     "train_command": {"dry_run", "protocol"},
 }
 

@@ -39,6 +39,7 @@ def read_row(row: Any) -> Row:
         modality=optional_text(row, MODALITY),
         question_type=optional_text(row, QUESTION_TYPE),
         dataset=optional_text(row, DATASET),
+        family=family.name,
         fields=_without_bytes(rest),
     )
     paths = [image for image in content.images if isinstance(image, str)]

@@ -35,4 +35,5 @@ class Row:
     modality: str | None = None
     question_type: str | None = None
     dataset: str | None = None
+    family: str = ""  # the family's name, filled in likewise
     fields: Mapping[str, Any] = field(default_factory=dict)

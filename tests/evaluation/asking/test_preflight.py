@@ -18,7 +18,8 @@ from data.prompts import TEMPLATES, render_prompt
 from data.sources import load_split
 from data.turns import TurnBuilder
 from evaluation.asking.encoding import encode_checked
-from evaluation.asking.preflight import Preflight, PromptCheck
+from evaluation.asking.preflight import Preflight
+from evaluation.asking.prompt_check import PromptCheck
 from evaluation.asking.run_splits import run_splits
 from grpo.settings.config import GRPOConfig
 from models import load_policy

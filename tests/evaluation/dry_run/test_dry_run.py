@@ -30,9 +30,10 @@ def test_it_says_settings_data_memory_steps_and_disk_and_writes_nothing(empty, c
     assert list(empty.iterdir()) == []
     assert "--max-steps 3 (given)" in printed and "--image-size 84 (configs/phantoms" in printed
     assert "by default: model tiny, train_json phantoms" in printed
-    assert "train: 6,400 rows; prompts of " in printed and "options: 4 in 6,400 rows" in printed
-    assert "eval: 800 rows, a sample of 4 is asked; " in printed
-    assert "images: 1 in 800 rows" in printed and "modality: CT 800" in printed
+    assert "train: 6,400 rows of phantoms " in printed and "4 options each" in printed
+    assert "eval: 800 rows of phantoms, a sample of 4 is asked" in printed
+    assert "1 image each" in printed and "modality: CT 800" in printed
+    assert "tokens, median 71, of 6,400 rows; with 24 of completion" in printed
     for part in ("weights", "moments", "gradients", "reference", "decode cache", "activations"):
         assert re.search(rf" {part} [0-9.]+ [MG]B", printed), part
     assert "shared by several processes (torchrun): 2 need" in printed

@@ -86,6 +86,8 @@ def test_a_protocols_flags_are_left_to_it():
         (["--jobs", "2"], "--jobs 2 is of a protocol: give --protocol"),
         (["--dry-run", "--trial-steps", "-1"], "--trial-steps -1 must not be negative"),
         (["--trial-steps", "2"], "of a dry run: give --dry-run too"),
+        (["--check-data", "--dry-run"], "give one of the two"),
+        (["--check-data", "--resume", "auto"], "--check-data looks at one run: with it give"),
         (["--dry-run", "--resume", "auto", "--output-dir", "a"], "--dry-run looks at one run"),
         (
             ["--resume", "auto", "--output-dir", "a", "--resume-from", "step-000080"],

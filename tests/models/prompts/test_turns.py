@@ -88,7 +88,7 @@ def test_one_that_loops_for_an_assistants_turn_alone_is_found_too(directory):
 
 
 def test_an_instruct_templates_own_loop_is_no_harm_and_white_space_is_kept(directory):
-    turn = Processor.load(with_template(directory, CHAT_TEMPLATE))._chat.written
+    turn = Processor.load(with_template(directory, CHAT_TEMPLATE)).chat.written
     assert "\n  What?\n <|im_end|>" in turn(" What?\n ", 1).replace("<|vision_end|>", "\n ")
 
 
@@ -103,7 +103,7 @@ def test_a_turn_is_what_the_template_writes(text, images, system, strips):
     processor = STRIPPING if strips else PLAIN
     content = [{"type": "image"}] * images + [{"type": "text", "text": text}]
     first = [{"role": "system", "content": [{"type": "text", "text": system}]}] if system else []
-    assert processor._chat.written(text, images, system) == processor.tokenizer.apply_chat_template(
+    assert processor.chat.written(text, images, system) == processor.tokenizer.apply_chat_template(
         [*first, {"role": "user", "content": content}],
         chat_template=processor.chat_template,
         add_generation_prompt=True,
@@ -123,7 +123,7 @@ def _processors(tmp_path_factory):
 def test_no_question_can_make_it_run_on(directory):
     """Whatever a template does to other texts, it never sees them."""
     trap = "{% if 'lung' in messages[0].content[-1].text %}" + LOOP + "{% endif %}"
-    turn = Processor.load(with_template(directory, trap + CHAT_TEMPLATE))._chat.written
+    turn = Processor.load(with_template(directory, trap + CHAT_TEMPLATE)).chat.written
     started = time.process_time()
     assert "lung" in turn("Is it a lung?", 1)
     assert time.process_time() - started < 1
@@ -139,14 +139,14 @@ ONLY_A_TEXT = CHAT_TEMPLATE.replace(
 
 
 def test_a_rows_system_turn_stands_where_the_templates_own_would(directory):
-    written = Processor.load(with_template(directory, OWN + CHAT_TEMPLATE))._chat.written
+    written = Processor.load(with_template(directory, OWN + CHAT_TEMPLATE)).chat.written
     assert written("Why?", 0).startswith("<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user")
     assert "Be kind." not in written("Why?", 0, "Be brief.")
     assert written("Why?", 0, "Be brief.").startswith("<|im_start|>system\nBe brief.<|im_end|>\n")
 
 
 def test_a_template_that_takes_a_systems_words_as_a_text_alone_gets_them_so(directory):
-    written = Processor.load(with_template(directory, ONLY_A_TEXT))._chat.written
+    written = Processor.load(with_template(directory, ONLY_A_TEXT)).chat.written
     assert "<|im_start|>system\nBe brief.!<|im_end|>" in written(" Why? ", 2, " Be brief. ")
     assert "> Why? <" in written(" Why? ", 2, " Be brief. ")  # each is stripped for itself
 
@@ -171,7 +171,7 @@ def test_a_template_that_takes_a_systems_words_as_a_text_alone_gets_them_so(dire
 def test_a_template_without_a_place_for_a_systems_turn_is_told_of_the_row(
     directory, template, told, monkeypatch
 ):
-    written = Processor.load(with_template(directory, template))._chat.written
+    written = Processor.load(with_template(directory, template)).chat.written
     assert "Why?" in written("Why?", 0)  # rows without one are asked all the same
     with pytest.raises(ValueError, match=rf"chat template in .*chat_template\.json .*{told}") as e:
         written("Why?", 0, "Be brief.")

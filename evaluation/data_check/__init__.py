@@ -1,0 +1,1 @@
+"""What a command is going to ask of which rows, told before any weights are loaded."""
