@@ -53,4 +53,4 @@ def judged(example: VQAExample) -> str:
     if example.relative_tolerance:
         tolerances.append(f"{example.relative_tolerance:.3%} of it")
     within = f", within {' or '.join(tolerances)}" if tolerances else ""
-    return f"{key}{within}, as {example.form}"
+    return f"{key}{within}, as {example.form.replace('_', ' or ')}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from data.examples import VQAExample
 from data.faults import missing_images
+from data.options import is_lettered
 from data.published import where_published
 from data.repeats import repeats_of, shared_by
 from data.sources import Part, Split
@@ -75,13 +76,14 @@ def _rows_of(examples: Sequence[VQAExample]) -> Iterator[str]:
     for name in _WORDS:
         counts = Counter(getattr(example, name) for example in examples)
         yield f"{_WORDS[name]}: {_listed(counts)}"
-    yield _counted("option", (len(example.options) for example in examples))
+    if lettered := [example for example in examples if is_lettered(example)]:
+        yield _counted("option", (len(example.options) for example in lettered))
     yield _counted("image", (len(example.images) for example in examples))
     yield from _repeats(examples) or ["no row stands twice"]
 
 
 def _forms(examples: Iterable[VQAExample]) -> str:
-    counts = Counter(example.form for example in examples)
+    counts = Counter(example.form.replace("_", " or ") for example in examples)
     return _listed(counts) if len(counts) != 1 else next(iter(counts))
 
 

@@ -11,6 +11,7 @@ from data.sources import Split
 from evaluation.data_check.first_rows import first_row_lines, judged
 from evaluation.data_check.lengths import PromptLengths
 from evaluation.data_check.summary import all_lines, first_lines
+from tests.evaluation.mixed import QUESTIONS
 
 pytestmark = pytest.mark.unit
 
@@ -43,11 +44,25 @@ def test_kinds_of_answers_are_told_apart_and_several_files_counted():
         YES_NO, TEXT, NUMBER, LETTER, replace(LETTER, id="b-4"), sources=("a.json", "b.json")
     )
     lines = first_lines({"train": some}, {"train": lengths(1, 2, 9)})
-    assert "5 rows of 2 files; answered by letter 2, yes_no 1, text 1, number 1" in lines[0]
+    assert "5 rows of 2 files; answered by letter 2, yes or no 1, text 1, number 1" in lines[0]
     assert "prompts of 1 to 9 tokens, median 2" in lines[1]
     assert lines[2:] == [  # LETTER stands twice
         "  1 rows ask an earlier row's question about its images, with its key: b-4 that of a-4"
     ]
+
+
+def test_rows_of_several_forms_are_counted_by_form_and_options_of_the_lettered_alone():
+    def said(examples):
+        return [
+            line.strip() for line in all_lines({"train": split(*examples)}, {"train": lengths()})
+        ]
+
+    lines = said(QUESTIONS)
+    assert "answered by: letter 2, yes or no 2, text 2, number 2" in lines
+    assert "2 options in 1 rows, 4 options in 1 rows" in lines
+    assert "0 images in 2 rows, 1 image in 6 rows" in lines
+    assert not any(" options" in line for line in said(QUESTIONS[4:]))
+    assert "answered by: letter" in said(QUESTIONS[:2])
 
 
 def test_all_lines_have_the_slices_and_the_bad_rows_of_each_file():
@@ -57,7 +72,7 @@ def test_all_lines_have_the_slices_and_the_bad_rows_of_each_file():
     assert "  train: 2 rows of a.json, 1 bad ones beside them" in lines
     assert "    file a.json: 3 rows, 1 bad" in lines
     assert "published form: problem 1" in text and "modality: CT 1, unknown 1" in text
-    assert "0 options in 1 rows, 2 options in 1 rows" in text
+    assert "    2 options each" in lines  # of the rows that have some
     assert "1 rows do not fit: all fit with --max-completion-tokens 5; a smaller" in text
 
 
@@ -79,7 +94,7 @@ def test_rows_that_are_beyond_the_context_by_themselves_are_told_so():
 @pytest.mark.parametrize(
     ("example", "key"),
     [
-        (YES_NO, "No, as yes_no"),
+        (YES_NO, "No, as yes or no"),
         (LETTER, "B (y), as letter"),
         (TEXT, "left lung or lung, left, as text"),
         (NUMBER, "3, within 0.5, as number"),
