@@ -1,17 +1,17 @@
 """What ``--train-json`` and ``--eval-json`` name: published files, or the embedded phantoms."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from data.embedded import content_checksum, embedded_examples
 from data.examples import VQAExample
 from data.faults import Fault, FindFaults, missing_hint
-from data.images import load_image
 from data.reading.bad_rows import BadRow, bad_rows_report
 from data.reading.bad_rows_file import note_bad_rows
+from data.reading.only import Only
 from data.reading.readers import parse_rows
 from process.memory import during
 from process.regular import sha256_of
@@ -21,7 +21,6 @@ Part = Literal["train", "eval"]
 _PHANTOMS = "phantoms"
 # Besides the letters of options, which go without saying: see data/phantoms/askings.py.
 ASKED_PHANTOMS = ("open", "yes_no", "count")
-_PHANTOM_PARTS = {"train": "train", "eval": "heldout"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,8 @@ class Split:
     gone_bad: list[BadRow] = field(default_factory=list)
     stems: list[str] = field(default_factory=list)  # what the ids of each source begin with
     counts: dict[str, int] = field(default_factory=dict)  # rows of each source, bad ones too
+    # which rows were asked for, and how many were not
+    only: Only = field(default_factory=Only, compare=False)
 
 
 class BadRowsError(ValueError):
@@ -81,15 +82,21 @@ def load_split(
     image_root: str | Path | None,
     skip_bad_rows: bool = False,
     find_faults: FindFaults | None = None,
+    only: Sequence[str] = (),
 ) -> Split:
     """Return the examples of several sources, one after the other; see `load_splits`."""
     wanted = {part: Wanted(names, find_faults)}
-    return load_splits(wanted, image_root=image_root, skip_bad_rows=skip_bad_rows)[part]
+    splits = load_splits(wanted, image_root=image_root, skip_bad_rows=skip_bad_rows, only=only)
+    return splits[part]
 
 
 @during("reading the data", "read fewer rows at a time, of fewer files")
 def load_splits(
-    wanted: Mapping[Part, Wanted], *, image_root: str | Path | None, skip_bad_rows: bool = False
+    wanted: Mapping[Part, Wanted],
+    *,
+    image_root: str | Path | None,
+    skip_bad_rows: bool = False,
+    only: Sequence[str] = (),
 ) -> dict[Part, Split]:
     """Return the examples of each part's sources, read before any of their images is looked at.
 
@@ -97,28 +104,37 @@ def load_splits(
         wanted: by part, since phantoms have a training and a held-out part.
         image_root: the folder under which the files' image paths begin; phantoms need none.
         skip_bad_rows: leave out rows that are wrong or at fault and list them, instead of raising.
+        only: FIELD=VALUE: which rows are read, see data/reading/only.py; others are not there.
 
     Raises:
-        ValueError: no name; a file without an image root, or that cannot be read; two sources that
-            would give two examples one id.
+        ValueError: no name; no row that is asked for; a file without an image root, or that cannot
+            be read; two sources that would give two examples one id.
         BadRowsError: bad rows of all files together, the first ones named, or a file of which no
             row is left.
     """
-    sources = {part: _read_sources(wanted[part], part, image_root) for part in wanted}
+    asked = {part: Only(only, part) for part in wanted}
+    sources = {part: _read_sources(wanted[part], part, image_root, asked[part]) for part in wanted}
     faults = {part: _find_faults(sources[part], wanted[part]) for part in wanted}
-    splits = {part: _split(sources[part], faults[part], wanted[part].left_out) for part in wanted}
+    splits = {
+        part: _split(sources[part], faults[part], wanted[part].left_out, asked[part])
+        for part in wanted
+    }
     _check_rest(wanted, sources, faults, splits, skip_bad_rows)
     return splits
 
 
-def _read_sources(wanted: Wanted, part: Part, image_root: str | Path | None) -> list[_Source]:
+def _read_sources(
+    wanted: Wanted, part: Part, image_root: str | Path | None, only: Only
+) -> list[_Source]:
     names = wanted.names
     if not names:
         raise ValueError(f"no {part} data is named: pass JSON files, or phantoms")
     stems = [Path(name).stem for name in names] if wanted.stems is None else wanted.stems
     sources = [
-        _read_source(name, stem, part, image_root) for name, stem in zip(names, stems, strict=True)
+        _read_source(name, stem, part, image_root, only)
+        for name, stem in zip(names, stems, strict=True)
     ]
+    only.check_some(f"the {part} data")
     _check_ids([example for source in sources for example in source.examples])
     return sources
 
@@ -147,7 +163,7 @@ def _check_rest(
     note_bad_rows(bad)
     counts = {source.label: source.count for part in wanted for source in sources[part]}
     num_bad = Counter(row.file for row in bad)
-    if stops or any(num_bad[name] == counts[name] for name in counts):
+    if stops or any(0 < num_bad[name] == counts[name] for name in counts):
         report = bad_rows_report(bad, counts, _missing_hint(bad, sources))
         raise BadRowsError(report, splits)
 
@@ -167,6 +183,7 @@ def _split(
     sources: Sequence[_Source],
     faults: Mapping[str, Fault],
     left_out: Mapping[str, Collection[int]] | None,
+    only: Only,
 ) -> Split:
     if left_out is None:
         left_out = {
@@ -190,18 +207,21 @@ def _split(
         gone_bad=_bad_rows(sources, gone_bad),
         stems=[source.stem for source in sources],
         counts={source.label: source.count for source in sources},
+        only=only,
     )
 
 
 def _read_source(
-    given: str | Path, stem: str, part: Part, image_root: str | Path | None
+    given: str | Path, stem: str, part: Part, image_root: str | Path | None, only: Only
 ) -> _Source:
     name = str(given)
     if is_phantoms(given):
-        examples = _phantoms(name, part)
+        examples = embedded_examples(part, *phantom_parts(name))
         label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
-        return _Source(name, stem, label, _content_checksum(examples), examples, [])
-    examples, bad_rows = parse_rows(name, _checked_root(image_root, name), stem)
+        checksum = content_checksum(examples)
+        examples = [example for example in examples if only.keeps_drawn(example)]
+        return _Source(name, stem, label, checksum, examples, [])
+    examples, bad_rows = parse_rows(name, _checked_root(image_root, name), stem, only)
     checksum = sha256_of(name)
     return _Source(name, stem, name, checksum, examples, bad_rows)
 
@@ -244,39 +264,12 @@ def phantom_parts(name: str) -> tuple[str, str | None]:
     return asked, ":".join(given) if given else None
 
 
-def _phantoms(name: str, part: str) -> list[VQAExample]:
-    from data.phantoms import phantom_examples  # draws with numpy: only for who asks for it
-
-    asked, slice_name = phantom_parts(name)
-    return phantom_examples(_PHANTOM_PARTS[part], slice_name, asked=asked)
-
-
 def _checked_root(image_root: str | Path | None, name: str) -> Path:
     if image_root is None:
         raise ValueError(f"the images of {name} have no folder: add --image-root")
     if not Path(image_root).is_dir():
         raise ValueError(f"image root {image_root} is not a folder: check --image-root")
     return Path(image_root)
-
-
-def _content_checksum(examples: Sequence[VQAExample]) -> str:
-    """Return the SHA-256 of every row's text and of a few drawings, 10 to 50 ms in all.
-
-    Drawn are the first and the last row of each modality, since each has drawing code of its own:
-    a change in it changes what is learned, and a run that began with the old pictures must know.
-    """
-    digest = hashlib.sha256()
-    for example in examples:
-        fields = (example.id, example.image_names, example.question, example.options)
-        digest.update(repr((*fields, example.answer)).encode())
-    first = {example.modality: example for example in reversed(examples)}
-    last = {example.modality: example for example in examples}
-    for modality in sorted(first):
-        for example in (first[modality], last[modality]):
-            for source in example.images:
-                image = load_image(source, image_size=0)
-                digest.update(repr(image.size).encode() + image.tobytes())
-    return digest.hexdigest()
 
 
 def _check_ids(examples: Sequence[VQAExample]) -> None:

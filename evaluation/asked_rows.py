@@ -33,9 +33,14 @@ class AskedRows:
         """How many rows were left out."""
         return len(self.split.bad_rows)
 
+    @property
+    def only(self) -> tuple[str, ...]:
+        """FIELD=VALUE, which rows were read; none: all."""
+        return self.split.only.texts
+
     def to_json(self) -> dict[str, Any]:
         """What summary.json says of it."""
-        names = ("skipped_rows", "limit", "seed")
+        names = ("skipped_rows", "limit", "seed", "only")
         return {"checksums": dict(self.checksums)} | {name: getattr(self, name) for name in names}
 
 
@@ -48,6 +53,7 @@ def load_asked_rows(
     limit: int | None = None,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    only: Sequence[str] = (),
     left_out: Mapping[str, Collection[int]] | None = None,
     part: Part = "eval",
 ) -> AskedRows:
@@ -64,6 +70,7 @@ def load_asked_rows(
         limit: rows of the sample; None: all.
         seed: of the sample.
         skip_bad_rows: leave out bad rows instead of raising.
+        only: FIELD=VALUE, which rows are read.
         left_out: the rows that work under way began without.
         part: of phantoms, whether the held-out questions or those for training.
 
@@ -73,7 +80,9 @@ def load_asked_rows(
     sample = partial(spread_sample, limit=limit, seed=seed)
     find_faults = preflight if skip_bad_rows else preflight.of_sample(sample)
     wanted = Wanted(sources, find_faults, left_out)
-    parts = load_splits({part: wanted}, image_root=image_root, skip_bad_rows=skip_bad_rows)
+    parts = load_splits(
+        {part: wanted}, image_root=image_root, skip_bad_rows=skip_bad_rows, only=only
+    )
     split = parts[part]
     return AskedRows(name, tuple(sources), split, sample(split.examples), limit, seed)
 
@@ -85,6 +94,7 @@ def load_tests(
     limit: int | None = None,
     seed: int = 0,
     skip_bad_rows: bool = False,
+    only: Sequence[str] = (),
     checks: Sequence[PromptCheck] = (),
 ) -> list[AskedRows]:
     """Return the questions of slice name -> source, having said what was left out of each.
@@ -103,6 +113,7 @@ def load_tests(
             limit=limit,
             seed=seed,
             skip_bad_rows=skip_bad_rows,
+            only=only,
         )
         tell_skipped(test.split)
         loaded.append(test)

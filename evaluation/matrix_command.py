@@ -64,6 +64,7 @@ def _prepared(
         limit=config.limit,
         seed=config.seed,
         skip_bad_rows=config.skip_bad_rows,
+        only=config.only,
         checks=[model.prompt_check for model in models],
     )
     for model in models:

@@ -79,7 +79,7 @@ class Score:
         model = asked_model(config.checkpoint, config.checkpoint, config)
         model.tell_warnings()
         image_root, skips = config.image_root, config.skip_bad_rows
-        priors = fit_priors(config.text_prior, image_root, skip_bad_rows=skips)
+        priors = fit_priors(config.text_prior, image_root, skip_bad_rows=skips, only=config.only)
         preflight = Preflight([model.prompt_check])
         test = load_asked_rows(
             "",
@@ -89,6 +89,7 @@ class Score:
             limit=config.limit,
             seed=config.seed,
             skip_bad_rows=skips,
+            only=config.only,
             left_out=left_out,
         )
         tell_gone_bad(test.split)
@@ -124,6 +125,8 @@ class Score:
         lines.append(f"{'questions':<16}{len(test.examples):,} of {total:,} in {names}")
         if len(evaluation.plan.passes) > 1:
             lines.append(f"{'answers':<16}{answers:,} in {len(evaluation.plan.passes)} passes")
+        if note := test.split.only.note():
+            lines.append(f"{'chosen rows':<16}{note}")
         if bad := test.split.bad_rows:
             lines.append(f"{'skipped rows':<16}{len(bad):,}, the first: {bad[0]}")
         if self.config.permute_options is not None and (note := kept_order_note(test.examples)):

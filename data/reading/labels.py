@@ -1,7 +1,9 @@
 """One name for each modality and question type, whatever a published file calls it."""
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from data.examples import QUESTION_TYPES, UNKNOWN
 
@@ -60,6 +62,24 @@ def subject_of(stem: str) -> str:
     'Fundus Photography'
     """
     return _PART.sub("", stem)
+
+
+def official_split(row: Mapping[str, Any]) -> str | None:
+    """Return the part to which a row's source counts it, None where the row does not say.
+
+    VQA-RAD says it at the beginning of ``phrase_type``: ``test_freeform``, or ``freeform``.
+
+    >>> official_split({"split": " Test "}), official_split({"phrase_type": "test_para"})
+    ('test', 'test')
+    >>> official_split({"phrase_type": "freeform"}), official_split({"split": None})
+    ('train', None)
+    """
+    for name in ("split", "phrase_type"):
+        value = row.get(name)
+        if isinstance(value, str) and value.strip():
+            text = value.strip().casefold()
+            return text if name == "split" else "test" if text.startswith("test_") else "train"
+    return None
 
 
 def dataset_folder(image: str) -> str | None:

@@ -10,6 +10,7 @@ from data.reading.families import Row, RowError, read_row
 from data.reading.files import stem_of
 from data.reading.image_paths import ImageRoot
 from data.reading.labels import dataset_folder, modality_label, question_type_label, subject_of
+from data.reading.only import Only
 from data.reading.row_images import image_source, path_in
 from data.reading.rows import file_rows
 
@@ -24,7 +25,11 @@ def load_examples(
 
 
 def read_examples(
-    path: str | Path, image_root: str | Path, *, skip_bad_rows: bool = False
+    path: str | Path,
+    image_root: str | Path,
+    *,
+    skip_bad_rows: bool = False,
+    only: Only | None = None,
 ) -> tuple[list[VQAExample], list[BadRow]]:
     """Return one file's examples in its order, and the rows that were skipped.
 
@@ -35,8 +40,11 @@ def read_examples(
     Raises:
         ValueError: a file that cannot be read, is no data file, is empty, or has bad rows: the
             first five are named, with the count. With ``skip_bad_rows`` only if all rows are bad.
+            Of the rows that ``only`` asks for, if it is given; it asks for none.
     """
-    examples, bad_rows = parse_rows(path, image_root)
+    only = only or Only()
+    examples, bad_rows = parse_rows(path, image_root, only=only)
+    only.check_some(str(path))
     note_bad_rows(bad_rows)
     if bad_rows and not (skip_bad_rows and examples):
         raise ValueError(bad_rows_report(bad_rows, {str(path): len(examples) + len(bad_rows)}))
@@ -44,7 +52,10 @@ def read_examples(
 
 
 def parse_rows(
-    path: str | Path, image_root: str | Path, stem: str | None = None
+    path: str | Path,
+    image_root: str | Path,
+    stem: str | None = None,
+    only: Only | None = None,
 ) -> tuple[list[VQAExample], list[BadRow]]:
     """Return one file's examples in its order, and all rows that cannot be one.
 
@@ -53,6 +64,7 @@ def parse_rows(
         image_root: the folder under which its image paths begin.
         stem: what the file was called, without the ending, when its rows got their ids; None: what
             it is called now. Ids, and what they decide, outlive a new name so.
+        only: which rows are asked for; others are neither examples nor bad. None: all.
 
     Raises:
         ValueError: a file that cannot be read, is no data file, or empty; the memory does not hold
@@ -60,12 +72,17 @@ def parse_rows(
     """
     path = Path(path)
     root = ImageRoot(image_root)
+    only = only or Only()
     examples, bad_rows = [], []
     for number, row in enumerate(file_rows(path)):
+        if only.rules_out(row.value):
+            continue
         try:
             if row.problem is not None:
                 raise RowError(row.value, row.problem)
-            examples.append(_example(path, stem or stem_of(path), number, row.value, root))
+            example = _example(path, stem or stem_of(path), number, row.value, root)
+            if only.keeps(row.value, example):
+                examples.append(example)
         except RowError as error:
             value, reason = shorten(_written(error.value)), shorten(str(error), _LONGEST_REASON)
             bad_rows.append(BadRow(str(path), number, value, reason))

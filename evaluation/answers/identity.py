@@ -67,6 +67,10 @@ def _names(controls: Sequence[str] | None) -> list[str]:
     return list(controls or ())
 
 
+def _conditions(only: Sequence[str] | None) -> list[str] | None:
+    return sorted(only) if only else None  # as where work began before there was this flag
+
+
 @dataclass(frozen=True, kw_only=True)
 class Identity:
     """What decides the numbers of a finished evaluation.
@@ -79,6 +83,7 @@ class Identity:
     max_completion_tokens: int = _fact("max_completion_tokens", "max_completion_tokens")
     limit: int | None = _fact("--limit", "data", "limit")
     seed: int = _fact("--seed", "data", "seed")
+    only: Sequence[str] = _fact("--only", "data", "only", stored=_conditions)
     skipped_rows: int = _fact("number of skipped rows", "data", "skipped_rows")
     controls: Sequence[str] = _fact("list of controls", "controls", stored=_names)
     prompt_template: str = _fact("prompt template", "prompt_template")

@@ -161,6 +161,8 @@ def left_out_before(file: Path) -> Mapping[str, list[int]] | None:
 
 def tell_skipped(split: Split, prefix: str = "") -> None:
     """Say which rows were left out, and which of work under way went bad since it began."""
+    if note := split.only.note():
+        print(f"{prefix}{note}")
     if bad := split.bad_rows:
         print(f"{prefix}{len(bad):,} bad rows skipped, the first: {bad[0]}")
     tell_gone_bad(split, prefix)

@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.examples import VQAExample
+from data.reading.only import Only
 from data.reading.readers import read_examples
 from data.sources import is_phantoms, load_split
 from evaluation.measures.priors import Prior
 
 
 def fit_priors(
-    names: Sequence[str], image_root: str | None, *, skip_bad_rows: bool = False
+    names: Sequence[str],
+    image_root: str | None,
+    *,
+    skip_bad_rows: bool = False,
+    only: Sequence[str] = (),
 ) -> dict[str, Prior]:
     """Return every prior of data.priors by name, fitted; none where no file is named.
 
@@ -18,6 +23,7 @@ def fit_priors(
         names: train files, or ``phantoms``: their training part. No image is opened.
         image_root: as for the questions; it only becomes part of the rows' image paths.
         skip_bad_rows: leave out rows that are wrong.
+        only: FIELD=VALUE, which rows are read.
 
     Raises:
         ValueError: a file that cannot be read, or no rows.
@@ -29,8 +35,13 @@ def fit_priors(
     rows: list[VQAExample] = []
     for name in names:
         if is_phantoms(name):
-            rows += load_split([name], part="train", image_root=None).examples
+            rows += load_split([name], part="train", image_root=None, only=only).examples
         else:
-            found, _ = read_examples(name, Path(image_root or "."), skip_bad_rows=skip_bad_rows)
+            found, _ = read_examples(
+                name,
+                Path(image_root or "."),
+                skip_bad_rows=skip_bad_rows,
+                only=Only(only, "train"),
+            )
             rows += found
     return dict(fit_all(rows))

@@ -61,7 +61,10 @@ def run_splits(
     if config.eval_json:
         parts["eval"] = wanted("eval", config.eval_json, of_eval)
     splits = load_splits(
-        parts, image_root=config.image_root or None, skip_bad_rows=config.skip_bad_rows
+        parts,
+        image_root=config.image_root or None,
+        skip_bad_rows=config.skip_bad_rows,
+        only=config.only,
     )
     for part, split in splits.items():
         if stored is not None and left_out is None:  # of a version that did not note them

@@ -14,6 +14,7 @@ from evaluation.answers.redrawn import BLUR_EXAMPLE, single_names
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
 from grpo.settings.command_line import SHOW_BAD_ROWS
+from process.conditions import split_condition
 from process.flags import Group, flag_of, setting
 from rewards.forms import FORMS
 from rewards.modes import get_mode
@@ -35,7 +36,7 @@ TESTS = (
     "test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded held-out"
     " questions, all or one slice"
 )
-ROWS = ("json", "image_root", "skip_bad_rows", "show_bad_rows", "limit", "seed")
+ROWS = ("json", "image_root", "only", "skip_bad_rows", "show_bad_rows", "limit", "seed")
 HOW_IT_IS_ASKED = Group(
     "how it is asked",
     ("mode", "image_size", "prompt_template", "max_completion_tokens"),
@@ -92,6 +93,12 @@ class RowsFlags(MachineFlags):
     """Those of every command that reads rows of data."""
 
     image_root: str | None = setting(None, "folder that the rows' image paths start from", "DIR")
+    only: tuple[str, ...] = setting(
+        (),
+        "read only rows with these values, such as q_lang=en split=test (docs/rows.md)",
+        "FIELD=VALUE",
+        nargs="+",
+    )
     skip_bad_rows: bool = setting(
         False,
         "leave out, and count, rows that cannot be used: text, image or length (docs/rows.md)",
@@ -104,6 +111,11 @@ class RowsFlags(MachineFlags):
         " proportion (default: all)",
     )
     seed: int = setting(0, "of --limit's sample")
+
+    def __post_init__(self) -> None:
+        for text in self.only:
+            split_condition(text)
+        super().__post_init__()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -83,6 +83,8 @@ class Curation:
             f"{'rows':<16}{len(self.data.examples):,} of {total:,},"
             f" {len(self.passes):,} sampled before"
         )
+        if note := self.data.split.only.note():
+            lines.append(f"{'chosen rows':<16}{note}")
         if bad:
             lines.append(f"{'skipped rows':<16}{len(bad):,}, the first: {bad[0]}")
         return "\n".join(lines)
@@ -171,6 +173,7 @@ def _load(
         limit=config.limit,
         seed=config.seed,
         skip_bad_rows=config.skip_bad_rows,
+        only=config.only,
         left_out=left_out,
         part="train",
     )

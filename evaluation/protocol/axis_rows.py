@@ -37,6 +37,7 @@ def load_axis(config: ProtocolConfig, axis: AxisPlan) -> AxisData:
     """
     data = config.data
     skip = bool(config.settings.get("skip_bad_rows", False))
+    only = tuple(config.settings.get("only", ()))
     tests = _sources(data, axis, "test", axis.slices)
     train_sources = _sources(data, axis, "train", axis.train_slices)
     root = data.image_root or None
@@ -50,16 +51,23 @@ def load_axis(config: ProtocolConfig, axis: AxisPlan) -> AxisData:
             return preflight(examples)
 
         train[name] = load_split(
-            [source], part="train", image_root=root, skip_bad_rows=skip, find_faults=find_faults
+            [source],
+            part="train",
+            image_root=root,
+            skip_bad_rows=skip,
+            find_faults=find_faults,
+            only=only,
         )
         if train[name].left_out:
-            _check_same_rows(train[name], source, root, [checks[name] for name in config.methods])
+            own = [checks[method] for method in config.methods]
+            _check_same_rows(train[name], source, root, own)
     found = load_tests(
         tests,
         image_root=root,
         limit=config.test_limit,
         seed=SAMPLE_SEED,
         skip_bad_rows=skip,
+        only=only,
         checks=list(checks.values()),
     )
     return AxisData(found, train_sources, train)
@@ -95,7 +103,7 @@ def _check_same_rows(
     for check in checks:
         own = load_split(
             [source], part="train", image_root=root, skip_bad_rows=True,
-            find_faults=Preflight([check]),
+            find_faults=Preflight([check]), only=split.only.texts,
         )  # fmt: skip
         if own.left_out != split.left_out:
             rows = list(split.left_out.values())

@@ -22,7 +22,7 @@ TABLES = ("data", *AXES, "settings")
 
 # What every arm shares: an arm with another value would see other examples, or be asked otherwise.
 _SHARED = (
-    *("prompts_per_step", "shuffle_options", "skip_bad_rows", "image_size"),
+    *("prompts_per_step", "shuffle_options", "skip_bad_rows", "only", "image_size"),
     *("max_completion_tokens", "device", "dtype", "save_every", "keep_checkpoints"),
 )
 # What is no setting of a protocol, and what to do instead.

@@ -50,6 +50,8 @@ def _evaluation_command(finished: FinishedRun, config: GRPOConfig) -> str:
     flags = ["--model", str(finished.checkpoint), "--json", *names]
     if config.image_root:
         flags += ["--image-root", config.image_root]
+    if config.only:
+        flags += ["--only", *config.only]
     if config.skip_bad_rows:
         flags.append("--skip-bad-rows")
     return command_line("evaluate", *flags)

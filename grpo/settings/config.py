@@ -40,6 +40,12 @@ class GRPOConfig:
         (), "held-out files; without any, nothing is evaluated during the run"
     )
     image_root: str = setting("", "folder that the rows' image paths start from")
+    only: tuple[str, ...] = setting(
+        (),
+        "read only rows with these values, such as q_lang=en answer_type=CLOSED; train: or eval:"
+        " before one makes it about that part of the data (docs/rows.md)",
+        "FIELD=VALUE",
+    )
     image_size: int = setting(
         384,
         "images become SIZE x SIZE pixels, then whole visual tokens (384: 392, 14 x 14 tokens);"

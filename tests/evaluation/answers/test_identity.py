@@ -20,6 +20,7 @@ COMMON = {
     "max_completion_tokens": 40,
     "limit": 8,
     "seed": 0,
+    "only": ("split=test", "q_lang=en"),
     "skipped_rows": 1,
     "controls": ("blank",),
     "prompt_template": "{question} {options}",
@@ -32,6 +33,7 @@ OTHER = {
     "max_completion_tokens": 41,
     "limit": None,
     "seed": 1,
+    "only": (),
     "skipped_rows": 0,
     "controls": (),
     "prompt_template": "{options} {question}",
@@ -59,6 +61,7 @@ EVALUATION = {  # as summary.json holds it
         "skipped_rows": 1,
         "limit": 8,
         "seed": 0,
+        "only": ["q_lang=en", "split=test"],
     },
     "controls": ["blank"],
 }
@@ -71,6 +74,7 @@ def test_the_file_of_an_evaluation_at_work_keeps_the_words_that_older_versions_w
         "max_completion_tokens": 40,
         "--limit": 8,
         "--seed": 0,
+        "--only": ["q_lang=en", "split=test"],
         "number of skipped rows": 1,
         "list of controls": ["blank"],
         "prompt template": "{question} {options}",
@@ -125,6 +129,14 @@ def test_a_summary_without_the_facts_is_another_evaluation(damaged):
 def test_controls_that_an_older_version_did_not_note_were_none():
     older = {name: value for name, value in EVALUATION.items() if name != "controls"}
     assert Identity(**COMMON | {"controls": ()}).difference_from_finished(older) is None
+
+
+def test_an_older_version_read_every_row():
+    data = {name: value for name, value in EVALUATION["data"].items() if name != "only"}
+    every = Identity(**COMMON | {"only": ()})
+    assert every.difference_from_finished(EVALUATION | {"data": data}) is None
+    older = {name: value for name, value in every.to_json().items() if name != "--only"}
+    assert every.difference(older) is None
 
 
 def test_a_fact_that_is_not_known_now_is_a_difference_too():

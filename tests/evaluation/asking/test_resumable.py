@@ -23,6 +23,7 @@ IDENTITY = Identity(
     max_completion_tokens=40,
     limit=None,
     seed=0,
+    only=(),
     skipped_rows=0,
     controls=("blank", "no_image"),
     prompt_template=TEMPLATE,

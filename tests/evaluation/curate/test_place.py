@@ -16,6 +16,7 @@ IDENTITY = CurationIdentity(
     max_completion_tokens=40,
     limit=None,
     seed=0,
+    only=(),
     skipped_rows=0,
     controls=(),
     prompt_template="{question} {options}",
