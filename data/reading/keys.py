@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from rewards.forms import FORMS, is_right
+from rewards.forms import FORMS
 from rewards.forms.labels import SEPARATOR
 from rewards.forms.yes_no import OPTIONS
 
@@ -178,9 +178,5 @@ def _size(name: str, value: Any) -> float:
 
 def _check_own_reader(key: Key) -> None:
     """Raise for a key that no completion could match, or a reward would be zero for ever."""
-    form = FORMS[key.form]
-    if not is_right(form.committed(form.written(key), key.options), key):
-        raise ValueError(
-            f"is not what a {key.form} answer can be, so no completion would be right: write it in"
-            " words"
-        )
+    if problem := FORMS[key.form].key_problem(key):
+        raise ValueError(f"is a key to which no answer can be right: {problem}")

@@ -9,13 +9,16 @@ from typing import Any
 
 from data.reading.families.choices import RIGHT_TWICE, check_right_once
 from data.reading.families.columns import COLUMNS
+from data.reading.families.conversations import CONVERSATIONS
 from data.reading.families.family import Field, RowFamily
+from data.reading.families.medical import MEDICAL
 from data.reading.families.problem import PROBLEM
 from data.reading.families.row import Row, RowError
+from data.reading.families.triple import TRIPLE
 from data.reading.families.values import check_text, is_empty, optional_text
 from data.reading.placeholders import without_placeholders
 
-FAMILIES = [PROBLEM, COLUMNS]  # in the order of docs/data.md
+FAMILIES = [PROBLEM, COLUMNS, MEDICAL, TRIPLE, CONVERSATIONS]  # in the order of docs/data.md
 
 # Under which names a row of any family may say what it is about.
 MODALITY = ("modality_type", "modality")
