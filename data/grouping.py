@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 from data.examples import VQAExample
-from data.patients import patient_id
+from data.patients import patients_of
 
 
 def components(keys: Sequence[Iterable[Hashable]]) -> list[list[int]]:
@@ -41,15 +41,15 @@ def row_keys(
 
     Args:
         example: the row.
-        patient: add the patient or series where the file name gives it (data/patients.py).
+        patient: add the patient or series where row or file name gives it (data/patients.py).
         contents: checksum of the file by image name; a name that is missing adds nothing.
     """
     keys = [("image", image_key(name)) for name in example.image_names]
     for name in example.image_names:
         if contents and name in contents:
             keys.append(("content", contents[name]))
-        if patient and (found := patient_id(name, example.dataset)):
-            keys.append(("patient", found))
+    if patient:
+        keys += [("patient", found) for found in sorted(patients_of(example))]
     return keys
 
 

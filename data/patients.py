@@ -1,12 +1,17 @@
-"""Patients, as far as the published file names tell: two pictures of one patient are no two tests.
+"""Patients, as far as rows and file names tell: two pictures of one patient are no two tests.
 
-Read are only numbers that the source data set gave to a patient, an examination, a slide, a paper's
-figure or a picture that was cut up. Running numbers of images (``lung000007.png``,
+A row may say it itself, in ``subject_id`` (MIMIC-CXR-VQA). Of file names are read only numbers that
+the source data set gave to a patient, an examination, a slide, a paper's figure or a picture that
+was cut up. Running numbers of images (``lung000007.png``,
 ``ISIC_0034322.jpg``, ``amd_test_1001.jpg``) say nothing and are not read, and neither is one film
 per patient (``MCUCXR_0002_0.png``): there the image is the patient.
 """
 
 import re
+
+from data.examples import VQAExample
+
+SUBJECT = "subject_id"  # a row's own field
 
 # OmniMedVQA's folder of a data set: (whose numbers these are, pattern). The pattern's groups are
 # the id, the comment an example. Numbers of one source are one patient in whichever data set they
@@ -54,6 +59,15 @@ _PATTERNS = {
     dataset: tuple((source, re.compile(pattern)) for source, pattern in sources)
     for dataset, sources in _SOURCES.items()
 }
+
+
+def patients_of(example: VQAExample) -> set[str]:
+    """Return the patients or series that a row itself or the names of its files give."""
+    found = {patient_id(name, example.dataset) for name in example.image_names}
+    subject = example.fields.get(SUBJECT)
+    if isinstance(subject, str | int) and not isinstance(subject, bool) and str(subject).strip():
+        found.add(f"{SUBJECT}/{str(subject).strip()}")
+    return {patient for patient in found if patient is not None}
 
 
 def patient_id(image_name: str, dataset: str) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data.audit.audited import AuditFile, FilePair
-from data.patients import patient_id
+from data.patients import patients_of
 
 
 def path_overlap(train: AuditFile, test: AuditFile) -> dict[str, int]:
@@ -77,7 +77,4 @@ def _questions(file: AuditFile) -> set[tuple[tuple[str, ...], str]]:
 
 def _patients(file: AuditFile) -> list[set[str]]:
     """Return each row's patients; ids name their source, so that those of two never meet."""
-    return [
-        {found for image in images if (found := patient_id(image, example.dataset))}
-        for images, example in zip(file.images, file.examples, strict=True)
-    ]
+    return [patients_of(example) for example in file.examples]

@@ -7,7 +7,7 @@ from pathlib import Path
 from data.audit.hashes import ImageHashes, hash_images, near_pairs
 from data.examples import VQAExample
 from data.grouping import components, row_keys
-from data.patients import patient_id
+from data.patients import patients_of
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,12 @@ def groups_of(
     """Return the row numbers of every group, see `data.grouping.components`.
 
     Raises:
-        ValueError: patients are asked for and no file name gives one.
+        ValueError: patients are asked for and no row and no file name gives one.
     """
     if patient and (readable := rows_with_patient(examples)) == 0:
         raise ValueError(
-            f"no patient or series can be read from the file names: {len(examples) - readable:,} of"
+            "no row has a subject_id, and no patient or series can be read from the file names:"
+            f" {len(examples) - readable:,} of"
             f" {len(examples):,} rows are without one (data/patients.py says which names give one);"
             " use --disjoint image"
         )
@@ -66,14 +67,8 @@ def groups_of(
 
 
 def rows_with_patient(examples: Sequence[VQAExample]) -> int:
-    """Return the rows whose file name gives a patient or series."""
+    """Return the rows that give a patient or series, in a field or by a file's name."""
     return sum(bool(patients_of(example)) for example in examples)
-
-
-def patients_of(example: VQAExample) -> set[str]:
-    """Return the patients or series that the row's file names give."""
-    found = (patient_id(name, example.dataset) for name in example.image_names)
-    return {patient for patient in found if patient is not None}
 
 
 def _near_ties(hashes: Mapping[str, int], distance: int) -> dict[str, list[str]]:

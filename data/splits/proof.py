@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
+from data.patients import patients_of
 from data.reading.readers import load_examples
-from data.splits.kept_together import Pictures, keys_of, patients_of
+from data.splits.kept_together import Pictures, keys_of
 from process.regular import sha256_of
 
 _FIELDS = (

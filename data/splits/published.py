@@ -11,26 +11,31 @@ from data.splits.pool import PoolRow
 from process.storage import finite_or_null, json_text
 
 NOT_INLINE = "its options cannot be written into the question"
-_REPLACED = ("image", "problem", "solution", "image_path", "question", "gt_answer")
+_IS_REWRITTEN = {"problem", "gt_answer"}  # a row of the two formats that are written as one
+_IMAGES = ("image", "images", "image_path")
+_REPLACED = (*_IMAGES, "problem", "solution", "question", "gt_answer", "options", "answer")
 
 
 def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
     """Return ``example`` as a row: image, problem, solution; None where it would not read back.
 
-    A question without lettered options (yes or no, a text, a number) stays as it was published.
+    A question without lettered options (yes or no, a text, a number), or of another format, stays
+    as it was published.
 
     The row's other published fields stay (question type, data set ..), except those that Med-R1's
     form replaces. ``original_id`` is the file and row number it came from, or what the row already
     has under this name.
     """
     raw = row.raw
-    if not is_lettered(example):
+    is_of_another = example is row.example and not _IS_REWRITTEN & raw.keys()
+    if is_of_another or not is_lettered(example):
         return {**raw, "original_id": raw.get("original_id", row.example.id)}
     problem = _problem(row, example)
-    if problem is None:
+    image = next((raw[name] for name in _IMAGES if raw.get(name)), None)
+    if problem is None or image is None:
         return None
     published = {
-        "image": raw["image"] if "image" in raw else raw["image_path"],
+        "image": image,
         "problem": problem,
         "solution": f"<answer> {example.answer} </answer>",
         "original_id": row.example.id,

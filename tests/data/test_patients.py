@@ -1,12 +1,13 @@
 """Patients read from file names: each pattern on a published name, and what must not be read."""
 
 from collections import Counter, defaultdict
+from pathlib import Path
 
 import pytest
 
-from data import load_examples
+from data import VQAExample, load_examples
 from data.grouping import components, image_key, row_keys
-from data.patients import patient_id
+from data.patients import patient_id, patients_of
 
 READABLE = [
     ("OCT & X-Ray 2017", "test/DRUSEN/DRUSEN-1997439-2.jpeg", "kermany-oct/1997439"),
@@ -125,3 +126,32 @@ def test_a_folder_that_is_called_like_a_file_gives_no_patient():
     # "347_r1.jpg" is a patient's picture; as a folder it says nothing of what lies in it
     assert patient_id("Images/DeepDRiD/347_r1.jpg", "DeepDRiD") == "deepdrid/347"
     assert patient_id("Images/DeepDRiD/347_r1.jpg/mean.png", "DeepDRiD") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "patient"),
+    [
+        ("p10", "p10"),
+        (10, "10"),
+        (" p10 ", "p10"),
+        ("", None),
+        (None, None),
+        (True, None),
+        ([1], None),
+    ],
+)
+def test_a_row_may_say_its_patient_itself(value, patient):
+    row = VQAExample("m-0", (), "Is it?", (), "no line", form="text", fields={"subject_id": value})
+    assert patients_of(row) == ({f"subject_id/{patient}"} if patient else set())
+    keys = [("patient", f"subject_id/{patient}")] if patient else []
+    assert row_keys(row, patient=True) == keys and row_keys(row) == []
+
+
+def test_rows_of_one_patient_stay_together_in_whichever_files():
+    names = ("a.png", "b.png", "c.png")
+    rows = [
+        VQAExample(f"m-{n}", (Path(name),), "Is it?", (), "no line", form="text",
+                   fields={"subject_id": subject})
+        for n, (name, subject) in enumerate(zip(names, ("p1", "p2", "p1"), strict=True))
+    ]  # fmt: skip
+    assert components([row_keys(row, patient=True) for row in rows]) == [[0, 2], [1]]

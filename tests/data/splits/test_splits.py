@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import load_examples
+from data import VQAExample, load_examples
 from data.audit.hashes import near_pairs
 from data.splits.__main__ import main
 from data.splits.assign import assign
@@ -382,3 +382,15 @@ def test_slices_that_lie_whole_in_one_part_compare_no_priors(tmp_path, capsys):
     flags = ["--test-share", "0.5", "--output-dir", str(tmp_path / "out")]
     assert main([*map(str, files), *flags]) == 0
     assert "Text priors" not in capsys.readouterr().out
+
+
+def test_a_row_of_another_format_is_written_as_it_was_published():
+    raw = {"image_path": "a.png", "question": "Is it?", "answer": ["no"], "subject_id": "p1"}
+    open_row = VQAExample("m-0", (), "Is it?", ("Yes", "No"), "B", form="yes_no")
+    pooled = PoolRow(open_row, raw, "m", "key")
+    assert rewritten_row(pooled, open_row) == raw | {"original_id": "m-0"}
+    named = PoolRow(open_row, raw | {"original_id": "x-7"}, "m", "key")
+    assert rewritten_row(named, open_row) == named.raw
+    choice = example("Which?", ["one", "two"], "B")
+    no_image = PoolRow(replace(choice, id="m-1"), {"Figure_path": "a.png"}, "m", "key")
+    assert rewritten_row(no_image, choice) is None  # written anew it would lose its image
