@@ -97,6 +97,11 @@ class ScoreConfig(ScoringFlags):
         return self.json or ("phantoms",)
 
     @property
+    def parts_read(self) -> tuple[str, ...]:
+        """The questions, and what a text prior is fitted on."""
+        return ("eval", "train") if self.text_prior else ("eval",)
+
+    @property
     def strata(self) -> str:
         """What a shuffled image has in common with the row that gets it."""
         return "modality" if self.shuffle_within is None else self.shuffle_within

@@ -1,6 +1,27 @@
 """FIELD=VALUE, as a command line says it of rows; PART:FIELD=VALUE of one part's rows alone."""
 
+from collections.abc import Collection, Iterable
+
 PARTS = ("train", "eval")
+ONLY_HELP = "read only rows with these values, such as q_lang=en split=test (docs/rows.md)"
+
+
+def check_conditions(texts: Iterable[str], parts: Collection[str]) -> None:
+    """Raise a ValueError for a text that is no condition, or is about rows that are not read.
+
+    Args:
+        texts: what was given.
+        parts: whose rows are read.
+
+    >>> check_conditions(["q_lang=en", "eval:split=test"], ["eval"])
+    """
+    for text in texts:
+        part, name, value = split_condition(text)
+        if part and part not in parts:
+            raise ValueError(
+                f"--only {text!r} is about the rows of {part}, of which none are read here: leave"
+                f" it away, or write {name}={value}"
+            )
 
 
 def split_condition(text: str) -> tuple[str, str, str]:

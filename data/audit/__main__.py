@@ -15,6 +15,7 @@ from data.audit.save import read_audit, write_audit
 from data.audit.sections import tables_of
 from process.called import module_line
 from process.command import command
+from process.conditions import ONLY_HELP, check_conditions
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
@@ -48,12 +49,13 @@ def make_audit(args: argparse.Namespace) -> Path:
     check_new_directory(directory)
     if args.image_root is not None and not args.image_root.is_dir():
         raise ValueError(f"image root {args.image_root} is not a folder: check --image-root")
+    check_conditions(args.only, ())
     if not 0 <= args.near_distance <= 15:
         raise ValueError(f"--near-distance {args.near_distance} must be 0 to 15 of 64 bits")
     beside = None if args.beside is None else read_audit(args.beside)
-    files = read_files(args.files, args.image_root or _NOWHERE)
+    files = read_files(args.files, args.image_root or _NOWHERE, args.only)
     pairs_of(files)  # raises before the work
-    report = audit(files, args.image_root, args.near_distance)
+    report = audit(files, args.image_root, args.near_distance, args.only)
     tables, lines = list(tables_of(report, beside)), list(headlines(report))
     with saying_kept(once_there(directory / "audit.json")):
         write_audit(directory, report, audit_page(report, tables, lines))
@@ -80,6 +82,7 @@ def _parser() -> FlagParser:
         metavar="DIR",
         help="the folder under which image paths begin: contents are compared, too",
     )
+    parser.add_argument("--only", nargs="+", default=(), metavar="FIELD=VALUE", help=ONLY_HELP)
     parser.add_argument(
         "--output-dir",
         type=user_path,

@@ -9,6 +9,7 @@ from data.examples import UNKNOWN, VQAExample
 from data.grouping import image_key
 from data.reading.bad_rows import BadRow
 from data.reading.labels import modality_label, question_type_label, subject_of
+from data.reading.only import Only
 from data.reading.readers import read_examples
 from data.sources import is_phantoms
 from process.regular import sha256_of
@@ -49,12 +50,20 @@ class AuditFile:
 FilePair = tuple[AuditFile, AuditFile]  # train, test
 
 
-def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]:
+def read_files(
+    paths: Sequence[str | Path], image_root: Path, only: Sequence[str] = ()
+) -> list[AuditFile]:
     """Return the files in their order, bad rows left out and listed.
+
+    Args:
+        paths: of the files.
+        image_root: the folder under which image paths begin.
+        only: FIELD=VALUE, which rows are read, of every file.
 
     Raises:
         ValueError: `phantoms`, which is no file; a file that cannot be read, is named twice, or has
-            no good row; two files of one name, since rows and tables are called after it.
+            no good row, or none that is asked for; two files of one name, since rows and tables are
+            called after it.
     """
     for name in paths:
         if is_phantoms(name):
@@ -70,7 +79,7 @@ def read_files(paths: Sequence[str | Path], image_root: Path) -> list[AuditFile]
                 f"two files are called {path.stem}: {files[path.stem].path} and {path}; name each"
                 " file once, and audit two versions of one split apart"
             )
-        files[path.stem] = _read(path, image_root)
+        files[path.stem] = _read(path, image_root, only)
     return list(files.values())
 
 
@@ -95,8 +104,11 @@ def pairs_of(files: Sequence[AuditFile]) -> list[FilePair]:
     return pairs
 
 
-def _read(path: Path, image_root: Path) -> AuditFile:
-    examples, bad_rows = read_examples(path, image_root, skip_bad_rows=True)
+def _read(path: Path, image_root: Path, only: Sequence[str]) -> AuditFile:
+    asked = Only(only)
+    examples, bad_rows = read_examples(path, image_root, skip_bad_rows=True, only=asked)
+    if note := asked.note():
+        print(f"{path.name}: {note}")
     part = _PART.search(path.stem)
     return AuditFile(
         path=path,

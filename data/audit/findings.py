@@ -18,7 +18,10 @@ _TOTALS = ("rows", "bad_rows", "equal_options", "right_option_repeated", "unknow
 
 
 def audit(
-    files: Sequence[AuditFile], image_root: Path | None = None, near_distance: int = 4
+    files: Sequence[AuditFile],
+    image_root: Path | None = None,
+    near_distance: int = 4,
+    only: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return all facts about the files; images are opened only where a root is given.
 
@@ -33,6 +36,7 @@ def audit(
         "format": AUDIT_FORMAT,
         "image_root": None if image_root is None else str(image_root),
         "near_distance": near_distance,
+        "only": list(only),
         "files": facts,
         "totals": {name: sum(fact[name] for fact in facts.values()) for name in _TOTALS},
         "pairs": {

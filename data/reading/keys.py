@@ -145,7 +145,7 @@ def _several(texts: Sequence[str]) -> Key:
 
 
 def _yes_no(text: str) -> str | None:
-    return FORMS["yes_no"].committed(text.removesuffix("."), OPTIONS)
+    return FORMS["yes_no"].committed(text, OPTIONS)
 
 
 def _accepted(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from data.splits.plan import Settings, make_plan
 from data.splits.writer import write_split
 from process.called import module_line
 from process.command import command
+from process.conditions import ONLY_HELP, check_conditions
 from process.flag_parser import FlagParser
 from process.page import fitted
 from process.paths import expanded, user_path
@@ -51,6 +52,7 @@ def make_split(args: argparse.Namespace) -> dict[str, Any]:
     check_new_directory(args.output_dir)
     if not 0 < args.test_share < 1:
         raise ValueError(f"--test-share {args.test_share} must be above 0 and below 1")
+    check_conditions(args.only, ())
     if not 0 <= args.near_distance <= 15:
         raise ValueError(f"--near-distance {args.near_distance} must be 0 to 15 of 64 bits")
     if args.image_root is not None and not args.image_root.is_dir():
@@ -63,9 +65,10 @@ def make_split(args: argparse.Namespace) -> dict[str, Any]:
         image_needed=args.image_needed,
         near_distance=args.near_distance,
         allow_unpaired=args.allow_unpaired,
+        only=tuple(args.only),
     )
     root = args.image_root or _NOWHERE
-    files = read_files(args.files, root)
+    files = read_files(args.files, root, args.only)
     return write_split(args.output_dir, files, make_plan(files, settings), settings, root)
 
 
@@ -80,6 +83,12 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     placed = rows["train"] + rows["test"]
     without = placed - report["rows_with_patient"]
     yield f"{without:,} of {placed:,} rows have no patient or series in their file names"
+    if official := report.get("official_split"):
+        parts = ", ".join(f"{part} {count:,}" for part, count in official.items())
+        yield (
+            f"{sum(official.values()):,} rows are of a part of their source's own split ({parts}),"
+            " which this one replaces: --only split=test reads that"
+        )
     if report["images_missing"] or report["images_broken"]:
         yield (
             f"{report['images_missing']:,} images are missing, {report['images_broken']:,} broken:"
@@ -119,6 +128,7 @@ def _parser() -> FlagParser:
         help="the folder under which image paths begin: contents and near-duplicates are kept"
         " together, too",
     )
+    add("--only", nargs="+", default=(), metavar="FIELD=VALUE", help=ONLY_HELP)
     add(
         "--disjoint",
         choices=("image", "patient"),

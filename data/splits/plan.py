@@ -9,6 +9,7 @@ from typing import Any
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
 from data.priors.fitted import chance
+from data.reading.labels import official_split
 from data.splits.assign import assign
 from data.splits.image_needed import image_needed
 from data.splits.kept_together import Pictures, groups_of, keys_of, read_pictures, rows_with_patient
@@ -28,6 +29,7 @@ class Settings:
     image_needed: bool = False
     near_distance: int = 4
     allow_unpaired: bool = False
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,8 @@ def make_plan(files: list[AuditFile], settings: Settings) -> SplitPlan:
         "images_missing": len(pictures.hashes.missing),
         "images_broken": len(pictures.hashes.broken),
     }
+    if official := Counter(filter(None, (official_split(row.raw) for row in pool.rows))):
+        facts["official_split"] = dict(sorted(official.items()))
     return SplitPlan(placed, pool, pictures, dropped, facts)
 
 

@@ -14,7 +14,7 @@ from evaluation.answers.redrawn import BLUR_EXAMPLE, single_names
 from grpo.settings.checks import unknown_device
 from grpo.settings.choices import CHOICES
 from grpo.settings.command_line import SHOW_BAD_ROWS
-from process.conditions import split_condition
+from process.conditions import ONLY_HELP, check_conditions
 from process.flags import Group, flag_of, setting
 from rewards.forms import FORMS
 from rewards.modes import get_mode
@@ -95,7 +95,7 @@ class RowsFlags(MachineFlags):
     image_root: str | None = setting(None, "folder that the rows' image paths start from", "DIR")
     only: tuple[str, ...] = setting(
         (),
-        "read only rows with these values, such as q_lang=en split=test (docs/rows.md)",
+        ONLY_HELP,
         "FIELD=VALUE",
         nargs="+",
     )
@@ -112,9 +112,13 @@ class RowsFlags(MachineFlags):
     )
     seed: int = setting(0, "of --limit's sample")
 
+    @property
+    def parts_read(self) -> tuple[str, ...]:
+        """The parts of the data that are read: those that are asked."""
+        return ("eval",)
+
     def __post_init__(self) -> None:
-        for text in self.only:
-            split_condition(text)
+        check_conditions(self.only, self.parts_read)
         super().__post_init__()
 
 

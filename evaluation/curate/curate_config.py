@@ -59,6 +59,11 @@ class CurateConfig(RowsFlags):
         "DIR",
     )
 
+    @property
+    def parts_read(self) -> tuple[str, ...]:
+        """Train files alone."""
+        return ("train",)
+
     def __post_init__(self) -> None:
         check_choosing(self.drop, self.blind_share)
         check_prior(self.prior)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from grpo.settings.save_every import seconds_between
-from process.conditions import split_condition
+from process.conditions import check_conditions
 
 if TYPE_CHECKING:
     from grpo.settings.config import GRPOConfig
@@ -55,11 +55,10 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
             yield problem
     if problem := _unknown_interval(config.save_every):
         yield problem
-    for text in config.only:
-        try:
-            split_condition(text)
-        except ValueError as error:
-            yield str(error)
+    try:
+        check_conditions(config.only, ("train", "eval") if config.eval_json else ("train",))
+    except ValueError as error:
+        yield str(error)
     if not config.train_json:
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)

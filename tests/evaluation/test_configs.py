@@ -20,6 +20,11 @@ def test_without_a_flag_the_embedded_model_is_asked_the_embedded_questions():
     assert config.given() == {}  # all of how it is asked is the checkpoint's
 
 
+def test_a_text_priors_rows_may_be_chosen_for_themselves():
+    only = ("train:split=train", "eval:split=test")
+    assert ScoreConfig(**ONE, text_prior=("phantoms",), only=only).only == only
+
+
 def test_an_empty_value_is_given():
     assert ScoreConfig(model="", json=("phantoms",)).checkpoint == ""
 
@@ -55,6 +60,9 @@ def test_what_is_given_is_told_from_what_is_not():
         (MatrixConfig, {**MATRIX, "batch_size": 0}, "--batch-size 0 must be at least 1"),
         (MatrixConfig, {**MATRIX, "limit": 0}, "--limit 0 must be at least 1"),
         (MatrixConfig, {**MATRIX, "controls": ("noise",)}, "unknown control 'noise'"),
+        (MatrixConfig, {**MATRIX, "only": ("q_lang",)}, "--only 'q_lang' is not FIELD=VALUE"),
+        (ScoreConfig, {**ONE, "only": ("train:a=b",)}, "about the rows of train, of which none"),
+        (CurateConfig, {**CURATE, "only": ("eval:a=b",)}, "about the rows of eval, of which none"),
         (CurateConfig, {**CURATE, "samples": 1}, "--samples 1 must be at least 2"),
         (CurateConfig, {**CURATE, "drop": ("bad",)}, "--drop bad: use some of always_right"),
         (CurateConfig, {**CURATE, "prior": "best"}, "--prior 'best': use one of"),

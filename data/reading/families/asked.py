@@ -8,6 +8,7 @@ from data.options import same_option
 from data.reading.families.row import RowError
 from data.reading.families.values import is_empty
 from data.reading.inline import split_options
+from data.reading.inline_published import OptionsError
 from data.reading.keys import key_of, text_of
 from rewards.letters import committed_letter
 
@@ -34,8 +35,8 @@ def asked_in(
         )  # fmt: skip
     try:
         question, options = split_options(text)
-    except ValueError as error:
-        if getattr(error, "is_list", False):
+    except OptionsError as error:
+        if error.is_list:
             raise RowError(text, f"({text_field}) {error}") from error
         question, options = text.strip(), ()
     try:

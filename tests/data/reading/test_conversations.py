@@ -29,6 +29,7 @@ PART = [{"type": "image"}, {"type": "text", "text": "Name the organ."}]
 @pytest.mark.parametrize(
     ("name", "forms", "answers", "systems", "counts"),
     [
+        ("f6_conversations.jsonl", ["letter", "letter"], ["Yes", "first"], ["", ""], [1, 2]),
         (
             "f6_messages.jsonl",
             ["text", "number", "yes_no"],

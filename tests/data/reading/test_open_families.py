@@ -68,6 +68,12 @@ def test_the_image_has_the_name_that_its_source_gives_it(name):
     assert (content.images, content.form, content.answer) == (("a.png",), "yes_no", "A")
 
 
+def test_option_columns_beside_an_answer_are_the_other_family():
+    row = {"image_path": "a.png", "question": "Which?", "option_A": "Liver", "option_B": "Lung"}
+    content = read_row(row | {"gt_answer": "Lung", "answer": "Lung"})
+    assert (content.options, content.answer) == (("Liver", "Lung"), "B")
+
+
 def test_a_triple_may_have_no_image():
     for row in ({}, {"image": None}, {"image": []}):
         content = read_row({"question": "what pumps blood?", "answer": "the heart"} | row)

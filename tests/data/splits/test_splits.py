@@ -384,6 +384,23 @@ def test_slices_that_lie_whole_in_one_part_compare_no_priors(tmp_path, capsys):
     assert "Text priors" not in capsys.readouterr().out
 
 
+def test_patients_named_in_rows_stay_together_and_an_official_split_is_said(tmp_path, capsys):
+    rows = [
+        {"image_path": f"{n}.png", "question": f"Is there a line {n % 7}?",
+         "answer": ["yes", "no"][n % 2], "subject_id": f"p{n // 3}", "split": "train"}
+        for n in range(60)
+    ]  # fmt: skip
+    path, out = write_rows(tmp_path / "mimic.json", rows), tmp_path / "out"
+    assert main([str(path), "--disjoint", "patient", "--output-dir", str(out)]) == 0
+    assert "60 rows are of a part of their source's own split (train 60)" in capsys.readouterr().out
+    report = json.loads((out / "splits.json").read_text())
+    assert report["official_split"] == {"train": 60} and report["rows_with_patient"] == 60
+    parts = [json.loads((out / f"mimic_{part}.json").read_text()) for part in ("train", "test")]
+    assert len(parts[0]) + len(parts[1]) == 60 and report["groups"]["count"] == 20
+    patients = [{row["subject_id"] for row in part} for part in parts]
+    assert patients[0].isdisjoint(patients[1])
+
+
 def test_a_row_of_another_format_is_written_as_it_was_published():
     raw = {"image_path": "a.png", "question": "Is it?", "answer": ["no"], "subject_id": "p1"}
     open_row = VQAExample("m-0", (), "Is it?", ("Yes", "No"), "B", form="yes_no")

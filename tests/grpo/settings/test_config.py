@@ -31,6 +31,8 @@ def given(*arguments: str) -> dict:
         ({"mode": "ponder"}, "mode='ponder' is unknown: use one of think, no_think, think_after"),
         ({"method": "ppo"}, "method='ppo' is unknown: use one of grpo, sft"),
         ({"beta": -0.1}, "beta=-0.1 must not be negative"),
+        ({"only": ("q_lang",)}, "--only 'q_lang' is not FIELD=VALUE"),
+        ({"only": ("eval:a=b",)}, "about the rows of eval, of which none are read"),
         ({"seed": -1}, "seed=-1 must not be negative"),
         ({"seed": 2**64}, "is too large: use one below 2"),
         ({"reward_weights": (float("nan"), 1.0)}, "reward_weights=nan must be a finite number"),
