@@ -10,7 +10,7 @@ from data.reading.families.values import is_empty
 from data.reading.inline import split_options
 from data.reading.inline_published import OptionsError
 from data.reading.keys import key_of, text_of
-from rewards.letters import committed_letter
+from rewards.forms import FORMS
 
 
 def asked_in(
@@ -59,7 +59,7 @@ def _letter(value: Any, options: tuple[str, ...]) -> str:
         for letter, option in zip(ascii_uppercase, options, strict=False)
         if same_option(option) == same_option(text)
     }
-    if letter := committed_letter(text, options):
+    if letter := FORMS["letter"].committed(text, options):
         named.add(letter)
     if not named:
         raise ValueError(f"is no option: the options are {list(options)}")
