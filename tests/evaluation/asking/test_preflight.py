@@ -15,7 +15,7 @@ from PIL import Image
 
 from data.examples import VQAExample
 from data.prompts import TEMPLATES, render_prompt
-from data.sources import load_split
+from data.sources import Split, load_split
 from data.turns import TurnBuilder
 from evaluation.asking.encoding import encode_checked
 from evaluation.asking.preflight import Preflight
@@ -147,6 +147,31 @@ def test_one_token_decides_at_the_edge_of_the_context(check):
     assert f"a prompt of {CONTEXT - 7} tokens, which with 8 of completion exceed" in fault.reason
     assert fault.value.startswith("'xxx") and len(fault.value) < 170  # named, not quoted whole
     assert Preflight([replace(one, max_completion_tokens=7)])([over]) == {}
+
+
+def test_every_prompt_is_counted_as_it_is_encoded_and_one_that_does_not_fit_as_well(
+    check, nano_policy, tmp_path
+):
+    rows = [
+        example(saved(tmp_path, (90, 60))),
+        example(saved(tmp_path, (30, 200), "b.png"), saved(tmp_path, (9, 9), "c.png"), number=1),
+        example(question="Is there no image?", number=2),
+        example(question="Is there no image?", number=3),  # known from the row before
+        example(question="x" * CONTEXT, number=4),
+    ]
+    for image_size in (0, 56):
+        preflight = Preflight([check(image_size)], measures=True)
+        assert list(preflight(rows)) == ["CT-4"]
+        split = Split(rows[:4], [], {}, counts={"CT.json": 5})
+        turns = [check(image_size).turn_builder(row) for row in rows]
+        encoded = [
+            nano_policy.processor.encode(
+                turn.text, turn.images, keep_size=turn.keep_size
+            ).num_tokens
+            for turn in turns
+        ]
+        assert preflight.lengths(split) == encoded
+        assert Preflight([check(image_size)]).lengths(split) == []  # where nobody asks
 
 
 def test_a_row_has_to_fit_every_model_that_is_asked(check, tmp_path):
