@@ -40,8 +40,11 @@ from grpo.run import (
 from grpo.settings import GRPOConfig, card_for, read_command_line
 from process.command import shared_command
 from process.ranks import world
+from process.signals import end_if_asked
 from rewards import REWARDS, ParseOnce, load_rewards, try_rewards
-from rewards.registry import BoundReward, RewardFn
+from rewards.bound import BoundReward
+from rewards.calls import Calls
+from rewards.registry import RewardFn
 
 if TYPE_CHECKING:  # imports torch
     from evaluation.dry_run.dry_run import DryRun
@@ -63,9 +66,9 @@ def run(config: GRPOConfig, reward_fns: Mapping[str, RewardFn] | None = None) ->
     Args:
         config: the settings. ``grpo.settings.resolve_config({name: value, ..})`` adds what
             belongs to model and data, as the command line does; ``GRPOConfig(..)`` adds nothing.
-        reward_fns: reward functions of your own, ``fn(completion, example, mode) -> float``, by the
-            name that metrics have for them. ``config.rewards`` may name them, instead of registered
-            ones or among them; those that it does not name come last.
+        reward_fns: reward functions of your own, ``fn(completion, example, mode) -> float`` or
+            ``fn(completions, examples, mode) -> list``, by the name that metrics have for them.
+            ``config.rewards`` may name them; those that it does not name come last.
 
     Raises:
         ValueError, OSError: a setting, a file or the data is wrong; the message says what to do.
@@ -131,20 +134,23 @@ def _train(
     config, stored = origin.config, origin.stored
     template = run_template(config, stored)
     parse = ParseOnce()  # for rewards, rollout log and metrics
-    reward_fns = load_rewards(
-        config.rewards, config.mode, parse, origin.own_rewards, config.weights_of_rewards
-    )
-    first_look = partial(try_rewards, reward_fns, mode=config.mode)
-    if dry is not None and dry.checks_data:
-        check_training_data(config, template, stored, first_look)
-        return None
-    questions = world().leaders_first(
-        "reading the data", lambda: read_questions(config, template, stored, first_look)
-    )
-    if dry is None:
-        say_rows(questions, config.eval_limit)
-    with Session(config, directory) as session:
-        return _train_on(questions, session, origin, reward_fns, parse, dry)
+    with Calls(end_if_asked) as calls:  # of asynchronous rewards
+        reward_fns = load_rewards(
+            *(config.rewards, config.mode, parse, origin.own_rewards, config.weights_of_rewards),
+            arguments=origin.reward_arguments.tables,
+            calls=calls,
+        )
+        first_look = partial(try_rewards, reward_fns, mode=config.mode)
+        if dry is not None and dry.checks_data:
+            check_training_data(config, template, stored, first_look)
+            return None
+        questions = world().leaders_first(
+            "reading the data", lambda: read_questions(config, template, stored, first_look)
+        )
+        if dry is None:
+            say_rows(questions, config.eval_limit)
+        with Session(config, directory) as session:
+            return _train_on(questions, session, origin, reward_fns, parse, dry)
 
 
 def _train_on(
@@ -216,7 +222,7 @@ def _train_on(
         return None
     check_room(directory.path, policy, optimizer, config, range(trainer.done, total_steps))
     facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
-    facts |= {"logprob_backend": backend, **questions.facts}
+    facts |= {"logprob_backend": backend, **questions.facts, **origin.facts}
     directory.begin(run_description(config, facts, origin.stored, state["step"]), state["step"])
     trainer.train()
 

@@ -9,6 +9,7 @@ from common import lengthened, phantom_turns, write_checkpoint
 
 from data.turns import UserTurn
 from models.prompts.processor import Processor
+from rewards.bound import each
 
 
 @dataclass(frozen=True)
@@ -98,4 +99,4 @@ def vowels(text: str, _example: Any) -> float:
     return float(sum(text.count(vowel) for vowel in "aeiou"))
 
 
-REWARDS = {"distinct_letters": distinct_letters, "vowels": vowels}
+REWARDS = {"distinct_letters": each(distinct_letters), "vowels": each(vowels)}

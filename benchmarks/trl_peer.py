@@ -18,6 +18,7 @@ from transformers.models.qwen2_vl.processing_qwen2_vl import Qwen2VLProcessor
 from trl import GRPOConfig, GRPOTrainer
 
 from data.turns import UserTurn
+from rewards.bound import BoundReward
 
 BANNED_LOGIT = -1e9  # not -inf: TRL multiplies logits by probabilities for its entropy
 
@@ -196,9 +197,11 @@ class Peer(GRPOTrainer):
         return times
 
 
-def _as_trl_reward(name: str, fn: Callable[[str, Any], float]) -> Callable[..., list[float]]:
+def _as_trl_reward(name: str, fn: BoundReward) -> Callable[..., list[float]]:
     def reward(completions: list[list[dict[str, str]]], **_: Any) -> list[float]:
-        return [fn(completion[0]["content"], None) for completion in completions]
+        return fn(
+            [completion[0]["content"] for completion in completions], [None] * len(completions)
+        )
 
     reward.__name__ = name
     return reward

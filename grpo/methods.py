@@ -15,7 +15,7 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
-from grpo.step import StepResult, train_step
+from grpo.step import Reward, StepResult, train_step
 from models.policy import Policy
 
 
@@ -66,7 +66,7 @@ def grpo_method(
     policy: Policy,
     reference: Policy | None,
     optimizer: PolicyOptimizer,
-    reward_fns: Mapping[str, Callable[[str, Any], float]],
+    reward_fns: Mapping[str, Reward],
     parse: Parser,
     grounding: Grounding | None,
     budget: TokenBudget | None = None,

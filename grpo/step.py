@@ -13,7 +13,7 @@ Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: ro
 prompt 0), M rows of a micro-batch (`Part`), C completion tokens, R reward functions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,7 +34,8 @@ from grpo.settings.config import GRPOConfig
 from models.policy import Policy
 from process.ranks import world
 
-Reward = Callable[[str, Any], float]  # (completion, its example) -> reward; the mode is bound
+# (completions, the example of each) -> the reward of each; the mode is bound
+Reward = Callable[[Sequence[str], Sequence[Any]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -159,8 +160,8 @@ def train_step(
 
 def score_completions(reward_fns: Mapping[str, Reward], rollout: Rollout) -> Tensor:
     """Return (N, G, R) float64: the reward of every completion under every reward function."""
-    scores = rollout.for_each(
-        lambda text, example: [fn(text, example) for fn in reward_fns.values()]
-    )
-    shape = len(rollout.batch.examples), rollout.group_size, len(reward_fns)
-    return torch.tensor(scores, dtype=torch.float64).view(shape)
+    size, texts = rollout.group_size, rollout.completions.texts  # B, prompt-major
+    examples = [example for example in rollout.batch.examples for _ in range(size)]  # B
+    scores = [fn(texts, examples) for fn in reward_fns.values()]  # R lists of B
+    shape = len(reward_fns), len(rollout.batch.examples), size
+    return torch.tensor(scores, dtype=torch.float64).view(shape).permute(1, 2, 0).contiguous()

@@ -27,13 +27,29 @@ def read_toml_file(path: Path, called: str, shipped: str) -> dict[str, Any]:
         ValueError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(read_text(path))
+        return parse_toml(read_text(path), called)
     except OSError as error:
         raise ValueError(
             f"{called} cannot be read ({error}): check the path, or name one that ships: {shipped}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{called} is not TOML ({error}): correct it") from error
+    except UnicodeDecodeError as error:
+        raise _no_toml(called, error) from error
+
+
+def parse_toml(text: str, called: str) -> dict[str, Any]:
+    """Return what a text in TOML holds.
+
+    Raises:
+        ValueError: it is none; the message begins with what it is called.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _no_toml(called, error) from error
+
+
+def _no_toml(called: str, error: ValueError) -> ValueError:
+    return ValueError(f"{called} is not TOML ({error}): correct it")
 
 
 def as_type(value: Any, hint: Any) -> Any:

@@ -1,35 +1,28 @@
 """Reward functions by name: ours, and a user's own from ``path.py:function``.
 
-Every one is ``fn(completion: str, example, mode: str) -> float``, where ``example`` is a
-`VQAExample` (data/examples.py); README has one to begin with.
+Every one is ``fn(completion: str, example, mode: str) -> float``, or ``fn(completions, examples,
+mode) -> list`` of all of a step, where an example is a `VQAExample` (data/examples.py); README has
+both to begin with.
 """
 
-import importlib.util
-import inspect
-import math
-import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
-from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from rewards.bound import AllAtOnce, BoundReward, OneByOne
+from rewards.calls import Calls
 from rewards.format import format_reward
 from rewards.forms import FORMS, is_right
 from rewards.modes import get_mode
 from rewards.parse_once import Parse
 from rewards.parsing import parse_completion
+from rewards.signature import FLAG, Signature, signature_of
 from rewards.token_f1 import token_f1
+from rewards.user_file import function_in
 
-RewardFn = Callable[[str, Any, str], float]  # (completion, example, mode) -> reward
-BoundReward = Callable[[str, Any], float]  # the mode is bound, the result checked
-# Weighted, in magnitude. The spread of a batch sums squares of rewards and advantages, in float32:
-# beyond this it is inf, and divided by it every advantage is silently 0.
-LARGEST_REWARD = 1e18
+RewardFn = Callable[..., Any]  # in either form, asynchronous or not
 
 
 def _accuracy(completion: str, example: Any, mode: str, parse: Parse = parse_completion) -> float:
@@ -44,6 +37,7 @@ def _format(completion: str, example: Any, mode: str, parse: Parse = parse_compl
 
 
 REWARDS: dict[str, RewardFn] = {"accuracy": _accuracy, "format": _format, "token_f1": token_f1}
+_PARSING = (_accuracy, _format, token_f1)  # share what is read with the run's log
 
 
 def load_rewards(
@@ -52,6 +46,9 @@ def load_rewards(
     parse: Parse = parse_completion,
     own: Mapping[str, RewardFn] | None = None,
     weights: Sequence[float] = (),
+    *,
+    arguments: Mapping[str, Mapping[str, Any]] | None = None,
+    calls: Calls | None = None,
 ) -> dict[str, BoundReward]:
     """Return the functions called ``names``, in that order, with ``mode`` bound.
 
@@ -60,7 +57,8 @@ def load_rewards(
     A name is one of `REWARDS`, one of ``own``, or ``path.py:function``; the latter is known by its
     function's name, which is what metrics and rollouts call it (``reward/function``).
 
-    The returned functions take ``(completion, example)`` and raise ValueError, naming function and
+    A function is given one completion or all of a step (rewards/signature.py). The returned ones
+    take ``(completions, examples)``, as many of both, and raise ValueError, naming function and
     example, when the function fails or returns something other than a finite number, or one that is
     too large to be compared (`LARGEST_REWARD`, after its weight): a reward that is silently wrong
     teaches something false.
@@ -71,14 +69,16 @@ def load_rewards(
         parse: reads completions for our own functions.
         own: functions by name that stand in no file.
         weights: of the rewards in their total, in the order of ``names``; none: 1 each.
+        arguments: short name of a function -> further arguments of it, by parameter.
+        calls: how functions are waited for; a run's own has its event loop, and looks for signals.
 
     Raises:
         ValueError: unknown mode or name, no names, two with one name, a file that is missing or
             fails to load, a function that is missing or takes other arguments, an own one that is
-            called like one of ours.
+            called like one of ours, arguments that nobody asks for, or that are missing.
     """
     get_mode(mode)
-    own = own or {}
+    own, arguments, calls = own or {}, arguments or {}, calls or Calls()
     _check_names(own)
     if not names:
         raise ValueError(f"no reward functions given: name at least one of {', '.join(REWARDS)}")
@@ -91,9 +91,13 @@ def load_rewards(
                 f"two reward functions are called {short_name!r} in {list(names)}: metrics go by"
                 " that name, so remove or rename one"
             )
-        if function in (_accuracy, _format, token_f1):
-            function = partial(function, parse=parse)
-        bound[short_name] = _bind(name, function, mode, weight)
+        if function in _PARSING:
+            function, signature = partial(function, parse=parse), Signature()
+        else:
+            signature = signature_of(name, function)
+        chosen = signature.chosen(name, short_name, arguments.get(short_name, {}))
+        bound[short_name] = _bound(name, function, mode, weight, calls, signature, chosen)
+    _check_tables(arguments, list(bound))
     return bound
 
 
@@ -113,124 +117,32 @@ def _find(
     if name in REWARDS:
         return name, REWARDS[name]
     if name in own:
-        _check_arguments(name, own[name])
         return name, own[name]
-    file, colon, function_name = name.rpartition(":")
-    if not colon or not file.endswith(".py"):
+    if not name.rpartition(":")[0].endswith(".py"):
         raise ValueError(
             f"unknown reward {name!r}: use one of {', '.join(REWARDS)}, or path.py:function"
         )
-    path = _file(file)
-    if path not in modules:
-        modules[path] = _load_file(name, path)
-    function = getattr(modules[path], function_name, None)
-    if not callable(function):
+    return function_in(name, modules)
+
+
+def _check_tables(arguments: Mapping[str, Any], names: Sequence[str]) -> None:
+    if strange := [name for name in arguments if name not in names]:
         raise ValueError(
-            f"reward {name!r}: {path} defines no function {function_name!r}: check its spelling"
+            f"{FLAG} has {', '.join(strange)}, which is no table of a reward function of this run:"
+            f" write arguments below [function], one of {', '.join(names)}"
         )
-    _check_arguments(name, function)
-    return function_name, function
 
 
-def _check_arguments(name: str, function: Callable) -> None:
-    """Raise before the first completion is sampled, not after it."""
-    try:
-        signature = inspect.signature(function)
-    except ValueError:  # some functions written in C tell none
-        return
-    try:
-        signature.bind("completion", None, "think")
-    except TypeError as error:
-        raise ValueError(
-            f"reward {name!r} cannot be called as fn(completion, example, mode) ({error}): give it"
-            " these three arguments"
-        ) from error
-
-
-def _load_file(name: str, path: Path) -> ModuleType:
-    """Return the module in ``path``, under a private name so that it can shadow no other module."""
-    if not path.is_file():
-        raise ValueError(f"reward {name!r}: there is no file {path}: check the path")
-    module_name = f"_groupwise_reward_{sha256(str(path).encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    assert spec is not None and spec.loader is not None, f"no loader for {path}"
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module  # dataclasses and pickle look their module up by name
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # last, so that what stands beside it shadows nothing
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[module_name]
-        raise ValueError(
-            f"reward {name!r}: {path} fails while it is loaded"
-            f" ({_describe(error, str(path))}): run it with python to see why"
-        ) from error
-    return module
-
-
-def _bind(name: str, function: RewardFn, mode: str, weight: float) -> BoundReward:
-    file = str(_file(name.rpartition(":")[0]))  # a registered one has none
-
-    def reward(completion: str, example: Any) -> float:
-        try:
-            value = function(completion, example, mode)
-        except (Exception, SystemExit) as error:
-            raise ValueError(
-                f"reward {name!r} fails on example {example.id!r} ({_describe(error, file)}): it"
-                " must return a number for any text the policy writes, also for"
-                f" {_shown(completion)}"
-            ) from error
-        if not isinstance(value, Real) or not _is_finite(value):
-            raise ValueError(
-                f"reward {name!r} returned {_shown(value)} on example {example.id!r} for"
-                f" {_shown(completion)}: it must return a finite number, such as 0.0 or"
-                f" 1.0{_hint(value)}"
-            )
-        if abs(float(value) * weight) > LARGEST_REWARD:
-            raise ValueError(
-                f"reward {name!r} returned {_shown(value)} on example {example.id!r} for"
-                f" {_shown(completion)}: times its weight {weight:g} that is beyond"
-                f" {LARGEST_REWARD:g}, where the spread of a group overflows and every advantage"
-                " would be 0: return smaller numbers, or give it a smaller weight"
-            )
-        return float(value)
-
-    return reward
-
-
-def _is_finite(value: Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # an int beyond the floats
-        return False
-
-
-def _hint(value: Any) -> str:
-    """Return what to do about a value that is no number."""
-    if value is None:
-        return ": does it end without a return?"
-    if hasattr(value, "item"):  # numpy's and torch's, known without importing them
-        return f": return value.item() of this {type(value).__name__}"
-    return ""
-
-
-def _shown(value: Any) -> str:
-    """Return a value as Python writes it, cut when long."""
-    try:
-        text = repr(value)
-    except Exception:  # an int of 5,000 digits, or what a class of the user's does
-        text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= 80 else f"{text[:60]} .. {text[-15:]}"
-
-
-def _file(name: str) -> Path:
-    return Path(os.path.expanduser(name)).resolve()  # noqa: PTH111 Path's raises for no user
-
-
-def _describe(error: BaseException, file: str) -> str:
-    """Return the error's type, words and line in the user's file, else the last one."""
-    whole = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in whole if frame.filename == file] or whole
-    line = f", line {frames[-1].lineno} of {frames[-1].filename}" if frames else ""
-    return f"{type(error).__name__}: {error}{line}"
+def _bound(
+    name: str,
+    function: RewardFn,
+    mode: str,
+    weight: float,
+    calls: Calls,
+    signature: Signature,
+    arguments: Mapping[str, Any],
+) -> BoundReward:
+    if signature.is_batch:
+        of_all = partial(function, mode=mode, **arguments)
+        return AllAtOnce(name, of_all, weight, calls)
+    return OneByOne(name, lambda text, one: function(text, one, mode, **arguments), weight, calls)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rewards.bound import BoundReward
 from rewards.forms import FORMS
 from rewards.modes import get_mode
-from rewards.registry import BoundReward
 
 FIRST_ROWS = 4
 
@@ -17,10 +17,9 @@ def try_rewards(rewards: Mapping[str, BoundReward], examples: Sequence[Any], mod
         ValueError: of the first that fails or returns no finite number, naming function, example
             and completion.
     """
-    for example in examples[:FIRST_ROWS]:
-        for text in trial_texts(example, mode):
-            for reward in rewards.values():
-                reward(text, example)
+    pairs = [(text, one) for one in examples[:FIRST_ROWS] for text in trial_texts(one, mode)]
+    for reward in rewards.values():
+        reward([text for text, _ in pairs], [one for _, one in pairs])
 
 
 def trial_texts(example: Any, mode: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data.examples import VQAExample
 from data.faults import Fault
@@ -15,7 +16,9 @@ from evaluation.asking.prompt_check import PromptCheck
 from evaluation.measures.slices import slice_of_source
 from evaluation.protocol.arms import Arm, arm_config
 from evaluation.protocol.protocol_file import AxisPlan, DataPlan, ProtocolConfig
+from grpo.settings.reward_arguments import RewardArguments
 from rewards import load_rewards, try_rewards
+from rewards.calls import Calls
 
 SAMPLE_SEED = 0  # of --limit's sample: every checkpoint answers the same rows
 
@@ -92,8 +95,11 @@ def _try_rewards(
     for method in config.methods:
         one = arm_config(config, Arm(axis.name, axis.slices[0], method, config.seeds[0]), source)
         if one.method == "grpo":
-            rewards = load_rewards(one.rewards, one.mode, weights=one.weights_of_rewards)
-            try_rewards(rewards, examples, one.mode)
+            weights, tables = one.weights_of_rewards, RewardArguments.read(one.reward_arguments)
+            with Calls() as calls:
+                given: dict[str, Any] = {"arguments": tables.tables, "calls": calls}
+                rewards = load_rewards(one.rewards, one.mode, weights=weights, **given)
+                try_rewards(rewards, examples, one.mode)
 
 
 def _check_same_rows(

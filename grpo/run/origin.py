@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from grpo.run.start_point import check_resumable, checkpoint_to_resume
 from grpo.settings.absolute import with_absolute_paths
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resuming import config_to_resume
+from grpo.settings.reward_arguments import RewardArguments
 from grpo.settings.reward_code import check_trusted, with_rewards
 
 
@@ -22,6 +24,17 @@ class Origin:
     own_rewards: Mapping[str, Callable]  # handed in, by name
     stored: Mapping[str, Any] | None = None  # run.json of a run that goes on
     checkpoint: Path | None = None  # from which it does
+
+    @cached_property
+    def reward_arguments(self) -> RewardArguments:
+        """What the file of reward arguments says, read once."""
+        return RewardArguments.read(self.config.reward_arguments)
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What run.json keeps of it beside the settings."""
+        text = self.reward_arguments.text
+        return {"reward_arguments": text} if text else {}
 
     @classmethod
     def fresh(cls, config: GRPOConfig, own_rewards: Mapping[str, Callable]) -> "Origin":

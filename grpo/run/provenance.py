@@ -97,8 +97,12 @@ def check_unchanged_rewards(stored: Mapping[str, Any], config: GRPOConfig) -> No
 
 
 def _reward_files(config: GRPOConfig) -> dict[str, str]:
+    """Return the checksums of the files that rewards come from, their arguments among them."""
     files = {name: user_path(name.rpartition(":")[0]) for name in config.rewards if ".py:" in name}
-    return {f"reward {name}": file_checksum(file) for name, file in files.items()}
+    sums = {f"reward {name}": file_checksum(file) for name, file in files.items()}
+    if named := config.reward_arguments:
+        sums[f"reward arguments {named}"] = file_checksum(user_path(named))
+    return sums
 
 
 def run_description(

@@ -32,6 +32,7 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
         image_root=config.image_root and absolute(config.image_root),
         prompt_template=config.prompt_template and absolute(config.prompt_template),
         rewards=tuple(rewards),
+        reward_arguments=config.reward_arguments and absolute(config.reward_arguments),
         output_dir=expanded(config.output_dir),
     )
 

@@ -43,5 +43,5 @@ HEADINGS = {
 # The fields that name files and folders; a reward may be path.py:function.
 PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
-    "output_dir",
+    *("reward_arguments", "output_dir"),
 )

@@ -96,6 +96,11 @@ class GRPOConfig:
     reward_weights: tuple[float, ...] = setting(
         (), "one per reward function, in the same order; default 1 each"
     )
+    reward_arguments: str = setting(
+        "",
+        "TOML file of arguments for reward functions of your own: a table [function] for each",
+        "FILE.toml",
+    )
     advantage_scale: AdvantageScale = setting("group", "which spread divides the advantages")
     loss_normalization: LossNormalization = setting(
         "sequence", "mean over sequences (DeepSeekMath), over tokens (DAPO), constant (Dr. GRPO)"

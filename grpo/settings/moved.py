@@ -1,8 +1,8 @@
 """The sources of a resumed run that lie elsewhere now: the same content is the same run.
 
-Data files, the prompt template, reward files, the image root and the start model may change place.
-What is named now stands for what was named then, one by one and in the same order; whether it holds
-the same is what grpo/run/provenance.py compares, by checksum.
+Data files, the prompt template, reward files, their arguments, the image root and the start model
+may change place. What is named now stands for what was named then, one by one and in the same
+order; whether it holds the same is what grpo/run/provenance.py compares, by checksum.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -12,7 +12,9 @@ from typing import Any
 from grpo.settings.config import GRPOConfig
 from process.flags import flag_of
 
-MOVABLE = ("model", "train_json", "eval_json", "prompt_template", "rewards")  # and image_root
+MOVABLE = (  # and image_root
+    *("model", "train_json", "eval_json", "prompt_template", "rewards", "reward_arguments"),
+)
 
 
 def check_counterparts(stored: GRPOConfig, config: GRPOConfig) -> None:
@@ -39,6 +41,11 @@ def check_counterparts(stored: GRPOConfig, config: GRPOConfig) -> None:
             f"cannot resume: --rewards names {', '.join(config.rewards) or 'none'}, the run has"
             f" {', '.join(stored.rewards) or 'none'}: name the same functions in the same order,"
             " their files at their new places"
+        )
+    if bool(stored.reward_arguments) != bool(config.reward_arguments):
+        raise ValueError(
+            f"cannot resume: --reward-arguments is {config.reward_arguments or 'no file'}, the run"
+            f" has {stored.reward_arguments or 'none'}: name the same file, at its new place"
         )
 
 
@@ -100,6 +107,8 @@ def names_now(stored: Mapping[str, Any], config: GRPOConfig) -> dict[str, str]:
             pairs[f"{kind} {then}"] = f"{kind} {now}"
     for then, now in zip(stored["rewards"], config.rewards, strict=True):
         pairs[f"reward {then}"] = f"reward {now}"
+    if then := stored.get("reward_arguments"):
+        pairs[f"reward arguments {then}"] = f"reward arguments {config.reward_arguments}"
     return {then: now for then, now in pairs.items() if then != now}
 
 
@@ -121,7 +130,8 @@ _PLACES = {"train_json": "FILES", "eval_json": "FILES", "rewards": "FUNCTIONS"}
 
 def _missing(config: GRPOConfig) -> Iterator[tuple[str, str]]:
     """Yield (setting, path) of what is gone; only absolute ones are paths for sure."""
-    named = [("model", config.model), ("image_root", config.image_root)]
+    alone = ("model", "image_root", "reward_arguments")
+    named = [(name, getattr(config, name)) for name in alone]
     named += [
         (name, path) for name in ("train_json", "eval_json") for path in getattr(config, name)
     ]

@@ -24,7 +24,8 @@ from process.ranks import place
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
 GRPO_ONLY = (
     *("group_size", "num_iterations", "temperature", "top_k", "top_p", "mask_truncated"),
-    *("rewards", "reward_weights", "advantage_scale", "loss_normalization", "beta"),
+    *("rewards", "reward_weights", "reward_arguments"),
+    *("advantage_scale", "loss_normalization", "beta"),
     *("epsilon_low", "epsilon_high", "reference_device", "verify_prefix"),
     *("grounding", "grounding_weight"),
 )

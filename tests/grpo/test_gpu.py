@@ -13,6 +13,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
 from models.checkpoint.offload import offload_layers
+from rewards.bound import each
 from tests.models.nano import random_image
 
 pytestmark = [
@@ -45,7 +46,7 @@ def step(policy, reference, config):
     optimizer = PolicyOptimizer(policy, config, total_steps=10)
     optimizer.start_step(0)
     clock = StepClock(policy.device)
-    rewards = {"ascii": ascii_count}
+    rewards = {"ascii": each(ascii_count)}
     result = train_step(policy, reference, optimizer, batch_of(policy), rewards, config, clock)
     return result, optimizer
 

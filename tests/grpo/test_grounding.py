@@ -24,6 +24,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
 from rewards import parse_completion
+from rewards.bound import each
 from tests.models.nano import random_image
 
 CONFIG = GRPOConfig(
@@ -230,7 +231,7 @@ def steps(policy, config, groundings):
         clock = StepClock(policy.device)
         try:
             result = train_step(
-                policy, None, optimizer, batch, {"vowels": vowels}, config, clock, grounding
+                policy, None, optimizer, batch, {"vowels": each(vowels)}, config, clock, grounding
             )
         finally:
             policy.load_state_dict(before)

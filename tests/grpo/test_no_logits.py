@@ -21,6 +21,7 @@ from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
 from grpo.step import train_step
 from grpo.watch.first_step import image_warnings
+from rewards.bound import each
 from tests.grpo.logprobs.logprobs_cases import TensorSpy
 from tests.models.nano import random_image
 
@@ -84,7 +85,9 @@ def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monk
     optimizer = PolicyOptimizer(nano_policy, CONFIG, total_steps=10)
     clock = StepClock(nano_policy.device)
     with spy:
-        train_step(nano_policy, nano_policy, optimizer, batch, {"length": length}, CONFIG, clock)
+        train_step(
+            nano_policy, nano_policy, optimizer, batch, {"length": each(length)}, CONFIG, clock
+        )
         list(image_warnings(nano_policy, sampled[0], CONFIG))
     assert sampled[0].completion_mask.sum() > 24  # N: it would have stood out
     assert spy.seen > 1000

@@ -28,6 +28,7 @@ from models.rotary import rotary_tables, rotate, rotation_matrix, signed
 from models.shared.folding import folded_attention
 from models.shared.merged import MergedAttention
 from models.vision.tower import _attend_batch
+from rewards.bound import each
 from tests.grpo.half_watch import HalfWatch
 from tests.models.decode.decode_cases import unlike_prompts
 from tests.models.nano import FAMILIES, write_checkpoint
@@ -81,7 +82,7 @@ def a_step(policy):
     batch = PromptBatch(prompts, (0, 1, 2), (0, 1, 2), 0)
     reference = load_policy(policy.path, dtype="bfloat16").requires_grad_(False)
     optimizer = PolicyOptimizer(policy, CONFIG, total_steps=3)
-    reward = {"length": lambda text, _example: len(text)}
+    reward = {"length": each(lambda text, _example: len(text))}
     return train_step(policy, reference, optimizer, batch, reward, CONFIG, StepClock(policy.device))
 
 

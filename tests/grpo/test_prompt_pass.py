@@ -15,6 +15,7 @@ from grpo.rollout import PromptBatch, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
+from rewards.bound import each
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
 pytestmark = pytest.mark.model
@@ -118,7 +119,7 @@ def steps(policy, batch, config, monkeypatch):
 
     monkeypatch.setattr(optimizer, "step", keep_gradients)
     clock = StepClock(policy.device)
-    result = train_step(policy, None, optimizer, batch, {"letters": letters}, config, clock)
+    result = train_step(policy, None, optimizer, batch, {"letters": each(letters)}, config, clock)
     monkeypatch.undo()
     return result, found, encoded
 

@@ -13,6 +13,7 @@ from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
 from grpo.step import train_step
 from models import load_policy
+from rewards.bound import each
 from tests.models.hidden import completion_hidden
 from tests.models.nano import random_image
 
@@ -44,7 +45,7 @@ def short(text: str, _example: Example) -> float:
     return 1.0 / (1 + len(text))
 
 
-REWARDS = {"vowels": vowels, "short": short}
+REWARDS = {"vowels": each(vowels), "short": each(short)}
 
 
 class Recorder(PolicyOptimizer):
@@ -117,7 +118,10 @@ def slow_gradient(policy, reference, result, config, reward_fns=REWARDS) -> tupl
         example = rollout.batch.examples[row // size]
         weights = config.weights_of_rewards
         rewards = [
-            sum(w * fn(text, example) for w, fn in zip(weights, reward_fns.values(), strict=True))
+            sum(
+                w * fn([text], [example])[0]
+                for w, fn in zip(weights, reward_fns.values(), strict=True)
+            )
             for text in texts
         ]
         mean = sum(rewards) / size
@@ -253,13 +257,15 @@ def test_a_group_that_agrees_is_not_run_and_the_gradient_is_that_of_all(
     monkeypatch.setattr(grpo.step, "completion_logprobs", watched)
     config = replace(CONFIG, beta=0.0, rewards=("one",), reward_weights=(), num_iterations=2)
     optimizer, clock = Recorder(nano_policy, config), StepClock(nano_policy.device)
-    result = train_step(nano_policy, None, optimizer, batch, {"one": disagreeing}, config, clock)
+    result = train_step(
+        nano_policy, None, optimizer, batch, {"one": each(disagreeing)}, config, clock
+    )
     assert run_prompts == [batch.prompts[0], batch.prompts[2]] * 2
     assert result.metrics["zero_std_groups"] == pytest.approx(1 / 3)
     assert 0 <= result.metrics["padding"] < 1
 
     # its rows weigh nothing in the loss, but count in every denominator
-    _, expected = slow_gradient(nano_policy, None, result, config, {"one": disagreeing})
+    _, expected = slow_gradient(nano_policy, None, result, config, {"one": each(disagreeing)})
     for gradients in optimizer.gradients:
         assert_equal_gradients(gradients, expected)
 
@@ -272,7 +278,7 @@ def test_groups_that_agree_give_no_gradient(nano_policy, batch):
         None,
         optimizer,
         batch,
-        {"same": lambda _text, _example: 0.1},
+        {"same": each(lambda _text, _example: 0.1)},
         config,
         StepClock(nano_policy.device),
     )

@@ -13,6 +13,7 @@ from data.images import load_image
 from data.prompts import prompt_template
 from data.reading.readers import parse_rows
 from grpo.run.provenance import file_checksum
+from grpo.settings.reward_arguments import RewardArguments
 from models.files import read_config
 from process.regular import (
     NotRegularError,
@@ -117,6 +118,7 @@ READERS = {
     "a prompt template": lambda path: prompt_template("think", path),
     "a TOML file": lambda path: read_toml_file(path, "config a", "none"),
     "a reward file": lambda path: load_rewards([f"{path}:f"], "think"),
+    "arguments of rewards": lambda path: RewardArguments.read(str(path)),
     "an earlier audit": read_audit,
 }
 

@@ -4,10 +4,11 @@ import pytest
 
 from data.examples import VQAExample
 from data.prompts import prompt_template, render_prompt
-from rewards import MODES, load_rewards
+from rewards import MODES
 from rewards.forms import FORMS, is_right
 from rewards.parsing import parse_completion
 from rewards.trial import trial_texts
+from tests.rewards.alone import load_alone
 
 EXAMPLES = {
     "letter": VQAExample("a-0", (), "Which?", ("CT", "MRI"), "B"),
@@ -26,7 +27,7 @@ def test_there_is_an_example_of_each_form_here():
 @pytest.mark.parametrize("form", FORMS)
 def test_the_right_answer_as_it_is_asked_for_earns_both_rewards(form, mode):
     example = EXAMPLES[form]
-    rewards = load_rewards(["accuracy", "format"], mode)
+    rewards = load_alone(["accuracy", "format"], mode)
     _, right, cut_off, _ = trial_texts(example, mode)
     assert {name: reward(right, example) for name, reward in rewards.items()} == {
         "accuracy": 1.0,

@@ -3,9 +3,10 @@
 import pytest
 
 from data.examples import VQAExample
-from rewards import load_rewards, parse_completion, token_f1
+from rewards import parse_completion, token_f1
 from rewards.forms import FORMS, is_right
 from tests.growth import LINEAR, growth
+from tests.rewards.alone import load_alone
 
 LETTER = VQAExample("a-0", (), "Which organ?", ("Lung", "Heart", "Liver"), "B")
 YES = VQAExample("a-1", (), "Is there an effusion?", ("Yes", "No"), "A", form="yes_no")
@@ -59,7 +60,7 @@ def test_an_answer_is_right_for_the_strict_and_for_the_forgiving_reader(
     example, text, strict, lenient
 ):
     assert judged(example, text) == (strict, lenient)
-    accuracy = load_rewards(["accuracy"], "no_think")["accuracy"]
+    accuracy = load_alone(["accuracy"], "no_think")["accuracy"]
     assert accuracy(f"<answer>{text}</answer>", example) == float(strict)
 
 
@@ -94,7 +95,7 @@ STUFFED = [
 
 @pytest.mark.parametrize(("example", "text"), STUFFED)
 def test_the_key_among_other_words_earns_nothing(example, text):
-    accuracy = load_rewards(["accuracy"], "no_think")["accuracy"]
+    accuracy = load_alone(["accuracy"], "no_think")["accuracy"]
     assert accuracy(f"<answer>{text}</answer>", example) == 0.0
 
 
@@ -237,7 +238,7 @@ def test_token_f1_of_a_malformed_completion_is_nothing():
     ("example", "right", "wrong"), [(LETTER, "B", "A"), (YES, "yes", "no"), (NUMBER, "3", "13")]
 )
 def test_token_f1_is_accuracy_where_part_of_an_answer_is_nothing(example, right, wrong):
-    reward = load_rewards(["token_f1"], "no_think")["token_f1"]
+    reward = load_alone(["token_f1"], "no_think")["token_f1"]
     assert reward(f"<answer>{right}</answer>", example) == 1.0
     assert reward(f"<answer>{wrong}</answer>", example) == 0.0
 

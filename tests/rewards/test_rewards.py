@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from rewards import REWARDS, ParseOnce, accuracy_reward, format_reward, load_rewards
+from rewards import REWARDS, ParseOnce, accuracy_reward, format_reward
+from tests.rewards.alone import load_alone
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,12 @@ def test_a_malformed_answer_key_stops_instead_of_scoring(answer, options, messag
 
 
 def test_registered_rewards_come_in_the_order_named_with_the_mode_bound():
-    rewards = load_rewards(["format", "accuracy"], "think")
+    rewards = load_alone(["format", "accuracy"], "think")
     assert list(rewards) == ["format", "accuracy"]
     completions = [THINK_C, THINK_C.replace("C</", "A</"), "<answer>C</answer>"]
     scores = [[reward(text, Example()) for reward in rewards.values()] for text in completions]
     assert scores == [[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]]
-    assert load_rewards(["accuracy"], "no_think")["accuracy"]("<answer>C</answer>", Example()) == 1
+    assert load_alone(["accuracy"], "no_think")["accuracy"]("<answer>C</answer>", Example()) == 1
 
 
 def write(folder, text, name="mine.py"):
@@ -91,7 +92,7 @@ def test_a_users_function_is_known_by_its_name_and_gets_all_three_arguments(tmp_
         "    return Score(len(completion) + len(example.options) + len(mode)).value\n"
         "def zero(completion, example, mode):\n    return False\n",
     )
-    rewards = load_rewards([f"{path}:brevity", "accuracy", f"{path}:zero"], "think")
+    rewards = load_alone([f"{path}:brevity", "accuracy", f"{path}:zero"], "think")
     assert list(rewards) == ["brevity", "accuracy", "zero"]
     assert rewards["brevity"]("abcd", Example()) == 4 + 3 + 5
     assert rewards["zero"]("abcd", Example()) == 0.0
@@ -101,10 +102,10 @@ def test_a_users_file_shadows_no_module_and_is_read_anew(tmp_path):
     import json  # the name the user's file has too
 
     path = write(tmp_path, "def one(c, e, m): return 1.0", name="json.py")
-    assert load_rewards([f"{path}:one"], "think")["one"]("", Example()) == 1.0
+    assert load_alone([f"{path}:one"], "think")["one"]("", Example()) == 1.0
     assert sys.modules["json"] is json
     write(tmp_path, "def one(c, e, m): return 1.5  # longer", name="json.py")
-    assert load_rewards([f"{path}:one"], "think")["one"]("", Example()) == 1.5
+    assert load_alone([f"{path}:one"], "think")["one"]("", Example()) == 1.5
 
 
 @pytest.mark.parametrize(
@@ -134,12 +135,12 @@ def test_the_error_says_what_was_wrong(tmp_path, names, message):
     write(tmp_path, "def fn(:\n", name="broken.py")
     write(tmp_path, "import no_such_module\n", name="absent.py")
     with pytest.raises(ValueError, match=message):
-        load_rewards([name.format(tmp=tmp_path) for name in names], "think")
+        load_alone([name.format(tmp=tmp_path) for name in names], "think")
 
 
 def test_an_unknown_mode_is_refused():
     with pytest.raises(ValueError, match="unknown mode 'hum'"):
-        load_rewards(["accuracy"], "hum")
+        load_alone(["accuracy"], "hum")
 
 
 @pytest.mark.parametrize(
@@ -157,14 +158,14 @@ def test_an_unknown_mode_is_refused():
 )
 def test_a_reward_that_is_no_finite_number_stops_the_run(monkeypatch, value, shown):
     monkeypatch.setitem(REWARDS, "mine", lambda _completion, _example, _mode: value)
-    reward = load_rewards(["mine"], "think")["mine"]
+    reward = load_alone(["mine"], "think")["mine"]
     with pytest.raises(ValueError, match=rf"reward 'mine' returned {shown}.* 'CT_test-17'.*finite"):
         reward(THINK_C, Example())
 
 
 def test_a_reward_that_fails_is_named_with_its_example_and_cause(tmp_path):
     path = write(tmp_path, "def fn(completion, example, mode):\n    return 1 / 0\n")
-    reward = load_rewards([f"{path}:fn"], "think")["fn"]
+    reward = load_alone([f"{path}:fn"], "think")["fn"]
     message = r"mine.py:fn' fails on example 'CT_test-17' \(ZeroDivisionError.* line 2 of .*mine.py"
     with pytest.raises(ValueError, match=message) as caught:
         reward(THINK_C, Example())
@@ -172,7 +173,7 @@ def test_a_reward_that_fails_is_named_with_its_example_and_cause(tmp_path):
 
 
 def test_a_wrong_answer_key_is_named_with_its_example():
-    reward = load_rewards(["accuracy"], "think")["accuracy"]
+    reward = load_alone(["accuracy"], "think")["accuracy"]
     with pytest.raises(ValueError, match=r"'CT_test-17'.*'D' is not the letter of one of the 3"):
         reward(THINK_C, Example(answer="D"))
 
@@ -192,7 +193,7 @@ def test_a_reward_too_large_to_be_compared_is_blamed_with_its_weight(
 ):
     """Their spread would overflow, and every advantage silently be 0."""
     monkeypatch.setitem(REWARDS, "mine", lambda _completion, _example, _mode: value)
-    reward = load_rewards(["mine"], "think", weights=[weight])["mine"]
+    reward = load_alone(["mine"], "think", weights=[weight])["mine"]
     with pytest.raises(ValueError, match=rf"reward 'mine' returned {shown}") as caught:
         reward(THINK_C, Example())
     assert "'CT_test-17'" in str(caught.value) and "every advantage would be 0" in str(caught.value)
@@ -202,11 +203,11 @@ def test_functions_of_ones_own_are_named_apart_from_ours_and_as_python_names():
     def length(completion, example, mode):
         return float(len(completion) + len(example.options) + len(mode))
 
-    bound = load_rewards(["accuracy", "length"], "think", own={"length": length})
+    bound = load_alone(["accuracy", "length"], "think", own={"length": length})
     assert bound["length"]("abcd", Example()) == 4 + 3 + 5
     for name in ("accuracy", "no name"):
         with pytest.raises(ValueError, match=f"own reward function '{name}': call it otherwise"):
-            load_rewards([name], "think", own={name: length})
+            load_alone([name], "think", own={name: length})
 
 
 def test_a_function_that_tells_no_arguments_is_taken_and_one_with_others_is_not():
@@ -214,9 +215,9 @@ def test_a_function_that_tells_no_arguments_is_taken_and_one_with_others_is_not(
         return float(len(completion) + len(example.options))
 
     # written in C: some of these tell no signature, so they are tried at the first row
-    assert list(load_rewards(["largest"], "think", own={"largest": max})) == ["largest"]
+    assert list(load_alone(["largest"], "think", own={"largest": max})) == ["largest"]
     with pytest.raises(ValueError, match=r"'two' cannot be called as fn\(completion, "):
-        load_rewards(["two"], "think", own={"two": two})
+        load_alone(["two"], "think", own={"two": two})
 
 
 def test_what_is_forgotten_is_read_anew():

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import tomllib
 from dataclasses import dataclass
 
 import pytest
@@ -10,11 +11,14 @@ import torch
 
 import grpo.policies
 import train
+from data.examples import VQAExample
 from grpo.advantages import group_advantages
-from rewards import load_rewards, registry, try_rewards
+from rewards import REWARDS, load_rewards, try_rewards
+from rewards.bound import LARGEST_REWARD
 from rewards.trial import FIRST_ROWS, trial_texts
 from tests.models.nano import random_image
 from tests.places import ROOT
+from tests.rewards.alone import load_alone
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SECTION = README.partition("## Your own reward\n")[2].partition("\n## ")[0]
@@ -32,6 +36,7 @@ class Example:
 
 
 EXAMPLES = [Example(f"CT_train-{number}") for number in range(9)]
+QUESTIONS = [VQAExample("CT_train-0", (), "Which?", ("MRI", "CT"), "B")]
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def reward_file(folder, body):
 def test_readmes_reward_does_what_its_docstring_says(tmp_path):
     (tmp_path / "my_rewards.py").write_text(CODE)
     names = [f"{tmp_path / 'my_rewards.py'}:{name}" for name in ("brief", "names_the_modality")]
-    brief, names_it = load_rewards(names, "think").values()
+    brief, names_it = load_alone(names, "think").values()
     for words, value in ((0, 1), (40, 1), (60, 0.5), (80, 0), (500, 0)):
         assert brief("word " * words, EXAMPLES[0]) == value
     assert names_it("a ct of it", EXAMPLES[0]) == 1 and names_it("an MRI", EXAMPLES[0]) == 0
@@ -79,13 +84,22 @@ def test_readmes_command_trains_with_it(tmp_path, data, monkeypatch):
     assert metrics["reward"] == pytest.approx(parts[0] + parts[1] + 0.5 * parts[2])
 
 
-def test_readme_names_what_an_example_holds():
-    from data.examples import VQAExample
+def test_readmes_function_of_a_whole_step_gets_its_arguments(tmp_path):
+    code = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)[1]
+    server = "async def ask_server(server, asked):\n    return [len(server)] * len(asked)\n"
+    (tmp_path / "my_rewards.py").write_text(server + code)
+    tables = tomllib.loads(re.search(r"```toml\n(.*?)```", SECTION, re.DOTALL)[1])
+    names = [f"{tmp_path / 'my_rewards.py'}:graded"]
+    try_rewards(load_rewards(names, "think", arguments=tables), QUESTIONS, "think")
+    graded = load_rewards(names, "think", arguments={"graded": {**tables["graded"], "weight": 2}})
+    assert graded["graded"](["a"], QUESTIONS[:1]) == [2.0 * len("http://127.0.0.1:8000")]
 
+
+def test_readme_names_what_an_example_holds():
     example = VQAExample("a", (), "?", ("x", "y"), "A")
-    holds = SECTION.partition("is the question:\n")[2].partition("([data/examples.py]")[0]
+    holds = SECTION.partition("is the question:\n")[2].partition("[data/examples.py]")[0]
     names = re.findall(r"`(\w+)`", holds)
-    assert len(names) == 10 and all(hasattr(example, name) for name in names)
+    assert len(names) == 13 and all(hasattr(example, name) for name in names)
     assert f"first {FIRST_ROWS} training rows" in " ".join(SECTION.split())
 
 
@@ -94,7 +108,7 @@ def test_readme_names_what_an_example_holds():
 
 @pytest.mark.parametrize("mode", ["think", "no_think", "think_after"])
 def test_the_trial_writes_nothing_a_right_answer_half_of_it_and_nonsense(mode):
-    rewards = load_rewards(["accuracy", "format"], mode)
+    rewards = load_alone(["accuracy", "format"], mode)
     scores = [[fn(text, EXAMPLES[0]) for fn in rewards.values()] for text in _texts(mode)]
     assert scores == [[0, 0], [1, 1], [0, 0], [0, 0]]
 
@@ -115,7 +129,7 @@ def _texts(mode):
         ("    if 'answer' in completion:\n        return 1.0\n", "returned None.*without a return"),
         ("    return float('nan')\n", "returned nan"),
         ("    return '1.0'\n", "returned '1.0'"),
-        ("    import torch\n    return torch.tensor(1.0)\n", r"return value.item\(\) of .* Tensor"),
+        ("    import torch\n    return torch.ones(2)\n", r"return value.item\(\) of .* Tensor"),
         ("    import numpy\n    return numpy.ones(999)\n", r"return value.item\(\) of .* ndarray"),
         ("    return 10 ** 5000\n", "returned a value of type int"),
         (
@@ -148,12 +162,32 @@ def test_rewards_are_tried_before_any_image_is_opened(data, tmp_path, capsys):
     assert "returned None" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("value", ["0", "True", "-2.5", "numpy.float32(0.5)", "numpy.int64(3)"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0",
+        "True",
+        "-2.5",
+        "numpy.float32(0.5)",
+        "numpy.int64(3)",
+        "numpy.bool_(1)",
+        "numpy.array(2)",
+        "numpy.float16(1)",
+        "torch.tensor(1.5)",
+        "torch.tensor(True)",
+        "torch.tensor(0.5, dtype=torch.bfloat16)",
+        "Decimal('0.1')",
+        "Fraction(1, 3)",
+    ],
+)
 def test_numbers_of_any_kind_are_taken(value, tmp_path):
-    name = reward_file(tmp_path, f"    import numpy\n    return {value}\n")
-    rewards = load_rewards([name], "think")
-    try_rewards(rewards, EXAMPLES, "think")
-    assert type(rewards["mine"]("x", EXAMPLES[0])) is float
+    name = reward_file(
+        tmp_path,
+        "    import numpy, torch\n    from decimal import Decimal\n"
+        f"    from fractions import Fraction\n    return {value}\n",
+    )
+    try_rewards(load_rewards([name], "think"), EXAMPLES, "think")
+    assert type(load_alone([name], "think")["mine"]("x", EXAMPLES[0])) is float
 
 
 def test_every_reward_is_called_on_the_first_rows(tmp_path):
@@ -205,18 +239,15 @@ def test_a_protocol_tries_the_rewards_of_all_its_methods_first(tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
-def test_a_tensor_is_no_number_even_of_one_element(tmp_path):
+def test_a_tensor_of_one_element_is_no_number_but_one_without_a_dimension_is(tmp_path):
+    name = reward_file(tmp_path, "    import torch\n    return torch.ones(len(completion), 1)[0]\n")
     with pytest.raises(ValueError, match=r"value\.item\(\) of this Tensor"):
-        name = reward_file(tmp_path, "    import torch\n    return torch.ones(())\n")
-        load_rewards([name], "think")["mine"]("x", EXAMPLES[0])
-    assert torch.ones(()).item() == 1.0
+        load_alone([name], "think")["mine"]("x", EXAMPLES[0])
 
 
 def test_the_largest_rewards_that_are_taken_still_have_a_spread(monkeypatch):
-    monkeypatch.setitem(
-        registry.REWARDS, "mine", lambda text, _example, _mode: registry.LARGEST_REWARD * len(text)
-    )
-    reward = load_rewards(["mine"], "think")["mine"]
+    monkeypatch.setitem(REWARDS, "mine", lambda text, _example, _mode: LARGEST_REWARD * len(text))
+    reward = load_alone(["mine"], "think")["mine"]
     rewards = torch.tensor(
         [[reward("", EXAMPLES[0]), reward("x", EXAMPLES[0])]], dtype=torch.float64
     )

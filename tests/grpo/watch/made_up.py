@@ -7,6 +7,7 @@ import torch
 from data.examples import VQAExample
 from grpo.methods import SampledStep
 from grpo.rollout import PromptBatch, Rollout
+from grpo.step import score_completions
 from rewards import ParseOnce, load_rewards
 
 LETTER = VQAExample("CT-7", (), "Which organ?", ("Lung", "Heart", "Liver"), "B")
@@ -30,9 +31,7 @@ def first_step(
     cut = torch.full((len(texts),), truncated)
     completions = SimpleNamespace(texts=texts, truncated=cut)
     rollout = Rollout(batch, completions, len(groups[0][1]))
-    per_fn = torch.tensor(
-        rollout.for_each(lambda t, e: [function(t, e) for function in functions.values()])
-    )
+    per_fn = score_completions(functions, rollout).float()
     parsed = rollout.for_each(lambda t, e: parse(t, mode, e.options, e.form))
     result = SimpleNamespace(rollout=rollout, rewards_per_fn=per_fn, rewards=per_fn.sum(dim=-1))
     flat = tuple(item for group in parsed for item in group)

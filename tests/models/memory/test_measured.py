@@ -18,13 +18,14 @@ from models.lora.settings import LoraSettings
 from models.memory import Held, MemoryEstimate, Work, adapter_sizes, estimate_memory
 from models.policy import Policy
 from models.prompts.prompt import EncodedPrompt
+from rewards.bound import each
 from tests.models.nano import flat_config, random_image, write_checkpoint
 
 pytestmark = pytest.mark.slow
 
 BOUND = 0.1  # relative, of every part and of the sum
 LEAST = 0.005  # of the sum: parts below are held together
-REWARDS = {"letters": lambda text, _example: float(len(set(text)))}
+REWARDS = {"letters": each(lambda text, _example: float(len(set(text))))}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from grpo.settings import choices
 from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
 from grpo.step import train_step
+from rewards.bound import each
 from tests.models.nano import random_image
 
 pytestmark = pytest.mark.model
@@ -63,7 +64,7 @@ def test_a_step_on_the_emulated_kernels_is_the_step_on_torch(
 ):
     def step(config):
         optimizer, clock = Still(nano_policy, config, 10), StepClock(nano_policy.device)
-        rewards = {"letters": letters}
+        rewards = {"letters": each(letters)}
         result = train_step(nano_policy, nano_policy, optimizer, batch, rewards, config, clock)
         return result, optimizer.gradients
 
