@@ -10,7 +10,7 @@ from data.sample import spread_sample
 from data.turns import TurnBuilder
 from evaluation.answers.prediction import Prediction
 from evaluation.asking.answerer import answer_under
-from evaluation.asking.batching import questions_at_once
+from evaluation.asking.batching import most_images, questions_at_once
 from evaluation.asking.dealing import fewest
 from evaluation.asking.evaluation_plan import BATCH_SIZE
 from evaluation.asking.questions import Questions
@@ -100,10 +100,12 @@ def held_out(config: GRPOConfig, policy: Policy, questions: Questions) -> HeldOu
     split = questions.splits.get("eval")
     if split is None:
         return None
-    limit = config.max_completion_tokens
-    fit = questions_at_once(policy, config.image_size, limit, idle_between_steps(config))
+    limit, idle = config.max_completion_tokens, idle_between_steps(config)
+    examples = spread_sample(split.examples, config.eval_limit or None, config.seed)
+    images = most_images(examples)
+    fit = questions_at_once(policy, config.image_size, limit, idle, images=images)
     return HeldOut(
-        spread_sample(split.examples, config.eval_limit or None, config.seed),
+        examples,
         questions.turns,
         config.mode,
         limit,

@@ -33,8 +33,8 @@ class Scoring:
         """Return how many questions are answered at once; None: as many as fit everywhere."""
         from evaluation.asking.batching import batch_size_of
 
-        settings = self.model.settings
-        return fewest(batch_size_of(given, policy, settings, with_letters=self.with_letters))
+        settings, examples, letters = self.model.settings, self.test.examples, self.with_letters
+        return fewest(batch_size_of(given, policy, settings, examples, with_letters=letters))
 
     def ask(self, policy: "Policy", batch_size: int) -> None:
         """Ask what is not answered yet; of several processes the first has the answers."""

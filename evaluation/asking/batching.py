@@ -1,10 +1,12 @@
 """How many questions are answered at once, where nobody says: as many as help and fit."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from data.examples import VQAExample
 from evaluation.asking.settings import AskingSettings
 from grpo.settings.device_memory import free_memory
 from models.policy import Policy
@@ -26,7 +28,12 @@ LETTER_TOKENS = 170
 
 
 def batch_size_of(
-    given: int | None, policy: Policy, settings: AskingSettings, *, with_letters: bool
+    given: int | None,
+    policy: Policy,
+    settings: AskingSettings,
+    examples: Iterable[VQAExample],
+    *,
+    with_letters: bool,
 ) -> int:
     """Return the batch size that was given, else what fits into the memory that is free now."""
     if given is not None:
@@ -36,8 +43,14 @@ def batch_size_of(
         settings.image_size,
         settings.max_completion_tokens,
         free_memory(policy.device),
+        images=most_images(examples),
         with_letters=with_letters,
     )
+
+
+def most_images(examples: Iterable[VQAExample]) -> int:
+    """Return how many images the example with most of them shows."""
+    return max((len(example.images) for example in examples), default=0)
 
 
 def questions_at_once(
@@ -46,11 +59,12 @@ def questions_at_once(
     max_completion_tokens: int,
     available: float,
     *,
+    images: int = 1,
     with_letters: bool = False,
 ) -> int:
     """Return the largest power of two up to MOST whose questions fit into SHARE of the memory.
 
-    At least 1. Prompts are taken as one image and 128 tokens of text.
+    At least 1. Prompts are taken as their images and 128 tokens of text.
 
     Args:
         policy: that answers, for its device and shape.
@@ -62,7 +76,7 @@ def questions_at_once(
     """
     most = MOST.get(policy.device.type, MOST["cuda"])
     letters = max_completion_tokens + LETTER_TOKENS if with_letters else 0
-    each = bytes_per_question(policy, image_size, max_completion_tokens, letters)
+    each = bytes_per_question(policy, image_size, max_completion_tokens, letters, images)
     sharing = world().place.local_size if policy.device.type == "cpu" else 1
     fitting = SHARE * available / sharing / each
     size = 1
@@ -72,7 +86,11 @@ def questions_at_once(
 
 
 def bytes_per_question(
-    policy: Policy, image_size: int, max_completion_tokens: int, read_again: int = 0
+    policy: Policy,
+    image_size: int,
+    max_completion_tokens: int,
+    read_again: int = 0,
+    images: int = 1,
 ) -> int:
     """Return what one question takes while it is read and answered, without gradient.
 
@@ -87,7 +105,7 @@ def bytes_per_question(
     """
     config: Any = policy.text.config  # transformers': its numbers have no types
     side = 2 * max(1, round((image_size or 384) / 28))  # patches: 28 pixels are two
-    patches, tokens = side**2, side**2 // 4 + 128
+    patches, tokens = images * side**2, images * side**2 // 4 + 128
     head_size = config.hidden_size // config.num_attention_heads
     layer_cache = 2 * config.num_key_value_heads * head_size
     caches = config.num_hidden_layers * layer_cache * (2 * tokens + max_completion_tokens)

@@ -7,12 +7,14 @@ import torch
 from torch import nn
 
 import evaluation.heldout
+from data.examples import VQAExample
 from evaluation.asking import batching
 from evaluation.asking.batching import (
     MOST,
     SHARE,
     batch_size_of,
     bytes_per_question,
+    most_images,
     questions_at_once,
 )
 from evaluation.asking.settings import AskingSettings
@@ -56,6 +58,18 @@ def test_the_bytes_of_a_question_worked_by_hand():
     assert 90e6 < expected < 130e6
 
 
+def test_a_question_has_as_many_images_as_it_has_and_the_one_with_most_counts():
+    words, one, three = (bytes_per_question(shaped(), 384, 256, images=n) for n in (0, 1, 3))
+    assert words == 2 * (2 * 28 * 2 * 128 * (2 * 128 + 256) + 128 * (8 * 1536 + 4 * 8960)) + (
+        3 * 4 * 151_936
+    )
+    assert three - words == 3 * (one - words) > 0
+    at_once = [questions_at_once(shaped(), 384, 256, 20e9, images=n) for n in (0, 1, 3)]
+    assert at_once == [128, 64, 32]
+    rows = [VQAExample(f"{n}", tuple([lambda: None] * n), "?", ("a", "b"), "A") for n in (0, 3, 1)]
+    assert most_images(rows) == 3 and most_images([]) == most_images(rows[:1]) == 0
+
+
 @pytest.mark.parametrize(
     ("gigabytes", "size"), [(80, 128), (20, 64), (10, 32), (1, 4), (0.05, 1), (-3, 1)]
 )
@@ -77,8 +91,11 @@ def test_a_cpu_takes_more_and_memory_that_nobody_tells_is_no_limit():
 def test_a_size_that_was_given_is_kept(monkeypatch):
     monkeypatch.setattr(batching, "free_memory", lambda _device: 10e9)
     settings = AskingSettings("think", 384, "{question} {options}", 256, {}, ())
-    assert batch_size_of(7, shaped(), settings, with_letters=True) == 7
-    assert batch_size_of(None, shaped(), settings, with_letters=False) == 32
+    assert batch_size_of(7, shaped(), settings, [], with_letters=True) == 7
+    rows = [VQAExample("x", (lambda: None,), "?", ("a", "b"), "A")]
+    assert batch_size_of(None, shaped(), settings, rows, with_letters=False) == 32
+    rows += [VQAExample("y", (lambda: None,) * 5, "?", ("a", "b"), "A")]
+    assert batch_size_of(None, shaped(), settings, rows, with_letters=False) == 8
 
 
 def test_what_a_run_leaves_idle_is_the_same_at_every_evaluation(monkeypatch):
