@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from evaluation.asking.batching import most_images
 from evaluation.asking.questions import Questions
 from evaluation.data_check.check import lengths_of
 from evaluation.data_check.summary import all_lines
@@ -35,10 +36,11 @@ class DryRun:
         """
         lengths = lengths_of(questions.splits, questions.preflight)
         longest = max(found.longest for found in lengths.values()) or None
+        rows = [example for split in questions.splits.values() for example in split.examples]
         parts = (
             settings_lines(config, self.origins),
             all_lines(questions.splits, lengths, config.eval_limit),
-            memory_lines(config, longest),
+            memory_lines(config, longest, most_images(rows)),
             step_lines(config, questions.num_training, self.done, total_steps),
             disk_lines(config, self.done, total_steps),
         )

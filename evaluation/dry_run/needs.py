@@ -1,6 +1,7 @@
 """What a run needs: memory of each process part by part, steps, room on the disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 
@@ -17,15 +18,17 @@ from process.tables.value import Table, columns_of
 SHARED_BY = (2, 4, 8)  # processes, where one is asked
 
 
-def memory_lines(config: GRPOConfig, prompt_tokens: int | None) -> list[str]:
+def memory_lines(config: GRPOConfig, prompt_tokens: int | None, images: int = 1) -> list[str]:
     """Return the parts of one process's memory, whether they fit, and what else could be done.
 
     Args:
         config: with everything definite.
         prompt_tokens: of the longest prompt that was seen.
+        images: of the row that shows most of them.
     """
     ranks = place().size
-    estimate = memory_of_run(config, ranks=ranks, prompt_tokens=prompt_tokens)
+    prompt: dict[str, Any] = {"prompt_tokens": prompt_tokens, "images": images}
+    estimate = memory_of_run(config, ranks=ranks, **prompt)
     of_each = f", of each of {ranks} processes" if ranks > 1 else ""
     at_peak = estimate.at_peak
     rows = [
@@ -38,15 +41,15 @@ def memory_lines(config: GRPOConfig, prompt_tokens: int | None) -> list[str]:
     if estimate.host:
         waiting = ", ".join(f"{part} {_bytes(size)}" for part, size in estimate.host.items())
         lines.append(f"  in the machine's own memory beside it: {waiting}")
-    lines += _shared(config, ranks, prompt_tokens)
+    lines += _shared(config, ranks, prompt)
     return [*lines, fitted(f"  {_verdict(config, estimate, ranks)}")]
 
 
-def _shared(config: GRPOConfig, ranks: int, prompt_tokens: int | None) -> Iterator[str]:
+def _shared(config: GRPOConfig, ranks: int, prompt: Mapping[str, Any]) -> Iterator[str]:
     if ranks > 1 or config.prompts_per_step < min(SHARED_BY):
         return
     totals = {
-        count: memory_of_run(config, ranks=count, prompt_tokens=prompt_tokens).total
+        count: memory_of_run(config, ranks=count, **prompt).total
         for count in SHARED_BY
         if count <= config.prompts_per_step
     }

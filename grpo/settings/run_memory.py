@@ -28,19 +28,24 @@ SFT_TOKENS = 16  # a supervised target is a letter in its tags
 
 
 def memory_of_run(
-    config: GRPOConfig, *, ranks: int | None = None, prompt_tokens: int | None = None
+    config: GRPOConfig,
+    *,
+    ranks: int | None = None,
+    prompt_tokens: int | None = None,
+    images: int = 1,
 ) -> MemoryEstimate:
     """Return what a run with these (resolved) settings needs of one process.
 
     Args:
         config: with a definite device, dtype and place of the reference.
         ranks: how many processes share the run; by default, as many as there are.
-        prompt_tokens: of the longest prompt; by default one image and QUESTION_TOKENS.
+        prompt_tokens: of the longest prompt; by default its images and QUESTION_TOKENS.
+        images: of the prompt that shows most of them.
     """
     ranks = place().size if ranks is None else ranks
     sizes, adapters = _sizes(config.model, config.lora_rank, config.lora_targets)
     held = held_by(config, ranks=ranks, adapters=adapters)
-    work = work_of(config, ranks=ranks, prompt_tokens=prompt_tokens)
+    work = work_of(config, ranks=ranks, prompt_tokens=prompt_tokens, images=images)
     return estimate_memory(sizes, held, work)
 
 
@@ -66,16 +71,16 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
     )
 
 
-def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None) -> Work:
+def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None, images: int = 1) -> Work:
     """Return what the process with the most prompts has of a step."""
     samples = config.method == "grpo"
-    image = image_tokens(config.image_size)
+    visual = images * image_tokens(config.image_size)
     return Work(
         prompts=-(-config.prompts_per_step // ranks),
         group_size=config.group_size if samples else 1,
-        prompt_tokens=prompt_tokens or image + QUESTION_TOKENS,
+        prompt_tokens=prompt_tokens or visual + QUESTION_TOKENS,
         completion_tokens=max(2, config.max_completion_tokens if samples else SFT_TOKENS),
-        patches=4 * image,
+        patches=4 * visual,
         budget=config.micro_batch_tokens,
         iterations=config.num_iterations if samples else 1,
     )

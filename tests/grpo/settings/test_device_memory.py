@@ -219,3 +219,15 @@ def test_a_process_has_its_own_prompts_and_images_of_one_size(two_b):
     assert work_of(two_b, ranks=1, prompt_tokens=None).patches == 784
     assert work_of(two_b, ranks=1, prompt_tokens=90).prompt_tokens == 90
     assert image_tokens(0) == image_tokens(384) == 196 and image_tokens(28) == 1
+
+
+def test_a_prompt_of_words_alone_and_one_of_several_images_have_their_own_sums(two_b):
+    words, three = (work_of(two_b, ranks=1, prompt_tokens=None, images=n) for n in (0, 3))
+    assert (words.patches, words.prompt_tokens) == (0, 128)
+    assert (three.patches, three.prompt_tokens) == (3 * 784, 3 * 196 + 128)
+    plain = replace(two_b, gradient_checkpointing=False)
+    none, one, several = (memory_of_run(plain, images=n) for n in (0, 1, 3))
+    # about 1.5 GB of the tower's own for each image at hand: of three prompts with one each, then
+    # of two with three, whose completions are fewer in exchange
+    assert (words.prompts_at_once, three.prompts_at_once) == (3, 2)
+    assert one.total - none.total > 3 * 1.4e9 and several.total - one.total > 2e9
