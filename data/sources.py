@@ -11,6 +11,7 @@ from data.examples import VQAExample
 from data.faults import Fault, FindFaults, missing_hint
 from data.reading.bad_rows import BadRow, bad_rows_report
 from data.reading.bad_rows_file import note_bad_rows
+from data.reading.image_paths import NoImageRootError
 from data.reading.only import Only
 from data.reading.readers import parse_rows
 from process.memory import during
@@ -102,13 +103,14 @@ def load_splits(
 
     Args:
         wanted: by part, since phantoms have a training and a held-out part.
-        image_root: the folder under which the files' image paths begin; phantoms need none.
+        image_root: the folder under which the files' image paths begin; None where there are none,
+            as in phantoms, questions in words alone, and files that hold their images.
         skip_bad_rows: leave out rows that are wrong or at fault and list them, instead of raising.
         only: FIELD=VALUE: which rows are read, see data/reading/only.py; others are not there.
 
     Raises:
-        ValueError: no name; no row that is asked for; a file without an image root, or that cannot
-            be read; two sources that would give two examples one id.
+        ValueError: no name; no row that is asked for; a file with image paths and no image root, or
+            that cannot be read; two sources that would give two examples one id.
         BadRowsError: bad rows of all files together, the first ones named, or a file of which no
             row is left.
     """
@@ -221,7 +223,12 @@ def _read_source(
         checksum = content_checksum(examples)
         examples = [example for example in examples if only.keeps_drawn(example)]
         return _Source(name, stem, label, checksum, examples, [])
-    examples, bad_rows = parse_rows(name, _checked_root(image_root, name), stem, only)
+    if image_root is not None and not Path(image_root).is_dir():
+        raise ValueError(f"image root {image_root} is not a folder: check --image-root")
+    try:
+        examples, bad_rows = parse_rows(name, image_root, stem, only)
+    except NoImageRootError as error:
+        raise ValueError(f"the images of {name} have no folder: add --image-root") from error
     checksum = sha256_of(name)
     return _Source(name, stem, name, checksum, examples, bad_rows)
 
@@ -262,14 +269,6 @@ def phantom_parts(name: str) -> tuple[str, str | None]:
     _, *given = (text.strip() for text in name.split(":"))
     asked = given.pop(0) if given and given[0] in ASKED_PHANTOMS else "letter"
     return asked, ":".join(given) if given else None
-
-
-def _checked_root(image_root: str | Path | None, name: str) -> Path:
-    if image_root is None:
-        raise ValueError(f"the images of {name} have no folder: add --image-root")
-    if not Path(image_root).is_dir():
-        raise ValueError(f"image root {image_root} is not a folder: check --image-root")
-    return Path(image_root)
 
 
 def _check_ids(examples: Sequence[VQAExample]) -> None:

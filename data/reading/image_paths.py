@@ -10,6 +10,10 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, of file systems and of Linux
 _TOO_LONG = "is not a path: it is longer than any file's can be"
 
 
+class NoImageRootError(Exception):
+    """A row names an image by its path, and no folder was given under which paths begin."""
+
+
 class ImageRoot:
     """The folder that holds a file's images; a data file from elsewhere cannot reach out of it.
 
@@ -18,7 +22,9 @@ class ImageRoot:
     which is therefore read by itself: `..` is taken back before any link is looked at.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path | None) -> None:
+        """Begin under a folder; None: rows without images, or that hold them, need none."""
+        self._is_given, folder = folder is not None, folder or Path()
         self.folder = Path(folder)
         # an absolute path in a row may name the folder as the user does, or where it really lies
         self._names = (os.path.abspath(folder), os.path.realpath(folder))  # noqa: PTH100
@@ -29,7 +35,10 @@ class ImageRoot:
         Raises:
             ValueError: an absolute path, ``~``, a drive letter or ``..`` leads outside, or the text
                 is no path at all.
+            NoImageRootError: there is no folder.
         """
+        if not self._is_given:
+            raise NoImageRootError
         if "\0" in image:
             raise ValueError("is not a path: it holds a NUL character")
         if len(image) > _LONGEST_PATH:

@@ -53,7 +53,7 @@ def read_examples(
 
 def parse_rows(
     path: str | Path,
-    image_root: str | Path,
+    image_root: str | Path | None,
     stem: str | None = None,
     only: Only | None = None,
 ) -> tuple[list[VQAExample], list[BadRow]]:
@@ -61,7 +61,7 @@ def parse_rows(
 
     Args:
         path: of the file.
-        image_root: the folder under which its image paths begin.
+        image_root: the folder under which its image paths begin; None: it is to have none.
         stem: what the file was called, without the ending, when its rows got their ids; None: what
             it is called now. Ids, and what they decide, outlive a new name so.
         only: which rows are asked for; others are neither examples nor bad. None: all.
@@ -69,6 +69,7 @@ def parse_rows(
     Raises:
         ValueError: a file that cannot be read, is no data file, or empty; the memory does not hold
             a row.
+        NoImageRootError: a row has an image path, and there is no folder.
     """
     path = Path(path)
     root = ImageRoot(image_root)

@@ -26,7 +26,7 @@ def read_pictures(examples: Sequence[VQAExample], image_root: Path, distance: in
     """
     names = sorted({name for example in examples for name in example.image_names})
     found = hash_images(names, Path())  # the names begin with the root
-    if not found.checksums:
+    if names and not found.checksums:  # questions in words alone have none
         raise ValueError(
             f"none of the {len(names):,} images lies under {image_root}, {found.missing[0]} for"
             " example: pass the folder under which the files' paths begin, or no --image-root"

@@ -32,10 +32,10 @@ def rewritten_row(row: PoolRow, example: VQAExample) -> dict[str, Any] | None:
         return {**raw, "original_id": raw.get("original_id", row.example.id)}
     problem = _problem(row, example)
     image = next((raw[name] for name in _IMAGES if raw.get(name)), None)
-    if problem is None or image is None:
+    if problem is None or (image is None and example.images):
         return None
     published = {
-        "image": image,
+        **({} if image is None else {"image": image}),
         "problem": problem,
         "solution": f"<answer> {example.answer} </answer>",
         "original_id": row.example.id,

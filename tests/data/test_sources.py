@@ -74,6 +74,19 @@ def test_files_need_an_image_root_that_is_a_folder(tmp_path):
         load_split([name], part="train", image_root=tmp_path / "nowhere")
 
 
+def test_questions_in_words_alone_need_no_image_root(tmp_path):
+    words = {"problem": "Which is an organ? A)CT, B)liver", "solution": "<answer> B </answer>"}
+    name = write(tmp_path / "words.json", [words, words | {"image": None}])
+    for root in (None, tmp_path):
+        split = load_split([name], part="train", image_root=root)
+        assert [example.images for example in split.examples] == [(), ()]
+    with pytest.raises(ValueError, match=r"mixed\.json have no folder: add --image-root"):
+        load_split([write(tmp_path / "mixed.json", [words, ROW])], part="train", image_root=None)
+    outside = words | {"image": "/elsewhere/a.png"}  # nor is it told to be outside of nothing
+    with pytest.raises(ValueError, match=r"out\.json have no folder: add --image-root"):
+        load_split([write(tmp_path / "out.json", [outside])], part="train", image_root=None)
+
+
 def test_no_name_is_no_data():
     with pytest.raises(ValueError, match="no train data is named: pass JSON files, or phantoms"):
         load_split([], part="train", image_root=None)

@@ -240,7 +240,7 @@ def test_a_damaged_cell_is_refused_with_words(copied, capsys, file, text, messag
         (["CT=gone/for/good"], [], "no model directory gone/for/good"),
         (["CT=tiny"], ["--limit", "0"], "--limit 0 must be at least 1"),
         (["CT=tiny"], ["--json", "phantoms:CT", "a/CT_test.json"], "--json names CT twice"),
-        (["CT=tiny"], ["--json", "{tmp}/CT_test.json"], "add --image-root"),
+        (["CT=tiny"], ["--json", "{tmp}/CT_test.json"], "CT_test.json does not exist"),
         (["CT=tiny"], ["--output-dir", "{tmp}"], "holds files (notes .."),
         (["CT=tiny"], ["--output-dir", "{tmp}/notes"], "notes is a file"),
     ],

@@ -142,10 +142,13 @@ def test_what_does_not_fit_into_the_context_ends_with_the_samples_name(tmp_path,
         (["--json", "phantoms"], "--json phantoms without --model: add a checkpoint's directory"),
         (["--model", "gone/for/good", "--json", "phantoms"], "no model directory gone/for/good"),
         (["--model", "{tmp}", "--json", "phantoms"], "config.json"),
-        (["--model", "tiny", "--json", "{tmp}/a.json"], "add --image-root"),
+        (["--model", "tiny", "--json", "{tmp}/row.json"], "add --image-root"),
         (["--model", "tiny", "--json", "{tmp}/a.json", "--image-root", "{tmp}/no"], "not a folder"),
         (["--model", "tiny", "--json", "{tmp}/gone.json", "--image-root", "{tmp}"], "not exist"),
-        (["--model", "tiny", "--json", "{tmp}/a.json", "--image-root", "{tmp}"], "is not JSON"),
+        (
+            ["--model", "tiny", "--json", "{tmp}/a.json", "--image-root", "{tmp}"],
+            "as no data file does",
+        ),
         (["--model", "tiny", "--json", "phantoms:PET"], "unknown slice 'PET'"),
         (["--mode", "thinking"], "unknown mode 'thinking': use one of"),
         (["--device", "tpu"], "device 'tpu' is not there: use one of cpu"),
@@ -166,6 +169,8 @@ def test_what_does_not_fit_into_the_context_ends_with_the_samples_name(tmp_path,
 )
 def test_a_users_mistake_ends_with_one_message_and_status_2(tmp_path, capsys, flags, message):
     (tmp_path / "a.json").write_text("no JSON")
+    row = {"image": "a.png", "problem": "? A)a, B)b", "solution": "<answer> A </answer>"}
+    (tmp_path / "row.json").write_text(json.dumps([row]))
     output = () if "--output-dir" in flags else ("--output-dir", tmp_path / "out")
     status, _, err = run(capsys, *(flag.replace("{tmp}", str(tmp_path)) for flag in flags), *output)
     assert status == 2

@@ -167,6 +167,23 @@ def test_the_pages_show_rows_with_two_images_and_with_none(trained, evaluated):
         assert any(question in text for question in ("Which of these", "How many lungs"))
 
 
+def test_a_file_of_words_alone_needs_no_image_root_and_has_no_visual_gain(model, tmp_path):
+    rows = [row for row, _, images in ROWS if not images]
+    file = tmp_path / "words.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    how = ["--model", str(model), "--max-completion-tokens", "8", "--device", "cpu"]
+    run, output = tmp_path / "run", tmp_path / "evaluated"
+    flags = ["--train-json", str(file), "--eval-json", str(file), "--prompts-per-step", "2"]
+    flags += ["--group-size", "2", "--max-steps", "1", "--verify-prefix"]
+    assert train.main([*how, *flags, "--output-dir", str(run)]) == 0
+    summary = json.loads((run / "eval" / "step-000001.json").read_text(encoding="utf-8"))
+    assert summary["overall"]["n"] == 2 and not {"blank", "visual_gain"} & summary.keys()
+    flags = ["--json", str(file), "--output-dir", str(output)]
+    assert evaluate.main([*how, *flags, "--controls", "blank"]) == 2  # no row could have it
+    assert evaluate.main([*how, *flags]) == 0
+    assert [line["images"] for line in lines_of(output / "predictions.jsonl")] == [[], []]
+
+
 def test_the_supervised_baseline_learns_every_forms_answer(flags, tmp_path):
     longer = {"max_position_embeddings": 1024}
     model = write_checkpoint(tmp_path / "model", changes=longer)

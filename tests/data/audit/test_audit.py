@@ -228,6 +228,13 @@ def test_a_picture_that_is_broken_is_counted(with_images, tmp_path):
     assert (images["broken"], images["near_duplicate"]) == (1, 2)
 
 
+def test_files_of_words_alone_have_no_image_to_be_missing(tmp_path):
+    rows = [row("", "Which is an organ?", ["CT", "liver"], "B") | {"image": None}]
+    files = [write_rows(tmp_path / f"Words_{part}.json", rows) for part in ("train", "test")]
+    found = audit(read_files(files, tmp_path), tmp_path)["pairs"]["Words_test"]["images"]
+    assert found["same_image"] == found["near_duplicate"] == found["missing"] == 0
+
+
 def test_every_finding_has_its_sentence_and_its_table(tmp_path, capsys):
     eye = f"{EYES}/10_left.jpeg"
     fundus = {

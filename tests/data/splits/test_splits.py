@@ -215,6 +215,20 @@ def test_omnimedvqa_rows_keep_their_labels(tmp_path):
     }
 
 
+def test_questions_in_words_alone_are_dealt_out_with_an_image_root_and_without(tmp_path):
+    rows = [
+        row("", f"Is organ {n} large?", ["yes", "no"], "AB"[n % 2]) | {"image": None}
+        for n in range(10)
+    ]
+    file = str(write_rows(tmp_path / "words.json", rows))
+    for folder, flags in (("a", []), ("b", ["--image-root", str(tmp_path)])):
+        assert main([file, *flags, "--output-dir", str(tmp_path / folder)]) == 0
+        written = [tmp_path / folder / f"words_{part}.json" for part in ("train", "test")]
+        parts = [load_examples(one, tmp_path) for one in written]
+        assert [len(part) for part in parts] == [8, 2]
+        assert not any(example.images for part in parts for example in part)
+
+
 def test_equal_and_near_pictures_stay_together(tmp_path):
     names = [f"Images/A/{n}.png" for n in range(20)]
     for n, name in enumerate(names):  # pairs: one picture, its copy in another size

@@ -183,7 +183,7 @@ def test_held_out_questions_are_scored_in_batches_of_the_size_asked_for(policy, 
     assert summary["visual_gain"]["n"] == len(rows)
     assert "step 5: held-out accuracy" in printed and f"gain {100 * gain:+.1f} points" in printed
     alone = HeldOut(rows, turns, "think", LIMIT, with_blank=False)(policy, 5)
-    assert summary.keys() - alone.keys() == {"blank", "visual_gain"}
+    assert summary.keys() - alone.keys() == {"blank", "visual_gain", "image_sensitivity"}
     with pytest.raises(ValueError, match="batch size 0 must be at least 1"):
         HeldOut(rows, turns, "think", LIMIT, batch_size=0)(policy, 5)
 
@@ -196,8 +196,10 @@ def test_a_held_out_question_without_an_image_has_no_part_in_the_visual_gain(pol
     shown = [rows[place] for place in (0, 2, 3)]
     alone = HeldOut(shown, turns, "think", LIMIT)(policy, 5)
     assert summary["overall"]["n"] == 5
-    assert summary["blank"] == alone["blank"] and summary["blank"]["overall"]["n"] == 3
+    assert summary["blank"] == alone["blank"] | {"without_image": 2}
+    assert summary["blank"]["overall"]["n"] == 3
     assert summary["visual_gain"] == alone["visual_gain"]
+    assert summary["image_sensitivity"] == alone["image_sensitivity"]
     capsys.readouterr()
     bare = HeldOut([rows[1], rows[4]], turns, "think", LIMIT)(policy, 5)
     assert bare["overall"]["n"] == 2 and not {"blank", "visual_gain"} & bare.keys()

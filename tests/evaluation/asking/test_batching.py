@@ -18,6 +18,7 @@ from evaluation.asking.batching import (
     questions_at_once,
 )
 from evaluation.asking.settings import AskingSettings
+from evaluation.scoring import Scoring
 from grpo.settings import device_memory
 from grpo.settings.config import GRPOConfig
 from models import load_policy
@@ -96,6 +97,21 @@ def test_a_size_that_was_given_is_kept(monkeypatch):
     assert batch_size_of(None, shaped(), settings, rows, with_letters=False) == 32
     rows += [VQAExample("y", (lambda: None,) * 5, "?", ("a", "b"), "A")]
     assert batch_size_of(None, shaped(), settings, rows, with_letters=False) == 8
+
+
+def test_evaluations_count_the_images_of_their_own_rows(monkeypatch):
+    rows = [VQAExample("x", (lambda: None,) * count, "?", ("a", "b"), "A") for count in (1, 5)]
+    monkeypatch.setattr(batching, "free_memory", lambda _device: 10e9)
+    monkeypatch.setattr(evaluation.heldout, "idle_between_steps", lambda _config: 10e9)
+    settings = AskingSettings("think", 384, "{question} {options}", 256, {}, ())
+    config = GRPOConfig(max_completion_tokens=256, image_size=384)
+    for examples, size in ((rows[:1], 32), (rows, 8)):
+        model, test = SimpleNamespace(settings=settings), SimpleNamespace(examples=examples)
+        scoring = Scoring(model, test, None, (), with_letters=False)
+        assert scoring.batch_size(shaped(), None) == size
+        questions = SimpleNamespace(splits={"eval": test}, turns=settings.turn_builder)
+        heldout = evaluation.heldout.held_out(config, shaped(), questions)
+        assert heldout._batch_size == size
 
 
 def test_what_a_run_leaves_idle_is_the_same_at_every_evaluation(monkeypatch):
