@@ -53,6 +53,8 @@ def test_the_nearest_question_is_the_one_that_shares_the_rarest_words():
     assert nearest.choose(text("How many masses?", "7", "number")) == "1"
     assert nearest.choose(text("Wo?", "x")) == "Liver"  # no word is shared: the form's commonest
     assert nearest.choose(TRAIN[-1]) is None
+    longer = text("What is bright in the upper part of this large picture?", "bone")
+    assert NearestQuestion().fit([longer, TRAIN[4]]).choose(text("What's bright?", "x")) == "spleen"
 
 
 def test_priors_of_options_have_no_answer_to_open_questions_nor_without_options_to_learn_from():

@@ -5,17 +5,21 @@ from dataclasses import replace
 
 import pytest
 
-from evaluation.answers.finished import Evaluation
+from evaluation.answers.finished import Evaluation, write_evaluation
+from evaluation.answers.identity import Identity
 from evaluation.answers.kept_fields import kept_fields
 from evaluation.answers.prediction import Prediction, check_fields, judge
 from evaluation.asking.orders import option_orders, permuted_rows
+from evaluation.cells import Cell
 from evaluation.compare import compare, comparison_table
+from evaluation.matrix_json import matrix_json
 from evaluation.measures.letter_confidence import summarize_confidence
 from evaluation.measures.permutations import summarize_permutations
 from evaluation.measures.sliced import check_by
 from evaluation.measures.summary import summarize
 from evaluation.measures.thought_classes import summarize_thoughts
 from evaluation.report.extra_text import extra_table, letters_note
+from evaluation.report.matrix_text import matrix_table
 from evaluation.report.summary_html import slices_table
 from evaluation.report.summary_text import change_table, summary_table
 from evaluation.report.thought_text import thought_table
@@ -228,3 +232,19 @@ def test_two_models_are_compared_by_form_too(rows, tmp_path):
             Evaluation(tmp_path, {}, tuple(rows)),
             Evaluation(tmp_path, {}, (*other[:4], key, *other[5:])),
         )
+
+
+def test_a_matrix_of_open_questions_has_no_chance_and_is_read_again(rows, tmp_path):
+    summaries = {("a", "a"): summarize(rows), ("a", "b"): summarize(rows[:4])}
+    matrix = matrix_json({cell: one["overall"] for cell, one in summaries.items()})
+    assert [cell["chance"] for cell in matrix["cells"]] == [None, pytest.approx(0.4375)]
+    assert matrix["means"]["all"]["chance_macro"] is None
+    assert matrix["means"]["off_diagonal"]["chance_macro"] == pytest.approx(0.4375)
+    (chance,) = [line for line in matrix_table(matrix).splitlines() if line.startswith("chance")]
+    assert chance.split() == ["chance", "-", "43.8"]
+    for number, summary in enumerate(summaries.values()):
+        place = tmp_path / str(number)
+        write_evaluation(place, summary | {"evaluation": {}}, rows[: summary["overall"]["n"]])
+        cell = Cell("a", "b", place, Identity(**dict.fromkeys(Identity.__dataclass_fields__)))
+        assert cell.read_summary()["overall"] == summary["overall"]
+        assert len(cell.read_rows()) == summary["overall"]["n"]
