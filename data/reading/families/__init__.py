@@ -17,6 +17,7 @@ from data.reading.families.row import Row, RowError
 from data.reading.families.triple import TRIPLE
 from data.reading.families.values import check_text, is_empty, optional_text
 from data.reading.placeholders import without_placeholders
+from data.reading.row_images import is_base64
 
 FAMILIES = [PROBLEM, COLUMNS, MEDICAL, TRIPLE, CONVERSATIONS]  # in the order of docs/data.md
 
@@ -82,7 +83,7 @@ def _fitting(names: Any) -> list[RowFamily]:
 
 
 def _without_bytes(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields but those that hold bytes: examples stay in memory, images do not."""
+    """Return the fields but those that hold an image: examples stay in memory, images do not."""
     return {name: value for name, value in fields.items() if not _holds_bytes(value)}
 
 
@@ -90,7 +91,7 @@ def _holds_bytes(value: Any) -> bool:
     waiting = [value]  # and no recursion: a row may be nested deeply
     while waiting:
         one = waiting.pop()
-        if isinstance(one, bytes):
+        if isinstance(one, bytes) or (isinstance(one, str) and is_base64(one) and " " not in one):
             return True
         if isinstance(one, dict):
             waiting += one.values()

@@ -1,5 +1,6 @@
 """A question in one text and its key: a choice where the text lists options, an open one else."""
 
+import re
 from dataclasses import asdict
 from string import ascii_uppercase
 from typing import Any
@@ -11,6 +12,8 @@ from data.reading.inline import split_options
 from data.reading.inline_published import OptionsError
 from data.reading.keys import key_of, text_of
 from rewards.forms import FORMS
+
+_LETTER = re.compile(r"\(?[A-Za-z]\)?[.:]?")
 
 
 def asked_in(
@@ -44,6 +47,8 @@ def asked_in(
             key = {"form": "letter", "answer": _letter(value, options)}
         else:
             key = asdict(key_of(value, row))
+            if _LETTER.fullmatch(key["answer"]) and key["form"] == "text":
+                raise ValueError("is a letter, and the question lists no options: write them there")
     except ValueError as error:
         raise RowError(value, f"({answer_field}) {error}") from error
     return {"question": question, "options": options, "answer_field": answer_field} | key

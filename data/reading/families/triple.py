@@ -38,5 +38,5 @@ TRIPLE = RowFamily(
         Field("answer", "yes or no, a number, a text; of a list of several all are asked for"),
     ),
     read=_read,
-    gives_way_to=("problem", "option columns", "open medical questions"),
+    gives_way_to=("problem", "option columns", "question and options", "open medical questions"),
 )  # fmt: skip

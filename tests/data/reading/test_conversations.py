@@ -159,7 +159,7 @@ QUESTION = human("<image>Name the organ.")
         ([QUESTION, gpt(True)], r"\(conversations\) is neither a text nor a number"),
         ([QUESTION, gpt("<answer>a</answer><answer>b</answer>")], "holds the tag"),
         (201 * [QUESTION], "turns of conversations are more than 200"),
-        ([human("<image><image>Two?"), gpt("x")], "<image>"),
+        ([human("<image><image>Two?"), gpt("disc")], "<image>"),
         ([human("<image>Is it? A)Yes, B)No"), gpt("maybe")], "is no option"),
     ],
 )
@@ -172,7 +172,7 @@ def test_a_conversation_that_is_no_question_is_a_bad_row(turns, reason):
     ("change", "reason"),
     [
         ({"solution": "lung"}, "are two right answers .solution, conversations.: keep one"),
-        ({"solution": ["a", "b"], "answer": ["a"]}, "are two right answers"),
+        ({"solution": ["disc", "line"], "answer": ["disc"]}, "are two right answers"),
         ({"system": 7}, r"\(system\) is not a text"),
         ({"messages": [user("Name it."), assistant("kidney")]}, "two names of one field"),
         ({"options": ["kidney", "lung"]}, r"\(options\)"),

@@ -74,6 +74,21 @@ def test_option_columns_beside_an_answer_are_the_other_family():
     assert (content.options, content.answer) == (("Liver", "Lung"), "B")
 
 
+@pytest.mark.parametrize("answer", ["A", "(b)", "C.", ["D"], "<answer> A </answer>"])
+def test_a_letter_without_options_is_no_answer(answer):
+    for row in (MEDICAL, TRIPLE):
+        with pytest.raises(
+            RowError, match=r"\(answer\) is a letter, and the question lists no opt"
+        ):
+            read_row(row | {"answer": answer})
+
+
+def test_an_image_in_another_field_is_not_kept_with_the_example():
+    base64 = "iVBORw0KGgo" + 40 * "AAAA"
+    row = TRIPLE | {"thumbnail": base64, "raw": {"bytes": b"x"}, "crops": [base64], "note": "a b"}
+    assert dict(read_row(row).fields) == {"note": "a b"}
+
+
 def test_a_triple_may_have_no_image():
     for row in ({}, {"image": None}, {"image": []}):
         content = read_row({"question": "what pumps blood?", "answer": "the heart"} | row)
