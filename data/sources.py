@@ -9,6 +9,7 @@ from typing import Literal
 from data.embedded import content_checksum, embedded_examples
 from data.examples import VQAExample
 from data.faults import Fault, FindFaults, missing_hint
+from data.named import is_phantoms, named_files, phantom_parts
 from data.reading.bad_rows import BadRow, bad_rows_report
 from data.reading.bad_rows_file import note_bad_rows
 from data.reading.image_paths import NoImageRootError
@@ -18,10 +19,6 @@ from process.memory import during
 from process.regular import sha256_of
 
 Part = Literal["train", "eval"]
-
-_PHANTOMS = "phantoms"
-# Besides the letters of options, which go without saying: see data/phantoms/askings.py.
-ASKED_PHANTOMS = ("open", "yes_no", "count")
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class BadRowsError(ValueError):
 class Wanted:
     """What one flag asks for."""
 
-    names: Sequence[str]  # JSON files, ``phantoms``, ``phantoms:CT``, ``phantoms:Lesion Grading``
+    names: Sequence[
+        str
+    ]  # files and folders, ``phantoms``, ``phantoms:CT``, ``phantoms:Lesion Grading``
     find_faults: FindFaults | None = None  # looks at images and prompts; None looks at nothing
     # Of a run that is resumed, its own split's: only these rows are left out for a fault, and none
     # is a reason to stop, or the others would come in another order.
@@ -109,8 +108,9 @@ def load_splits(
         only: FIELD=VALUE: which rows are read, see data/reading/only.py; others are not there.
 
     Raises:
-        ValueError: no name; no row that is asked for; a file with image paths and no image root, or
-            that cannot be read; two sources that would give two examples one id.
+        ValueError: no name; a folder without files; no row that is asked for; a file with image
+            paths and no image root, or that cannot be read; two sources that would give two
+            examples one id.
         BadRowsError: bad rows of all files together, the first ones named, or a file of which no
             row is left.
     """
@@ -130,11 +130,18 @@ def _read_sources(
 ) -> list[_Source]:
     names = wanted.names
     if not names:
-        raise ValueError(f"no {part} data is named: pass JSON files, or phantoms")
-    stems = [Path(name).stem for name in names] if wanted.stems is None else wanted.stems
+        raise ValueError(f"no {part} data is named: pass data files, folders of them, or phantoms")
+    files = named_files(names)
+    stems = [file.stem for file in files] if wanted.stems is None else wanted.stems
+    if len(stems) != len(files):
+        raise ValueError(
+            f"the {part} data is {len(files)} files now ({', '.join(file.name for file in files)}),"
+            f" and was {len(stems)} when the run began ({', '.join(stems)}): name the same ones, or"
+            " restore the folder"
+        )
     sources = [
-        _read_source(name, stem, part, image_root, only)
-        for name, stem in zip(names, stems, strict=True)
+        _read_source(file.name, stem, part, image_root, only)
+        for file, stem in zip(files, stems, strict=True)
     ]
     only.check_some(f"the {part} data")
     _check_ids([example for source in sources for example in source.examples])
@@ -214,10 +221,9 @@ def _split(
 
 
 def _read_source(
-    given: str | Path, stem: str, part: Part, image_root: str | Path | None, only: Only
+    name: str, stem: str, part: Part, image_root: str | Path | None, only: Only
 ) -> _Source:
-    name = str(given)
-    if is_phantoms(given):
+    if is_phantoms(name):
         examples = embedded_examples(part, *phantom_parts(name))
         label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
         checksum = content_checksum(examples)
@@ -245,30 +251,6 @@ def _bad_rows(sources: Sequence[_Source], faults: Mapping[str, Fault]) -> list[B
         for example in source.examples
         if (fault := faults.get(example.id)) is not None
     ]
-
-
-def is_phantoms(name: str | Path) -> bool:
-    """Return whether ``name`` means the embedded data set, not a file.
-
-    It does so whatever lies in the working directory; ``./phantoms``, and a Path always, is a file.
-
-    >>> is_phantoms("phantoms:CT"), is_phantoms("./phantoms"), is_phantoms(Path("phantoms"))
-    (True, False, False)
-    """
-    if isinstance(name, Path):
-        return False
-    return name == _PHANTOMS or name.startswith(f"{_PHANTOMS}:")
-
-
-def phantom_parts(name: str) -> tuple[str, str | None]:
-    """Return how ``phantoms:...`` are asked about, and which slice of them, None for all.
-
-    >>> phantom_parts("phantoms:open:CT"), phantom_parts("phantoms:CT"), phantom_parts("phantoms")
-    (('open', 'CT'), ('letter', 'CT'), ('letter', None))
-    """
-    _, *given = (text.strip() for text in name.split(":"))
-    asked = given.pop(0) if given and given[0] in ASKED_PHANTOMS else "letter"
-    return asked, ":".join(given) if given else None
 
 
 def _check_ids(examples: Sequence[VQAExample]) -> None:

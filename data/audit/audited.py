@@ -7,11 +7,12 @@ from pathlib import Path
 
 from data.examples import UNKNOWN, VQAExample
 from data.grouping import image_key
+from data.named import is_phantoms
 from data.reading.bad_rows import BadRow
+from data.reading.files import data_files, stem_of
 from data.reading.labels import modality_label, question_type_label, subject_of
 from data.reading.only import Only
 from data.reading.readers import read_examples
-from data.sources import is_phantoms
 from process.regular import sha256_of
 
 _PART = re.compile(r"_(train|test)$", re.IGNORECASE)
@@ -31,7 +32,7 @@ class AuditFile:
 
     @property
     def name(self) -> str:
-        return self.path.stem
+        return stem_of(self.path)
 
     @property
     def label(self) -> str:
@@ -73,13 +74,14 @@ def read_files(
                 f" name is ./{name})"
             )
     files: dict[str, AuditFile] = {}
-    for path in map(Path, paths):
-        if path.stem in files:
+    for path in (Path(file.name) for name in paths for file in data_files(name)):
+        stem = stem_of(path)
+        if stem in files:
             raise ValueError(
-                f"two files are called {path.stem}: {files[path.stem].path} and {path}; name each"
-                " file once, and audit two versions of one split apart"
+                f"two files are called {stem}: {files[stem].path} and {path}; name each file once,"
+                " and audit two versions of one split apart"
             )
-        files[path.stem] = _read(path, image_root, only)
+        files[stem] = _read(path, image_root, only)
     return list(files.values())
 
 
@@ -109,10 +111,11 @@ def _read(path: Path, image_root: Path, only: Sequence[str]) -> AuditFile:
     examples, bad_rows = read_examples(path, image_root, skip_bad_rows=True, only=asked)
     if note := asked.note():
         print(f"{path.name}: {note}")
-    part = _PART.search(path.stem)
+    stem = stem_of(path)
+    part = _PART.search(stem)
     return AuditFile(
         path=path,
-        subject=subject_of(path.stem),
+        subject=subject_of(stem),
         part=part[1].lower() if part else "",
         examples=examples,
         images=[_below(example, image_root) for example in examples],

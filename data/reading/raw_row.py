@@ -1,5 +1,6 @@
 """What stands at one place of a data file, before any family is asked what it means."""
 
+import base64
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,3 +11,18 @@ class RawRow:
 
     value: Any
     problem: str | None = None
+
+
+def as_json(value: Any) -> Any:
+    """Return a row's value as JSON can hold it: bytes, which an image may be, are base64.
+
+    >>> as_json({"image": {"bytes": b"abc", "path": "a.png"}})
+    {'image': {'bytes': 'YWJj', 'path': 'a.png'}}
+    """
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, dict):
+        return {name: as_json(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [as_json(one) for one in value]
+    return value

@@ -9,6 +9,7 @@ from typing import Any
 from data.audit.audited import AuditFile
 from data.examples import VQAExample
 from data.reading.bad_rows import BadRow
+from data.reading.raw_row import as_json
 from data.reading.rows import file_rows
 
 
@@ -51,7 +52,7 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
     repeated: Counter[str] = Counter()
     seen = set()
     for file in sorted(files, key=lambda file: file.name):
-        raws = [row.value for row in file_rows(file.path)]
+        raws = [as_json(row.value) for row in file_rows(file.path)]
         for example, images in zip(file.examples, file.images, strict=True):
             key = _content_key(file.label, example, images)
             if key in seen:

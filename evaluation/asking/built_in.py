@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from data.sources import is_phantoms
+from data.named import is_phantoms
 from models.files import EMBEDDED
 
 

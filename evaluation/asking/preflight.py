@@ -16,8 +16,9 @@ from data.examples import ImageSource, StoredImage, VQAExample
 from data.faults import Fault, FindFaults
 from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
+from data.named import is_phantoms
 from data.reading.bad_rows import BadRow, bad_rows_report, shorten
-from data.sources import Split, is_phantoms, row_number
+from data.sources import Split, row_number
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
 from evaluation.asking.prompt_check import PromptCheck, Size

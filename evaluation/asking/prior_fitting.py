@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.examples import VQAExample
+from data.named import is_phantoms, named_files
 from data.reading.only import Only
 from data.reading.readers import read_examples
-from data.sources import is_phantoms, load_split
+from data.sources import load_split
 from evaluation.measures.priors import Prior
 
 
@@ -20,7 +21,8 @@ def fit_priors(
     """Return every prior of data.priors by name, fitted; none where no file is named.
 
     Args:
-        names: train files, or ``phantoms``: their training part. No image is opened.
+        names: train files, folders of them, or ``phantoms``: their training part. No image is
+            opened.
         image_root: as for the questions; it only becomes part of the rows' image paths.
         skip_bad_rows: leave out rows that are wrong.
         only: FIELD=VALUE, which rows are read.
@@ -33,7 +35,7 @@ def fit_priors(
     from data.priors import fit_all
 
     rows: list[VQAExample] = []
-    for name in names:
+    for name in (file.name for file in named_files(names)):
         if is_phantoms(name):
             rows += load_split([name], part="train", image_root=None, only=only).examples
         else:

@@ -33,8 +33,8 @@ FLAG_PATHS = (
 )
 MODEL = "a checkpoint's directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the embedded one"
 TESTS = (
-    "test files in a published format; 'phantoms', 'phantoms:CT', ..: the embedded held-out"
-    " questions, all or one slice"
+    "test files in a published format, folders of them; 'phantoms', 'phantoms:CT', ..: the embedded"
+    " held-out questions, all or one slice"
 )
 ROWS = ("json", "image_root", "only", "skip_bad_rows", "show_bad_rows", "limit", "seed")
 HOW_IT_IS_ASKED = Group(

@@ -1,6 +1,7 @@
 """The kept rows as files in the published format, under the names of the files they came from.
 
-Rows of a file are copied as they stand, so whatever reads the original reads the filtered one.
+Rows of a file are copied as they stand, into a JSON list whatever held them, so that the families
+which read the original read the filtered one.
 Phantoms have no file: they get one per modality, whose image paths are those that
 ``python -m data.phantoms --output-dir DIR`` writes under DIR.
 """
@@ -10,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import VQAExample
+from data.named import is_phantoms
+from data.reading.raw_row import as_json
 from data.reading.rows import file_rows
-from data.sources import is_phantoms, row_number
+from data.sources import row_number
 from process.regular import sha256_of
 
 
@@ -27,7 +30,7 @@ def split_files(
         names: the sources, as --json names them.
         examples: all rows.
         kept: one per example.
-        checksums: SHA-256 of each source when its rows were read.
+        checksums: SHA-256 of each file, also of those that a folder holds, when it was read.
 
     Raises:
         ValueError: a file was changed since.
@@ -36,17 +39,19 @@ def split_files(
     if any(map(is_phantoms, names)):
         return _phantom_files(chosen)
     files: dict[str, list[Any]] = {}
-    for name in names:
+    for name, checksum in checksums.items():
         mine = [item for item in chosen if item.source == str(Path(name))]
         if mine:
-            if sha256_of(name) != checksums[name]:
+            if sha256_of(name) != checksum:
                 raise ValueError(
                     f"{name} was changed while its rows were sampled: restore it and start the same"
                     " command again, nothing is sampled twice"
                 )
             numbers = {row_number(item) for item in mine}
             rows = enumerate(file_rows(Path(name)))
-            files[Path(name).name] = [row.value for number, row in rows if number in numbers]
+            kept_rows = [as_json(row.value) for number, row in rows if number in numbers]
+            stem = mine[0].id.rpartition("-")[0]  # of a file in a folder, with its place there
+            files[f"{stem.replace('/', '-')}.json"] = kept_rows
     return files
 
 

@@ -7,11 +7,11 @@ nobody's slice.
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from data.examples import MODALITIES, QUESTION_TYPES, UNKNOWN
+from data.named import is_phantoms
+from data.reading.files import stem_of
 from data.reading.labels import modality_label, question_type_label, subject_of
-from data.sources import is_phantoms
 from process.paths import expanded
 
 AXES = {"modality": MODALITIES, "question_type": QUESTION_TYPES}
@@ -41,7 +41,7 @@ def slice_of_source(source: str) -> str:
     """
     if is_phantoms(source):
         return source.partition(":")[2].strip() or source
-    return slice_name(subject_of(Path(source).stem))
+    return slice_name(subject_of(stem_of(source)))
 
 
 def named_models(pairs: Sequence[str]) -> dict[str, str]:

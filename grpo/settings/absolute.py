@@ -38,7 +38,7 @@ def with_absolute_paths(config: GRPOConfig) -> GRPOConfig:
 
 
 def is_phantoms_name(name: str) -> bool:
-    """As data.sources.is_phantoms, which this package does not import; a test compares the two."""
+    """As data.named.is_phantoms, which this package does not import; a test compares the two."""
     return name == "phantoms" or name.startswith("phantoms:")
 
 

@@ -34,10 +34,11 @@ class GRPOConfig:
         "tiny", "directory or hub id of a Qwen2-VL or Qwen2.5-VL; 'tiny' is the embedded one"
     )
     train_json: tuple[str, ...] = setting(
-        ("phantoms",), "training files in a published format; 'phantoms', 'phantoms:CT', .."
+        ("phantoms",),
+        "training files in a published format, folders of them; 'phantoms', 'phantoms:CT', ..",
     )
     eval_json: tuple[str, ...] = setting(
-        (), "held-out files; without any, nothing is evaluated during the run"
+        (), "held-out files or folders; without any, nothing is evaluated during the run"
     )
     image_root: str = setting("", "folder that the rows' image paths start from")
     only: tuple[str, ...] = setting(

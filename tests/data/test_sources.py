@@ -88,7 +88,7 @@ def test_questions_in_words_alone_need_no_image_root(tmp_path):
 
 
 def test_no_name_is_no_data():
-    with pytest.raises(ValueError, match="no train data is named: pass JSON files, or phantoms"):
+    with pytest.raises(ValueError, match="no train data is named: pass data files, folders"):
         load_split([], part="train", image_root=None)
 
 

@@ -13,8 +13,9 @@ import data.splits.__main__
 import evaluate
 import evaluation.curate.__main__
 import train
+from data.named import ASKED_PHANTOMS, is_phantoms, phantom_parts
 from data.phantoms import phantom_examples
-from data.sources import ASKED_PHANTOMS, is_phantoms, load_split, phantom_parts
+from data.sources import load_split
 from evaluation.report.left_out import LeftOut
 from evaluation.report.pictures import ReportImages
 from grpo.settings.absolute import (
