@@ -12,14 +12,16 @@ from data.reading.families.columns import COLUMNS
 from data.reading.families.conversations import CONVERSATIONS
 from data.reading.families.family import Field, RowFamily
 from data.reading.families.medical import MEDICAL
+from data.reading.families.option_map import OPTION_MAP
 from data.reading.families.problem import PROBLEM
 from data.reading.families.row import Row, RowError
 from data.reading.families.triple import TRIPLE
 from data.reading.families.values import check_text, is_empty, optional_text
-from data.reading.placeholders import without_placeholders
+from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.reading.row_images import is_base64
 
-FAMILIES = [PROBLEM, COLUMNS, MEDICAL, TRIPLE, CONVERSATIONS]  # in the order of docs/data.md
+# in the order of docs/data.md
+FAMILIES = [PROBLEM, COLUMNS, OPTION_MAP, MEDICAL, TRIPLE, CONVERSATIONS]
 
 # Under which names a row of any family may say what it is about.
 MODALITY = ("modality_type", "modality")
@@ -46,9 +48,12 @@ def read_row(row: Any) -> Row:
         family=family.name,
         fields=_without_bytes(rest),
     )
+    texts = (content.question, *content.options)
+    if problem := placeholder_problem("\n".join(texts), len(content.images)):
+        raise RowError(content.question, problem)
     paths = [image for image in content.images if isinstance(image, str)]
     keys = (content.answer, *content.accepted)
-    for text in (content.question, content.system, *content.options, *keys, *paths):
+    for text in (*texts, content.system, *keys, *paths):
         check_text(text)
     if content.options:
         check_right_once(row, content)

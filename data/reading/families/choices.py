@@ -1,12 +1,146 @@
-"""What holds of every question with options, whatever its family."""
+"""The key of a question with options: the letter or the text of one of them, the same everywhere.
 
+A choice of exactly Yes and No is asked in words where nothing in the row shows letters: its options
+are a list without them and its key is the word. Else it stays a choice of letters, as it was
+published and as others have counted it.
+"""
+
+import re
+from collections.abc import Sequence
 from string import ascii_uppercase
 from typing import Any
 
 from data.options import same_option
+from data.reading.families.option_lists import Options
 from data.reading.families.row import Row, RowError
+from data.reading.families.values import is_empty
+from data.reading.keys import text_of
+from rewards.forms.yes_no import OPTIONS as YES_NO
 
 RIGHT_TWICE = "means an option that stands under several letters"  # said of such a bad row
+
+_LETTER = re.compile(r"\(([A-Za-z])\)|([A-Za-z])[).:]?")
+_LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])\s*(?=\S)")
+
+
+def choice(
+    row: dict[str, Any],
+    question: str,
+    options: Options,
+    keys: Sequence[str],
+    images: Sequence[Any],
+    only_texts: Sequence[str] = (),
+) -> Row:
+    """Return what a row with options says.
+
+    Args:
+        row: as published.
+        question: without its options.
+        options: in the order of their letters.
+        keys: the fields that may hold the right answer; those that do must agree.
+        images: as `Row` takes them.
+        only_texts: of the keys those that hold no letter, but an option's text.
+
+    Raises:
+        RowError: no key, one that is no option, or two that mean different ones.
+    """
+    read = {
+        name: key_in(row, name, options.texts, is_text=name in only_texts)
+        for name in keys
+        if not is_empty(row.get(name))
+    }
+    if not read:
+        name = next((name for name in keys if name in row), keys[0])
+        raise RowError(row.get(name), f"({name}) is empty: write the right option")
+    name, *others = read
+    letter = read[name][0]
+    for other in others:
+        if (same := read[other][0]) != letter:
+            raise RowError(
+                [row[name], row[other]],
+                f"({name}, {other}) say two things, {letter} and {same} of the options"
+                f" {list(options.texts)}: keep the right one",
+            )
+    form, texts = "letter", options.texts
+    shows_letters = options.lettered or any(is_one for _, is_one in read.values())
+    if not shows_letters and sorted(map(same_option, texts)) == ["no", "yes"]:
+        letter = "AB"[same_option(texts[ascii_uppercase.index(letter)]) == "no"]
+        form, texts = "yes_no", YES_NO
+    return Row(
+        images=tuple(images),
+        question=question,
+        options=texts,
+        answer=letter,
+        answer_field=name,
+        form=form,
+    )
+
+
+def key_in(
+    row: dict[str, Any], name: str, options: Sequence[str], *, is_text: bool = False
+) -> tuple[str, bool]:
+    """Return the letter of the option that a field names, and whether it names it by the letter.
+
+    The field holds a letter ("B", "(b)", ``<answer> B </answer>``, ["B"]), an option's text, or
+    both ("B) Lines").
+
+    Raises:
+        RowError: it is no option, or a letter and a text that are two of them.
+    """
+    value = row[name]
+    if isinstance(value, list | tuple) and len(value) > 1:
+        raise RowError(value, f"({name}) names {len(value)} options, and a choice has one")
+    try:
+        text = text_of(value[0] if isinstance(value, list | tuple) and value else value)
+    except ValueError as error:
+        raise RowError(value, f"({name}) {error}") from error
+    by_text = _letters_of(text, options)
+    if not is_text and (match := _LETTER.fullmatch(text)):
+        letter = (match[1] or match[2]).upper()
+        if letter in ascii_uppercase[: len(options)]:
+            return _agreed(row, name, letter, by_text, options), True
+    if by_text:
+        return by_text[0], False
+    if not is_text and (match := _LETTER_AND_TEXT.match(text)):
+        letter, rest = match[1] or match[2], _letters_of(text[match.end() :], options)
+        if rest and letter in ascii_uppercase[: len(options)]:
+            return _agreed(row, name, letter, rest, options), True
+    last = ascii_uppercase[len(options) - 1]
+    raise RowError(
+        value, f"({name}) is no option: the row has options A to {last}, {list(options)}"
+    )
+
+
+def is_letter(value: Any) -> bool:
+    """Return whether a key is a letter, which means nothing without options.
+
+    >>> is_letter("<answer> c </answer>"), is_letter(["B"]), is_letter("B cells"), is_letter(7)
+    (True, True, False, False)
+    """
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    try:
+        return isinstance(value, str) and _LETTER.fullmatch(text_of(value)) is not None
+    except ValueError:
+        return False
+
+
+def _agreed(
+    row: dict[str, Any], name: str, letter: str, by_text: Sequence[str], options: Sequence[str]
+) -> str:
+    if by_text and letter not in by_text:
+        raise RowError(
+            row[name],
+            f"({name}) says two things: {letter} is {options[ascii_uppercase.index(letter)]!r}, and"
+            f" its text is that of {by_text[0]}",
+        )
+    return letter
+
+
+def _letters_of(text: str, options: Sequence[str]) -> list[str]:
+    wanted = same_option(text)
+    pairs = zip(ascii_uppercase, options, strict=False)
+    return [letter for letter, option in pairs if same_option(option) == wanted]
 
 
 def check_right_once(row: dict[str, Any], content: Row) -> None:
@@ -14,14 +148,12 @@ def check_right_once(row: dict[str, Any], content: Row) -> None:
 
     Two wrong options may be one text: whoever chooses either is wrong.
     """
-    right = same_option(content.options[ascii_uppercase.index(content.answer)])
-    pairs = zip(ascii_uppercase, content.options, strict=False)
-    twins = [letter for letter, text in pairs if same_option(text) == right]
+    right = content.options[ascii_uppercase.index(content.answer)]
+    twins = _letters_of(right, content.options)
     if len(twins) > 1:
-        field = content.answer_field
+        name = content.answer_field
         raise RowError(
-            row.get(field),
-            f"({field}) {RIGHT_TWICE} ({', '.join(twins)}): it equals {len(twins)} of the"
-            f" options {list(content.options)}, and a letter of its own text would be scored as"
-            " wrong",
+            row.get(name),
+            f"({name}) {RIGHT_TWICE} ({', '.join(twins)}): it equals {len(twins)} of the options"
+            f" {list(content.options)}, and a letter of its own text would be scored as wrong",
         )

@@ -1,79 +1,87 @@
 """The family of option columns: a table's row with one column for each option.
 
-OmniMedVQA's own files (arXiv:2402.09181) hold ``image_path, question, option_A ..., gt_answer``:
-the answer is an option's text.
+OmniMedVQA (arXiv:2402.09181)   image_path, question, option_A .., gt_answer: an option's text
+PMC-VQA (arXiv:2305.10415)      Figure_path, Question, Choice A .., Answer: text or letter
+VLMEvalKit                      image or image_path, question, A, B, .., answer: a letter
 """
 
 import re
-from collections.abc import Iterator
 from string import ascii_uppercase
 from typing import Any
 
+from data.reading.families.choices import choice
 from data.reading.families.family import Field, RowFamily
+from data.reading.families.option_lists import Options, lettered_texts, without_letters
 from data.reading.families.pictures import images_in
 from data.reading.families.row import Row, RowError
 from data.reading.families.values import is_empty, text_in
+from data.reading.row_images import is_base64
 
-_OPTION_FIELD = re.compile(r"option[_ ]?[A-Z0-9]{1,2}", re.IGNORECASE)  # or meant as one
-_OPTION_NAMES = tuple(f"option_{letter}" for letter in ascii_uppercase)
+_STYLES = ("option_{}", "Choice {}", "{}")
+_OPTION_FIELD = re.compile(r"(?:option|choice)[_ ]?[A-Z0-9]{1,2}", re.IGNORECASE)  # or meant as one
+_NAMES = {style: tuple(style.format(letter) for letter in ascii_uppercase) for style in _STYLES}
+_OPTION_NAMES = tuple(name for names in _NAMES.values() for name in names)
+_QUESTION = ("question", "Question")
+_IMAGES = ("image_path", "Figure_path", "image")
+_KEYS = ("gt_answer", "Answer_label", "Answer", "answer")
 
 
 def _read(row: dict[str, Any]) -> Row:
     """Return what a row of the family says."""
-    options = tuple(_lettered_options(row))
-    if len(options) < 2:
-        raise RowError(list(options), "are too few options: a choice needs option_A and option_B")
-    index = _match(text_in(row, ["gt_answer"]), options)
-    return Row(
-        images=images_in(row, ["image_path"]),
-        question=text_in(row, ["question"]).strip(),
-        options=options,
-        answer=ascii_uppercase[index],
-        answer_field="gt_answer",
-    )
+    options = Options(_options(row), lettered=True)
+    question = text_in(row, _QUESTION).strip()
+    return choice(row, question, options, _KEYS, _images(row), only_texts=("gt_answer",))
 
 
-def _lettered_options(row: dict[str, Any]) -> Iterator[str]:
-    """Yield the options' texts; a table's rows with fewer options than others have empty ones."""
-    known = dict(zip(_OPTION_NAMES, ascii_uppercase, strict=True))
-    others = [name for name in row if _OPTION_FIELD.fullmatch(name) and name not in known]
-    strange = [name for name in others if not is_empty(row[name])]
-    if strange:
+def _options(row: dict[str, Any]) -> tuple[str, ...]:
+    others = [name for name in row if _OPTION_FIELD.fullmatch(name) and name not in _OPTION_NAMES]
+    if strange := [name for name in others if not is_empty(row[name])]:
         raise RowError(strange, "name no option: they must be option_A, option_B, ... option_Z")
-    present = [letter for name, letter in known.items() if not is_empty(row.get(name))]
-    for letter in ascii_uppercase[: ascii_uppercase.index(present[-1]) if present else 0]:
-        if letter not in present:
-            reason = "empty" if f"option_{letter}" in row else "missing"
-            raise RowError(
-                [f"option_{one}" for one in present],
-                f"are the options, but option_{letter} before the last of them is {reason}:"
-                " letter them A, B, C, ...",
-            )
-    for letter in present:
-        yield text_in(row, [f"option_{letter}"]).strip()
+    named = [style for style in _STYLES if any(not is_empty(row.get(n)) for n in _NAMES[style])]
+    if len(named) > 1:
+        shown = " and ".join(style.format("A") for style in named)
+        raise RowError(sorted(row), f"have two sets of options, {shown}: keep one")
+    style = named[0] if named else _STYLES[0]
+    texts = {
+        letter: row[name]
+        for letter, name in zip(ascii_uppercase, _NAMES[style], strict=True)
+        if name in row
+    }
+    return lettered_texts(texts if style == _STYLES[0] else _unmarked(texts), style)
 
 
-def _match(answer: str, options: tuple[str, ...]) -> int:
-    """Return the index of the option that equals the answer, letter case ignored.
+def _unmarked(texts: dict[str, Any]) -> dict[str, Any]:
+    """Return the options without their letters, of which PMC-VQA has one in each, `` A:Liver``."""
+    filled = {letter: text.strip() for letter, text in texts.items() if isinstance(text, str)}
+    filled = {letter: text for letter, text in filled.items() if text}
+    bare = without_letters(list(filled.values())) if [*filled] == sorted(filled) else None
+    if bare is not None:
+        return texts | dict(zip(filled, bare, strict=True))
+    return texts | {
+        letter: re.sub(rf"\A{letter}\s*:", "", text).strip() for letter, text in filled.items()
+    }
 
-    Of several it is the first; `read_row` refuses them.
-    """
-    folded = [option.strip().casefold() for option in options]
-    if answer.strip().casefold() not in folded:
-        raise RowError(answer, f"(gt_answer) is no option: the options are {options}")
-    return folded.index(answer.strip().casefold())
+
+def _images(row: dict[str, Any]) -> tuple[Any, ...]:
+    image = row.get("image")
+    if isinstance(image, str) and is_base64(image):
+        return (image,)  # a path beside it is where the image was, or is to be written
+    return images_in(row, _IMAGES)
 
 
 COLUMNS = RowFamily(
     name="option columns",
-    published="OmniMedVQA",
-    known_by=(("question",), ("gt_answer", *_OPTION_NAMES)),
+    published="OmniMedVQA, PMC-VQA, VLMEvalKit",
+    known_by=(_QUESTION, ("gt_answer", *_OPTION_NAMES)),
     fields=(
-        Field("image_path", "a path, or a list of paths"),
-        Field("question", "the question alone"),
-        Field("option_A", "the options, one a field; empty ones behind the last are none",
-              aliases=_OPTION_NAMES[1:]),
-        Field("gt_answer", "the right option's text"),
+        Field("image_path", "a path or a list of them; `image` may be base64, and is shown if a"
+              " path stands beside it", aliases=_IMAGES[1:]),
+        Field("question", "the question alone", aliases=_QUESTION[1:]),
+        Field("option_A", "the options, one a field, as option_A, Choice A or A to Z; a letter at"
+              " the beginning of a text is taken off (` A:Liver`); empty ones behind the last are"
+              " none", aliases=_OPTION_NAMES[1:], shown="`option_A` .., `Choice A` .., `A` .."),
+        Field("gt_answer", "the right option's text; under another name its letter or its text."
+              " Where several are there, they must mean the same option", aliases=_KEYS[1:]),
     ),
     read=_read,
 )  # fmt: skip

@@ -14,6 +14,7 @@ class Field:
     name: str
     meaning: str  # what it may hold and what becomes of it, one clause
     aliases: tuple[str, ...] = ()  # its names in other files of the family
+    shown: str = ""  # the names in docs/data.md, where there are too many for a table
 
     # Fields that say question, options, answer or images are used up. What else a row holds stays
     # with its example, and so do those fields that only sort rows.

@@ -56,5 +56,5 @@ MEDICAL = RowFamily(
         _slice("subject_id", "the patient, for --disjoint patient and the audit"),
     ),
     read=_read,
-    gives_way_to=("option columns", "question and options"),
+    gives_way_to=("problem", "option columns", "question and options"),
 )  # fmt: skip

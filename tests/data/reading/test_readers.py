@@ -96,7 +96,7 @@ def test_an_image_may_be_a_list_of_paths(write, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "row", [without(MED_R1, "image"), *(MED_R1 | {"image": n} for n in (None, []))]
+    "row", [without(MED_R1, "image"), *(MED_R1 | {"image": n} for n in (None, [], ""))]
 )
 def test_a_question_may_have_no_image(write, tmp_path, row):
     (example,) = load_examples(write([row]), tmp_path)
@@ -182,9 +182,9 @@ def test_an_answer_is_matched_ignoring_case(write, tmp_path, answer, options, le
         (MED_R1 | {"problem": "What?"}, "'What?'", r"(problem) has no option 'A)'"),
         (MED_R1 | {"problem": ["x"]}, "['x']", "(problem) is not a text"),
         (MED_R1 | {"solution": "<answer> E </answer>"}, "<answer> E </answer>", "options A to C"),
-        (MED_R1 | {"solution": "<answer> Bone </answer>"}, "Bone", "'<answer> C </answer>'"),
-        (MED_R1 | {"solution": None}, "None", "(solution) is not a text"),
-        (MED_R1 | {"image": ""}, "''", "(image) is neither a path nor a list of paths"),
+        (MED_R1 | {"solution": "<answer> Skull </answer>"}, "Skull", "no option: the row has"),
+        (MED_R1 | {"solution": None}, "None", "(solution) is empty: write the right option"),
+        (MED_R1 | {"image": " "}, "' '", "(image) is neither a path nor a list of paths"),
         (MED_R1 | {"image": 3}, "3", "(image) is neither a path nor a list of paths"),
         (MED_R1 | {"image": ["a.png", ""]}, "['a.png', '']", "(image) is neither"),
         (MED_R1 | {"image": "a\0.png"}, r"'a\x00.png'", "is not a path"),
@@ -220,9 +220,14 @@ def test_an_answer_is_matched_ignoring_case(write, tmp_path, answer, options, le
         (OMNIMEDVQA | {"option_AA": "x"}, "['option_AA']", "name no option: they must be option_A"),
         (OMNIMEDVQA | {"option_e": "x"}, "['option_e']", "name no option"),
         (OMNIMEDVQA | {"option_1": "x"}, "['option_1']", "name no option"),
-        (OMNIMEDVQA | {"gt_answer": "", "option_D": ""}, "''", "(gt_answer) is not a text, or an"),
+        (OMNIMEDVQA | {"gt_answer": "", "option_D": ""}, "''", "(gt_answer) is empty: write"),
+        (OMNIMEDVQA | {"gt_answer": "C"}, "'C'", "(gt_answer) is no option: the row has"),
         (MED_R1 | {"problem": "What <image> is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
-        (MED_R1 | {"problem": "<image><image> Is it? A)x, B)y, C)z"}, "<image>", "read as a word"),
+        (
+            MED_R1 | {"problem": "<image><image> Is it? A)x, B)y, C)z"},
+            "<image>",
+            "2 marks for 1 image",
+        ),
         (MED_R1 | {"problem": "<img>x.png</img> Is it? A)x, B)y, C)z"}, "</img>", "read as a word"),
         (MED_R1 | {"problem": "Is it <ImageHere>? A)x, B)y, C)z"}, "<ImageHere>", "read as a word"),
         (MED_R1 | {"problem": "Is it? A)<image>, B)y, C)z"}, "<image>", "read as a word"),
@@ -231,7 +236,7 @@ def test_an_answer_is_matched_ignoring_case(write, tmp_path, answer, options, le
             "<image>",
             "is a mark for the image and no question",
         ),
-        (MED_R1 | {"problem": "<image> A)x, B)y, C)z"}, "<image>", "a mark for the image and no"),
+        (MED_R1 | {"problem": "<image> A)x, B)y, C)z"}, "A)x", "has options but no question"),
         (OMNIMEDVQA | {"question": ""}, "''", "(question) is not a text, or an empty one"),
     ],
 )
@@ -285,7 +290,7 @@ def test_the_first_bad_rows_are_named_and_all_are_counted(write, tmp_path):
 
 
 def test_skipped_rows_are_counted_and_rename_no_other(write, tmp_path):
-    path = write([MED_R1, {"image": "x"}, MED_R1 | {"solution": "C"}, OMNIMEDVQA])
+    path = write([MED_R1, {"image": "x"}, MED_R1 | {"solution": "D"}, OMNIMEDVQA])
     examples, bad_rows = read_examples(path, tmp_path, skip_bad_rows=True)
     assert [example.id for example in examples] == ["CT_train-0", "CT_train-3"]
     assert [(bad.file, bad.row) for bad in bad_rows] == [(str(path), 1), (str(path), 2)]
