@@ -144,7 +144,7 @@ def test_the_published_format(tmp_path):
 
 
 def test_without_letters_the_answer_stands_in_words(tmp_path):
-    for asked, solution in (("open", "pelvis"), ("yes_no", "No"), ("count", "4")):
+    for asked, solution in (("open", "pelvis"), ("yes_no", "Yes"), ("count", "4")):
         row = published_row(phantom_examples("heldout", asked=asked)[0])
         assert row["solution"] == f"<answer> {solution} </answer>" and row["problem"][-1] == "?"
     files = write_phantoms(tmp_path, rows_per_cell=1, asked="count")
