@@ -36,7 +36,12 @@ from process.signals import held
 
 @contextmanager
 def replacing(
-    place: Path, unfinished: str = "", *, to_disk: bool = False, over_folder: bool = False
+    place: Path,
+    unfinished: str = "",
+    *,
+    to_disk: bool = False,
+    over_folder: bool = False,
+    may_end: bool = False,
 ) -> Iterator[Path]:
     """Yield a path beside ``place`` for a file or a folder that the end of the block puts there.
 
@@ -51,9 +56,11 @@ def replacing(
         to_disk: wait until all of it is on the disk, then its name: a power cut finds the old one
             or the new one, too, and after the block the new one.
         over_folder: replace a folder that holds something, instead of raising.
+        may_end: a signal ends the block at its next `end_if_asked`, and nothing of the new one
+            stays: for what takes long to write.
     """
     beside = place.with_name(unfinished or f".{place.name}.tmp")
-    with held():
+    with held(lambda: not may_end):
         try:
             discard(beside)  # of a process that was killed
             yield beside

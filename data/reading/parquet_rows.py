@@ -4,6 +4,7 @@ Rows are what JSON would make of them: a null is a field that the row does not h
 as ISO 8601 writes them. Bytes stay bytes, which an image of the hub's data sets is.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from datetime import date, time, timedelta
@@ -17,6 +18,8 @@ from data.reading.unpacked import Unpacked
 from process.called import install_line
 
 PARQUET = b"PAR1"
+# Metadata of a file: the columns whose texts are JSON, as python -m data.convert writes them.
+JSON_COLUMNS = b"groupwise.json_columns"
 NEEDED = "pyarrow >= 19"
 
 _BATCH_BYTES = 4 << 20  # of rows that are read at one time, by their mean size
@@ -54,10 +57,10 @@ def parquet_rows(stream: Unpacked) -> Iterator[RawRow]:
     count = 0
     try:
         with library.ParquetFile(file, buffer_size=_PIECE, pre_buffer=False) as table:
-            rows = _batch_rows(table.metadata)
+            rows, nested = _batch_rows(table.metadata), _json_columns(table.metadata)
             for batch in table.iter_batches(batch_size=rows, use_threads=False):
                 for row in batch.to_pylist(maps_as_pydicts="strict"):
-                    yield RawRow(_plain(row))
+                    yield RawRow(_plain(row) | _decoded(row, nested))
                     count += 1
     except MemoryError:
         raise
@@ -76,6 +79,14 @@ def _batch_rows(metadata: Any) -> int:
     groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     mean = sum(groups) // max(1, metadata.num_rows)
     return max(1, min(_MOST_ROWS, _BATCH_BYTES // max(1, mean)))
+
+
+def _json_columns(metadata: Any) -> list[str]:
+    return json.loads((metadata.metadata or {}).get(JSON_COLUMNS, b"[]"))
+
+
+def _decoded(row: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    return {name: json.loads(row[name]) for name in names if row.get(name) is not None}
 
 
 def _unpacked(stream: Unpacked) -> BinaryIO:

@@ -1,5 +1,6 @@
 """Read a published data file into examples; a row that is wrong is reported, never guessed at."""
 
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -71,10 +72,26 @@ def parse_rows(
             a row.
         NoImageRootError: a row has an image path, and there is no folder.
     """
+    examples: list[VQAExample] = []
+    bad_rows: list[BadRow] = []
+    for found in each_row(path, image_root, stem, only):
+        if isinstance(found, BadRow):
+            bad_rows.append(found)
+        else:
+            examples.append(found)
+    return examples, bad_rows
+
+
+def each_row(
+    path: str | Path,
+    image_root: str | Path,
+    stem: str | None = None,
+    only: Only | None = None,
+) -> Iterator[VQAExample | BadRow]:
+    """Yield what one file's rows are, one by one and in their order; see `parse_rows`."""
     path = Path(path)
     root = ImageRoot(image_root)
     only = only or Only()
-    examples, bad_rows = [], []
     for number, row in enumerate(file_rows(path)):
         if only.rules_out(row.value):
             continue
@@ -82,12 +99,12 @@ def parse_rows(
             if row.problem is not None:
                 raise RowError(row.value, row.problem)
             example = _example(path, stem or stem_of(path), number, row.value, root)
-            if only.keeps(row.value, example):
-                examples.append(example)
         except RowError as error:
             value, reason = shorten(_written(error.value)), shorten(str(error), _LONGEST_REASON)
-            bad_rows.append(BadRow(str(path), number, value, reason))
-    return examples, bad_rows
+            yield BadRow(str(path), number, value, reason)
+        else:
+            if only.keeps(row.value, example):
+                yield example
 
 
 def _written(value: Any) -> str:
@@ -101,6 +118,9 @@ def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> V
     content = read_row(row)
     subject = subject_of(PurePosixPath(stem).name)  # a file's of a folder begins with its place
     images = tuple(_image(image, root) for image in content.images)
+    folder = _folder(content)
+    if content.states_labels:
+        subject, folder = "", None
     modalities = (modality_label(content.modality or ""), modality_label(subject))
     types = (question_type_label(content.question_type or ""), question_type_label(subject))
     return VQAExample(
@@ -111,7 +131,7 @@ def _example(path: Path, stem: str, number: int, row: Any, root: ImageRoot) -> V
         answer=content.answer,
         modality=_first_known(modalities),
         question_type=_first_known(types),
-        dataset=_folder(content) or content.dataset or UNKNOWN,
+        dataset=folder or content.dataset or UNKNOWN,
         source=str(path),
         form=content.form,
         accepted=content.accepted,

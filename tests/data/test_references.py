@@ -172,7 +172,9 @@ def test_other_orders_in_evaluation_leave_such_rows_out_and_count_them():
 
 
 def test_where_no_row_has_another_order_the_flag_is_refused():
-    with pytest.raises(ValueError, match="--permute-options: in every row with lettered options these name each"):
+    with pytest.raises(
+        ValueError, match="--permute-options: in every row with lettered options these name each"
+    ):
         permuted_rows([COMBINED], 2, seed=0)
 
 

@@ -53,6 +53,7 @@ HELPS = [
     ("evaluate.py", "export"),
     ("data.phantoms",),
     ("data.audit",),
+    ("data.convert",),
     ("data.splits",),
     ("evaluation.curate",),
     ("evaluation.report",),
@@ -192,6 +193,7 @@ OTHER_MISTAKES = [
     ),
     ("data.phantoms", "--output-dir o --rows-per-cell 0", "must be at least 1"),
     ("data.audit", "nowhere.json", "nowhere.json"),
+    ("data.convert", "nowhere.json o --to jsonl", "nowhere.json does not exist"),
     ("data.splits", "nowhere.json --output-dir o", "nowhere.json"),
 ]
 

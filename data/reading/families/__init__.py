@@ -13,6 +13,7 @@ from data.reading.families.conversations import CONVERSATIONS
 from data.reading.families.family import Field, RowFamily
 from data.reading.families.medical import MEDICAL
 from data.reading.families.option_map import OPTION_MAP
+from data.reading.families.own import OWN
 from data.reading.families.problem import PROBLEM
 from data.reading.families.row import Row, RowError
 from data.reading.families.triple import TRIPLE
@@ -21,7 +22,7 @@ from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.reading.row_images import is_base64
 
 # in the order of docs/data.md
-FAMILIES = [PROBLEM, COLUMNS, OPTION_MAP, MEDICAL, TRIPLE, CONVERSATIONS]
+FAMILIES = [PROBLEM, COLUMNS, OPTION_MAP, MEDICAL, TRIPLE, CONVERSATIONS, OWN]
 
 # Under which names a row of any family may say what it is about.
 MODALITY = ("modality_type", "modality")
@@ -42,12 +43,16 @@ def read_row(row: Any) -> Row:
     content = replace(
         content,
         question=question,
-        modality=optional_text(row, MODALITY),
-        question_type=optional_text(row, QUESTION_TYPE),
-        dataset=optional_text(row, DATASET),
         family=family.name,
-        fields=_without_bytes(rest),
+        fields=_without_bytes({**rest, **content.fields}),
     )
+    if not content.states_labels:
+        content = replace(
+            content,
+            modality=optional_text(row, MODALITY),
+            question_type=optional_text(row, QUESTION_TYPE),
+            dataset=optional_text(row, DATASET),
+        )
     texts = (content.question, *content.options)
     if problem := placeholder_problem("\n".join(texts), len(content.images)):
         raise RowError(content.question, problem)
@@ -68,6 +73,7 @@ def family_of(row: dict[str, Any]) -> RowFamily:
     """
     filled = {name for name, value in row.items() if not is_empty(value)}
     fitting = _fitting(filled) or _fitting(row)
+    fitting = [family for family in fitting if family.is_stated] or fitting
     names = {family.name for family in fitting}
     fitting = [family for family in fitting if not names.intersection(family.gives_way_to)]
     if not fitting:

@@ -37,6 +37,7 @@ class RowFamily:
     read: Callable[[dict[str, Any]], Row]  # raises a RowError for a row that has no content
     # The families that a row is of where it fits them as well: their fields include this one's.
     gives_way_to: tuple[str, ...] = ()
+    is_stated: bool = False  # the row itself says that it is of this family, and of no other
 
     @property
     def shown(self) -> str:

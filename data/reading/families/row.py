@@ -35,5 +35,6 @@ class Row:
     modality: str | None = None
     question_type: str | None = None
     dataset: str | None = None
+    states_labels: bool = False  # and its file's name and its images' folders add nothing
     family: str = ""  # the family's name, filled in likewise
     fields: Mapping[str, Any] = field(default_factory=dict)
