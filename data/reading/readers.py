@@ -84,7 +84,7 @@ def parse_rows(
 
 def each_row(
     path: str | Path,
-    image_root: str | Path,
+    image_root: str | Path | None,
     stem: str | None = None,
     only: Only | None = None,
 ) -> Iterator[VQAExample | BadRow]:

@@ -112,7 +112,7 @@ def test_the_usage_names_what_has_to_be_given(capsys):
     with contextlib.suppress(SystemExit):
         evaluate.main(["ask", "--help"])
     usage = " ".join(capsys.readouterr().out.split("\n\n")[0].split())
-    asked = "--model DIR --image FILE [..] --question TEXT --options TEXT [..] [flags]"
+    asked = "--model DIR --question TEXT [flags]"
     assert usage.endswith(f"evaluate.py ask {asked}")
 
 

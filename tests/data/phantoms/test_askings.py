@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from data.examples import MODALITIES, QUESTION_TYPES
+from data.named import ASKED_PHANTOMS, phantom_parts
 from data.phantoms import phantom_examples
 from data.phantoms.askings import ASKINGS
 from data.phantoms.wordings import NAMED, candidates, right_text
-from data.named import ASKED_PHANTOMS, phantom_parts
 from data.sources import load_split
 
 ROWS = {asked: phantom_examples("heldout", asked=asked) for asked in ASKINGS}
