@@ -29,6 +29,7 @@ from grpo.watch.verify import FLOAT32_BAR, verify_prefix
 from models import load_policy
 from models.lora.policy import LoraPolicy, WithoutAdapters
 from models.lora.settings import LoraSettings
+from rewards.bound import each
 from tests.models.nano import FAMILIES, random_image, write_checkpoint
 
 pytestmark = pytest.mark.model
@@ -174,7 +175,7 @@ def steps_on(policy, batch, *, reference=None, supervised=False, config=CONFIG):
         if supervised:
             metrics = sft_step(policy, optimizer, batch, ["<answer>2</answer>"] * 2, config, clock)
         else:
-            functions = {"letters": lambda text, _example: float(sum(map(ord, text)))}
+            functions = {"letters": each(lambda text, _example: float(sum(map(ord, text))))}
             metrics = train_step(
                 policy, reference, optimizer, replace(batch, step=step), functions, config, clock
             ).metrics
@@ -225,7 +226,7 @@ def test_a_micro_batch_of_text_beside_one_of_images_changes_no_gradient(policy, 
         fresh = load_policy(policy.path)
         optimizer = PolicyOptimizer(fresh, config, total_steps=9)
         optimizer.start_step(0)
-        functions = {"letters": lambda text, _example: float(sum(map(ord, text)))}
+        functions = {"letters": each(lambda text, _example: float(sum(map(ord, text))))}
         clock = StepClock(fresh.device)
         result = train_step(fresh, None, optimizer, batch, functions, config, clock)
         norms.append(result.metrics["grad_norm"])
