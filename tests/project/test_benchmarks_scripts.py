@@ -128,11 +128,13 @@ def test_fuzzed_inputs_are_counted_by_what_came_of_them(load, capsys):
 
 
 @pytest.mark.slow
-def test_a_made_up_list_is_read_in_a_process_of_its_own(load, capsys):
+def test_a_made_up_file_of_each_container_is_read_in_a_process_of_its_own(load, capsys):
     load("reading", "--smoke").main()
-    printed = capsys.readouterr().out
-    found = json.loads(printed[: printed.index("ratio ")])
-    assert found["rows"] > 7000 and found["most_mebibytes"] >= found["examples_mebibytes"] > 5
+    lines = [line.partition(": ") for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _, _ in lines] == ["json", "jsonl", "csv", "parquet"]
+    for _, _, text in lines:
+        found = json.loads(text[: text.index(", ratio wanted")])
+        assert found["rows"] > 7000 and found["most_mebibytes"] >= found["examples_mebibytes"] > 5
 
 
 @pytest.mark.slow
