@@ -1,6 +1,5 @@
 """What a step leaves: its line in metrics.jsonl, its rollouts, and warnings where they are due."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from grpo.watch.bad_steps import BadSteps
 from grpo.watch.every_step import StepWatch
 from grpo.watch.first_completions import first_completions
 from process.bars import warn
-from process.page import fitted_on
+from process.page import fitted
 from process.storage import finite_or_null
 
 
@@ -60,7 +59,7 @@ class StepLog:
             tqdm.write(table)
         if taken.sampled is not None:
             if number == 1:
-                tqdm.write(fitted_on(sys.stdout, first_completions(taken.sampled)))
+                tqdm.write(fitted(first_completions(taken.sampled)))
             for text in self.watch.look(number, metrics, taken.sampled):
                 warn(text)
         return metrics

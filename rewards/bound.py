@@ -59,7 +59,7 @@ class OneByOne:
             values = self.calls.gather(waiting)
         checked = partial(checked_number, self.name, weight=self.weight)
         return [
-            checked(value, f"example {example.id!r} for {shown(completion)}")
+            checked(value, completion, example)
             for (completion, example), value in zip(pairs, values, strict=True)
         ]
 
@@ -117,38 +117,38 @@ class AllAtOnce:
                 f" number for each{_hint(values) if listed is None else ''}"
             )
         return [
-            checked_number(
-                self.name, value, f"example {example.id!r} for {shown(text)}", weight=self.weight
-            )
+            checked_number(self.name, value, text, example, weight=self.weight)
             for text, example, value in zip(completions, examples, listed, strict=True)
         ]
 
 
-def checked_number(name: str, value: Any, asked: str, *, weight: float) -> float:
+def checked_number(name: str, value: Any, completion: str, example: Any, *, weight: float) -> float:
     """Return what a reward function returned as a float.
 
     Args:
         name: of the function.
         value: that it returned.
-        asked: example and completion, for messages.
+        completion: that it was asked about.
+        example: likewise.
         weight: of the reward in the total.
 
     Raises:
         ValueError: it is no finite number, or one that is too large to be compared.
     """
     number = as_finite(value)
+    if number is not None and abs(number * weight) <= LARGEST_REWARD:
+        return number
+    asked = f"example {example.id!r} for {shown(completion)}"
     if number is None:
         raise ValueError(
             f"reward {name!r} returned {shown(value)} on {asked}: it must return a finite number,"
             f" such as 0.0 or 1.0{_hint(value)}"
         )
-    if abs(number * weight) > LARGEST_REWARD:
-        raise ValueError(
-            f"reward {name!r} returned {shown(value)} on {asked}: times its weight {weight:g} that"
-            f" is beyond {LARGEST_REWARD:g}, where the spread of a group overflows and every"
-            " advantage would be 0: return smaller numbers, or give it a smaller weight"
-        )
-    return number
+    raise ValueError(
+        f"reward {name!r} returned {shown(value)} on {asked}: times its weight {weight:g} that"
+        f" is beyond {LARGEST_REWARD:g}, where the spread of a group overflows and every"
+        " advantage would be 0: return smaller numbers, or give it a smaller weight"
+    )
 
 
 def shown(value: Any) -> str:

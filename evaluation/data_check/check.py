@@ -4,7 +4,6 @@ No weights are loaded, nothing is written, and no folder is made. A run says the
 (`say_rows`) before it loads anything.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,14 +21,14 @@ from evaluation.data_check.lengths import PromptLengths
 from evaluation.data_check.summary import all_lines, first_lines
 from grpo.settings.config import GRPOConfig
 from models.named_model import check_named
-from process.page import fitted_on
+from process.page import fitted
 
 
 def say_rows(questions: Questions, eval_limit: int) -> None:
     """Print the first lines of a run: what it is going to ask of which rows."""
     lengths = lengths_of(questions.splits, questions.preflight)
     lines = first_lines(questions.splits, lengths, eval_limit)
-    print(fitted_on(sys.stdout, "\n".join(lines)))
+    print(fitted("\n".join(lines)))
 
 
 def lengths_of(splits: Mapping[Part, Split], preflight: Preflight) -> dict[Part, PromptLengths]:

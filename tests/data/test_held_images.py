@@ -49,7 +49,7 @@ def test_a_held_image_is_the_picture_that_its_file_would_be(tmp_path, root):
         text,
         text[:40] + "\n" + text[40:],
         f"data:image/jpeg;base64,{text}",
-        {"bytes": content, "path": "/home/other/a.jpg"},
+        {"bytes": content, "path": "/elsewhere/other/a.jpg"},
         {"bytes": text, "path": None},
         {"url": f"data:image/jpeg;base64,{text}"},
         {"image": text},
