@@ -36,6 +36,7 @@ class Seal:
         self._hashing = ThreadPoolExecutor(1)  # what is being written, piece after piece
         self._pool = ThreadPoolExecutor(2)  # what is written: one hashes, one waits for the disk
         self._given_up = Event()
+        self._copies = deque[Future[None]]()  # not yet hashed, of whichever file: one bound for all
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +64,7 @@ class Seal:
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write a safetensors file, hashed on the way if it has not been before."""
-        digest, file, copies = hashlib.sha256(), self._folder / name, deque[Future[None]]()
+        digest, file, copies = hashlib.sha256(), self._folder / name, self._copies
         is_known = name in self._sums
         with naming(file), file.open("wb") as stream:
             for piece, is_copy in pieces(tensors):

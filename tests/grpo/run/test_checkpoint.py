@@ -1,9 +1,12 @@
 """Checkpoints are whole or not there, load everywhere, and hold no pickle."""
 
+import hashlib
 import json
 import subprocess
 import sys
+import time
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +19,7 @@ from grpo.run.start_point import checkpoints_of, faults, newest_checkpoint
 from grpo.run.trainer_state import load_trainer_state
 from grpo.settings.config import GRPOConfig
 from models import load_policy
-from models.checkpoint import tensor_file
+from models.checkpoint import sealing, tensor_file
 from tests.models.hidden import completion_hidden
 from tests.models.nano import write_checkpoint
 from tests.places import ROOT
@@ -107,6 +110,18 @@ def test_a_state_of_several_files_goes_on_where_it_was(
     assert faults(place) == [], "without a manifest the files are only looked over"
 
 
+class SlowHash:
+    """A SHA-256 that is slower than the writing, as beside a fast disk."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self.hexdigest = self._digest.hexdigest
+
+    def update(self, piece: bytes) -> None:
+        time.sleep(0.0003)
+        self._digest.update(piece)
+
+
 class Copies:
     """What of tensors was copied to the host, as if they were a GPU's, and how much at a time."""
 
@@ -130,14 +145,15 @@ def test_no_more_than_four_slices_are_in_the_hosts_memory_at_a_time(
 ):
     copies = Copies()
     monkeypatch.setattr(tensor_file, "on_host", copies.copy)
-    monkeypatch.setattr(tensor_file, "SLICE", 4096)
+    monkeypatch.setattr(tensor_file, "SLICE", 16384)
     monkeypatch.setattr(tensor_file, "PART", 100_000)
+    monkeypatch.setattr(sealing, "hashlib", SimpleNamespace(sha256=SlowHash))
     # of a GPU's tensors nothing is hashed ahead
     monkeypatch.setattr("grpo.run.checkpoint.Seal.hash_ahead", lambda *_: None)
     place = save(tmp_path, 7, nano_policy, optimizer)
     tensors = [*nano_policy.parameters(), *optimizer.state_tensors().values()]
     assert copies.all >= sum(tensor.nbytes for tensor in tensors)
-    assert copies.largest == 4096 and copies.most <= 4 * 4096, "one is made while three wait"
+    assert copies.largest == 16384 and copies.most <= 4 * 16384, "one is made while three wait"
     assert faults(place) == []
 
 
