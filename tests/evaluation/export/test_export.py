@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from evaluation.configs import ExportConfig, ScoreConfig
 from evaluation.export.evaluators import EVALUATORS, exported_files
 from evaluation.measures.summary import summarize
 from tests.evaluation.export.readers import READERS
-from tests.evaluation.mixed import ANSWERS, answered
+from tests.evaluation.mixed import ANSWERS, answered, question
+from tests.places import ROOT
 
 ABOUT = {
     "model": "runs/ct/checkpoints/step-000100",
@@ -165,6 +167,85 @@ def test_several_labels_are_one_text(tmp_path, name):
     ]
     found = READERS[name](written(tmp_path, name, rows))
     assert found == [(True, True), (False, True), (False, False)]
+
+
+# --- rows of every kind, the fields as the evaluators name them ---------------------------------
+
+EVERY_KIND = [
+    (question("letter", "letter", "D", "a"), "D", "D"),
+    (question("two images", "letter", "B", images=(Path("a.png"), Path("b.png"))), "A", "A"),
+    (question("text alone", "letter", "B", options=("CT", "MRI")), "b", "B"),
+    (question("yes", "yes_no", "A", "b"), "No.", "No"),
+    (question("text", "text", "left lung", "d", accepted=("left side",)), "left side", "left side"),
+    (question("number", "number", "3", "e", absolute_tolerance=0.5), "3.25", "3.25"),
+    (question("labels", "labels", "disc, line", "f"), "line, disc", "line, disc"),
+    (question("unread", "labels", "disc, line", "f"), "", ""),
+]
+RIGHT = [True, False, True, False, True, True, True, False]
+FIELDS = {
+    "medevalkit": ["prompt", "choices", "answer", "response", "correct"],
+    "vlmevalkit": ["index", "question", *"ABCD", "answer", "prediction", "category"],
+    "lmms-eval": ["doc_id", "doc", "target", "resps", "filtered_resps"],
+}
+
+
+def every_kind():
+    how = {"mode": "no_think", "completion_tokens": 5, "truncated": False}
+    return [judge(row, f"<answer>{text}</answer>", **how) for row, text, _ in EVERY_KIND]
+
+
+def objects(file):
+    """Return a file's rows with their field names, whatever its format."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".tsv":
+        return list(csv.DictReader(text.splitlines(), delimiter="\t"))
+    return json.loads(text) if file.suffix == ".json" else list(map(json.loads, text.splitlines()))
+
+
+def test_every_kind_of_row_has_the_fields_that_its_evaluator_names(tmp_path):
+    rows = every_kind()
+    assert [item.correct for item in rows] == RIGHT
+    found = {name: objects(written(tmp_path, name, rows)) for name in EVALUATORS}
+    for name, fields in FIELDS.items():
+        assert [list(row) for row in found[name]] == [fields] * len(rows)
+    keys = ["D", "B", "B", "Yes", "left lung", "3", "disc, line", "disc, line"]
+    answers = [answer for _, _, answer in EVERY_KIND]
+    medevalkit, vlmevalkit, lmms = found.values()
+    assert [row["answer"] for row in medevalkit] == keys
+    assert [row["response"] for row in medevalkit] == answers
+    assert [row["correct"] for row in medevalkit] == RIGHT
+    assert [len(row["choices"]) for row in medevalkit] == [4, 4, 2, 0, 0, 0, 0, 0]
+    assert [row["answer"] for row in vlmevalkit] == keys
+    assert [row["prediction"] for row in vlmevalkit] == answers
+    assert [row["D"] for row in vlmevalkit] == ["Ultrasound"] * 2 + [""] * 6
+    assert [row["target"] for row in lmms] == keys
+    assert [row["resps"] for row in lmms] == [[[answer]] for answer in answers]
+    assert [len(row["doc"]["images"]) for row in lmms] == [1, 2, 0, 1, 1, 1, 1, 1]
+
+
+def test_what_else_is_right_stands_in_the_one_file_that_has_room_for_it(tmp_path):
+    docs = [row["doc"] for row in objects(written(tmp_path, "lmms-eval", every_kind()))]
+    assert docs[4]["accepted"] == ["left side"]
+    assert docs[5]["absolute_tolerance"] == 0.5
+    named = ("accepted", "absolute_tolerance", "relative_tolerance")
+    assert [sum(name in doc for name in named) for doc in docs] == [0, 0, 0, 0, 1, 1, 0, 0]
+
+
+def test_the_documents_program_makes_a_log_that_lmms_eval_scores_again(tmp_path):
+    samples, log = written(tmp_path, "lmms-eval", every_kind()), tmp_path / "logs.json"
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    program = text.partition("```python\n")[2].partition("```")[0]
+    for name, place in (("samples", samples), ("log", log)):
+        program, count = re.subn(
+            rf"^{name} = .*$", f"{name} = {place.as_posix()!r}", program, flags=re.MULTILINE
+        )
+        assert count == 1
+    exec(compile(program, "docs/export.md", "exec"), {})
+    # as its model reads one: by the task's name, then by doc_id, the first of the first list
+    found = json.loads(log.read_text(encoding="utf-8"))
+    assert found["args"]["limit"] is None and found["model_configs"]["task"] == "my_task"
+    answers = {row["doc_id"]: row["resps"][0][0] for row in found["logs"]}
+    assert answers == {number: answer for number, (_, _, answer) in enumerate(EVERY_KIND)}
 
 
 def test_no_rows_are_files_without_rows(tmp_path):
