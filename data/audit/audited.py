@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.examples import UNKNOWN, VQAExample
+from data.examples import UNKNOWN, StoredImage, VQAExample, image_name
 from data.grouping import image_key
 from data.named import is_phantoms
 from data.reading.bad_rows import BadRow
@@ -26,7 +26,9 @@ class AuditFile:
     subject: str  # the name without _train or _test, see `data.reading.labels.subject_of`
     part: str  # "train", "test", or "" where the name ends with neither
     examples: list[VQAExample]
-    images: list[tuple[str, ...]]  # per example: its images' paths below the image root
+    # per example what its images are called: the path below the image root, or of one that stands
+    # in its row a digest of its bytes, which is the same in every file
+    images: list[tuple[str, ...]]
     bad_rows: list[BadRow]
     checksum: str  # SHA-256 of the file
 
@@ -46,6 +48,17 @@ class AuditFile:
         if modality_label(self.subject) != UNKNOWN:
             return "modality"
         return "question type" if question_type_label(self.subject) != UNKNOWN else "other"
+
+    @property
+    def pictures(self) -> dict[str, StoredImage]:
+        """Where each of its images is read from, by what it is called."""
+        rows = zip(self.images, self.examples, strict=True)
+        return {
+            name: source
+            for names, example in rows
+            for name, source in zip(names, example.images, strict=True)
+            if isinstance(source, StoredImage)
+        }
 
 
 FilePair = tuple[AuditFile, AuditFile]  # train, test
@@ -118,15 +131,16 @@ def _read(path: Path, image_root: Path, only: Sequence[str]) -> AuditFile:
         subject=subject_of(stem),
         part=part[1].lower() if part else "",
         examples=examples,
-        images=[_below(example, image_root) for example in examples],
+        images=[_names(example, image_root) for example in examples],
         bad_rows=bad_rows,
         checksum=sha256_of(path),
     )
 
 
-def _below(example: VQAExample, image_root: Path) -> tuple[str, ...]:
+def _names(example: VQAExample, image_root: Path) -> tuple[str, ...]:
     return tuple(
         image_key(image.relative_to(image_root).as_posix())
-        for image in example.images
         if isinstance(image, Path)
+        else image_name(image)
+        for image in example.images
     )

@@ -96,11 +96,13 @@ def _answers(prior: TextPrior, test: AuditFile, design: Any) -> list[str | None]
 
 
 def _pictures(pairs: Sequence[FilePair], image_root: Path) -> ImageHashes:
-    names = {image for pair in pairs for file in pair for images in file.images for image in images}
-    found = hash_images(sorted(names), image_root)
-    if names and not found.checksums:  # questions in words alone have none
+    images = {
+        name: source for pair in pairs for file in pair for name, source in file.pictures.items()
+    }
+    found = hash_images(images)
+    if images and not found.checksums:  # questions in words alone have none
         raise ValueError(
-            f"none of the {len(names):,} images lies under {image_root}, {found.missing[0]} for"
+            f"none of the {len(images):,} images lies under {image_root}, {found.missing[0]} for"
             " example: pass the folder under which the files' paths begin, or no --image-root"
         )
     return found

@@ -6,13 +6,15 @@ hardly move it. Pictures of one kind from one apparatus may come close, too: a n
 pair to look at, not a proof.
 """
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from data.examples import StoredImage
+from data.held_images import HeldImage
 from data.images import load_image
 from process.regular import sha256_of
 
@@ -22,29 +24,41 @@ _SPREAD = 37  # odd, so that i * 37 mod 64 visits every bit once
 
 @dataclass
 class ImageHashes:
-    """What was read of some images, by their paths below the image root."""
+    """What was read of some images, by what they are called."""
 
-    checksums: dict[str, str] = field(default_factory=dict)  # SHA-256 of the file
+    checksums: dict[str, str] = field(
+        default_factory=dict
+    )  # SHA-256 of the file, or of the bytes in a row
     hashes: dict[str, int] = field(default_factory=dict)  # `difference_hash`
     missing: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)  # with the reason; they have a checksum
 
 
-def hash_images(images: Iterable[str], image_root: Path) -> ImageHashes:
-    """Read every image once and return what was found; an unreadable one is listed, not raised."""
+def hash_images(images: Mapping[str, StoredImage]) -> ImageHashes:
+    """Read every image once and return what was found; an unreadable one is listed, not raised.
+
+    Args:
+        images: where each is read from, by what it is called.
+    """
     found = ImageHashes()
-    for image in images:
-        path = image_root / image
+    for image in sorted(images):
+        source = images[image]
         try:
-            found.checksums[image] = sha256_of(path)
+            found.checksums[image] = _checksum(source)
         except OSError:
             found.missing.append(image)
             continue
         try:
-            found.hashes[image] = difference_hash(load_image(path, image_size=0))
+            found.hashes[image] = difference_hash(load_image(source, image_size=0))
         except ValueError as error:
             found.broken[image] = str(error)
     return found
+
+
+def _checksum(source: StoredImage) -> str:
+    if isinstance(source, HeldImage):
+        return hashlib.sha256(source.read()).hexdigest()
+    return sha256_of(source)
 
 
 def difference_hash(image: Image.Image) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.audit.hashes import ImageHashes, hash_images, near_pairs
-from data.examples import VQAExample
+from data.examples import StoredImage, VQAExample, image_name
 from data.grouping import components, row_keys
 from data.patients import patients_of
 
@@ -24,11 +24,16 @@ def read_pictures(examples: Sequence[VQAExample], image_root: Path, distance: in
     Raises:
         ValueError: no image at all lies under the root.
     """
-    names = sorted({name for example in examples for name in example.image_names})
-    found = hash_images(names, Path())  # the names begin with the root
-    if names and not found.checksums:  # questions in words alone have none
+    images = {
+        image_name(source): source
+        for example in examples
+        for source in example.images
+        if isinstance(source, StoredImage)
+    }
+    found = hash_images(images)
+    if images and not found.checksums:  # questions in words alone have none
         raise ValueError(
-            f"none of the {len(names):,} images lies under {image_root}, {found.missing[0]} for"
+            f"none of the {len(images):,} images lies under {image_root}, {found.missing[0]} for"
             " example: pass the folder under which the files' paths begin, or no --image-root"
         )
     return Pictures(found, _near_ties(found.hashes, distance))

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from data.audit.hashes import difference_hash, hash_images, nearest_within
+from data.held_images import held_image
 
 NEAR = 4  # the default of --near-distance
 
@@ -89,8 +90,10 @@ def test_nothing_is_near_nothing():
 def test_unreadable_images_are_listed(tmp_path):
     picture(0).save(tmp_path / "a.png")
     (tmp_path / "b.png").write_bytes(b"no image")
-    found = hash_images(["a.png", "b.png", "c.png"], tmp_path)
-    assert found.hashes == {"a.png": difference_hash(picture(0))}
-    assert set(found.checksums) == {"a.png", "b.png"}
+    held = {"d": held_image(b"no image"), "e": held_image((tmp_path / "a.png").read_bytes())}
+    found = hash_images({name: tmp_path / name for name in ("a.png", "b.png", "c.png")} | held)
+    assert found.hashes == dict.fromkeys(("a.png", "e"), difference_hash(picture(0)))
+    assert found.checksums["d"] == found.checksums["b.png"] != found.checksums["a.png"]
+    assert found.checksums["e"] == found.checksums["a.png"]
     assert found.missing == ["c.png"]
     assert "cannot be decoded" in found.broken["b.png"]
