@@ -87,10 +87,6 @@ WHY: dict[str, dict[str, list[str]]] = {
             '_outside: return "".join(text[start:end] for start, end in zip(starts, ends,'
             " strict=False))",
         ],
-        "no category of Unicode begins with X": [
-            '_is_visible: return any(unicodedata.category(char)[0] in "XXLNPSXX" and char not in'
-            " _BLANK for char in thought)",
-        ],
         "case is ignored either way": [
             "_lenient_choice: openings = [i for i, tag in enumerate(tags) if"
             ' re.match("<ANSWER", tag[0], re.IGNORECASE)]',

@@ -4,23 +4,19 @@ Training scores with it and evaluation counts with it, so that what is rewarded 
 """
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewards.forms import FORMS, AnswerForm
 from rewards.letters import WHITE_SPACE
 from rewards.modes import get_mode
+from rewards.visible import is_visible
 
 # Anything that starts like one of the tags, in any case, with attributes or never closed: all of it
 # must be matched so that it can be refused. The text is the policy's, so time must be linear in it:
 # the quantifier is possessive (*+, it never backs up) and an attempt starts at "<" and consumes no
 # other "<", hence no character is read by two attempts.
 _TAG = re.compile(r"</?(think|answer)\b[^<>]*+>?", re.ASCII | re.IGNORECASE)
-
-
-# Letters and symbols by their category that are drawn as nothing: Hangul fillers, Braille blank.
-_BLANK = "\u115f\u1160\u3164\uffa0\u2800"
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,7 @@ def parse_completion(
     well_formed = (
         [tag[0] for tag in tags] == expected
         and not _outside(text, tags).strip(WHITE_SPACE)
-        and ("think" not in mode_tags or (thought is not None and _is_visible(thought)))
+        and ("think" not in mode_tags or (thought is not None and is_visible(thought)))
         and choice is not None
     )
     return ParsedCompletion(
@@ -97,11 +93,6 @@ def _outside(text: str, tags: list[re.Match]) -> str:
     starts = [0, *(tag.end() for tag in tags[1::2])]
     ends = [*(tag.start() for tag in tags[0::2]), len(text)]
     return "".join(text[start:end] for start, end in zip(starts, ends, strict=True))
-
-
-def _is_visible(thought: str) -> bool:
-    # letters, digits, punctuation, symbols; marks and zero-width characters alone show nothing
-    return any(unicodedata.category(char)[0] in "LNPS" and char not in _BLANK for char in thought)
 
 
 def _lenient_choice(

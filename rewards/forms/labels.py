@@ -12,6 +12,7 @@ from typing import Any
 from rewards.forms.f1 import f1
 from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
+from rewards.visible import is_visible
 
 SEPARATOR = ", "
 MOST_CHARACTERS = 2000
@@ -27,7 +28,7 @@ class Labels:
     asked_for = "all that apply, separated by commas"
 
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:
-        """Return the labels between commas on one line, None where one of them is empty."""
+        """Return the labels between commas on one line, None where one shows nothing."""
         text = text.strip(WHITE_SPACE)
         if len(text) > MOST_CHARACTERS or len(text.splitlines()) != 1:
             return None
@@ -69,6 +70,6 @@ def _labels(joined: str) -> frozenset[str]:
 
 
 def _joined(parts: Iterable[str]) -> str | None:
-    """Return labels as an answer holds them, None where there is none or one is empty."""
+    """Return labels as an answer holds them, None where there is none or one shows nothing."""
     labels = [part.strip(WHITE_SPACE) for part in parts]
-    return SEPARATOR.join(labels) if labels and all(labels) else None
+    return SEPARATOR.join(labels) if labels and all(map(is_visible, labels)) else None

@@ -67,8 +67,8 @@ class Number:
         if value is None or right is None:
             return False
         absolute = _decimal(example.absolute_tolerance)
-        relative = _EXACT.multiply(_decimal(example.relative_tolerance), abs(right))
-        return abs(_EXACT.subtract(value, right)) <= max(absolute, relative)
+        relative = _EXACT.multiply(_decimal(example.relative_tolerance), right.copy_abs())
+        return _EXACT.subtract(value, right).copy_abs() <= max(absolute, relative)  # abs() rounds
 
     def likeness(self, choice: str, example: Any) -> float:
         """Return 1 for a right one, else 0."""

@@ -10,6 +10,7 @@ from rewards.forms.cue import behind_cue
 from rewards.forms.f1 import f1
 from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
+from rewards.visible import is_visible
 
 # An answer is short: tags around a paragraph that holds the right words somewhere are none.
 MOST_WORDS, MOST_CHARACTERS = 40, 300
@@ -29,14 +30,16 @@ class Text:
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:
         """Return the text without white space at its ends if it is one short line, else None.
 
+        One that shows nothing, such as a no-break space, is none.
+
         >>> text = Text()
         >>> text.committed(" left lung "), text.committed("left lung" + 40 * " left")
         ('left lung', None)
         """
         text = text.strip(WHITE_SPACE)
-        is_short = 0 < len(text) <= MOST_CHARACTERS and len(text.split()) <= MOST_WORDS
+        is_short = len(text) <= MOST_CHARACTERS and len(text.split()) <= MOST_WORDS
         is_plain = is_short and len(text.splitlines()) == 1 and not _MARKUP.search(text)
-        return text if is_plain else None
+        return text if is_plain and is_visible(text) else None
 
     def forgiving(self, text: str, options: Sequence[str] = (), *, first: bool) -> str | None:
         """Return the sentence behind the last "answer is", else a line: the first or the last.

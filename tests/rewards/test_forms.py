@@ -68,3 +68,9 @@ def test_a_users_template_without_the_form_stays_as_it_is():
 def test_an_example_without_a_key_of_its_form_is_refused(form, options, answer):
     with pytest.raises(ValueError, match=r"a-7: .*correct the row"):
         VQAExample("a-7", (), "Which?", options, answer, form=form)
+
+
+def test_a_guess_is_right_at_a_rate_only_where_there_are_options():
+    chances = {name: FORMS[name].chance(one) for name, one in EXAMPLES.items()}
+    assert chances == {"letter": 0.5, "yes_no": 0.5, "text": None, "labels": None, "number": None}
+    assert FORMS["letter"].chance(VQAExample("b", (), "?", ("a", "b", "c", "d"), "A")) == 0.25

@@ -113,6 +113,8 @@ def test_the_key_among_other_words_earns_nothing(example, text):
         ("it isn't yes", None, None),
         ("yes or no?", None, None),
         ("'yes' or 'no'", None, None),
+        ("yes effusion", "A", "A"),  # a noun behind it says nothing, as it does behind "no"
+        ("NO IT IS CLEAR", "B", "B"),
         ("Yes/No", None, None),
         ("Answer yes or no: no", "B", "B"),
         ("Answer: no. Or yes?", "B", "B"),
@@ -131,17 +133,36 @@ def test_a_forgiving_reader_takes_yes_and_no_only_where_they_answer(text, choice
     )
 
 
+def test_no_before_these_words_answers():
+    words = "it there this that these those the they he she we I because since as but and so is was"
+    for word in (*words.split(), "not", "if", "in", "to"):
+        assert FORMS["yes_no"].forgiving(f"No {word} x", (), first=True) == "B", word
+
+
+def test_every_number_up_to_ninety_nine_is_read_in_words():
+    units = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
+    names = (units + " fifteen sixteen seventeen eighteen nineteen").split()
+    for tens in ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]:
+        names += [tens, *(f"{tens}-{unit}" for unit in names[1:10])]
+    number = FORMS["number"]
+    assert [number.committed(name, ()) for name in names] == list(map(str, range(100)))
+    assert [number.forgiving(f"There are {name}.", (), first=False) for name in names] == list(
+        map(str, range(100))
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "digits"),
     [
         *(("3", "3"), ("007", "7"), ("+7", "7"), ("\u22127", "-7"), ("-0", "0"), ("0.50", "0.5")),
-        *((".5", "0.5"), ("1,250", "1250"), ("1,250.5", "1250.5"), ("2e3", "2000")),
+        *(("3.0", "3"), (".5", "0.5"), ("1,250", "1250"), ("1,250.5", "1250.5"), ("2e3", "2000")),
         *(("1.5E-2", "0.015"), (" 3. ", "3"), ("zero", "0"), ("Forty two", "42")),
         *(("nan", None), ("inf", None), ("1e100", None), ("1e99", None), ("1e-99", None)),
         *(("5 cm", None), ("50%", None), ("1/2", None), ("12,5", None), ("1,2345", None)),
         *(("\uff13", None), ("\u00b2", None), ("1_000", None), ("3..", None), ("0x10", None)),
         *(("twenty ten", None), ("one hundred", None), ("minus two", None), ("", None)),
         *(("9" * 40, "9" * 40), ("9" * 41, None), (".", None), ("- 5", None), ("\u0663", None)),
+        *(("0" * 39 + "3", "3"), ("0" * 40 + "3", None), ("1e39", "1" + "0" * 39), ("1e40", None)),
     ],
 )
 def test_one_number_is_read_strictly_and_written_in_one_way(text, digits):
@@ -160,6 +181,9 @@ def test_one_number_is_read_strictly_and_written_in_one_way(text, digits):
         ("2-3", "2", None),
         ("it is -3", "-3", "-3"),
         ("three and 3", "3", "3"),
+        ("two nodules of 3 cm", "3", "3"),  # in words only where there are no digits
+        ("two or three", "2", None),
+        ("the answer is 3 or 4", "3", "3"),  # the first one behind it, whoever asks
         ("1.2.3", None, None),
         ("9" * 60, None, None),
         ("none", None, None),
@@ -177,6 +201,13 @@ def test_a_forgiving_reader_takes_the_number_that_is_meant(text, choice, of_all)
     ("key", "absolute", "relative", "right", "wrong"),
     [
         ("0.2", 0.1, 0.0, ("0.3", "0.1", ".30"), ("0.3001", "0.0999")),  # 0.2 + 0.1 > 0.3 in floats
+        ("0.3", 0.1, 0.0, ("0.4", "0.2"), ("0.40000000000000000001", "0.19999999999999999999")),
+        ("0", 0.3, 0.0, ("0.3", "-0.3"), ("0.30000000000000000001",)),  # the float is below 0.3
+        ("0", 0.1, 0.0, ("0.1",), ("0.1000000000000000001",)),  # .. and this above 0.1
+        ("0.3", 0.0, 0.1, ("0.33", "0.27"), ("0.33000000000000000001",)),  # 0.33 - 0.3 > 0.03
+        ("3", 0.0, 0.1, ("3.3", "2.7"), ("3.3000000000000000001",)),  # 3 * 0.1 > 0.3
+        ("0", 1e29, 0.0, ("1e29",), (f"1{'0' * 29}.1",)),  # more digits than a decimal has unasked
+        (f"1{'0' * 29}.1", 0.0, 1.0, ("0",), ("-0.1",)),
         ("1,000", 0.0, 0.05, ("950", "1050"), ("949.99", "1050.01")),
         ("-10", 1.0, 0.2, ("-12", "-8"), ("-12.1", "-7.9", "10")),  # the larger of the two
         ("0", 0.0, 0.5, ("0", "-0"), ("0.0000001",)),
@@ -190,6 +221,64 @@ def test_a_number_is_right_within_the_larger_tolerance_and_at_it(
     tolerances = {"absolute_tolerance": absolute, "relative_tolerance": relative}
     example = VQAExample("a-9", (), "?", (), key, form="number", **tolerances)
     assert [text for text in (*right, *wrong) if is_right(text, example)] == list(right)
+
+
+# --- short texts --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "is_answer"),
+    [
+        ("x" * 300, True),
+        ("x" * 301, False),
+        (f" \n{'x' * 300}\t ", True),  # what stands around it is not counted
+        ("a " * 40, True),
+        ("a " * 41, False),
+        ("x", True),
+        ("", False),
+        (" \n", False),
+        ("\u00a0", False),  # these show nothing
+        ("\u200b\u2060", False),
+        ("\u3164", False),
+        ("a\x0bb", False),  # two lines
+        ("a <b", True),
+        ("a < 5 > 3", True),
+        ("a <b>", False),
+        ("a </b>", False),
+        ("a <|end|>", False),
+    ],
+)
+def test_a_text_is_an_answer_up_to_300_characters_and_40_words_on_one_line(text, is_answer):
+    assert (FORMS["text"].committed(text, ()) is not None) is is_answer
+    assert (
+        FORMS["text"].forgiving(text, (), first=True) is not None
+    ) is is_answer or "\x0b" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "last"),
+    [
+        ("heart", "heart", "heart"),
+        ("  **Heart**.  ", "Heart", "Heart"),
+        ("\u201cheart.\u201d", "heart", "heart"),
+        ("`heart`", "heart", "heart"),
+        ("heart\n\nIt is big.\n*_*\n", "heart", "It is big"),
+        ("Heart! It is big", "Heart", "Heart"),
+        ("Heart? Yes\nlung. No", "Heart", "lung"),
+        ("approx. 5 mm", "approx. 5 mm", "approx. 5 mm"),  # no sentence ends before a small letter
+        ("So the answer is: heart. Or not?\nlung", "heart", "heart"),
+        ("Answer: lung\nNo, the answer is heart\nlung", "heart", "heart"),
+        ("The answer is\n**heart**\nlung", "heart", "heart"),
+        ("The answer is", None, None),
+        ("** **", None, None),
+        ("<b>heart</b>", None, None),
+        ("", None, None),
+    ],
+)
+def test_a_forgiving_reader_takes_a_sentence_without_the_marks_around_it(text, first, last):
+    form = FORMS["text"]
+    assert form.forgiving(text, (), first=True) == first
+    assert form.forgiving(text, (), first=False) == last
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ LABELS = FORMS["labels"]
         ("line, " * 400 + "pleural effusion", None, False),
         ("", None, False),
         (" , ", None, False),
+        ("line, pleural effusion, \u00a0", None, False),
     ],
 )
 def test_the_strict_reading_is_the_labels_between_commas(text, choice, right):
@@ -41,6 +42,23 @@ def test_the_strict_reading_is_the_labels_between_commas(text, choice, right):
 )  # fmt: skip
 def test_the_lenient_reading_takes_other_separators_too(text):
     assert is_right(LABELS.forgiving(text, (), first=True), EXAMPLE)
+
+
+def test_labels_have_at_most_2000_characters_without_what_is_around_them():
+    assert LABELS.committed(f" {'x' * 2000}\n", ()) is not None
+    assert LABELS.committed("x" * 2001, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("line; . ; disc", "line, disc"),
+        (" line \n", "line"),
+        ("sand, Band AND disc", "sand, Band, disc"),
+    ],
+)
+def test_the_lenient_reading_leaves_out_what_is_empty_and_keeps_words_whole(text, labels):
+    assert LABELS.forgiving(text, (), first=False) == labels
 
 
 @pytest.mark.parametrize("text", ["", " ,;\n", "and"])

@@ -3,6 +3,7 @@
 import pytest
 
 from rewards.forms import normalised
+from rewards.forms.keyboard import as_typed
 from tests.growth import LINEAR, growth
 
 SAME = [
@@ -14,6 +15,12 @@ SAME = [
     ("masses", "mass"),
     ("arteries", "artery"),
     ("branches", "branch"),
+    ("boxes", "box"),
+    ("rashes", "rash"),
+    ("fizzes", "fizz"),
+    ("ribs", "rib"),
+    ("flies", "fly"),
+    ("dies", "die"),
     ("Two nodules", "2 nodules"),
     ("twenty-one", "21"),
     ("Ninety nine", "99"),
@@ -30,6 +37,10 @@ SAME = [
     ("CT/MRI", "CT, MRI"),
     ("**Heart**", '"Heart"'),
     ("\u80ba\uff0c\u5de6", "\u80ba \u5de6"),
+    ("\u80ba\u3001\u5de6", "\u80ba \u5de6"),
+    ("\u00bfheart?", "heart"),
+    ("left\u200b lung", "left lung"),
+    ("\u2265 5 mm", "\u22655 mm"),
 ]
 DIFFERENT = [
     ("left lung", "lung"),
@@ -49,6 +60,14 @@ DIFFERENT = [
     ("10\u2075", "105"),
     ("\u0939\u0943\u0926\u092f", "\u0939\u0926\u092f"),  # without a vowel
     ("pus", "pu"),
+    ("gas", "ga"),
+    ("thrombus", "thrombu"),
+    ("T12s", "T12"),
+    ("\u2265 5 mm", "5 mm"),
+    ("\u20ac 5", "5"),
+    ("37\u00b0", "37"),
+    ("group of A", "group of"),  # no article: nothing is behind it
+    ("in the", "in"),
     ("axis", "axi"),
     ("mass", "mas"),
     ("T2s", "T2"),
@@ -71,6 +90,22 @@ def test_what_says_something_else_is_not(one, other):
 @pytest.mark.parametrize("text", ["the", "A", "an", "?", "+", "\u2014", "zero"])
 def test_what_is_nothing_but_an_article_or_a_sign_still_stands_for_itself(text):
     assert normalised(text)
+
+
+def test_a_is_an_article_at_the_beginning_and_behind_these_words():
+    words = "above along and are as at behind below beside between by for from has have in inside"
+    more = "into is like near not of on or outside over shows through to under was were with within"
+    for word in (*words.split(), *more.split(), "without"):
+        assert normalised(f"mass {word} a lung") == normalised(f"mass {word} lung"), word
+
+
+def test_thirty_marks_over_a_letter_are_put_in_order_and_no_more():
+    acute, below = "\u0301", "\u0323"
+    assert as_typed(f"a{29 * acute}{below}").startswith("\u1ea1")
+    assert as_typed(f"a{30 * acute}{below}").startswith("\u00e1")
+    assert as_typed(f"{30 * acute}a{29 * acute}{below}").endswith(f"\u1ea1{29 * acute}")
+    assert as_typed(f"a{59 * acute}{below}").count("\u034f") == 1  # counted anew behind it
+    assert as_typed(f"a{60 * acute}{below}").count("\u034f") == 2
 
 
 def test_letter_case_makes_no_difference_to_any_of_these():
