@@ -10,7 +10,7 @@ at once; what is done is skipped, so a broken-off matrix goes on with the same c
 cell that was at work.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.cells import Cell, cell_path
 from evaluation.matrix_json import control_json, described, matrix_json
-from evaluation.measures.priors import Prior, summarize_priors
+from evaluation.measures.priors import FittedPriors, summarize_priors
 from evaluation.scoring import Scoring
 from process.places import check_own_directory
 from process.ranks import first_owns, world
@@ -32,7 +32,7 @@ from process.storage import write_json
 if TYPE_CHECKING:  # imports torch, for which no mistake in flags or data should wait
     from models.policy import Policy
 
-PriorsOf = Callable[[str], Mapping[str, Prior]]  # a model's slice -> what its train rows' text says
+PriorsOf = Callable[[str], FittedPriors | None]  # a model's slice -> those of its train rows
 
 
 class Matrix:

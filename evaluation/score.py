@@ -19,12 +19,12 @@ from evaluation.asking.asked_model import AskedModel, asked_model, chosen_device
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.preflight import Preflight, left_out_before, tell_gone_bad
-from evaluation.asking.prior_fitting import fit_priors
+from evaluation.asking.prior_fitting import check_not_asked, fit_priors
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.asking.settings import describe
 from evaluation.configs import ScoreConfig
 from evaluation.export.evaluators import exported_files
-from evaluation.measures.priors import Prior, summarize_priors
+from evaluation.measures.priors import FittedPriors, summarize_priors
 from evaluation.measures.sliced import check_by
 from evaluation.measures.thought_changes import ThoughtRow
 from evaluation.measures.thought_classes import summarize_thoughts
@@ -56,7 +56,7 @@ class Score:
     config: ScoreConfig
     scoring: Scoring
     device: "torch.device"
-    priors: Mapping[str, Prior]
+    priors: FittedPriors | None
 
     @classmethod
     def prepare(cls, config: ScoreConfig, output: Path) -> "Score":
@@ -93,6 +93,7 @@ class Score:
             left_out=left_out,
         )
         tell_gone_bad(test.split)
+        check_not_asked(priors, test.examples)
         check_by(config.by, [kept_fields(example.fields) for example in test.examples])
         plan = plan_passes(
             test.examples,
@@ -164,7 +165,7 @@ class Score:
         )
         if changes:
             summary["thoughts"]["teacher_forced"] = changes
-        if self.priors:
+        if self.priors is not None:
             summary["text_priors"] = summarize_priors(self.priors, scoring.test.examples, plain)
         summary["evaluation"] = scoring.about(policy, batch_size) | {
             "image_root": config.image_root,

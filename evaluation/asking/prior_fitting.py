@@ -8,7 +8,7 @@ from data.named import is_phantoms, named_files
 from data.reading.only import Only
 from data.reading.readers import read_examples
 from data.sources import load_split
-from evaluation.measures.priors import Prior
+from evaluation.measures.priors import FittedPriors
 
 
 def fit_priors(
@@ -17,8 +17,8 @@ def fit_priors(
     *,
     skip_bad_rows: bool = False,
     only: Sequence[str] = (),
-) -> dict[str, Prior]:
-    """Return every prior of data.priors by name, fitted; none where no file is named.
+) -> FittedPriors | None:
+    """Return every prior of data.priors, fitted; None where no file is named.
 
     Args:
         names: train files, folders of them, or ``phantoms``: their training part. No image is
@@ -31,9 +31,7 @@ def fit_priors(
         ValueError: a file that cannot be read, or no rows.
     """
     if not names:
-        return {}
-    from data.priors import fit_all
-
+        return None
     rows: list[VQAExample] = []
     for name in (file.name for file in named_files(names)):
         if is_phantoms(name):
@@ -46,4 +44,16 @@ def fit_priors(
                 only=Only(only, "train"),
             )
             rows += found
-    return dict(fit_all(rows))
+    return FittedPriors.on(rows)
+
+
+def check_not_asked(fitted: FittedPriors | None, examples: Sequence[VQAExample]) -> None:
+    """Raise ValueError where priors were fitted on every question that they are about to be asked.
+
+    Where it is some of them, `evaluation.measures.priors` counts them.
+    """
+    if fitted is not None and all(map(fitted.knows, examples)):
+        raise ValueError(
+            f"--text-prior is fitted on all of the {len(examples):,} questions that are asked, so"
+            " it knows their answers: name the train file, or leave the flag away"
+        )

@@ -4,11 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data.priors import fit_all
 from evaluation.asking.asked_model import AskedModel, asked_model
 from evaluation.asking.shared_flags import AskingFlags
 from evaluation.matrix import Matrix
-from evaluation.measures.priors import Prior
+from evaluation.measures.priors import FittedPriors
 from evaluation.protocol import arms as arms_of
 from evaluation.protocol.arms import NEW, TRAINED, Arm
 from evaluation.protocol.axis_rows import AxisData, load_axis
@@ -34,7 +33,7 @@ class Schedule:
         self._configs = {
             arm: arms_of.arm_config(config, arm, self.source(arm)) for arm in self.arms
         }
-        self._priors: dict[tuple[str, str], dict[str, Prior]] = {}
+        self._priors: dict[tuple[str, str], FittedPriors] = {}
         self._check_same_examples()
 
     def check_there(self) -> None:
@@ -136,11 +135,12 @@ class Schedule:
             with_letters=False,  # a forward more per batch; no table here shows a calibration
         )
 
-    def _priors_of(self, axis: str, train: str) -> dict[str, Prior]:
+    def _priors_of(self, axis: str, train: str) -> FittedPriors | None:
         if train == BASE:
-            return {}
+            return None
         if (axis, train) not in self._priors:
-            self._priors[axis, train] = dict(fit_all(self.data[axis].train[train].examples))
+            rows = self.data[axis].train[train].examples
+            self._priors[axis, train] = FittedPriors.on(rows)
         return self._priors[axis, train]
 
     def results(self) -> dict[str, AxisResults]:

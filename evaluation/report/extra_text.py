@@ -131,6 +131,8 @@ def _priors(summary: Mapping[str, Any]) -> Iterator[list[Cell]]:
         yield [f" {name}", *_cells(found["prior"])]
         if found.get("left_out"):
             yield ["  rows it has no answer to", f"{found['left_out']:,}"]
+        if found.get("fitted_on"):
+            yield ["  rows it was fitted on", f"{found['fitted_on']:,}"]
         if found["model_where_wrong"] is not None:
             yield ["  model where it is wrong", *_cells(found["model_where_wrong"])]
 

@@ -148,16 +148,20 @@ def priors_table(summary: Mapping[str, Any]) -> str:
     if not priors:
         return ""
     nothing: list[Cell] = [None, None, None]
+    notes = {"left_out": "rows without an answer", "fitted_on": "rows it was fitted on"}
+    counts = [key for key in notes if any(found.get(key) for found in priors.values())]
     rows: list[list[Cell]] = [
         [
             name.replace("_", " "),
             *_cells(found["prior"]),
             *(_cells(found["model_where_wrong"]) if found["model_where_wrong"] else nothing),
+            *(f"{found[key]:,}" if found.get(key) else None for key in counts),
         ]
         for name, found in priors.items()
     ]
     own = ["n", "accuracy", "95 % range"]
     headings = ["prior", *own, "rows it gets wrong", "model there", "95 % range"]
+    headings += [notes[key] for key in counts]
     return html_table(Table(columns_of(headings), rows))
 
 

@@ -8,7 +8,7 @@ import pytest
 from data.examples import VQAExample
 from evaluation.answers.prediction import judge
 from evaluation.measures.letter_confidence import summarize_confidence
-from evaluation.measures.priors import summarize_priors
+from evaluation.measures.priors import FittedPriors, summarize_priors
 from evaluation.report.extra_text import letters_note
 
 
@@ -87,11 +87,15 @@ class Always:
         return self._letter
 
 
+def fitted(**priors):
+    return FittedPriors(priors, frozenset())
+
+
 def test_priors_are_scored_and_the_model_where_they_are_wrong():
     rows = [example(i, answer) for i, answer in enumerate("ABBBA")]
     letters = zip(rows, "ABAAB", strict=True)
     model = [predict(row, f"<answer>{letter}</answer>") for row, letter in letters]
-    result = summarize_priors({"a": Always("A"), "b": Always("B")}, rows, model)
+    result = summarize_priors(fitted(a=Always("A"), b=Always("B")), rows, model)
     assert result["a"]["prior"]["accuracy"] == 2 / 5
     assert result["b"]["prior"]["accuracy"] == 3 / 5
     # "A" is wrong on rows 1, 2, 3, of which the model has row 1
@@ -104,5 +108,5 @@ def test_priors_are_scored_and_the_model_where_they_are_wrong():
 def test_a_prior_that_is_never_wrong_leaves_no_rows():
     rows = [replace(example(i), answer="A") for i in range(3)]
     model = [predict(row, "<answer>B</answer>") for row in rows]
-    result = summarize_priors({"a": Always("A")}, rows, model)["a"]
+    result = summarize_priors(fitted(a=Always("A")), rows, model)["a"]
     assert (result["prior"]["accuracy"], result["model_where_wrong"]) == (1.0, None)
