@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from data.options import same_option
+from data.reading.inline_doubts import doubt
 from data.reading.inline_published import OptionsError, split_published
-from data.reading.inline_styles import broken_list, goes_on, readings
+from data.reading.inline_styles import Reading, broken_list, readings
 
 # Stands between question and options, and says nothing.
 _HEADING = r"((?:answer\s+)?(?:options|choices)\s*:)"
 _HEADING_BEFORE = re.compile(rf"(?:\n|[?.!]\s)\s*{_HEADING}\Z", re.IGNORECASE)
-_HEADINGS = re.compile(_HEADING, re.IGNORECASE)
 _LONGEST_HEADING = 40
+_BEGINS, _MOST_BEGINS = re.compile(r"(?:\A|[\s?.!:])(\(A\)|A[).:])"), 20  # of known options
 
 
 def split_options(problem: str) -> tuple[str, tuple[str, ...]]:
@@ -26,61 +27,65 @@ def split_options(problem: str) -> tuple[str, tuple[str, ...]]:
 
     Raises:
         OptionsError: no reading of the text has a question and two or more options, none empty; or
-            it can be read in two styles.
+            another reading of it may be meant.
 
     >>> split_options("Is vitamin A) low, or B)? A)Yes, both, B)No")
     ('Is vitamin A) low, or B)?', ('Yes, both', 'No'))
     >>> split_options("What is shown?\nOptions:\nA. CT\nB. MRI")
     ('What is shown?', ('CT', 'MRI'))
     """
-    question, options = _split(problem)
-    return _without_heading(question), options
+    style, reading = _read(problem)
+    reading = reading._replace(question=_without_heading(reading.question))
+    if reason := doubt(reading, style):
+        raise OptionsError(reason, is_list=True)
+    return reading.question, reading.options
 
 
 def without_options(question: str, options: Sequence[str]) -> str:
     """Return a question without the options at its end, where they are those that are known.
 
     Raises:
-        ValueError: they stand behind a heading and are others.
+        ValueError: they stand behind a heading and are others; or one of them has another letter.
 
     >>> without_options("Which? Answer Choices: (A) Edema (B) Type (B)", ["Edema", "Type (B)"])
     'Which?'
     >>> without_options("One: A) is. Two: B) is not.", ["Only A", "Only B"])
     'One: A) is. Two: B) is not.'
     """
-    *_, heading = [None, *_HEADINGS.finditer(question)]
-    if heading and _lists_exactly(question[heading.end() :], options):
-        return question[: heading.start()].rstrip() or question
+    begins = [match.start(1) for match in _BEGINS.finditer(question)]
+    for start in begins[-_MOST_BEGINS:]:
+        if _lists_exactly(question[start:], options):
+            before = question[:start].rstrip()
+            return _without_heading(before) if before else question
     try:
-        before, listed = _split(question)
+        _, (before, listed, *_) = _read(question)
     except OptionsError:
         return question
-    if list(map(same_option, listed)) == list(map(same_option, options)):
+    known, found = ([same_option(text) for text in texts] for texts in (options, listed))
+    if found == known:
         return _without_heading(before)
-    if before != _without_heading(before):
+    moved = any(text in known and known.index(text) != place for place, text in enumerate(found))
+    if moved or before != _without_heading(before):
         raise ValueError(f"lists other options, {list(listed)}, than the row has, {list(options)}")
     return question
 
 
-def _split(problem: str) -> tuple[str, tuple[str, ...]]:
+def _read(problem: str) -> tuple[str, Reading]:
+    """Return how the list of options writes its first letter, and the reading."""
     try:
         question, options = split_published(problem)
     except OptionsError as error:
-        question, options = _in_another_style(problem, error)
-    after = ascii_uppercase[len(options) : len(options) + 1]
-    if after and goes_on(options[-1], after):
-        reason = f"has a line that begins with {after} and is no option: write all in one style"
-        raise OptionsError(reason, is_list=True)
-    return question, options
+        return _in_another_style(problem, error)
+    return "A)", Reading(question, options)
 
 
-def _in_another_style(problem: str, published: OptionsError) -> tuple[str, tuple[str, ...]]:
+def _in_another_style(problem: str, published: OptionsError) -> tuple[str, Reading]:
     found = readings(problem)
     if len(found) > 1:
         styles = " and ".join(repr(style) for style in found)
         raise OptionsError(f"has lists of options in two styles, {styles}: keep one", is_list=True)
     if found:
-        return next(iter(found.values()))
+        return next(iter(found.items()))
     if not published.is_list and (reason := broken_list(problem)):
         raise OptionsError(reason, is_list=True) from published
     raise published

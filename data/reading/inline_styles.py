@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from itertools import dropwhile
 from string import ascii_uppercase
+from typing import NamedTuple
 
 _MOST_LETTERS, _SHOWN_LETTERS = 300, 40
 _SENTENCE_ENDS = ("?", ".", ":", "!", '"', "'", ")", "]")
@@ -22,14 +23,24 @@ _STYLES = {  # how a letter is written
     style: re.compile(_BEFORE + letter)
     for style, letter in {
         "A)": r"([A-Z])\)",
-        "(A)": r"\(([A-Z])\)",
+        "(A)": r"\(([A-Z])\)(?!-[A-Za-z])",  # "(R)-thalidomide"
         "A.": r"([A-Z])\.",
         "A:": r"([A-Z]):",
     }.items()
 }
 _LEVELS = _LINE, _SIGN, _SPACE = range(3)  # what sets a letter off, the surest first
 
-Reading = tuple[str, tuple[str, ...]]
+# A sign that belongs to a letter ends no sentence: "M. A. Jones", "A) A) and B)".
+_LETTER_BEFORE = re.compile(r"(?:\A|[^\w'-])([A-Za-z])[).:]\Z")
+
+
+class Reading(NamedTuple):
+    """A question and its options, and what sets their letters off."""
+
+    question: str
+    options: tuple[str, ...]
+    is_lines: bool = False  # each but the first begins a line
+    is_mixed: bool = False  # commas stand before some and semicolons before others
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +58,10 @@ def readings(problem: str) -> dict[str, Reading]:
     Where letters begin lines, nothing else in a line is a letter of the list; else where signs
     stand before them ("A: x, B: y"), nothing else is; else white space is enough.
 
-    >>> readings("Is vitamin A. good? A. Yes, B. No")
-    {'A.': ('Is vitamin A. good?', ('Yes', 'No'))}
-    >>> readings("Which?\nA. E. coli\nB. S. aureus")
-    {'A.': ('Which?', ('E. coli', 'S. aureus'))}
+    >>> readings("Is vitamin A. good? A. Yes, B. No")["A."][:2]
+    ('Is vitamin A. good?', ('Yes', 'No'))
+    >>> readings("Which?\nA. E. coli\nB. S. aureus")["A."][:2]
+    ('Which?', ('E. coli', 'S. aureus'))
     >>> readings("Compare vitamin A. Is vitamin B. better?")
     {}
     """
@@ -84,8 +95,15 @@ def broken_list(problem: str) -> str | None:
 
 def _reading(problem: str, style: str) -> Reading | None:
     letters = _letters(problem, style)
-    tails = (_tail(letters, level) for level in _LEVELS)
-    texts = (_texts(problem, tail) for tail in tails if tail)
+    tails = [_tail(letters, level) for level in _LEVELS]
+    by_line, by_sign, by_space = tails
+    if (
+        by_sign[:1] == by_space[:1]
+        and len(by_sign) < len(by_space)
+        and not _signs(problem, by_sign)
+    ):
+        tails = [by_line, by_space, []]  # a full stop ends some options, and sets nothing off
+    texts = (_texts(problem, tail, level) for level, tail in zip(_LEVELS, tails, strict=True))
     return next(filter(None, texts), None)
 
 
@@ -106,8 +124,10 @@ def _letter(problem: str, match: re.Match[str]) -> _Letter:
     last = problem[start - 1] if start else "\n"  # the sign that white space stands behind
     is_line = "\n" in before or last == "\n"
     is_sign = before[:1] in (",", ";")
-    begins = is_line or (last in _SENTENCE_ENDS and not is_sign)
-    level = _LINE if is_line else _SIGN if is_sign or last == "." else _SPACE
+    lone = _LETTER_BEFORE.search(problem[max(0, start - 4) : start])
+    begins = is_line or (last in _SENTENCE_ENDS and not is_sign and lone is None)
+    is_stop = last == "." and (lone is None or lone[1] < match[2])  # not in "C. B. fragilis"
+    level = _LINE if is_line else _SIGN if is_sign or is_stop else _SPACE
     return _Letter(match[2], start, match.end(), level, begins)
 
 
@@ -120,18 +140,17 @@ def _tail(letters: list[_Letter], level: int) -> list[_Letter]:
     return tail if count > 1 and names == ascii_uppercase[:count] and tail[0].begins else []
 
 
-def _texts(problem: str, tail: list[_Letter]) -> Reading | None:
+def _texts(problem: str, tail: list[_Letter], level: int) -> Reading | None:
+    if not tail:
+        return None
     ends = [*(letter.start for letter in tail[1:]), len(problem)]
     pairs = zip(tail, ends, strict=True)
     options = tuple(problem[letter.end : end].strip() for letter, end in pairs)
     question = problem[: tail[0].start].strip()
-    return (question, options) if question and all(options) else None
+    reading = Reading(question, options, level == _LINE, len(_signs(problem, tail)) > 1)
+    return reading if question and all(options) else None
 
 
-def goes_on(option: str, letter: str) -> bool:
-    """Return whether a line of an option begins with the letter of another in any style.
-
-    >>> goes_on("MRI\\nC. PET", "C"), goes_on("MRI\\nC. PET", "D"), goes_on("vitamin C.", "C")
-    (True, False, False)
-    """
-    return re.search(rf"\n[^\S\n]*\(?{letter}[.:)]", option) is not None
+def _signs(problem: str, tail: list[_Letter]) -> set[str]:
+    """Return the commas and semicolons that set letters off."""
+    return {problem[letter.start] for letter in tail[1:]} & {",", ";"}

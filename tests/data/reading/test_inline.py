@@ -37,7 +37,7 @@ from tests.growth import LINEAR, growth
         # letters in an option: lines, else signs, tell options from them
         ("Which?\nA. E. coli\nB. C. difficile", "Which?", ("E. coli", "C. difficile")),
         ("Which? A. Vitamin A. B. Vitamin B.", "Which?", ("Vitamin A.", "Vitamin B.")),
-        ("Which? A: type B: yes, B: none", "Which?", ("type B: yes", "none")),
+        ("Which?\nA: type B: yes\nB: none", "Which?", ("type B: yes", "none")),
         ("Which? (A) Hepatitis (B) virus, (B) other", "Which?", ("Hepatitis (B) virus", "other")),
         # where the published style has a reading, it counts
         ("Which? A)see (A) B. x, B)other", "Which?", ("see (A) B. x", "other")),
@@ -75,8 +75,8 @@ LISTS = {
     "Which? (A) CT, (C) MRI": "letters its options A, C: they must be A, B, C, ...",
     "Which?\nA. CT\nC. MRI": "letters its options A, C: they must be A, B, C, ...",
     "Which?\nA: CT\nB:  ": "has options 'A:' without a question before them or a text",
-    "Which?\nA. CT\nB. MRI\nC) PET": "has a line that begins with C and is no option",
-    "Which? A)CT, B)MRI\n(C) PET": "has a line that begins with C and is no option",
+    "Which?\nA. CT\nB. MRI\nC) PET": "goes on behind its last option, with C",
+    "Which? A)CT, B)MRI\n(C) PET": "goes on behind its last option, with C",
     "A. CT, B. MRI": "has options 'A.' without a question before them or a text",
     "Options:\nA) CT\nB) MRI": "has options but no question before them",
     "Which?\nA. x\nB. y\nSo? (A) z (B) w": "has lists of options in two styles, '(A)' and 'A.'",
