@@ -1,18 +1,17 @@
 """The rows of a parquet file, a few at a time, by pyarrow, which nothing else needs.
 
-Rows are what JSON would make of them: a null is a field that the row does not have, dates are text
-as ISO 8601 writes them. Bytes stay bytes, which an image of the hub's data sets is.
+Rows are what JSON would make of them (parquet_values.py). Bytes stay bytes, which an image of the
+hub's data sets is.
 """
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
-from datetime import date, time, timedelta
-from decimal import Decimal
 from tempfile import TemporaryFile, gettempdir
 from typing import Any, BinaryIO
-from uuid import UUID
 
+from data.reading.parquet_values import batch_rows
 from data.reading.raw_row import RawRow
 from data.reading.unpacked import Unpacked
 from process.called import install_line
@@ -57,12 +56,13 @@ def parquet_rows(stream: Unpacked) -> Iterator[RawRow]:
     count = 0
     try:
         with library.ParquetFile(file, buffer_size=_PIECE, pre_buffer=False) as table:
+            _check_names(stream, table.schema_arrow.names)
             rows, nested = _batch_rows(table.metadata), _json_columns(table.metadata)
             for batch in table.iter_batches(batch_size=rows, use_threads=False):
-                for row in batch.to_pylist(maps_as_pydicts="strict"):
-                    yield RawRow(_plain(row) | _decoded(row, nested))
+                for row in batch_rows(batch):
+                    yield RawRow(row.value | _decoded(row.value, nested), row.problem)
                     count += 1
-    except MemoryError:
+    except (MemoryError, _TwoColumnsError):
         raise
     except Exception as error:  # pyarrow raises its own and Python's, whatever is broken
         lines = str(error).splitlines() or [type(error).__name__]
@@ -73,6 +73,17 @@ def parquet_rows(stream: Unpacked) -> Iterator[RawRow]:
         ) from error
     if not count:
         raise stream.error("holds no row: there is nothing to read in it")
+
+
+class _TwoColumnsError(ValueError):
+    """Two columns of one name, of which a row could have one."""
+
+
+def _check_names(stream: Unpacked, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        reason = f"has several columns that are called {twice[0][:80]!r}: keep one of them"
+        raise _TwoColumnsError(str(stream.error(reason)))
 
 
 def _batch_rows(metadata: Any) -> int:
@@ -103,17 +114,3 @@ def _unpacked(stream: Unpacked) -> BinaryIO:
             " room there, or name another folder with the environment variable TMPDIR"
         ) from error
     return file
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items() if one is not None}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, date | time):  # and datetime, which is a date
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, Decimal | UUID):
-        return str(value)
-    return value

@@ -4,6 +4,8 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
+DEEPEST = 100  # lists and objects in each other: what writes a row goes down into them
+
 
 @dataclass(frozen=True, slots=True)
 class RawRow:
@@ -26,3 +28,20 @@ def as_json(value: Any) -> Any:
     if isinstance(value, list):
         return [as_json(one) for one in value]
     return value
+
+
+def is_deep(value: Any) -> bool:
+    """Return whether lists and objects lie in each other deeper than any published row's.
+
+    >>> is_deep({"a": [{"b": 1}]}), is_deep(eval("[" * 150 + "]" * 150))
+    (False, True)
+    """
+    level = [value] if isinstance(value, dict | list | tuple) else []
+    for _ in range(DEEPEST):
+        inner = [
+            one for each in level for one in (each.values() if isinstance(each, dict) else each)
+        ]
+        level = [one for one in inner if isinstance(one, dict | list | tuple)]
+        if not level:
+            return False
+    return True

@@ -17,7 +17,7 @@ from data.reading.characters import Characters
 from data.reading.json_lines import are_lines, check_lines, line_rows
 from data.reading.json_rows import list_rows
 from data.reading.parquet_rows import PARQUET, parquet_rows
-from data.reading.raw_row import RawRow
+from data.reading.raw_row import DEEPEST, RawRow, is_deep
 from data.reading.table_rows import delimiter_of, table_rows
 from data.reading.unpacked import GZIP, Unpacked
 from process.memory import MemoryRanOutError
@@ -54,6 +54,10 @@ def file_rows(path: Path) -> Iterator[RawRow]:
     number = 0
     try:
         for row in _rows(path):
+            if is_deep(row.value):
+                row = RawRow(
+                    row.value, f"nests more than {DEEPEST} lists and objects in each other"
+                )
             yield row
             number += 1
     except MemoryError as error:

@@ -11,6 +11,7 @@ from data.examples import VQAExample
 from data.reading.bad_rows import BadRow
 from data.reading.raw_row import as_json
 from data.reading.rows import file_rows
+from data.sources import row_number
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,15 @@ def pool_of(files: Sequence[AuditFile], *, allow_unpaired: bool = False) -> Pool
     repeated: Counter[str] = Counter()
     seen = set()
     for file in sorted(files, key=lambda file: file.name):
-        raws = [as_json(row.value) for row in file_rows(file.path)]
+        numbers = set(map(row_number, file.examples))
+        raws = {n: row.value for n, row in enumerate(file_rows(file.path)) if n in numbers}
         for example, images in zip(file.examples, file.images, strict=True):
             key = _content_key(file.label, example, images)
             if key in seen:
                 repeated[file.label] += 1
                 continue
             seen.add(key)
-            raw = raws[int(example.id.rpartition("-")[2])]
+            raw = as_json(raws[row_number(example)])
             rows.append(PoolRow(example, raw, file.label, key))
     bad_rows = [row for file in files for row in file.bad_rows]
     return Pool(rows, bad_rows, repeated, axes[0] if axes else "other")

@@ -105,7 +105,7 @@ FAULTS = [
     (json.dumps(ROW | {"problem": float("nan")}), r"\(problem\) is not a text"),
     (
         json.dumps(ROW | {"image": [0]}).replace("0", "[" * 400 + "]" * 400),
-        r"\(image\) is neither",
+        "nests more than 100 lists and objects",
     ),
 ]
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.convert.__main__ import main as convert
 from data.reading import characters, unpacked
 from data.reading.readers import load_examples, parse_rows, read_examples
 from data.reading.rows import file_rows
@@ -88,6 +89,26 @@ def test_a_broken_line_is_a_bad_row_with_its_line(tmp_path):
     assert "half a surrogate pair" in reasons[8]
     with pytest.raises(ValueError, match=r"7 of 9 rows .*\n.*CT_test.jsonl, row 1: .*line 3"):
         load_examples(path, tmp_path)
+
+
+@pytest.mark.parametrize("depth", [150, 600, 900])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_a_row_nested_deeply_is_a_bad_row_wherever_rows_are_written(
+    tmp_path, capsys, depth, brackets
+):
+    left, right = ("[", "]") if brackets == "[]" else ('{"a": ', "}")
+    nested = left * depth + "1" + right * depth
+    good = json.dumps(ROW)
+    (tmp_path / "a.jsonl").write_text(f'{good}\n{good[:-1]}, "x": {nested}}}\n' + good)
+    with pytest.raises(ValueError, match=r"row 1: .* nests more than 100 lists and"):
+        load_examples(tmp_path / "a.jsonl", tmp_path)
+    for to in ("jsonl", "parquet"):
+        words = [str(tmp_path / "a.jsonl"), str(tmp_path / f"out.{to}"), "--to", to]
+        assert convert([*words, "--show-bad-rows", str(tmp_path / "bad.jsonl")]) == 2
+        assert convert([*words, "--skip-bad-rows"]) == 0
+    (line,) = (tmp_path / "bad.jsonl").read_text().splitlines()
+    assert json.loads(line)["row"] == 1
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("first", ['{"a": 1,', "oops", '{"a": 1} more', "{"])
