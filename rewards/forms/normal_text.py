@@ -15,9 +15,12 @@ _MARK = re.compile(r"[\"'(),;!?\[\]{}*_`^|#@\\]|[.:/](?![0-9])|(?<![0-9])[.:/]")
 # A hyphen joins words, but for "2-3", "-5" and "HER2-"; in "left- and right-sided" it does, too.
 _HYPHEN = re.compile(
     r"(?P<kept>(?<=[0-9])-(?=[0-9])|(?<!\S)-(?=[0-9]))"
-    r"|(?P<minus>(?<=\w)-(?!\S)(?!\s+(?:and|or|to)\b))|-"
+    r"|(?P<minus>(?<=\w)-(?!\S)(?!\s+(?:and|or|to)\b)|(?<=\Aa)-(?=[^\W\d]))|-"  # "A-lines"
 )
-_SPELLED = {"&": "and", "percent": "%"}
+# Further signs: "HER2 (-)", "HER2 -", "- 5 HU"; a sign of its own, as no keyboard has it.
+_MINUS = re.compile(r"\(\s?-\s?\)|(?<=\w )-(?=\s*\Z)")
+_FIRST_MINUS = re.compile(r"\A\s*-\s+(?=\.?[0-9])")
+_SPELLED = {"&": "and", "percent": "%", "\u2212": "-"}
 
 # "a" may be a name, as in "hepatitis A virus": it is an article at the beginning, or behind these.
 _BEFORE_AN_ARTICLE = frozenset(
@@ -29,6 +32,7 @@ _BEFORE_AN_ARTICLE = frozenset(
     ]
 )
 _KEEPS_ITS_S = ("ss", "us", "is")
+_ENDS_IN_US = ("uses", "use")  # viruses, and causes with its singular
 _TAKES_ES = ("sses", "shes", "ches", "xes", "zzes")
 
 
@@ -53,6 +57,7 @@ def _words(text: str) -> list[str]:
     """Return the words, numbers and signs of a folded text, punctuation left out."""
     if not text.isascii():
         text = "".join(map(_seen, text))
+    text = _MINUS.sub(" \u2212 ", _FIRST_MINUS.sub("-", text))
     text = _NO_ZERO.sub("0.", _THOUSANDS.sub("", text))
     text = _SIGN.sub(r" \g<0> ", _IN_A_WORD.sub("", text))
     text = _HYPHEN.sub(_hyphen, _MARK.sub(" ", text))
@@ -91,8 +96,14 @@ def _singular(word: str) -> str:
 
     >>> [_singular(word) for word in ("lungs", "masses", "arteries", "mass", "pus", "axis", "t2s")]
     ['lung', 'mass', 'artery', 'mass', 'pus', 'axis', 't2s']
+    >>> [_singular(word) for word in ("virus", "viruses", "cause", "causes", "biopsies", "pelvis")]
+    ['virus', 'virus', 'caus', 'caus', 'biopsy', 'pelvis']
     """
-    if len(word) < 4 or not word.endswith("s") or not word.isalpha():
+    if len(word) < 4 or not word.isalpha():
+        return word
+    if word.endswith(_ENDS_IN_US):
+        return word.removesuffix("s").removesuffix("e")
+    if not word.endswith("s"):
         return word
     if word.endswith(_KEEPS_ITS_S):
         return word

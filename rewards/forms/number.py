@@ -13,7 +13,8 @@ from rewards.letters import WHITE_SPACE
 
 MOST_CHARACTERS = 40  # also without an exponent, so that all of it is compared exactly
 _EXACT = Context(prec=400)
-_DIGITS = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,9}+(?![0-9])|[0-9]++)(?:\.[0-9]++)?+|\.[0-9]++"
+# No commas of thousands behind a zero: "0,500" may be half of one.
+_DIGITS = r"(?:[1-9][0-9]{0,2}(?:,[0-9]{3}){1,9}+(?![0-9])|[0-9]++)(?:\.[0-9]++)?+|\.[0-9]++"
 _EXPONENT = r"(?:[eE][+-]?[0-9]{1,2}(?![0-9]))?"
 _NUMBER = re.compile(rf"[+\u2212-]?(?:{_DIGITS}){_EXPONENT}")
 # In a sentence: no part of a name ("T2", "L4-5", "2nd"), behind it a unit or none.

@@ -159,6 +159,7 @@ def test_every_number_up_to_ninety_nine_is_read_in_words():
         *(("1.5E-2", "0.015"), (" 3. ", "3"), ("zero", "0"), ("Forty two", "42")),
         *(("nan", None), ("inf", None), ("1e100", None), ("1e99", None), ("1e-99", None)),
         *(("5 cm", None), ("50%", None), ("1/2", None), ("12,5", None), ("1,2345", None)),
+        *(("0,500", None), ("00,500", None)),
         *(("\uff13", None), ("\u00b2", None), ("1_000", None), ("3..", None), ("0x10", None)),
         *(("twenty ten", None), ("one hundred", None), ("minus two", None), ("", None)),
         *(("9" * 40, "9" * 40), ("9" * 41, None), (".", None), ("- 5", None), ("\u0663", None)),

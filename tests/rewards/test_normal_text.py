@@ -41,6 +41,15 @@ SAME = [
     ("\u00bfheart?", "heart"),
     ("left\u200b lung", "left lung"),
     ("\u2265 5 mm", "\u22655 mm"),
+    ("HER2(-)", "HER2-"),
+    ("HER2 (\u2212) tumour", "HER2- tumour"),
+    ("HER2 -", "HER2-"),
+    ("- 5 HU", "-5 HU"),
+    ("viruses", "virus"),
+    ("sinuses", "sinus"),
+    ("causes", "cause"),
+    ("biopsies", "biopsy"),
+    ("A-lines", "A-line"),
 ]
 DIFFERENT = [
     ("left lung", "lung"),
@@ -48,6 +57,15 @@ DIFFERENT = [
     ("HER2+", "HER2"),
     ("HER2+", "HER2-"),
     ("HER2-", "HER2"),
+    ("HER2(-)", "HER2"),
+    ("HER2 (-) tumour", "HER2 tumour"),
+    ("HER2 -", "HER2"),
+    ("Gram -", "Gram"),
+    ("- 5 HU", "5 HU"),
+    ("- .5 HU", "0.5 HU"),
+    ("A-lines", "lines"),
+    ("pelvis", "pelvi"),
+    ("lens", "lenses"),
     ("2.5 cm", "25 cm"),
     (".5", "5"),
     ("-5", "5"),
@@ -114,7 +132,23 @@ def test_letter_case_makes_no_difference_to_any_of_these():
 
 
 @pytest.mark.parametrize(
-    "piece", ["a", "-", "a- ", "1,", ".", "a\u0301", "\u0301", "the ", "'", "twenty ", "s\u00e9s "]
+    "piece",
+    [
+        "a",
+        "-",
+        "a- ",
+        "1,",
+        ".",
+        "a\u0301",
+        "\u0301",
+        "the ",
+        "'",
+        "twenty ",
+        "s\u00e9s ",
+        "(-)",
+        "a -",
+        "( - ",
+    ],
 )
 def test_time_is_linear_in_the_text(piece):
     assert growth(normalised, piece) < LINEAR
