@@ -14,6 +14,7 @@ from data.options import same_option
 from data.reading.inline_doubts import doubt
 from data.reading.inline_published import OptionsError, split_published
 from data.reading.inline_styles import Reading, broken_list, readings
+from data.references import names_options
 
 # Stands between question and options, and says nothing.
 _HEADING = r"((?:answer\s+)?(?:options|choices)\s*:)"
@@ -44,13 +45,18 @@ def split_options(problem: str) -> tuple[str, tuple[str, ...]]:
 def without_options(question: str, options: Sequence[str]) -> str:
     """Return a question without the options at its end, where they are those that are known.
 
+    A list that may be none stays in the question, and so do statements of which the options speak
+    by their letters.
+
     Raises:
-        ValueError: they stand behind a heading and are others; or one of them has another letter.
+        ValueError: it lists others, or one of them has another letter.
 
     >>> without_options("Which? Answer Choices: (A) Edema (B) Type (B)", ["Edema", "Type (B)"])
     'Which?'
     >>> without_options("One: A) is. Two: B) is not.", ["Only A", "Only B"])
     'One: A) is. Two: B) is not.'
+    >>> without_options("Seen are: (A) axial, (B) coronal. What is it?", ["Cyst", "Mass"])
+    'Seen are: (A) axial, (B) coronal. What is it?'
     """
     begins = [match.start(1) for match in _BEGINS.finditer(question)]
     for start in begins[-_MOST_BEGINS:]:
@@ -58,16 +64,25 @@ def without_options(question: str, options: Sequence[str]) -> str:
             before = question[:start].rstrip()
             return _without_heading(before) if before else question
     try:
-        _, (before, listed, *_) = _read(question)
+        style, reading = _read(question)
     except OptionsError:
         return question
+    before, listed = reading.question, reading.options
     known, found = ([same_option(text) for text in texts] for texts in (options, listed))
     if found == known:
         return _without_heading(before)
+    has_heading = before != _without_heading(before)
     moved = any(text in known and known.index(text) != place for place, text in enumerate(found))
-    if moved or before != _without_heading(before):
+    is_part = _names_statements(options, known, found) or doubt(reading, style) is not None
+    if has_heading or moved or not is_part:
         raise ValueError(f"lists other options, {list(listed)}, than the row has, {list(options)}")
     return question
+
+
+def _names_statements(options: Sequence[str], known: list[str], found: list[str]) -> bool:
+    """Return whether options speak of what a question lists, as "Only A" does."""
+    is_another = bool(set(known) & set(found))
+    return not is_another and any(names_options(text, len(options)) for text in options)
 
 
 def _read(problem: str) -> tuple[str, Reading]:

@@ -90,6 +90,15 @@ def image_source(value: Any, root: ImageRoot) -> ImageSource:
     )
 
 
+def is_held(value: Any) -> bool:
+    """Return whether an image of a row is the image itself, whatever it says of its path."""
+    if isinstance(value, Mapping):
+        return value.get("bytes") is not None
+    if isinstance(value, str):
+        return is_base64(value)
+    return isinstance(value, bytes | bytearray | memoryview)
+
+
 def is_base64(text: str) -> bool:
     """Return whether a text is an image itself, not the path of one.
 

@@ -1,73 +1,89 @@
-"""A question in one text and its key: a choice where the text lists options, an open one else."""
+"""What a row asks and its right answer: a choice where it has options, an open question else.
 
-import re
+Options stand in a field of their own, in the text of the question, or in both: then they must be
+the same. Every family of published rows asks here, so that options and keys mean the same in all.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from string import ascii_uppercase
 from typing import Any
 
-from data.options import same_option
-from data.reading.families.row import RowError
+from data.reading.families.choices import choice, is_letter
+from data.reading.families.option_lists import Options, options_in
+from data.reading.families.row import Row, RowError
 from data.reading.families.values import is_empty
-from data.reading.inline import split_options
-from data.reading.inline_published import OptionsError
-from data.reading.keys import key_of, text_of
-from rewards.forms import FORMS
+from data.reading.inline import OptionsError, split_options, without_options
+from data.reading.keys import Key, key_of
+from data.reading.placeholders import without_placeholders
 
-_LETTER = re.compile(r"\(?[A-Za-z]\)?[.:]?")
+_OPTIONS = "options"  # the field, where a row has one
 
 
 def asked_in(
-    row: dict[str, Any], text: str, value: Any, *, text_field: str, answer_field: str
-) -> dict[str, Any]:
-    """Return question, options, form, answer and what else `Row` has of the key.
+    row: dict[str, Any],
+    images: Sequence[Any],
+    text: str,
+    keys: Mapping[str, Any],
+    *,
+    text_field: str,
+    options: Options | None = None,
+    only_texts: Sequence[str] = (),
+) -> Row:
+    """Return what a row says.
 
     Args:
-        row: with what it says of the key besides (data/reading/keys.py).
+        row: with its options, and what it says of the key besides (data/reading/keys.py).
+        images: as `Row` takes them.
         text: the question, which may list options.
-        value: the key.
+        keys: what the row gives as the right answer, by where it stands; all must mean the same.
         text_field: where the row has the text, for messages.
-        answer_field: where it has the key.
+        options: of fields that the family knows; None: those of `options`, or of the text.
+        only_texts: of the keys those that hold no letter, but an option's text.
 
     Raises:
-        RowError: a broken list of options, a key that is none, or no option.
+        RowError: a broken list of options, two lists that differ, a key that is none, or no option.
     """
-    if not is_empty(row.get("options")):
-        raise RowError(
-            row["options"], "(options) stand beside a conversation or an open question: write them"
-            " into the question, as 'A)..., B)...'"
-        )  # fmt: skip
+    text = without_placeholders(text, len(images)).strip() or text  # nothing else: read_row says so
+    if options is None and not is_empty(row.get(_OPTIONS)):
+        options = options_in(row, [_OPTIONS])
+    if options is not None:
+        question = question_alone(text, options.texts, text_field)
+        options = Options(options.texts, options.lettered or question != text)
+        asked = choice(keys, options, only_texts)
+    else:
+        try:
+            question, listed = split_options(text)
+            asked = choice(keys, Options(listed, lettered=True), only_texts)
+        except OptionsError as error:
+            if error.is_list:
+                raise RowError(text, f"({text_field}) {error}") from error
+            question = text
+            asked = _open(row, text, keys, f"({text_field}) {error}")
+    return Row(images=tuple(images), question=question, **asked)
+
+
+def question_alone(text: str, options: tuple[str, ...], field: str) -> str:
+    """Return a question without the options that it lists; a RowError where it lists others."""
     try:
-        question, options = split_options(text)
-    except OptionsError as error:
-        if error.is_list:
-            raise RowError(text, f"({text_field}) {error}") from error
-        question, options = text.strip(), ()
-    try:
-        if options:
-            key = {"form": "letter", "answer": _letter(value, options)}
-        else:
-            key = asdict(key_of(value, row))
-            if _LETTER.fullmatch(key["answer"]) and key["form"] == "text":
-                raise ValueError("is a letter, and the question lists no options: write them there")
+        return without_options(text.strip(), options)
     except ValueError as error:
-        raise RowError(value, f"({answer_field}) {error}") from error
-    return {"question": question, "options": options, "answer_field": answer_field} | key
+        raise RowError(text, f"({field}) {error}") from error
 
 
-def _letter(value: Any, options: tuple[str, ...]) -> str:
-    """Return the letter of the option that a key names, by its letter, its text, or both."""
-    if isinstance(value, list | tuple) and len(value) == 1:
-        value = value[0]
-    text = text_of(value)
-    named = {
-        letter
-        for letter, option in zip(ascii_uppercase, options, strict=False)
-        if same_option(option) == same_option(text)
-    }
-    if letter := FORMS["letter"].committed(text, options):
-        named.add(letter)
-    if not named:
-        raise ValueError(f"is no option: the options are {list(options)}")
-    if len(named) > 1:
-        raise ValueError(f"may be option {' or '.join(sorted(named))}: {list(options)}")
-    return named.pop()
+def _open(
+    row: dict[str, Any], text: str, given: Mapping[str, Any], no_options: str
+) -> dict[str, Any]:
+    """Return what a row without options has of its key, which decides what is asked for."""
+    keys: dict[str, Key] = {}
+    for name, value in given.items():
+        if is_letter(value):
+            raise RowError(text, f"{no_options}; ({name}) is a letter")
+        try:
+            keys[name] = key_of(value, row)
+        except ValueError as error:
+            raise RowError(value, f"({name}) {error}") from error
+    name, *others = keys
+    if any(keys[other] != keys[name] for other in others):
+        reason = f"({', '.join(keys)}) say two things: keep the right one"
+        raise RowError([*given.values()], reason)
+    return {"answer_field": name} | asdict(keys[name])

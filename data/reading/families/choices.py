@@ -6,7 +6,7 @@ published and as others have counted it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
 
@@ -24,40 +24,28 @@ _LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])\s*(?=\S)")
 
 
 def choice(
-    row: dict[str, Any],
-    question: str,
-    options: Options,
-    keys: Sequence[str],
-    images: Sequence[Any],
-    only_texts: Sequence[str] = (),
-) -> Row:
-    """Return what a row with options says.
+    keys: Mapping[str, Any], options: Options, only_texts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return what `Row` has of the options and the key of a question with options.
 
     Args:
-        row: as published.
-        question: without its options.
+        keys: what the row gives as the right answer, by where it stands; all must mean the same.
         options: in the order of their letters.
-        keys: the fields that may hold the right answer; those that do must agree.
-        images: as `Row` takes them.
         only_texts: of the keys those that hold no letter, but an option's text.
 
     Raises:
-        RowError: no key, one that is no option, or two that mean different ones.
+        RowError: a key that is no option, or two that mean different ones.
     """
     read = {
-        name: key_in(row, name, options.texts, is_text=name in only_texts)
-        for name in keys
-        if not is_empty(row.get(name))
+        name: key_in(name, value, options.texts, is_text=name in only_texts)
+        for name, value in keys.items()
     }
-    if not read:
-        name = next((name for name in keys if name in row), keys[0])
-        raise RowError(row.get(name), f"({name}) is empty: write the right option")
     name, *others = read
     letter = read[name][0]
     for other in others:
         if (same := read[other][0]) != letter:
             raise RowError(
-                [row[name], row[other]],
+                [keys[name], keys[other]],
                 f"({name}, {other}) say two things, {letter} and {same} of the options"
                 f" {list(options.texts)}: keep the right one",
             )
@@ -66,28 +54,28 @@ def choice(
     if not shows_letters and sorted(map(same_option, texts)) == ["no", "yes"]:
         letter = "AB"[same_option(texts[ascii_uppercase.index(letter)]) == "no"]
         form, texts = "yes_no", YES_NO
-    return Row(
-        images=tuple(images),
-        question=question,
-        options=texts,
-        answer=letter,
-        answer_field=name,
-        form=form,
-    )
+    return {"options": texts, "form": form, "answer": letter, "answer_field": name}
 
 
 def key_in(
-    row: dict[str, Any], name: str, options: Sequence[str], *, is_text: bool = False
+    name: str, value: Any, options: Sequence[str], *, is_text: bool = False
 ) -> tuple[str, bool]:
-    """Return the letter of the option that a field names, and whether it names it by the letter.
+    """Return the letter of the option that a key names, and whether it names it by the letter.
 
-    The field holds a letter ("B", "(b)", ``<answer> B </answer>``, ["B"]), an option's text, or
-    both ("B) Lines").
+    The key is a letter ("B", "(b)", ``<answer> B </answer>``, ["B"]), an option's text, or both
+    ("B) Lines").
+
+    Args:
+        name: where the row has it, for messages.
+        value: the key.
+        options: in the order of their letters.
+        is_text: it is an option's text, also where that is a letter.
 
     Raises:
         RowError: it is no option, or a letter and a text that are two of them.
     """
-    value = row[name]
+    if is_empty(value):
+        raise RowError(value, f"({name}) is empty: write the right option")
     if isinstance(value, list | tuple) and len(value) > 1:
         raise RowError(value, f"({name}) names {len(value)} options, and a choice has one")
     try:
@@ -98,13 +86,13 @@ def key_in(
     if not is_text and (match := _LETTER.fullmatch(text)):
         letter = (match[1] or match[2]).upper()
         if letter in ascii_uppercase[: len(options)]:
-            return _agreed(row, name, letter, by_text, options), True
+            return _agreed(name, value, letter, by_text, options), True
     if by_text:
         return by_text[0], False
     if not is_text and (match := _LETTER_AND_TEXT.match(text)):
         letter, rest = match[1] or match[2], _letters_of(text[match.end() :], options)
         if rest and letter in ascii_uppercase[: len(options)]:
-            return _agreed(row, name, letter, rest, options), True
+            return _agreed(name, value, letter, rest, options), True
     last = ascii_uppercase[len(options) - 1]
     raise RowError(
         value, f"({name}) is no option: the row has options A to {last}, {list(options)}"
@@ -112,13 +100,15 @@ def key_in(
 
 
 def is_letter(value: Any) -> bool:
-    """Return whether a key is a letter, which means nothing without options.
+    """Return whether a key is a letter, or several, which mean nothing without options.
 
-    >>> is_letter("<answer> c </answer>"), is_letter(["B"]), is_letter("B cells"), is_letter(7)
+    >>> is_letter("<answer> c </answer>"), is_letter(["B", "C"]), is_letter("B cells"), is_letter(7)
     (True, True, False, False)
     """
-    if isinstance(value, list | tuple) and len(value) == 1:
-        value = value[0]
+    if isinstance(value, list | tuple):
+        return bool(value) and all(
+            not isinstance(one, list | tuple) and is_letter(one) for one in value
+        )
     try:
         return isinstance(value, str) and _LETTER.fullmatch(text_of(value)) is not None
     except ValueError:
@@ -126,11 +116,11 @@ def is_letter(value: Any) -> bool:
 
 
 def _agreed(
-    row: dict[str, Any], name: str, letter: str, by_text: Sequence[str], options: Sequence[str]
+    name: str, value: Any, letter: str, by_text: Sequence[str], options: Sequence[str]
 ) -> str:
     if by_text and letter not in by_text:
         raise RowError(
-            row[name],
+            value,
             f"({name}) says two things: {letter} is {options[ascii_uppercase.index(letter)]!r}, and"
             f" its text is that of {by_text[0]}",
         )

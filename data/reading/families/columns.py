@@ -9,13 +9,12 @@ import re
 from string import ascii_uppercase
 from typing import Any
 
-from data.reading.families.choices import choice
+from data.reading.families.asked import asked_in
 from data.reading.families.family import Field, RowFamily
 from data.reading.families.option_lists import Options, lettered_texts, without_letters
 from data.reading.families.pictures import images_in
 from data.reading.families.row import Row, RowError
-from data.reading.families.values import is_empty, text_in
-from data.reading.row_images import is_base64
+from data.reading.families.values import filled_in, is_empty, name_in, text_in
 
 _STYLES = ("option_{}", "Choice {}", "{}")
 _OPTION_FIELD = re.compile(r"(?:option|choice)[_ ]?[A-Z0-9]{1,2}", re.IGNORECASE)  # or meant as one
@@ -28,9 +27,15 @@ _KEYS = ("gt_answer", "Answer_label", "Answer", "answer")
 
 def _read(row: dict[str, Any]) -> Row:
     """Return what a row of the family says."""
-    options = Options(_options(row), lettered=True)
-    question = text_in(row, _QUESTION).strip()
-    return choice(row, question, options, _KEYS, _images(row), only_texts=("gt_answer",))
+    return asked_in(
+        row,
+        images_in(row, _IMAGES),
+        text_in(row, _QUESTION),
+        filled_in(row, _KEYS),
+        text_field=name_in(row, _QUESTION),
+        options=Options(_options(row), lettered=True),
+        only_texts=("gt_answer",),
+    )
 
 
 def _options(row: dict[str, Any]) -> tuple[str, ...]:
@@ -60,13 +65,6 @@ def _unmarked(texts: dict[str, Any]) -> dict[str, Any]:
     return texts | {
         letter: re.sub(rf"\A{letter}\s*:", "", text).strip() for letter, text in filled.items()
     }
-
-
-def _images(row: dict[str, Any]) -> tuple[Any, ...]:
-    image = row.get("image")
-    if isinstance(image, str) and is_base64(image):
-        return (image,)  # a path beside it is where the image was, or is to be written
-    return images_in(row, _IMAGES)
 
 
 COLUMNS = RowFamily(

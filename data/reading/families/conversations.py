@@ -5,15 +5,16 @@
     TRL                         prompt [{role, content: [{type: image}, {type: text, text}]}]
     verl                        prompt, images, reward_model {ground_truth}
 
-Options that the user's turn lists are read as in a problem.
+Options that the user's turn lists, or a field beside it, are read as in a problem.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from data.reading.families.asked import asked_in
 from data.reading.families.family import Field, RowFamily
-from data.reading.families.pictures import images_in
+from data.reading.families.pictures import images_in, images_under
 from data.reading.families.row import Row, RowError
 from data.reading.families.turns import Conversation, conversation_in
 from data.reading.families.values import is_empty, name_in, optional_text
@@ -27,25 +28,14 @@ def _read(row: dict[str, Any]) -> Row:
     """Return what a row of the family says."""
     field = name_in(row, _TURNS)
     said = conversation_in(field, row[field])
-    read = [
-        asked_in(row, said.question, value, text_field=field, answer_field=name)
-        for name, value in _keys(row, field, said)
-    ]
-    if not read:
+    keys = dict(_keys(row, field, said))
+    if not keys:
         raise RowError(
             row[field], f"({field}) does not end with the assistant's turn, and there is no"
             " solution: write the right answer"
         )  # fmt: skip
-    first, *others = read
-    for other in others:
-        names = (first.pop("answer_field"), other.pop("answer_field"))
-        if other != first:
-            raise RowError(
-                [first["answer"], other["answer"]],
-                f"are two right answers ({', '.join(names)}): keep one",
-            )
-        first["answer_field"] = names[0]
-    return Row(images=_images(row, said), system=_system(row, said), **first)
+    asked = asked_in(row, _images(row, said), said.question, keys, text_field=field)
+    return replace(asked, system=_system(row, said))
 
 
 def _keys(row: dict[str, Any], field: str, said: Conversation) -> Iterator[tuple[str, Any]]:
@@ -61,13 +51,13 @@ def _keys(row: dict[str, Any], field: str, said: Conversation) -> Iterator[tuple
 
 
 def _images(row: dict[str, Any], said: Conversation) -> tuple[Any, ...]:
-    images = images_in(row, _IMAGES)
+    images = images_under(row, _IMAGES)
     if images and said.images and images != said.images:
         raise RowError(
             [*images, *said.images],
             f"are the images of {name_in(row, _IMAGES)} and others of the turns: keep one of both",
         )
-    return images or said.images
+    return images or said.images or images_in(row, _IMAGES)
 
 
 def _system(row: dict[str, Any], said: Conversation) -> str:
@@ -90,6 +80,8 @@ CONVERSATIONS = RowFamily(
               aliases=(*_KEYS[1:], "reward_model")),
         Field("image", "a path, or a list; absent or null: none, or those in the turns",
               aliases=("images",)),
+        Field("options", "the options, as in a question with options; those that the turn lists"
+              " must be the same"),
         Field("system", "the system turn, where it is not the first one"),
     ),
     read=_read,

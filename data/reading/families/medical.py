@@ -22,15 +22,9 @@ _IMAGES = ("img_name", "image_name", "image_path")
 
 def _read(row: dict[str, Any]) -> Row:
     """Return what a row of the family says."""
-    return Row(
-        images=images_in(row, _IMAGES),
-        **asked_in(
-            row,
-            text_in(row, ["question"]),
-            row.get("answer"),
-            text_field="question",
-            answer_field="answer",
-        ),
+    keys = {"answer": row.get("answer")}
+    return asked_in(
+        row, images_in(row, _IMAGES), text_in(row, ["question"]), keys, text_field="question"
     )
 
 
@@ -44,7 +38,8 @@ MEDICAL = RowFamily(
     known_by=(_IMAGES, ("question",), ("answer",)),
     fields=(
         Field("img_name", "a path under the image root, or a list of them", aliases=_IMAGES[1:]),
-        Field("question", "the question; options that it lists make it a choice"),
+        Field("question", "the question; options that it lists make it a choice. A row with a field"
+              " `options` is of the family question and options"),
         Field("answer", "yes or no, a number, a text; of a list of several all are asked for"),
         _slice("answer_type", "OPEN or CLOSED: sorts rows, and says nothing of how one is asked"),
         _slice("modality", "CT, MRI, X-Ray, ..: the example's, where it is one of the eight"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from data.examples import UNKNOWN, VQAExample
 from data.reading.families.family import Field, RowFamily
-from data.reading.families.pictures import images_in
+from data.reading.families.pictures import images_under
 from data.reading.families.row import Row, RowError
 from data.reading.families.values import text_in
 from rewards.forms import FORMS
@@ -47,7 +47,7 @@ def _read(row: dict[str, Any]) -> Row:
     if not isinstance(fields, dict):
         raise RowError(fields, f"({MARK}.{FIELDS}) is no object")
     content = Row(
-        images=images_in(row, ["images"]),
+        images=images_under(row, ["images"]),
         question=text_in(row, ["question"]),
         options=tuple(options),
         answer=text_in(row, ["answer"]),

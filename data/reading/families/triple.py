@@ -15,15 +15,13 @@ from data.reading.families.values import text_in
 
 def _read(row: dict[str, Any]) -> Row:
     """Return what a row of the family says."""
-    return Row(
-        images=images_in(row, ["image", "images"]),
-        **asked_in(
-            row,
-            text_in(row, ["question"]),
-            row.get("answer"),
-            text_field="question",
-            answer_field="answer",
-        ),
+    keys = {"answer": row.get("answer")}
+    return asked_in(
+        row,
+        images_in(row, ["image", "images"]),
+        text_in(row, ["question"]),
+        keys,
+        text_field="question",
     )
 
 
@@ -34,7 +32,8 @@ TRIPLE = RowFamily(
     fields=(
         Field("image", "a path, or a list; absent or null: a question without an image",
               aliases=("images",)),
-        Field("question", "the question; options that it lists make it a choice"),
+        Field("question", "the question; options that it lists make it a choice. A row with a field"
+              " `options` is of the family question and options"),
         Field("answer", "yes or no, a number, a text; of a list of several all are asked for"),
     ),
     read=_read,

@@ -34,6 +34,12 @@ def name_in(row: dict[str, Any], names: Sequence[str]) -> str:
     return next(iter(found or [name for name in names if name in row]), names[0])
 
 
+def filled_in(row: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Return what stands under each of some names; where nothing does, under one that is there."""
+    filled = {name: row[name] for name in names if not is_empty(row.get(name))}
+    return filled or {name: row.get(name) for name in [name_in(row, names)]}
+
+
 def text_in(row: dict[str, Any], names: Sequence[str]) -> str:
     """Return the text that stands under one of a field's names; a RowError where none does."""
     name = name_in(row, names)

@@ -171,11 +171,15 @@ def test_a_conversation_that_is_no_question_is_a_bad_row(turns, reason):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"solution": "lung"}, "are two right answers .solution, conversations.: keep one"),
-        ({"solution": ["disc", "line"], "answer": ["disc"]}, "are two right answers"),
+        ({"solution": "lung"}, r"\(solution, conversations\) say two things: keep the right one"),
+        (
+            {"solution": ["disc", "line"], "answer": ["disc"]},
+            r"\(solution, answer, conversations\) say two things",
+        ),
         ({"system": 7}, r"\(system\) is not a text"),
         ({"messages": [user("Name it."), assistant("kidney")]}, "two names of one field"),
-        ({"options": ["kidney", "lung"]}, r"\(options\)"),
+        ({"options": ["liver", "lung"]}, r"\(conversations\) is no option: the row has options A"),
+        ({"options": "kidney or lung"}, r"\(options\) is no JSON"),
         ({"image": 7}, r"\(image\)"),
     ],
 )

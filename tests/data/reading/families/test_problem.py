@@ -52,7 +52,11 @@ def test_a_key_is_a_letter_a_text_or_both_bare_or_tagged(key, field):
             "<image>Is it?",
             "1 marks for no im",
         ),
-        ({"options": ["Discs", "Cones"]}, ["Discs", "Cones"], "and those in the problem"),
+        (
+            {"options": ["Discs", "Cones"]},
+            ROW["problem"],
+            "(problem) lists other options, ['Discs', 'Lines'], than the row has, ['Discs', 'Con",
+        ),
         ({"options": ["Discs"]}, ["Discs"], "are too few options: a choice needs two"),
         ({"options": "Discs"}, "Discs", "(options) is no JSON: write a list of texts"),
     ],
