@@ -51,6 +51,23 @@ def held_image(content: bytes) -> HeldImage:
         return store.keep(content)
 
 
+def known_image(name: str) -> HeldImage | None:
+    """Return the image of this name, where a row of this process's data still holds it."""
+    with _LOCK:
+        store = _current()
+        return None if store is None else store.known(name)
+
+
+def named_as_held(name: str) -> bool:
+    """Return whether a text is a name such as these images have.
+
+    >>> named_as_held("sha256-0123456789abcdef0123456789abcdef"), named_as_held("sha256-a.png")
+    (True, False)
+    """
+    digits = name.removeprefix(HELD)
+    return digits != name and len(digits) == _DIGITS and not digits.strip("0123456789abcdef")
+
+
 class _Store:
     """One temporary file, and where in it each image lies. It lives as long as one of them does."""
 
@@ -72,6 +89,9 @@ class _Store:
             self._end += len(content)
             self._known[name] = known
         return known
+
+    def known(self, name: str) -> HeldImage | None:
+        return self._known.get(name)
 
     def _write(self, content: bytes) -> None:
         written = 0

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from data.examples import ImageSource
+from data.held_images import HeldImage, known_image, named_as_held
 from data.images import load_image
 from data.reading.image_paths import ImageRoot
 from evaluation.report.left_out import LeftOut
+from process.called import module_line
 from process.regular import real_inside
 from process.tables.document import image, paragraph
 
@@ -60,7 +62,7 @@ class ReportImages:
         )
 
     def _source(self, name: str) -> ImageSource:
-        return _phantom(name) or self._file(name)
+        return _phantom(name) or _held(name) or self._file(name)
 
     def _file(self, name: str) -> Path:
         if (folder := self._folder()) is None:
@@ -108,6 +110,22 @@ def thumbnail(source: ImageSource) -> bytes:
     buffer = BytesIO()
     picture.save(buffer, format="JPEG", quality=85)
     return buffer.getvalue()
+
+
+def _held(name: str) -> HeldImage | None:
+    """Return an image that stands in a row of the data, or None where the name is another's.
+
+    Raises:
+        ValueError: the row is not at hand: the page is made anew, of a directory alone.
+    """
+    if not named_as_held(name):
+        return None
+    if (source := known_image(name)) is None:
+        raise ValueError(
+            f"image {name} stands in a row of a data file, which a page made anew does not read:"
+            f" {module_line('data.convert')} FILE OUT --to jsonl makes files of such images"
+        )
+    return source
 
 
 def _phantom(name: str) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from data.held_images import held_image
 from evaluation.report.__main__ import main
 from evaluation.report.left_out import LeftOut
 from evaluation.report.pictures import PIXELS, ReportImages, thumbnail
@@ -37,6 +38,16 @@ def test_a_thumbnail_is_small_whatever_the_image(tmp_path):
     assert data.startswith(b"\xff\xd8") and len(data) < 100_000
     assert Image.open(BytesIO(data)).size == (PIXELS, 192)
     assert shown("phantoms/heldout/Dermoscopy-00023.png", None) == (1, "")
+
+
+def test_an_image_that_stands_in_a_row_is_shown_while_the_row_is_held(root):
+    picture = held_image((root / "a.png").read_bytes())
+    name = str(picture)
+    assert shown(name, str(root)) == shown(name, None) == (1, "")
+    del picture
+    count, why = shown(name, str(root))
+    assert count == 0 and "stands in a row of a data file" in why and "data.convert" in why
+    assert "--image-root" not in why
 
 
 def test_no_byte_of_a_file_is_copied(tmp_path):
