@@ -1,4 +1,4 @@
-"""Format reward: the tags are right and the answer commits to one letter."""
+"""Format reward: the tags are right and the answer is one of the question's form."""
 
 from collections.abc import Sequence
 
@@ -15,8 +15,8 @@ def format_reward(
 ) -> float:
     """Return 1.0 if ``completion`` is well formed (see `ParsedCompletion`), else 0.0.
 
-    Whether the letter is right does not matter here. Whether there is exactly one does: tags around
-    a hedge would otherwise earn a reward for saying nothing.
+    Whether the answer is right does not matter here. Whether it is one does: tags around a hedge
+    would otherwise earn a reward for saying nothing.
 
     Raises:
         ValueError: unknown mode.

@@ -36,12 +36,12 @@ class Prediction:
     question: str
     options: tuple[str, ...]  # as they were shown
     permutation: tuple[int, ...]  # shown option i was option permutation[i] of the row
-    answer: str  # the right letter among the shown options
+    answer: str  # the right letter among the shown options; an open question's key
     completion: str  # without its end token
-    choice: str | None  # the letter that the strict parser reads
-    lenient_choice: str | None  # the letter that a forgiving reader would take
-    well_formed: bool  # exactly the mode's tags and one letter
-    correct: bool  # well formed and the right letter: the accuracy reward's own condition
+    choice: str | None  # what the strict parser reads: a letter, a text, digits
+    lenient_choice: str | None  # what a forgiving reader would take
+    well_formed: bool  # exactly the mode's tags and an answer of the form
+    correct: bool  # well formed and the right answer: the accuracy reward's own condition
     lenient_correct: bool
     completion_tokens: int  # the end token included
     truncated: bool  # cut off by the limit

@@ -31,7 +31,7 @@ class SliceSummary(Accuracy):
     """What is said of one slice of the questions."""
 
     lenient_accuracy: float  # share right as a forgiving reader would take the completions
-    well_formed: float  # share with exactly the mode's tags and one letter
+    well_formed: float  # share with exactly the mode's tags and an answer of the form
     parse_failures: float  # share in which the strict parser finds no letter
     lenient_parse_failures: float  # share in which the forgiving reader finds none either
     truncated: float  # share cut off by the limit of tokens

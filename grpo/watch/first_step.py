@@ -34,8 +34,8 @@ def first_rollout_warnings(
         )
     if well_formed == 0:
         yield (
-            "no completion has the tags that the mode asks for and one letter: start from a"
-            f" model that knows them ({teachers(config)}), or choose another --mode"
+            "no completion has the tags that the mode asks for and an answer of its question's"
+            f" form: start from a model that knows them ({teachers(config)}), or choose another --mode"
         )
     if metrics["truncated"] > 0.5:
         yield (
