@@ -35,7 +35,8 @@ def first_rollout_warnings(
     if well_formed == 0:
         yield (
             "no completion has the tags that the mode asks for and an answer of its question's"
-            f" form: start from a model that knows them ({teachers(config)}), or choose another --mode"
+            f" form: start from a model that knows them ({teachers(config)}), or choose another"
+            " --mode"
         )
     if metrics["truncated"] > 0.5:
         yield (
