@@ -70,6 +70,9 @@ def test_a_held_image_is_the_picture_that_its_file_would_be(tmp_path, root):
         {"bytes": None, "path": "ct/a.png"},
         {"image_path": "ct/a.png"},
         {"type": "image", "image": "ct/a.png"},
+        {"file_name": "ct/a.png"},
+        {"url": "ct/a.png"},
+        {"path": "", "image_path": "ct/a.png", "image": "b.png"},  # the first that says something
     ],
 )
 def test_a_path_is_found_in_each_of_its_forms(root, value):
@@ -82,6 +85,10 @@ def test_base64_of_every_format_is_no_path_and_paths_are_no_base64():
         assert is_base64(base64.b64encode(encoded(format=format)).decode()), format
     for path in ("9j/a.png", "UklGRa", "Qk" + "a" * 60, "R0lGOD" + "/a" * 60 + ".gif", "x" * 300):
         assert not is_base64(path)
+    jpeg = "/9j/" + "A" * 60
+    assert is_base64(jpeg) and is_base64(f"{jpeg}A==\n") and is_base64(f"{jpeg[:40]}\n{jpeg[40:]}")
+    for path in (jpeg[:-1], f"{jpeg}.jpg", f"{jpeg}A==A", f"x{jpeg}"):
+        assert not is_base64(path), path
 
 
 def test_one_content_has_one_name_and_is_kept_once(root):
@@ -103,6 +110,8 @@ def test_what_is_no_image_is_a_fault_with_words(root):
         ({}, "is no image: write a path"),
         (7, "is no image: write a path"),
         ("  ", "is no image: write a path"),
+        ({"bytes": "  "}, "is no image: write a path"),
+        ({"bytes": "iVBORw0KGgo!"}, "broken base64"),
         ({"path": "../a.png"}, "leads outside the image root"),
         ({"url": "https://x.org/a.png"}, "is an address"),
     ]:

@@ -34,6 +34,7 @@ def judged(example, text):
         (LETTER, "A", False, False),
         (YES, "yes", True, True),
         (YES, "YES.", True, True),
+        (YES, " yes\n", True, True),
         (YES, "Yes, there is an effusion.", False, True),
         (YES, "The answer is: yes", False, True),
         (YES, "'Yes'", False, True),

@@ -39,7 +39,7 @@ SAME = [
     ("\u80ba\uff0c\u5de6", "\u80ba \u5de6"),
     ("\u80ba\u3001\u5de6", "\u80ba \u5de6"),
     ("\u00bfheart?", "heart"),
-    ("left\u200b lung", "left lung"),
+    ("le\u200bft lung", "left lung"),
     ("\u2265 5 mm", "\u22655 mm"),
     ("HER2(-)", "HER2-"),
     ("HER2 (\u2212) tumour", "HER2- tumour"),
@@ -92,6 +92,9 @@ DIFFERENT = [
     ("?", "."),
     ("thirty", "13"),
     ("twenty ten", "30"),
+    ("twenty zero", "20"),
+    ("nineteen one", "20"),
+    ("one two", "3"),
 ]
 
 

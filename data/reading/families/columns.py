@@ -59,8 +59,7 @@ def _unmarked(texts: dict[str, Any]) -> dict[str, Any]:
     """Return the options without their letters, of which PMC-VQA has one in each, `` A:Liver``."""
     filled = {letter: text.strip() for letter, text in texts.items() if isinstance(text, str)}
     filled = {letter: text for letter, text in filled.items() if text}
-    bare = without_letters(list(filled.values())) if [*filled] == sorted(filled) else None
-    if bare is not None:
+    if (bare := without_letters(list(filled.values()))) is not None:
         return texts | dict(zip(filled, bare, strict=True))
     return texts | {
         letter: re.sub(rf"\A{letter}\s*:", "", text).strip() for letter, text in filled.items()

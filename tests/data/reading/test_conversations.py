@@ -63,6 +63,8 @@ def test_made_up_files_are_read_as_they_are_published(
         {"messages": [user([PART[0] | {"image": "a.png"}, PART[1]]), assistant("kidney")]},
         {"messages": [user([{"type": "image_url", "image_url": {"url": "a.png"}}, PART[1]])],
          "ground_truth": "kidney"},
+        {"messages": [user([{"type": "image", "url": "a.png"}, "Name the ", "organ."])],
+         "answer": "kidney"},
         {"images": ["a.png"], "prompt": [user(PART)], "data_source": "demo",
          "reward_model": {"style": "rule", "ground_truth": "kidney"}},
         ROW | {"solution": "kidney"},  # says the same twice
@@ -94,6 +96,8 @@ def test_a_system_turn_is_kept_wherever_the_row_has_it():
         assert read_row(row).system == "You read pictures."
         assert "system" not in read_row(row).fields
     assert read_row(ROW | {"system": None}).system == ""
+    blank = ROW | {"conversations": [system, *turns], "system": " \n"}
+    assert read_row(blank).system == "You read pictures."
 
 
 def test_options_in_the_users_turn_are_read_as_in_a_problem():

@@ -40,6 +40,7 @@ def test_pmc_vqas_first_file_says_its_answer_twice():
         ({"A": "A. Cube", "B": "B. Disc"}, ("Cube", "Disc")),  # each begins with its letter
         ({"A": "A. fumigatus", "B": "C. albicans"}, ("A. fumigatus", "C. albicans")),
         ({"Choice A": "A:Cube", "Choice B": "Disc"}, ("Cube", "Disc")),
+        ({"Choice A": " A : Cube ", "Choice B": " Disc"}, ("Cube", "Disc")),
         ({"Choice A": "B:Cube", "Choice B": "Disc"}, ("B:Cube", "Disc")),
         ({"Choice A": 1, "Choice B": 2.0}, ("1", "2")),
     ],

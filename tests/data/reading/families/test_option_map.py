@@ -43,6 +43,8 @@ def test_the_answer_choices_behind_a_question_are_cut_where_they_are_the_options
     content = read_row(XPERT)
     assert (content.question, content.options) == ("Which?", ("Edema", "Type (B) lesion"))
     assert content.images == ({"image_path": "a.jpeg"}, {"image_path": "b.jpeg"})
+    assert read_row(XPERT | {"question": f"{LISTED} .\n"}).question == "Which?"
+    assert read_row(XPERT | {"question": f"{LISTED} or?"}).question != "Which?"
     assert content.fields == {"id": "MM-0", "medical_task": "Diagnosis"}
     assert read_row(ROW | {"question": "Which side?\nA. Left\nB. Right"}).question == "Which side?"
     with pytest.raises(
@@ -72,6 +74,7 @@ def test_images_may_stand_in_numbered_fields():
         RowError, match="are the images, but image_2 before the last of them is not"
     ):
         read_row(row | {"image_2": None, "image_3": "c.png"})
+    assert read_row(row | {"image_2": None, "images": ["a.png"]}).images == ("a.png",)
     with pytest.raises(RowError, match="are images and image_1"):
         read_row(row | {"images": ["c.png"]})
 

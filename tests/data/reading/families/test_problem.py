@@ -40,6 +40,11 @@ def test_a_key_is_a_letter_a_text_or_both_bare_or_tagged(key, field):
             "says two things: B is 'A', and its text is that of A",
         ),
         ({"problem": "Which? A)x"}, "Which? A)x", "(problem) has one option: a choice needs two"),
+        (
+            {"problem": "Which? A)x", "solution": "discs"},  # no open question
+            "Which? A)x",
+            "(problem) has one option: a choice needs two",
+        ),
         ({"problem": "Which?\nA. x\nC. y"}, "Which?\nA. x\nC. y", "letters its options A, C"),
         (
             {"problem": "Which one?"},
@@ -89,6 +94,8 @@ def test_without_options_the_key_says_what_is_asked_for(key, form, answer, optio
 
 def test_an_open_row_may_say_the_same_twice_and_nothing_else():
     assert read_row(OPEN | {"solution": "<answer>3</answer>"}).answer == "3"
+    assert read_row(OPEN | {"solution": "3", "answer": ""}).answer == "3"
+    assert read_row(OPEN | {"solution": ""}).answer == "3"
     with pytest.raises(RowError, match=r"\(solution, answer\) say two things") as caught:
         read_row(OPEN | {"solution": "4"})
     assert caught.value.value == ["4", "3"]
@@ -134,6 +141,11 @@ def test_options_and_question_of_their_own_are_taken_in_place_of_the_problem():
             "A",
         ),
         ({"problem": "Is it?", "options": ["Yes", "No"], "solution": "B"}, "letter", "B"),
+        (
+            {"problem": "Is it? A) Yes B) No", "options": ["Yes", "No"], "solution": "no"},
+            "letter",
+            "B",
+        ),
         ({"problem": "Is it?", "options": ["Yes", "Maybe"], "solution": "Yes"}, "letter", "A"),
         # none: the words are
         ({"problem": "Is it?", "options": ["Yes", "No"], "solution": "Yes"}, "yes_no", "A"),
