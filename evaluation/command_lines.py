@@ -78,7 +78,7 @@ def matrix_parser() -> FlagParser:
         HOW_IT_IS_ASKED,
         Group("what each cell is compared with", ("controls",)),
         Group("machine", ("device", "dtype", "batch_size")),
-        Group("result", ("output_dir",)),
+        Group("result", ("by", "output_dir")),
     )
     add_flags(parser, MatrixConfig, groups, choices=FLAG_CHOICES, paths=FLAG_PATHS)
     return parser

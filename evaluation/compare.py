@@ -15,7 +15,7 @@ from evaluation.answers.prediction import Prediction
 from evaluation.configs import CompareConfig
 from evaluation.measures.gains import paired_gain
 from evaluation.measures.pairs import mcnemar
-from evaluation.measures.sliced import by_kinds, by_slices
+from evaluation.measures.sliced import FIELDS, by_fields, by_kinds, by_slices, check_by
 from evaluation.report.summary_text import LABEL
 from process.page import fitted
 from process.shown import shown_line
@@ -37,6 +37,7 @@ _SAME = (
     *("question", "form", "options", "answer"),
     *("accepted", "absolute_tolerance", "relative_tolerance"),
 )
+_LONGEST_VALUE = 60  # characters, in a message
 _AXES = ("by_modality", "by_question_type", "by_dataset", "by_form")
 
 
@@ -50,7 +51,7 @@ def compare_command(config: CompareConfig) -> None:
     if output is not None and output.exists():
         raise ValueError(f"--output {output} exists already: name a new file")
     first, second = read_evaluation(config.first), read_evaluation(config.second)
-    result = compare(first, second)
+    result = compare(first, second, config.by)
     for name, evaluation in (("first", first), ("second", second)):
         print(f"{name:<8}{evaluation.path}: {shown_line(str(evaluation.about.get('model')))}")
     print(f"\n{comparison_table(result)}")
@@ -74,10 +75,12 @@ def pair_rows(first: Evaluation, second: Evaluation) -> list[AnswerPair]:
     of_second = {item.id: item for item in second.rows}
     pairs = [(item, of_second[item.id]) for item in first.rows if item.id in of_second]
     for one, other in pairs:
-        if any(getattr(one, key) != getattr(other, key) for key in _SAME):
+        if key := next((k for k in _SAME if getattr(one, k) != getattr(other, k)), None):
+            values = [shown_line(str(getattr(item, key)))[:_LONGEST_VALUE] for item in (one, other)]
             raise ValueError(
                 f"row {one.id} has another question, other options or another right answer in"
-                f" {first.path} than in {second.path}: compare evaluations of the same test file"
+                f" {first.path} than in {second.path} ({key}: {values[0]} and {values[1]}):"
+                " compare evaluations of the same test file"
             )
     if not pairs:
         raise ValueError(
@@ -86,14 +89,18 @@ def pair_rows(first: Evaluation, second: Evaluation) -> list[AnswerPair]:
     return pairs
 
 
-def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
+def compare(first: Evaluation, second: Evaluation, by: Sequence[str] = ()) -> dict[str, Any]:
     """Return ``overall``, ``by_modality``, ``by_question_type``, ``by_dataset``, and who was asked.
 
     An entry holds n, images, first, second (accuracies), change (second minus first) with its
     interval by image low and high (None where all rows share one image), and ``mcnemar``.
     Where not all questions are choices by letter ``by_form``, ``by_kind``, ``closed`` and ``open``
-    are entries, too. ``unpaired`` counts the rows that only one of the two answered; they are left
-    out.
+    are entries, too. ``by_field`` has an entry per value of answer_type, where rows have it, and of
+    the fields ``by``, as the second evaluation's rows hold them. ``unpaired`` counts the rows that
+    only one of the two answered; they are left out.
+
+    Raises:
+        ValueError: as in `pair_rows`; no row has a field, or it has too many values.
     """
     pairs = pair_rows(first, second)
     of_first = {one.id: one for one, _ in pairs}
@@ -102,6 +109,7 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
         return _entry([(of_first[item.id], item) for item in rows])
 
     seconds = [other for _, other in pairs]
+    check_by(by, [item.fields for item in seconds])
     unpaired = {
         name: len(one.rows) - len(pairs) for name, one in (("first", first), ("second", second))
     }
@@ -110,6 +118,7 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
         "overall": entry(seconds),
         **by_slices(seconds, entry),
         **by_kinds(seconds, entry),
+        **by_fields(seconds, entry, tuple(dict.fromkeys((*FIELDS, *by)))),
         "unpaired": unpaired,
         "evaluations": asked,
     }
@@ -118,10 +127,11 @@ def compare(first: Evaluation, second: Evaluation) -> dict[str, Any]:
 def comparison_table(result: Mapping[str, Any]) -> str:
     """Return the comparison as text, in per cent and points."""
     rows = [["all", *_cells(result["overall"])]]
-    for axis in _AXES:
-        if len(result.get(axis, ())) > 1:
-            rows.append([axis.removeprefix("by_").replace("_", " ")])
-            rows += [[f" {name}", *_cells(entry)] for name, entry in result[axis].items()]
+    slices = {axis.removeprefix("by_").replace("_", " "): result.get(axis, {}) for axis in _AXES}
+    for title, entries in (*slices.items(), *result.get("by_field", {}).items()):
+        if len(entries) > 1:
+            rows.append([title])
+            rows += [[f" {name}", *_cells(entry)] for name, entry in entries.items()]
     lines = table_lines(Table(_COLUMNS, rows))
     unpaired = result["unpaired"]
     if any(unpaired.values()):

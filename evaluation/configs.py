@@ -19,6 +19,11 @@ from evaluation.measures.thought_changes import check_changes
 from grpo.settings.command_line import CHECK_DATA
 from process.flags import REQUIRED, flag_of, setting
 
+BY = (
+    "fields of the rows, as their file names them (phrase_type q_lang ..), whose values' accuracies"
+    " are told apart, too; answer_type is, wherever rows have it"
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreConfig(ScoringFlags):
@@ -36,13 +41,7 @@ class ScoreConfig(ScoringFlags):
         " each other (Both A and B) have one order and are left out of this part",
         "COUNT",
     )
-    by: tuple[str, ...] = setting(
-        (),
-        "fields of the rows, as their file names them (phrase_type q_lang ..), whose values'"
-        " accuracies are told apart, too; answer_type is, wherever rows have it",
-        "FIELD",
-        nargs="+",
-    )
+    by: tuple[str, ...] = setting((), BY, "FIELD", nargs="+")
     text_prior: tuple[str, ...] = setting(
         (),
         "train files, or 'phantoms': what priors fitted on their text reach without an image",
@@ -175,6 +174,13 @@ class MatrixConfig(ScoringFlags):
         " set in proportion (default: all)",
     )
     seed: int = setting(0, "of --limit's sample, of borrowed images")
+    by: tuple[str, ...] = setting(
+        (),
+        "fields of the rows, as their file names them (phrase_type q_lang ..), for each of whose"
+        " values the matrix is shown once more, of the rows that have it",
+        "FIELD",
+        nargs="+",
+    )
     output_dir: str = setting(
         REQUIRED, "where matrix.json and cells/ go: new, empty, or a matrix to go on with", "DIR"
     )
@@ -188,6 +194,7 @@ class CompareConfig:
                          positional=True)  # fmt: skip
     second: str = setting(REQUIRED, "another, of the same test file", "SECOND_DIR",
                           positional=True)  # fmt: skip
+    by: tuple[str, ...] = setting((), BY, "FIELD", nargs="+")
     output: str | None = setting(None, "also write the numbers there, as JSON", "FILE")
 
 

@@ -11,10 +11,14 @@ cell that was at work.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluation.answers.finished import read_evaluation
 from evaluation.answers.identity import CellIdentity
+from evaluation.answers.kept_fields import kept_fields
+from evaluation.answers.prediction import Prediction
 from evaluation.answers.unfinished import unfinished_folder
 from evaluation.asked_rows import AskedRows
 from evaluation.asking.asked_model import AskedModel
@@ -22,7 +26,7 @@ from evaluation.asking.evaluation_plan import plan_passes
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.resumable import ResumableEvaluation
 from evaluation.cells import Cell, cell_path
-from evaluation.matrix_json import control_json, described, matrix_json
+from evaluation.matrix_json import by_field_json, control_json, described, matrix_json
 from evaluation.measures.priors import FittedPriors, summarize_priors
 from evaluation.scoring import Scoring
 from process.places import check_own_directory
@@ -47,6 +51,7 @@ class Matrix:
         controls: Sequence[str] = (),
         priors_of: PriorsOf | None = None,
         with_letters: bool = True,
+        by: Sequence[str] = (),
     ) -> None:
         """Name the cells; nothing is evaluated yet.
 
@@ -58,6 +63,7 @@ class Matrix:
                 every cell.
             priors_of: a model's name -> its text priors, put into the cells' summaries.
             with_letters: also compute the option letters' probabilities, for the calibration.
+            by: fields of the rows, for whose values matrix.json holds a matrix each.
 
         Raises:
             ValueError: a folder that holds no matrix.
@@ -65,7 +71,7 @@ class Matrix:
         check_matrix_directory(output)
         self.output, self.models, self.tests = output, list(models), tests
         self.controls, self.priors_of = tuple(controls), priors_of
-        self.with_letters = with_letters
+        self.with_letters, self.by = with_letters, tuple(by)
 
     def cell(self, model: AskedModel, test: AskedRows) -> Cell:
         """Return the place of one cell."""
@@ -170,7 +176,8 @@ class Matrix:
     def write(self) -> dict[str, Any]:
         """Write matrix.json from the cells, all of which must be there, and return it.
 
-        ``controls`` holds a matrix of its own per control, see `control_json`.
+        ``controls`` holds a matrix of its own per control, see `control_json`, and ``by_field``
+        one per value of a field, see `by_field_json`.
         """
         summaries = {
             (model.name, test.name): self.cell(model, test).read_summary()
@@ -180,6 +187,9 @@ class Matrix:
         matrix = matrix_json({cell: summary["overall"] for cell, summary in summaries.items()})
         if self.controls:
             matrix["controls"] = {name: control_json(summaries, name) for name in self.controls}
+        if self.by:
+            cells = (((m.name, t.name), self._rows(m, t)) for m in self.models for t in self.tests)
+            matrix["by_field"] = by_field_json(cells, self.by)
         for cell in matrix["cells"]:
             path = cell_path(self.output, cell["model"], cell["test"])
             cell["path"] = path.relative_to(self.output).as_posix()
@@ -189,6 +199,12 @@ class Matrix:
         }
         write_json(self.output / "matrix.json", matrix)
         return matrix
+
+    def _rows(self, model: AskedModel, test: AskedRows) -> list[Prediction]:
+        """Return a cell's answers, with the fields of the test's rows: older cells lack them."""
+        answers = read_evaluation(self.cell(model, test).path).rows
+        pairs = zip(answers, test.examples, strict=True)
+        return [replace(item, fields=kept_fields(example.fields)) for item, example in pairs]
 
 
 def check_matrix_directory(path: Path) -> None:

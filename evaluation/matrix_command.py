@@ -4,13 +4,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from evaluation.answers.kept_fields import kept_fields
 from evaluation.asked_rows import load_tests
 from evaluation.asking.asked_model import asked_model, chosen_device, chosen_policy
 from evaluation.asking.built_in import say_same_names
 from evaluation.configs import MatrixConfig
 from evaluation.matrix import Matrix, check_matrix_directory
+from evaluation.measures.sliced import check_by
 from evaluation.measures.slices import named_models, named_tests
-from evaluation.report.matrix_text import matrix_table, sensitivity_table
+from evaluation.report.matrix_text import field_matrices, matrix_table, sensitivity_table
 from evaluation.report.write import report_finished
 from models.prompts.image_processor import seen_as
 from process.ranks import first_owns, joined, world
@@ -71,7 +73,8 @@ def _prepared(
         model.tell_warnings(f"{model.name}: ")
         if size := model.settings.image_size:
             print(f"{model.name}: images are seen as {seen_as(model.directory, size)}")
-    return Matrix(output, models, tests, controls=config.single_controls)
+    check_by(config.by, [kept_fields(row.fields) for test in tests for row in test.examples])
+    return Matrix(output, models, tests, controls=config.single_controls, by=config.by)
 
 
 def _write(matrix: Matrix) -> None:
@@ -81,6 +84,8 @@ def _write(matrix: Matrix) -> None:
         print(f"\nthe same under {name}\n{matrix_table(control)}")
         if changes := sensitivity_table(control):
             print(f"\n{changes}")
+    for title, part in field_matrices(written):
+        print(f"\n{title}\n{matrix_table(part)}")
     print("\nper cent, strict; [ ]: trained on that slice; macro: every cell weighs the same")
     print(f"written: {matrix.output / 'matrix.json'}")
     report_finished(matrix.output)

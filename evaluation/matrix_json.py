@@ -1,21 +1,30 @@
 """matrix.json: the cells of a matrix, their means, and what their rows are."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from data.examples import UNKNOWN
+from evaluation.answers.prediction import Prediction
 from evaluation.asking.asked_model import AskedModel
 from evaluation.measures.matrices import means, means_by_model, part_of
-from evaluation.measures.summary import Accuracy
+from evaluation.measures.sliced import by_fields
+from evaluation.measures.summary import Accuracy, accuracy_on
 from grpo.settings.card import read_card
 
 
-def matrix_json(entries: Mapping[tuple[str, str], Accuracy]) -> dict[str, Any]:
+def matrix_json(
+    entries: Mapping[tuple[str, str], Accuracy], tests: Collection[str] | None = None
+) -> dict[str, Any]:
     """Return cells, means and means by model as matrix.json holds them.
 
     A cell holds model, test, part (`diagonal`, `off_diagonal`, None), accuracy, n, low, high,
     chance.
+
+    Args:
+        entries: by model and test.
+        tests: all columns, where some have no entry here; None: those of the entries.
     """
-    tests = {test for _, test in entries}
+    tests = {test for _, test in entries} if tests is None else tests
     cells = [
         {
             "model": model,
@@ -29,7 +38,7 @@ def matrix_json(entries: Mapping[tuple[str, str], Accuracy]) -> dict[str, Any]:
         }
         for (model, test), entry in entries.items()
     ]
-    return {"cells": cells, "means": means(entries), "by_model": means_by_model(entries)}
+    return {"cells": cells, "means": means(entries, tests), "by_model": means_by_model(entries)}
 
 
 def control_json(
@@ -48,6 +57,38 @@ def control_json(
         if sensitivity := control.get("sensitivity"):
             cell["sensitivity"] = {key: sensitivity[key] for key in ("share", "low", "high")}
     return matrix
+
+
+def by_field_json(
+    cells: Iterable[tuple[tuple[str, str], Sequence[Prediction]]], by: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Return field -> value -> a matrix, as `matrix_json`, of the rows that have the value.
+
+    Rows without a field are ``unknown``, which comes last; a test of which no row has it is in none
+    of the field's matrices.
+
+    Args:
+        cells: (model, test) and the answers to its rows as they stand in the data.
+        by: fields that some rows have.
+    """
+    tests: dict[str, None] = {}
+    found: dict[str, dict[str, dict[tuple[str, str], Accuracy]]] = {name: {} for name in by}
+    for (model, test), rows in cells:
+        tests[test] = None
+        for name, values in by_fields(rows, _accuracy, by).get("by_field", {}).items():
+            for value, entry in values.items():
+                found[name].setdefault(value, {})[model, test] = entry
+    return {
+        name: {
+            value: matrix_json(values[value], tests)
+            for value in sorted(values, key=lambda value: (value == UNKNOWN, value))
+        }
+        for name, values in found.items()
+    }
+
+
+def _accuracy(rows: Sequence[Prediction]) -> Accuracy:
+    return accuracy_on(rows, [item.correct for item in rows])
 
 
 def described(model: AskedModel) -> dict[str, Any]:

@@ -11,7 +11,7 @@ image (evaluation/measures/intervals.py): rows that show one image, and the answ
 checkpoints to one row, stand and fall together.
 """
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import stdev
 from typing import TypedDict
@@ -100,9 +100,14 @@ def part_of(model: str, test: str, tests: Iterable[str]) -> str | None:
     return "off_diagonal" if model in set(tests) else None
 
 
-def means(cells: Cells) -> dict[str, Means | None]:
-    """Return the means of a matrix: diagonal, off_diagonal and all; None without such a cell."""
-    tests = {test for _, test in cells}
+def means(cells: Cells, tests: Collection[str] | None = None) -> dict[str, Means | None]:
+    """Return the means of a matrix: diagonal, off_diagonal and all; None without such a cell.
+
+    Args:
+        cells: the matrix.
+        tests: all columns, where some have no cells here; None: those of the cells.
+    """
+    tests = {test for _, test in cells} if tests is None else tests
     parts: dict[str, list[CellNumbers]] = {name: [] for name in MATRIX_PARTS}
     for (model, test), entry in cells.items():
         part = part_of(model, test, tests)

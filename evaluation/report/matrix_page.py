@@ -1,13 +1,13 @@
 """The sections of a matrix's report: every model on every test, as a heatmap and as a table."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from evaluation.answers.controls import has_gain
 from evaluation.report.album import Album
 from evaluation.report.figures.heatmap import heatmap
-from evaluation.report.matrix_text import matrix_table
+from evaluation.report.matrix_text import field_matrices, matrix_table
 from evaluation.report.run_files import RunFiles
 from process.tables.document import aligned, paragraph, section
 from process.tables.html import html_table
@@ -37,8 +37,15 @@ def matrix_sections(files: RunFiles, album: Album) -> list[str]:
             paragraph("Per cent, strict; [ ]: trained on that slice.", "note"),
         ),
         *(_control(name, control, album) for name, control in matrix.get("controls", {}).items()),
+        section("Rows of one value of a field", *_fields(matrix)),
         section("Models", _models(matrix)),
     ]
+
+
+def _fields(matrix: Mapping[str, Any]) -> Iterator[str]:
+    for title, part in field_matrices(matrix):
+        yield paragraph(title, "note")
+        yield aligned(matrix_table(part))
 
 
 def _control(name: str, control: Mapping[str, Any], album: Album) -> str:

@@ -1,9 +1,10 @@
 """A matrix as plain text: rows are what was trained on, columns what was tested on, in per cent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
+from process.shown import shown_line
 from process.tables.numbers import percent
 from process.tables.text import table_lines
 from process.tables.value import Cell, Column, Table
@@ -32,6 +33,13 @@ def matrix_table(matrix: Mapping[str, Any], *, title: str = "trained on") -> str
     columns = [Column(title), *map(_column, tests), _column("mean of others", bare=True)]
     lines = table_lines(Table(columns, rows))
     return "\n".join([*lines, "", *table_lines(_means_table(matrix["means"]))])
+
+
+def field_matrices(matrix: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield a title and the matrix of each value of the rows' fields that were asked for."""
+    for field, values in matrix.get("by_field", {}).items():
+        for value, part in values.items():
+            yield shown_line(f"rows whose {field} is {value}"), part
 
 
 def sensitivity_table(control: Mapping[str, Any]) -> str:

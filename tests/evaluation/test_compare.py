@@ -76,6 +76,39 @@ def test_rows_are_paired_by_id_in_any_order_and_the_others_counted():
     assert result["overall"]["mcnemar"]["p_value"] == expected.p_value
 
 
+def test_rows_are_told_apart_by_their_fields(tmp_path, capsys):
+    languages = ["en", "en", "de", "de", "de"]
+    rows = [
+        [
+            replace(prediction(i, i in right), fields={"lang": lang})
+            for i, lang in enumerate(languages)
+        ]
+        for right in ((0, 2), (0, 1, 2))
+    ]
+    places = [written(tmp_path / name, some) for name, some in zip("ab", rows, strict=True)]
+    output = tmp_path / "c.json"
+    flags = ["compare", *map(str, places), "--by", "lang", "--output", str(output)]
+    assert evaluate.main(flags) == 0
+    found = json.loads(output.read_text())["by_field"]["lang"]
+    assert [(name, entry["n"], entry["change"]) for name, entry in found.items()] == [
+        ("de", 3, 0.0),
+        ("en", 2, 0.5),
+    ]
+    assert "lang\n de " in capsys.readouterr().out
+    assert evaluate.main([*flags[:3], "--by", "size"]) == 2
+    assert "--by size: no row has a field of this name" in capsys.readouterr().err
+
+
+def test_of_answers_of_two_forms_the_message_says_which():
+    one = prediction(0, True)
+    other = replace(one, form="text", options=(), answer="one")
+    with pytest.raises(ValueError, match=r"row test-0 has another .*\(form: letter and text\)"):
+        pair_rows(evaluation([one]), evaluation([other]))
+    long = replace(one, question="x\x1b" * 99)
+    with pytest.raises(ValueError, match=r"\(question: Which\? and (x\\x1b){12}\):"):
+        pair_rows(evaluation([one]), evaluation([long]))
+
+
 def test_slices_stand_apart_and_one_image_gives_no_interval():
     rows = [(i, "CT" if i < 4 else "MRI") for i in range(8)]
     first = [prediction(i, False, modality=m, image="same" if m == "CT" else None) for i, m in rows]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +13,10 @@ from evaluation.asking.asked_model import asked_model
 from evaluation.asking.progress import TimeLeft
 from evaluation.asking.shared_flags import AskingFlags
 from evaluation.matrix import Matrix
-from evaluation.matrix_json import matrix_json
+from evaluation.matrix_json import by_field_json, matrix_json
 from evaluation.measures.slices import named_models, named_tests
-from evaluation.report.matrix_text import matrix_table
+from evaluation.report.matrix_text import field_matrices, matrix_table
+from tests.evaluation.mixed import answered
 
 TESTS = ("phantoms:CT", "phantoms:Lesion Grading")
 QUICK = ("--limit", 3, "--max-completion-tokens", 3)
@@ -229,6 +231,66 @@ def test_a_damaged_cell_is_refused_with_words(copied, capsys, file, text, messag
     assert status == 2
     assert message in err
     assert "remove that folder to evaluate anew" in err
+
+
+def test_each_value_of_a_field_has_a_matrix_whose_parts_are_those_of_the_whole():
+    languages = ("en", "de", "en", "en", None, "de", "en", "en")
+
+    def told(answers):
+        rows = zip(answers, languages, strict=True)
+        return [replace(item, fields={"lang": lang} if lang else {}) for item, lang in rows]
+
+    rows = told(answered())  # right: letter-0, yes-0, text-0, number-0
+    cells = [
+        (("a", "a"), rows),
+        (("a", "b"), rows[:4]),
+        (("a", "c"), answered()),  # none of its rows has the field
+        (("b", "a"), rows),
+        (("b", "b"), rows[:4]),
+    ]
+    found = by_field_json(iter(cells), ["lang"])["lang"]
+    assert list(found) == ["de", "en", "unknown"]
+    numbers = {
+        value: [(cell["test"], cell["n"], cell["accuracy"]) for cell in part["cells"]]
+        for value, part in found.items()
+    }
+    assert numbers["en"] == [("a", 5, 3 / 5), ("b", 3, 2 / 3)] * 2
+    assert numbers["de"] == [("a", 2, 0.0), ("b", 1, 0.0)] * 2
+    # its one column is a's; b is still a slice that was trained on
+    assert [cell["part"] for cell in found["unknown"]["cells"]] == ["diagonal", "off_diagonal"]
+    assert found["unknown"]["means"]["off_diagonal"]["cells"] == 1
+    titles = [title for title, _ in field_matrices({"by_field": {"lang": found}})]
+    assert titles[0] == "rows whose lang is de"
+
+
+@pytest.mark.command
+def test_a_matrix_that_is_there_is_shown_by_a_field_of_its_rows(tmp_path, capsys):
+    for name, languages in (("CT", ("EN", "DE", "EN")), ("MRI", ("EN", "EN"))):
+        rows = [
+            {"problem": f"Which is {i}? A) x, B) y", "solution": "A", "q_lang": language}
+            for i, language in enumerate(languages)
+        ]
+        (tmp_path / f"{name}_test.json").write_text(json.dumps(rows))
+    flags = ["matrix", "--models", "CT=tiny", "MRI=tiny", "--output-dir", str(tmp_path / "m")]
+    flags += ["--json", *(str(tmp_path / f"{name}_test.json") for name in ("CT", "MRI"))]
+    flags += ["--image-root", str(tmp_path), "--max-completion-tokens", "2"]
+    assert evaluate.main(flags) == 0
+    before = times(tmp_path / "m")
+    capsys.readouterr()
+    assert evaluate.main([*flags, "--by", "q_lang"]) == 0
+    said = capsys.readouterr()
+    assert "4 cells, 4 of them done" in said.err and times(tmp_path / "m") == before
+    assert "rows whose q_lang is DE\n" in said.out and "rows whose q_lang is EN\n" in said.out
+    stored = json.loads((tmp_path / "m" / "matrix.json").read_text())["by_field"]["q_lang"]
+    places = {
+        value: [(cell["model"], cell["test"], cell["n"]) for cell in part["cells"]]
+        for value, part in stored.items()
+    }
+    assert places["DE"] == [("CT", "CT", 1), ("MRI", "CT", 1)]
+    assert places["EN"] == [(model, test, 2) for model in ("CT", "MRI") for test in ("CT", "MRI")]
+    assert "rows whose q_lang is EN" in (tmp_path / "m" / "report.html").read_text()
+    assert evaluate.main([*flags, "--by", "lang"]) == 2
+    assert "--by lang: no row has a field of this name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
