@@ -4,21 +4,15 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from data.embedded import content_checksum, embedded_examples
 from data.examples import VQAExample
 from data.faults import Fault, FindFaults, missing_hint
-from data.named import is_phantoms, named_files, phantom_parts
+from data.named import named_files
 from data.reading.bad_rows import BadRow, bad_rows_report
 from data.reading.bad_rows_file import note_bad_rows
-from data.reading.image_paths import NoImageRootError
 from data.reading.only import Only
-from data.reading.readers import parse_rows
+from data.source import Part, Source, read_source, row_number
 from process.memory import during
-from process.regular import sha256_of
-
-Part = Literal["train", "eval"]
 
 
 @dataclass(frozen=True)
@@ -51,28 +45,13 @@ class BadRowsError(ValueError):
 class Wanted:
     """What one flag asks for."""
 
-    names: Sequence[
-        str
-    ]  # files and folders, ``phantoms``, ``phantoms:CT``, ``phantoms:Lesion Grading``
+    # files and folders, ``phantoms``, ``phantoms:CT``, ``phantoms:Lesion Grading``
+    names: Sequence[str]
     find_faults: FindFaults | None = None  # looks at images and prompts; None looks at nothing
     # Of a run that is resumed, its own split's: only these rows are left out for a fault, and none
     # is a reason to stop, or the others would come in another order.
     left_out: Mapping[str, Collection[int]] | None = None
     stems: Sequence[str] | None = None  # and what its ids begin with, whatever a file is called now
-
-
-@dataclass(frozen=True)
-class _Source:
-    name: str
-    stem: str
-    label: str  # what messages call it
-    checksum: str
-    examples: list[VQAExample]
-    bad_rows: list[BadRow]
-
-    @property
-    def count(self) -> int:
-        return len(self.examples) + len(self.bad_rows)
 
 
 def load_split(
@@ -127,7 +106,7 @@ def load_splits(
 
 def _read_sources(
     wanted: Wanted, part: Part, image_root: str | Path | None, only: Only
-) -> list[_Source]:
+) -> list[Source]:
     names = wanted.names
     if not names:
         raise ValueError(f"no {part} data is named: pass data files, folders of them, or phantoms")
@@ -140,7 +119,7 @@ def _read_sources(
             " restore the folder"
         )
     sources = [
-        _read_source(file.name, stem, part, image_root, only)
+        read_source(file.name, stem, part, image_root, only)
         for file, stem in zip(files, stems, strict=True)
     ]
     only.check_some(f"the {part} data")
@@ -148,14 +127,14 @@ def _read_sources(
     return sources
 
 
-def _find_faults(sources: Sequence[_Source], wanted: Wanted) -> dict[str, Fault]:
+def _find_faults(sources: Sequence[Source], wanted: Wanted) -> dict[str, Fault]:
     examples = [example for source in sources for example in source.examples]
     return {} if wanted.find_faults is None else dict(wanted.find_faults(examples))
 
 
 def _check_rest(
     wanted: Mapping[Part, Wanted],
-    sources: Mapping[Part, Sequence[_Source]],
+    sources: Mapping[Part, Sequence[Source]],
     faults: Mapping[Part, Mapping[str, Fault]],
     splits: Mapping[Part, Split],
     skip_bad_rows: bool,
@@ -165,7 +144,7 @@ def _check_rest(
     stops = False
     for part in wanted:
         found = [row for source in sources[part] for row in source.bad_rows]
-        found += _bad_rows(sources[part], faults[part])
+        found += _rows_with(faults[part], sources[part])
         bad += found
         stops |= bool(found) and not skip_bad_rows and wanted[part].left_out is None
     bad = list(dict.fromkeys(bad))  # one file may be of both parts
@@ -177,7 +156,7 @@ def _check_rest(
         raise BadRowsError(report, splits)
 
 
-def _missing_hint(bad: Sequence[BadRow], sources: Mapping[Part, Sequence[_Source]]) -> str:
+def _missing_hint(bad: Sequence[BadRow], sources: Mapping[Part, Sequence[Source]]) -> str:
     images = (
         image
         for some in sources.values()
@@ -189,7 +168,7 @@ def _missing_hint(bad: Sequence[BadRow], sources: Mapping[Part, Sequence[_Source
 
 
 def _split(
-    sources: Sequence[_Source],
+    sources: Sequence[Source],
     faults: Mapping[str, Fault],
     left_out: Mapping[str, Collection[int]] | None,
     only: Only,
@@ -210,47 +189,18 @@ def _split(
     bad_rows = [row for source in sources for row in source.bad_rows]
     return Split(
         examples=[e for source in sources for e in source.examples if e.id not in skipped],
-        bad_rows=bad_rows + _bad_rows(sources, skipped),
+        bad_rows=bad_rows + _rows_with(skipped, sources),
         checksums={source.name: source.checksum for source in sources},
         left_out={checksum: list(rows) for checksum, rows in left_out.items() if rows},
-        gone_bad=_bad_rows(sources, gone_bad),
+        gone_bad=_rows_with(gone_bad, sources),
         stems=[source.stem for source in sources],
         counts={source.label: source.count for source in sources},
         only=only,
     )
 
 
-def _read_source(
-    name: str, stem: str, part: Part, image_root: str | Path | None, only: Only
-) -> _Source:
-    if is_phantoms(name):
-        examples = embedded_examples(part, *phantom_parts(name))
-        label = examples[0].id.rpartition("-")[0]  # of both parts there are phantoms
-        checksum = content_checksum(examples)
-        examples = [example for example in examples if only.keeps_drawn(example)]
-        return _Source(name, stem, label, checksum, examples, [])
-    if image_root is not None and not Path(image_root).is_dir():
-        raise ValueError(f"image root {image_root} is not a folder: check --image-root")
-    try:
-        examples, bad_rows = parse_rows(name, image_root, stem, only)
-    except NoImageRootError as error:
-        raise ValueError(f"the images of {name} have no folder: add --image-root") from error
-    checksum = sha256_of(name)
-    return _Source(name, stem, name, checksum, examples, bad_rows)
-
-
-def row_number(example: VQAExample) -> int:
-    """Return which row of its file an example is, from 0."""
-    return int(example.id.rpartition("-")[2])
-
-
-def _bad_rows(sources: Sequence[_Source], faults: Mapping[str, Fault]) -> list[BadRow]:
-    return [
-        BadRow(source.label, row_number(example), fault.value, fault.reason)
-        for source in sources
-        for example in source.examples
-        if (fault := faults.get(example.id)) is not None
-    ]
+def _rows_with(faults: Mapping[str, Fault], sources: Sequence[Source]) -> list[BadRow]:
+    return [row for source in sources for row in source.rows_with(faults)]
 
 
 def _check_ids(examples: Sequence[VQAExample]) -> None:

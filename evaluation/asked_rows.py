@@ -7,7 +7,8 @@ from typing import Any
 
 from data.examples import VQAExample
 from data.sample import spread_sample
-from data.sources import Part, Split, Wanted, load_splits
+from data.source import Part
+from data.sources import Split, Wanted, load_splits
 from evaluation.asking.preflight import Preflight, tell_skipped
 from evaluation.asking.prompt_check import PromptCheck
 

@@ -11,7 +11,7 @@ from data.examples import VQAExample
 from data.reading.bad_rows import BadRow
 from data.reading.raw_row import as_json
 from data.reading.rows import file_rows
-from data.sources import row_number
+from data.source import row_number
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from data.image_files import ImageVerdict, examine_images
 from data.images import decode, too_long
 from data.named import is_phantoms
 from data.reading.bad_rows import BadRow, bad_rows_report, shorten
-from data.sources import Split, row_number
+from data.source import row_number
+from data.sources import Split
 from data.verdict_cache import VerdictCache
 from evaluation.answers.identity import LEFT_OUT
 from evaluation.asking.prompt_check import PromptCheck, Size

@@ -12,7 +12,8 @@ from data.examples import VQAExample
 from data.options import is_lettered, kept_order_note
 from data.order import ExampleOrder
 from data.prompts import supervised_target
-from data.sources import Part, Split
+from data.source import Part
+from data.sources import Split
 from data.turns import TurnBuilder
 from evaluation.asking.built_in import say_same_names
 from evaluation.asking.preflight import Preflight

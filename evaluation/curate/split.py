@@ -14,7 +14,7 @@ from data.examples import VQAExample
 from data.named import is_phantoms
 from data.reading.raw_row import as_json
 from data.reading.rows import file_rows
-from data.sources import row_number
+from data.source import row_number
 from process.regular import sha256_of
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from data.examples import VQAExample
-from data.sources import BadRowsError, Part, Split
+from data.source import Part
+from data.sources import BadRowsError, Split
 from evaluation.asked_rows import load_asked_rows
 from evaluation.asking.asked_model import asked_model
 from evaluation.asking.built_in import say_same_names

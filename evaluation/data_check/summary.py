@@ -8,7 +8,8 @@ from data.faults import missing_images
 from data.options import is_lettered
 from data.published import where_published
 from data.repeats import repeats_of, shared_by
-from data.sources import Part, Split
+from data.source import Part
+from data.sources import Split
 from evaluation.data_check.lengths import PromptLengths
 from process.shown import shown_line
 
