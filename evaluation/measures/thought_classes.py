@@ -24,8 +24,9 @@ from evaluation.answers.prediction import Prediction
 from evaluation.measures.summary import accuracy_on
 from rewards import parse_completion
 from rewards.letters import option_letters
+from rewards.meant_letters import letters_meant
 from rewards.modes import get_mode
-from rewards.naming import letters_meant, longest, named_texts, outside, words_of
+from rewards.naming import longest, named_texts, outside, words_of
 
 CLASSES = ("chosen", "several", "other", "none", "empty", "missing", "no_choice")
 

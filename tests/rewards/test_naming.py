@@ -6,7 +6,8 @@ import pytest
 
 from data.reading.readers import load_examples
 from evaluation.measures.thought_classes import named_letters
-from rewards.naming import forgiving_letter, letters_meant, longest, named_texts
+from rewards.meant_letters import letters_meant
+from rewards.naming import forgiving_letter, longest, named_texts
 from rewards.parsing import parse_completion
 
 OPTIONS = ("MRI", "CT", "Ultrasound", "X-ray")
