@@ -155,6 +155,7 @@ def judge(
     parsed = parse_completion(completion, mode, example.options, example.form)
     if permutation is None:
         permutation = range(len(example.options))
+    correct = parsed.well_formed and is_right(parsed.choice, example)
     return Prediction(
         id=example.id,
         images=example.image_names,
@@ -169,8 +170,9 @@ def judge(
         choice=parsed.choice,
         lenient_choice=parsed.lenient_choice,
         well_formed=parsed.well_formed,
-        correct=parsed.well_formed and is_right(parsed.choice, example),
-        lenient_correct=is_right(parsed.lenient_choice, example),
+        correct=correct,
+        # the forgiving reader takes "St. Jude valve" for two sentences
+        lenient_correct=correct or is_right(parsed.lenient_choice, example),
         completion_tokens=completion_tokens,
         truncated=truncated,
         letter_probabilities=None if letter_probabilities is None else dict(letter_probabilities),

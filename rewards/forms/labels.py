@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.forms.f1 import f1
+from rewards.forms.markup import holds_markup
 from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
 from rewards.visible import is_visible
@@ -28,9 +29,10 @@ class Labels:
     asked_for = "all that apply, separated by commas"
 
     def committed(self, text: str, options: Sequence[str] = ()) -> str | None:
-        """Return the labels between commas on one line, None where one shows nothing."""
+        """Return the labels between commas on one line, None where one shows nothing or a tag."""
         text = text.strip(WHITE_SPACE)
-        if len(text) > MOST_CHARACTERS or len(text.splitlines()) != 1:
+        is_line = len(text) <= MOST_CHARACTERS and len(text.splitlines()) == 1
+        if not is_line or holds_markup(text):
             return None
         return _joined(text.split(","))
 
@@ -52,7 +54,7 @@ class Labels:
             return None
         return (
             f"{example.answer!r} are no labels between commas, on one line of at most"
-            f" {MOST_CHARACTERS:,} characters"
+            f" {MOST_CHARACTERS:,} characters, without tags"
         )
 
     def written(self, example: Any) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 
 from rewards.forms.cue import behind_cue
 from rewards.forms.f1 import f1
+from rewards.forms.markup import holds_markup
 from rewards.forms.normal_text import normalised
 from rewards.letters import WHITE_SPACE
 from rewards.visible import is_visible
 
 # An answer is short: tags around a paragraph that holds the right words somewhere are none.
 MOST_WORDS, MOST_CHARACTERS = 40, 300
-_MARKUP = re.compile(r"<[/|A-Za-z][^<>]*>")
 _SENTENCE_END = re.compile(r"[.!?](?=\s+[A-Z])")
 _AROUND = WHITE_SPACE + "*_`\"'\u201c\u201d"
 
@@ -38,7 +38,7 @@ class Text:
         """
         text = text.strip(WHITE_SPACE)
         is_short = len(text) <= MOST_CHARACTERS and len(text.split()) <= MOST_WORDS
-        is_plain = is_short and len(text.splitlines()) == 1 and not _MARKUP.search(text)
+        is_plain = is_short and len(text.splitlines()) == 1 and not holds_markup(text)
         return text if is_plain and is_visible(text) else None
 
     def forgiving(self, text: str, options: Sequence[str] = (), *, first: bool) -> str | None:

@@ -247,6 +247,7 @@ def test_a_number_is_right_within_the_larger_tolerance_and_at_it(
         ("a < 5 > 3", True),
         ("a <b>", False),
         ("a </b>", False),
+        ("a <Answer b", False),  # the parser would take it for a tag
         ("a <|end|>", False),
     ],
 )

@@ -28,6 +28,8 @@ LABELS = FORMS["labels"]
         ("", None, False),
         (" , ", None, False),
         ("line, pleural effusion, \u00a0", None, False),
+        ("line, pleural effusion</b>", None, False),
+        ("line, pleural effusion</answer", None, False),
     ],
 )
 def test_the_strict_reading_is_the_labels_between_commas(text, choice, right):
