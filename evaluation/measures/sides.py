@@ -13,8 +13,9 @@ in any letter case:
     the Chinese signs for left, right and both sides
 
 "Right" before "answer", "option", "choice", "statement", "angle" or "or wrong" is none, nor is
-"left" before "out", "over" or "untreated". A lone L or R, "side" and heart chambers' letters tell
-too little.
+"left" before "out", "over", "behind", "untreated", "in place" or "in situ", nor either before
+"handed", which is said of a person and of no image. "Lateral" (away from the middle), a lone L or
+R, "side" and heart chambers' letters tell too little.
 """
 
 import re
@@ -41,11 +42,13 @@ _BOTH = {
     ),
     *("laterality", "rml"),
 }
+_OF_A_HAND = ("handed", "handedness", "hander", "handers")
 _NO_SIDE_BEFORE = {
     "right": {*(f"{noun}{s}" for noun in ("answer", "option", "choice", "statement", "angle")
-                for s in ("", "s")), "angled"},
-    "left": {"out", "over", "untreated"},
+                for s in ("", "s")), "angled", *_OF_A_HAND},
+    "left": {"out", "over", "behind", "untreated", *_OF_A_HAND},
 }  # fmt: skip
+_NO_SIDE = {("right", "or", "wrong"), ("left", "in", "place"), ("left", "in", "situ")}
 _CHINESE = ("左", "右", "双侧", "两侧")
 _EXCHANGED = str.maketrans("左右", "右左")
 
@@ -145,5 +148,5 @@ def _names_side(text: str) -> bool:
 
 
 def _is_no_side(word: str, following: Sequence[str]) -> bool:
-    is_verdict = word == "right" and tuple(following) == ("or", "wrong")
-    return is_verdict or following[0] in _NO_SIDE_BEFORE.get(word, ())
+    in_a_phrase = (word, *following) in _NO_SIDE
+    return in_a_phrase or following[0] in _NO_SIDE_BEFORE.get(word, ())

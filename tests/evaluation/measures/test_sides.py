@@ -42,6 +42,9 @@ def answered(row, text, control=None):
         ("Is it contralaterally enhanced?", ("Yes", "No")),
         ("What is the laterality?", ("one", "two")),
         ("The right one answers?", ("Yes", "No")),
+        ("Is the mass left in the image?", ("Yes", "No")),
+        ("Does a right-handed patient have a right-sided mass?", ("Yes", "No")),
+        ("Which hand is shown?", ("Left hand", "Right hand")),
         ("左肺有病变吗?", ("Yes", "No")),
     ],
 )
@@ -62,6 +65,11 @@ def test_a_question_is_about_sides_by_its_words_or_its_options(question, options
         ("Is this brightly stained?", ("Yes", "No")),
         ("Is a cleft lip seen?", ("Yes", "No")),
         ("What is lateral?", ("Fibula", "Tibia")),
+        ("Is this a lateral view?", ("Yes", "No")),
+        ("Is the patient right-handed?", ("Yes", "No")),
+        ("What is told of the hand?", ("Left-handedness", "Tremor")),
+        ("Was a sponge left behind?", ("Yes", "No")),
+        ("Which device was left in situ?", ("Stent", "Left in place: a drain")),
         ("Which marker is seen?", ("R", "L")),
     ],
 )
