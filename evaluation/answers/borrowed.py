@@ -1,4 +1,8 @@
-"""Whose image a row is shown instead of its own: any of its stratum, or one of another answer."""
+"""Whose image a row is shown instead of its own: any of its stratum, or one of another answer.
+
+A row of several images gets all those of a row with as many, so that nothing but what they show is
+changed.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -82,9 +86,13 @@ class Shuffler:
     def __call__(self, example: VQAExample) -> VQAExample | str:
         """Return the row with that image, or why there is none."""
         stratum, own = self._stratum(example), set(example.image_names)
-        donor = self._pools.pick(stratum, example, lambda other: own.isdisjoint(other.image_names))
+        donor = self._pools.pick(
+            stratum,
+            example,
+            lambda other: _as_many(other, example) and own.isdisjoint(other.image_names),
+        )
         if donor is None:
-            return f"{', '.join(stratum)} holds no other image"
+            return f"{', '.join(stratum)} holds no other {_images(example)}"
         return replace(example, images=donor.images)
 
 
@@ -108,15 +116,26 @@ class Swapper:
             if donor is not None:
                 return replace(example, images=donor.images)
         if not is_lettered(example):
-            return "no image has another right answer to the same question"
-        return f"{example.question_type} holds no image with another right answer"
+            return f"no {_images(example)} has another right answer to the same question"
+        return f"{example.question_type} holds no {_images(example)} with another right answer"
 
     def _contradicts(self, donor: VQAExample, example: VQAExample) -> bool:
         """Whether none of the donor's images has the example's answer, or is the example's own."""
-        if not set(example.image_names).isdisjoint(donor.image_names):
+        is_own = not set(example.image_names).isdisjoint(donor.image_names)
+        if is_own or not _as_many(donor, example):
             return False
         subject = _subject(donor)
         answers = set().union(*(self._answers[name, subject] for name in donor.image_names))
         if is_lettered(example):
             return same_option(example.answer_text) not in answers
         return not any(is_right(answer, example) for answer in answers)
+
+
+def _as_many(donor: VQAExample, example: VQAExample) -> bool:
+    return len(donor.images) == len(example.images)
+
+
+def _images(example: VQAExample) -> str:
+    """Return what a reason calls a row's images."""
+    number = len(example.images)
+    return "image" if number == 1 else f"row of {number} images"

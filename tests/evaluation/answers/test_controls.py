@@ -84,8 +84,8 @@ def test_a_stratum_with_one_image_is_impossible_and_counted():
 
 
 def test_rows_of_several_images_borrow_nothing_that_they_show_already():
-    rows = [row(0, "a b"), row(1, "b c"), row(2, "d")]
-    assert shown(control_rows("shuffled", rows, rows, seed=0))["row-0"] == ("d",)
+    rows = [row(0, "a b"), row(1, "b c"), row(2, "d e"), row(3, "f")]
+    assert shown(control_rows("shuffled", rows, rows, seed=0))["row-0"] == ("d", "e")
 
 
 def test_shuffling_within_data_set_and_question_type_crosses_modalities():

@@ -1,6 +1,7 @@
 """Image sensitivity and visual gain over all forms, counted by hand on made-up answers."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,36 @@ def test_shuffled_images_come_from_rows_that_have_one_and_no_row_without_gets_on
     assert all(asked.values())
     with pytest.raises(ValueError, match=r"impossible for every row .the row has no image"):
         control_rows("shuffled", [QUESTIONS[5]], QUESTIONS, seed=0)
+
+
+def test_rows_of_two_images_borrow_two_and_every_other_control_keeps_both():
+    def row(name, *images, answer="A"):
+        paths = tuple(Path(f"{image}.png") for image in images)
+        return question(name, "letter", answer, images=paths, modality="CT")
+
+    rows = [
+        row("one", "a"),
+        row("two", "b", "c"),
+        row("too", "d", "e", answer="B"),
+        row("own", "b", "f", answer="B"),  # shares an image with "two"
+        row("odd", "a", "b", "c"),  # the only one of three
+        row("none"),
+        row("uno", "g", answer="B"),
+    ]
+    for name, reason in (("shuffled", "CT holds no other"), ("swapped", "unknown holds no")):
+        found = control_rows(name, rows, rows, seed=0)
+        given = {item.id: item.image_names for item in found.examples}
+        assert given["two"] == ("d.png", "e.png")
+        if name == "shuffled":
+            assert given["too"] in {("b.png", "c.png"), ("b.png", "f.png")}
+        else:  # its own answer is right of b, too
+            assert "too" not in given
+        assert (given["one"], given["uno"]) == (("g.png",), ("a.png",))
+        assert [key for key in found.impossible if key.startswith(f"{reason} row of 3 images")]
+        assert found.impossible["the row has no image"] == 1
+    for name in ("blank", "blur:4", "flip"):
+        kept = control_rows(name, rows, rows, seed=0).examples
+        assert [item.images for item in kept] == [item.images for item in rows if item.images]
 
 
 def test_it_stands_beside_the_visual_gain_in_summary_text_page_and_matrix():
