@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))  # so that it runs from a clone, from any folder
 from data.images import decode  # noqa: E402
 from data.phantoms import CountedImage, PhantomImage, phantom_examples  # noqa: E402
 from scripts.tiny.checkpoint import load_checkpoint, make_model, save_checkpoint  # noqa: E402
-from scripts.tiny.measure import report  # noqa: E402
+from scripts.tiny.measure import measured, shown  # noqa: E402
 from scripts.tiny.mixture import OPEN_STAGES, STAGES, Stage  # noqa: E402
 from scripts.tiny.sequences import Scribe  # noqa: E402
 from scripts.tiny.text import corpus  # noqa: E402
@@ -57,7 +57,7 @@ def main() -> None:
     print(f"made in {(time.perf_counter() - started) / 60:.1f} minutes: {args.output_dir}")
 
     heldout = phantom_examples("heldout")
-    report(model, tokenizer, scribe, heldout, draw_pool("heldout", None)[0])
+    print(shown(measured(model, tokenizer, scribe, heldout, draw_pool("heldout", None)[0])))
 
 
 def parse_arguments() -> argparse.Namespace:

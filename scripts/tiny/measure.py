@@ -18,6 +18,7 @@ from scripts.tiny.sequences import VISUAL_TOKENS, Line, Scribe
 from scripts.tiny.text import DESCRIBE, description, user_text
 from scripts.tiny.training import image_features
 
+Figures = dict[str, dict[str, float]]
 MAX_NEW_TOKENS = 24
 BATCH = 100
 
@@ -136,15 +137,14 @@ def by_slice(examples: Sequence[VQAExample], parsed) -> dict[str, float]:
     return {name: right[name] / seen[name] for name in seen}
 
 
-def report(model, tokenizer, scribe, examples, pixels, samples: int = 8) -> None:
-    """Print every figure of docs/embedded.md for these held-out examples and their pixels."""
+def measured(model, tokenizer, scribe, examples, pixels, samples: int = 8) -> Figures:
+    """Return the shares that docs/embedded.md has of these held-out examples and their pixels."""
     model.eval()
-    seen = description_accuracy(model, tokenizer, scribe, examples, pixels)
-    print("descriptions right:", _percent(seen))
+    figures = {"description": description_accuracy(model, tokenizer, scribe, examples, pixels)}
     for mode in MODES:
         parsed = answers(model, tokenizer, scribe, examples, pixels, mode)
-        print(f"{mode}, greedy:", _percent(answer_figures(examples, parsed)))
-        print("   ", _percent(by_slice(examples, parsed)))
+        figures[f"{mode}, greedy"] = answer_figures(examples, parsed)
+        figures[f"{mode}, greedy, right by slice"] = by_slice(examples, parsed)
     generator = torch.Generator().manual_seed(0)
     draws = [
         answers(model, tokenizer, scribe, examples, pixels, "think", generator)
@@ -156,11 +156,19 @@ def report(model, tokenizer, scribe, examples, pixels, samples: int = 8) -> None
             for draw in draws
         ]
     ).float()
-    shares = {"right": hits.mean().item(), f"pass@{samples}": hits.amax(dim=0).mean().item()}
-    print(f"think, {samples} samples at temperature 1:", _percent(shares))
+    figures[f"think, {samples} samples at temperature 1"] = {
+        "right": hits.mean().item(),
+        "at least one right": hits.amax(dim=0).mean().item(),
+    }
     blank = torch.tensor([123, 117, 104], dtype=torch.uint8).expand_as(pixels)  # the mean colour
     parsed = answers(model, tokenizer, scribe, examples, blank, "think")
-    print("think, greedy, blank images:", _percent(answer_figures(examples, parsed)))
+    figures["think, greedy, blank images"] = answer_figures(examples, parsed)
+    return figures
+
+
+def shown(figures: Figures) -> str:
+    """Return the shares in lines of words."""
+    return "\n".join(f"{name}: {_percent(shares)}" for name, shares in figures.items())
 
 
 def _percent(shares: dict[str, float]) -> str:

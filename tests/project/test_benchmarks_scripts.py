@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from rewards.modes import MODES
 from tests.places import ROOT
 
 pytestmark = pytest.mark.model
@@ -40,6 +41,28 @@ def test_growth_prints_a_table_with_exponents_of_time(load, capsys):
 def test_every_kind_of_answer_is_trained_and_evaluated_before_and_after(load, capfd):
     load("kinds", "--smoke", "--ways", "count").main()
     assert re.search(r"count +seed 0: [\d.]+% -> [\d.]+% in 2 steps", capfd.readouterr().out)
+
+
+def test_what_the_base_model_sees_and_answers_is_measured(load, capsys):
+    load("base_model", "--smoke").main()
+    printed = capsys.readouterr().out
+    assert re.search(r"^description: modality [\d.]+%, anatomy", printed, re.MULTILINE)
+    assert re.search(r"^think, 2 samples at temperature 1: right", printed, re.MULTILINE)
+
+
+def test_the_embedded_page_has_the_committed_figures_of_the_base_model():
+    committed = json.loads((BENCHMARKS / "results" / "base_model_cpu.json").read_text())
+    shares, page = committed["shares"], (ROOT / "docs" / "embedded.md").read_text()
+    seen = ", ".join(f"{100 * share:.1f}" for share in shares["description"].values())
+    assert f"| {seen} % |" in page
+    right = [f"{100 * shares[f'{mode}, greedy']['right']:.1f}" for mode in MODES]
+    assert f"| {', '.join(right)} % (answered A" in page
+    drawn = [
+        f"{100 * share:.1f} %" for share in shares["think, 8 samples at temperature 1"].values()
+    ]
+    blank = shares["think, greedy, blank images"]
+    drawn_blank = [f"{100 * blank[name]:.1f} %" for name in ("right", "well formed")]
+    assert f"| {'; '.join(drawn)} |" in page and f"| {'; '.join(drawn_blank)} |" in page
 
 
 @pytest.fixture
