@@ -28,6 +28,7 @@ KEY_FIELDS = (*ABSOLUTE, *RELATIVE, ACCEPTED)  # that say more about the key
 
 _MOST_LABELS = 1000
 _TAG = re.compile(r"</?(?:think|answer)\b[^<>]*>?", re.ASCII | re.IGNORECASE)
+_LETTERS = re.compile(r"\(?[A-H]\)?(?:\s*[,;/&]\s*\(?[A-H]\)?)+\.?")
 _OPENING, _CLOSING = "<answer>", "</answer>"
 
 
@@ -58,6 +59,8 @@ def key_of(value: Any, row: Mapping[str, Any] | None = None) -> Key:
     """
     row = row or {}
     texts = _texts(value)
+    if _LETTERS.fullmatch(",".join(texts)):
+        raise ValueError("names letters, and the question lists no options: write the texts")
     key = _one(texts[0], row) if len(texts) == 1 else _several(texts)
     _check_own_reader(key)
     return key

@@ -19,6 +19,7 @@ from rewards.forms.yes_no import OPTIONS as YES_NO
 
 RIGHT_TWICE = "means an option that stands under several letters"  # said of such a bad row
 
+_LABELS = ("answer_label", "label", "Answer_label")
 _LETTER = re.compile(r"\(([A-Za-z])\)|([A-Za-z])[).:]?")
 _LETTER_AND_TEXT = re.compile(r"(?:\(([A-Z])\)|([A-Z])[).:])\s*(?=\S)")
 
@@ -87,6 +88,9 @@ def key_in(
         letter = (match[1] or match[2]).upper()
         if letter in ascii_uppercase[: len(options)]:
             return _agreed(name, value, letter, by_text, options), True
+    if by_text and name in _LABELS and isinstance(value, int):
+        reason = "is a number, which may be a place in the list or a text: write the letter"
+        raise RowError(value, f"({name}) {reason}")
     if by_text:
         return by_text[0], False
     if not is_text and (match := _LETTER_AND_TEXT.match(text)):

@@ -11,7 +11,12 @@ from typing import Any
 
 from data.reading.families.asked import asked_in
 from data.reading.families.family import Field, RowFamily
-from data.reading.families.option_lists import Options, lettered_texts, without_letters
+from data.reading.families.option_lists import (
+    Options,
+    check_letters,
+    lettered_texts,
+    without_letters,
+)
 from data.reading.families.pictures import images_in
 from data.reading.families.row import Row, RowError
 from data.reading.families.values import filled_in, is_empty, name_in, text_in
@@ -52,7 +57,9 @@ def _options(row: dict[str, Any]) -> tuple[str, ...]:
         for letter, name in zip(ascii_uppercase, _NAMES[style], strict=True)
         if name in row
     }
-    return lettered_texts(texts if style == _STYLES[0] else _unmarked(texts), style)
+    found = lettered_texts(texts if style == _STYLES[0] else _unmarked(texts), style)
+    check_letters(found, style)
+    return found
 
 
 def _unmarked(texts: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +80,8 @@ COLUMNS = RowFamily(
     fields=(
         Field("image_path", "a path or a list of them; `image` may be base64, and is shown if a"
               " path stands beside it", aliases=_IMAGES[1:]),
-        Field("question", "the question alone", aliases=_QUESTION[1:]),
+        Field("question", "the question; options at its end are cut where they are the row's",
+              aliases=_QUESTION[1:]),
         Field("option_A", "the options, one a field, as option_A, Choice A or A to Z; a letter at"
               " the beginning of a text is taken off (` A:Liver`); empty ones behind the last are"
               " none", aliases=_OPTION_NAMES[1:], shown="`option_A` .., `Choice A` .., `A` .."),

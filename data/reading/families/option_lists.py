@@ -14,6 +14,8 @@ from data.reading.keys import text_of
 _FORMS = (
     "a list of texts, an object {A: .., B: ..}, the JSON of either, or a list of {letter, content}"
 )
+# How a letter before an option's text is written; "(R)-thalidomide" has none.
+_STYLES = (r"{}\)(?!-[A-Za-z])", r"\({}\)(?!-[A-Za-z])", r"{}\.(?=\s)", "{}:")
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,15 @@ def options_in(row: Mapping[str, Any], names: Sequence[str]) -> Options:
     if isinstance(listed, list | tuple) and any(isinstance(one, dict) for one in listed):
         listed = _by_letter(listed, name)
     if isinstance(listed, dict):
-        return Options(lettered_texts(listed, name), True)
+        by_letter = lettered_texts(listed, name)
+        check_letters(by_letter, name)
+        return Options(tuple(without_letters(by_letter) or by_letter), True)
     if not isinstance(listed, list | tuple):
         raise RowError(value, f"({name}) is no list of options: write {_FORMS}")
     texts = [_text(one, name) for one in listed]
     bare = without_letters(texts)
+    if bare is None:
+        check_letters(texts, name)
     return Options(checked_count(bare or texts, name), bare is not None)
 
 
@@ -87,13 +93,29 @@ def without_letters(texts: Sequence[str]) -> list[str] | None:
     >>> without_letters(["A) Disc", "B) Ring"]), without_letters(["A. fumigatus", "C. albicans"])
     (['Disc', 'Ring'], None)
     """
-    for style in (r"{}\)", r"\({}\)", r"{}\.(?=\s)", "{}:"):
+    for style in _STYLES:
         marks = [re.compile(style.format(letter) + r"\s*(?=\S)") for letter in ascii_uppercase]
         found = [mark.match(text) for mark, text in zip(marks, texts, strict=False)]
         ends = [match.end() for match in found if match]
         if texts and len(ends) == len(texts):
             return [text[end:] for text, end in zip(texts, ends, strict=True)]
     return None
+
+
+def check_letters(texts: Sequence[str], name: str) -> None:
+    """Raise where the options' own letters are all there and stand at other places than they do.
+
+    >>> check_letters(["B) x", "A) y"], "options")
+    Traceback (most recent call last):
+    data.reading.families.row.RowError: (options) begin with letters in another order: B, A
+    """
+    for style in _STYLES:
+        mark = re.compile(style.format("([A-Z])"))
+        letters = [match[1] for text in texts if (match := mark.match(text))]
+        expected = list(ascii_uppercase[: len(texts)])
+        if letters != expected and sorted(letters) == expected:
+            shown = ", ".join(letters)
+            raise RowError(list(texts), f"({name}) begin with letters in another order: {shown}")
 
 
 def _from_json(value: str, name: str) -> Any:

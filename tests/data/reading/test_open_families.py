@@ -120,7 +120,7 @@ def test_options_in_the_question_make_it_a_choice(row):
         ({"question": "<image>"}, "is a mark for the image and no question"),
         ({"question": "\n<image>\n"}, "is a mark for the image and no question"),
         ({"question": "Which? A)Liver", "answer": "Liver"}, r"\(question\) has one option"),
-        ({"question": "Which? A)Liver, B)Lung", "answer": ["A", "B"]}, r"\(answer\) is neither"),
+        ({"question": "Which? A)Liver, B)Lung", "answer": ["A", "B"]}, r"\(answer\) names 2 "),
         ({"question": "Which? A)Liver, B)Lung", "answer": "C"}, r"\(answer\) is no option"),
         ({"question": "Which? A)Liver, B)Lung", "answer": "B) Liver"}, r"\(answer\) says two thi"),
         ({"question": "Which? A)b, B)a", "answer": "a"}, r"says two things: A is 'b', and"),
