@@ -1,11 +1,14 @@
 """What is said of rows: kinds, slices, lengths, keys, each by hand."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from data.examples import VQAExample
+from data.faults import Fault
+from data.images import MISSING
 from data.reading.bad_rows import BadRow
 from data.sources import Split
 from evaluation.data_check.first_rows import first_row_lines, judged
@@ -74,6 +77,55 @@ def test_all_lines_have_the_slices_and_the_bad_rows_of_each_file():
     assert "published form: problem 1" in text and "modality: CT 1, unknown 1" in text
     assert "    2 options each" in lines  # of the rows that have some
     assert "1 rows do not fit: all fit with --max-completion-tokens 5; a smaller" in text
+
+
+@pytest.mark.parametrize(("limit", "is_said"), [(0, False), (1, True), (2, False), (3, False)])
+def test_a_sample_is_said_where_fewer_rows_of_eval_are_asked_than_there_are(limit, is_said):
+    some = split(LETTER, TEXT)
+    lines = all_lines(
+        {"train": some, "eval": some}, {"train": lengths(1), "eval": lengths(1)}, limit
+    )
+    said = [line for line in lines if "a sample of" in line]
+    assert said == ["  eval: 2 rows of a.json, a sample of 1 is asked"] * is_said
+
+
+def test_what_eval_shows_of_train_is_said_or_that_it_shows_nothing():
+    def told(**parts):
+        some = {part: split(*examples) for part, examples in parts.items()}
+        return [
+            line for line in all_lines(some, dict.fromkeys(parts, lengths(1))) if "of eval" in line
+        ]
+
+    one, other = (replace(LETTER, images=(Path(f"{name}.png"),)) for name in "ab")
+    asks_more = replace(one, id="a-9", question="What?")
+    nothing = "  no row of eval shows an image of train"
+    assert told(train=[one], eval=[other]) == [nothing]
+    (line,) = told(train=[one], eval=[one, asks_more, other])
+    assert "2 of 3 rows of eval show an image of train, 1 with the same question" in line
+    assert told(train=[one]) == told(train=[one], eval=[]) == []
+
+
+def test_missing_images_are_named_up_to_five():
+    for count, more in ((5, ""), (6, ", ...")):
+        bad = [
+            BadRow("a.json", n, **vars(Fault.of_image(f"{n}.png", MISSING))) for n in range(count)
+        ]
+        text = "\n".join(all_lines({"train": split(bad=bad)}, {"train": lengths()}))
+        names = ", ".join(f"{n}.png" for n in range(5))
+        assert f"{count} image files are missing: {names}{more}\n" in text
+    assert "missing" not in "\n".join(all_lines({"train": split(LETTER)}, {"train": lengths(1)}))
+
+
+def test_that_no_row_stands_twice_is_said_where_none_does():
+    once, twice = (
+        "\n".join(all_lines({"train": split(*examples)}, {"train": lengths(1)}))
+        for examples in ([LETTER], [LETTER, replace(LETTER, id="a-9", answer="A")])
+    )
+    assert "no row stands twice" in once and "published form: problem 1" in once
+    assert "no row stands twice" not in twice and "with another key: a-9 that of a-4" in twice
+    assert "published form" not in "\n".join(
+        all_lines({"train": split(TEXT)}, {"train": lengths(1)})
+    )
 
 
 def test_many_values_of_a_slice_are_cut():

@@ -275,6 +275,12 @@ def test_what_is_no_evaluation_of_ours_is_one_message(about):
         exported_files(["lmms-eval"], ABOUT, [replace(answered()[0], form="sung")])
 
 
+def test_nothing_is_read_where_no_evaluator_is_named_and_no_unknown_one_is_passed_over():
+    assert exported_files([], {}, []) == {}
+    with pytest.raises(ValueError, match="unknown evaluator 'helm': use one of medevalkit"):
+        exported_files(["medevalkit", "helm"], ABOUT, answered())
+
+
 def test_an_unknown_evaluator_is_told_which_there_are():
     for config, given in (
         (ScoreConfig, {"export": ("helm",)}),

@@ -179,6 +179,19 @@ def test_rows_are_told_apart_by_any_of_their_fields(rows):
     assert "by_field" not in summarize([replace(rows[0], fields=row) for row in many], ("id",))
 
 
+def test_a_field_makes_slices_up_to_a_hundred_values_and_unknown_is_the_last(rows):
+    known = [{"id": f"x{number:03}"} for number in range(100)]
+    check_by(("id",), known)
+    sliced = summarize([replace(rows[0], fields=row) for row in [{}, *known[::-1]]], ("id",))
+    assert list(sliced["by_field"]["id"]) == [*(row["id"] for row in known), "unknown"]
+    more = [*known, {"id": "x100"}]
+    with pytest.raises(ValueError, match="101 values are too many"):
+        check_by(("id",), more)
+    assert "by_field" not in summarize([replace(rows[0], fields=row) for row in more], ("id",))
+    with pytest.raises(ValueError, match=r"f18, f19$"):  # names of twenty fields, and no more
+        check_by(("size",), [{f"f{number:02}": 1 for number in range(30)}])
+
+
 def test_what_a_line_holds_is_enough_to_judge_it_again(rows):
     for item, example in zip(rows, QUESTIONS, strict=True):
         line = json.loads(json.dumps(item.to_json()))

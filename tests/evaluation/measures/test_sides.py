@@ -99,6 +99,21 @@ def test_the_other_side_of_a_text(text, words):
     assert other_side(text) == words
 
 
+def test_every_word_of_a_side_has_its_other():
+    endings = ("", "most", "hand", "sided", "ward", "wards")
+    pairs = [(f"left{ending}", f"right{ending}") for ending in endings]
+    pairs += [("llq", "rlq"), ("luq", "ruq"), ("lll", "rll"), ("lul", "rul"), ("\u5de6", "\u53f3")]
+    for left, right in pairs:
+        assert (other_side(left), other_side(right)) == ((right,), (left,))
+        for side in (left, right):
+            assert is_about_sides(answered(example(f"Is the {side} one large?"), "A")), side
+    for both in ("\u53cc\u4fa7", "\u4e24\u4fa7", "unilateral", "ipsilaterally", "contralateral"):
+        assert is_about_sides(answered(example(f"{both}?"), "A")), both
+        assert other_side(both) is None
+    for noun in ("answer", "options", "choices", "statements", "angles", "angled"):
+        assert not is_about_sides(answered(example(f"Which is the right {noun}?"), "A")), noun
+
+
 SIDES = ("Left lung", "Right lung", "Both lungs")
 
 
