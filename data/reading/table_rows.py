@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from data.reading.characters import LONGEST_ROW, Characters, is_whole
 from data.reading.raw_row import RawRow
 
-_SHOWN_CELLS = 4  # of a bad row
+_SHOWN_CELLS, _SHOWN_CHARACTERS = 4, 80  # of a bad row
 
 
 def delimiter_of(header: str) -> str | None:
@@ -45,7 +45,8 @@ class _Table:
 
     def __init__(self, text: Characters, delimiter: str) -> None:
         self._text = text
-        self._first, self._length, self._is_whole = 0, 0, True  # of the row at hand
+        self._first, self._last, self._length = 0, 0, 0  # of the row at hand
+        self._is_text, self._beginning = True, ""
         self._reader = csv.reader(self._lines(), delimiter=delimiter, strict=True)
 
     def header(self) -> list[str]:
@@ -64,13 +65,13 @@ class _Table:
 
     def rows(self, names: list[str]) -> Iterator[RawRow]:
         while True:
-            self._first, self._length, self._is_whole = 0, 0, True
+            self._forget()
             try:
                 cells = next(self._reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield RawRow(None, self._broken(error))
+                yield self._broken(error)
                 continue
             if not all(map(_is_blank, cells)):  # blank lines are no rows
                 yield self._row(names, cells)
@@ -80,40 +81,61 @@ class _Table:
             number = "cell" if len(cells) == 1 else "cells"
             problem = (
                 f"has {len(cells):,} {number}, and the header names {len(names):,} columns"
-                f" (line {self._first:,}): quote cells that hold what stands between others"
+                f" ({self._place()}): quote cells that hold what stands between others"
             )
             shown = [cell[:80] for cell in cells[:_SHOWN_CELLS]]
             return RawRow(shown, problem)
         pairs = zip(names, cells, strict=True)
         fields = {name: cell for name, cell in pairs if name and not _is_blank(cell)}
-        return RawRow(fields, None if self._is_whole else _half_pair(fields))
+        return RawRow(fields, None if self._is_text else _no_text(fields))
 
     def _lines(self) -> Iterator[str]:
         """Yield the lines, and note where a row begins: the reader takes what one row needs."""
         for number, line in self._text.lines():
             self._first = self._first or number
+            if not line.isspace():
+                self._last = number
+            self._beginning = self._beginning or line[:_SHOWN_CHARACTERS].rstrip()
             self._length += len(line)
             if self._length > LONGEST_ROW:
                 raise self._text.error(
                     f"cannot be read: its row of line {self._first:,} has more than"
                     f" {LONGEST_ROW:,} characters, or a quote is never closed"
                 )
-            self._is_whole = self._is_whole and is_whole(line)
+            self._is_text = self._is_text and "\0" not in line and is_whole(line)
             yield line
 
-    def _broken(self, error: csv.Error) -> str:
+    def _broken(self, error: csv.Error) -> RawRow:
         reason = str(error)
         if reason == "unexpected end of data":
             reason = "a quote is never closed"
-        return f"is not CSV ({reason}: line {self._first:,})"
+            if self._last > self._first:  # the rows behind it would be lost
+                raise self._text.error(
+                    f"cannot be read: a quote of its row of line {self._first:,} is never closed,"
+                    f" and makes all lines to the last, {self._last:,}, one row"
+                ) from error
+        return RawRow(self._beginning, f"is not CSV ({reason}: {self._place()})")
+
+    def _forget(self) -> None:
+        """Begin a row."""
+        self._first, self._last, self._length = 0, 0, 0
+        self._is_text, self._beginning = True, ""
+
+    def _place(self) -> str:
+        if self._first == self._last:
+            return f"line {self._first:,}"
+        return f"lines {self._first:,} to {self._last:,}, one row by their quotes"
 
 
 def _is_blank(cell: str) -> bool:
     return not cell.strip()
 
 
-def _half_pair(fields: dict[str, str]) -> str | None:
+def _no_text(fields: dict[str, str]) -> str | None:
     for name, cell in fields.items():
+        shown = ascii(name)[1:-1][:80]
+        if "\0" in cell:
+            return f"({shown}) holds a NUL, which is in no text: was the file copied whole?"
         if not is_whole(cell) or not is_whole(name):
-            return f"({ascii(name)[1:-1][:80]}) holds half a surrogate pair: not valid Unicode"
+            return f"({shown}) holds half a surrogate pair: not valid Unicode"
     return None

@@ -211,9 +211,28 @@ def test_a_row_of_a_table_that_is_broken_is_a_bad_row_with_its_line(tmp_path):
         "is not CSV (',' expected after '\"': line 6)",
         "is not CSV (a quote is never closed: line 8)",
     ]
+    assert found[-1].value == 'f.png,"open'
+    path.write_text('image,problem\na.png,x\nb.png,"open\nc.png,y\nd.png,"z"\ne.png,x\nf.png,z\0\n')
+    whole, merged, last, cut = file_rows(path)
+    assert whole.problem is last.problem is None and last.value["image"] == "e.png"
+    assert merged.problem.endswith(
+        "(',' expected after '\"': lines 3 to 5, one row by their quotes)"
+    )
+    assert cut.problem == "(problem) holds a NUL, which is in no text: was the file copied whole?"
     path.write_bytes(b"image,problem\n\xed\xa0\x80,x\n")
     (row,) = file_rows(path)
     assert row.problem == "(image) holds half a surrogate pair: not valid Unicode"
+
+
+def test_a_quote_that_is_never_closed_loses_no_row_without_a_word(tmp_path):
+    (tmp_path / "a.tsv").write_text(
+        'image\tproblem\na.png\tx\nb.png\t"open\nc.png\ty\nd.png\tz\n\n'
+    )
+    words = (
+        "a quote of its row of line 3 is never closed, and makes all lines to the last, 5, one row"
+    )
+    with pytest.raises(ValueError, match=words):
+        read_examples(tmp_path / "a.tsv", tmp_path, skip_bad_rows=True)
 
 
 def test_cells_are_as_long_as_a_picture_and_no_row_is_without_end(tmp_path, monkeypatch):
