@@ -1,4 +1,4 @@
-"""Images as RGB: whatever Pillow can open, decoded when asked for."""
+"""Images as RGB: files of the formats that data sets have, decoded when asked for."""
 
 from contextlib import AbstractContextManager
 from typing import BinaryIO

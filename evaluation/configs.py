@@ -18,6 +18,7 @@ from evaluation.export.evaluators import check_evaluators
 from evaluation.measures.thought_changes import check_changes
 from grpo.settings.command_line import CHECK_DATA
 from process.flags import REQUIRED, flag_of, setting
+from rewards.forms import FORMS
 
 BY = (
     "fields of the rows, as their file names them (phrase_type q_lang ..), whose values' accuracies"
@@ -136,8 +137,8 @@ class AskConfig(MachineFlags):
     model: str = setting(REQUIRED, MODEL, "DIR")
     image: tuple[str, ...] = setting(
         (),
-        "what is asked about, in any format Pillow reads; several are shown in this order (default:"
-        " nothing is shown)",
+        "BMP, GIF, JPEG, JPEG 2000, PNG, PPM, TIFF or WebP; several are shown in this order"
+        " (default: nothing is shown)",
         "FILE",
         nargs="+",
     )
@@ -154,6 +155,11 @@ class AskConfig(MachineFlags):
         "what is asked for (default: letter with --options, else text)",
     )
     system: str = setting("", "a system turn before the question, in quotes (default: none)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.form is not None and self.form not in FORMS:
+            raise ValueError(f"unknown form {self.form!r}: use one of {', '.join(FORMS)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,6 +145,10 @@ def test_a_question_is_asked_without_an_image_too(capsys, flags, shown):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (
+            ("--form", "yesno"),
+            "unknown form 'yesno': use one of letter, yes_no, text, labels, number",
+        ),
         (("--form", "letter"), "--options holds 0: give 2 to 26"),
         (("--form", "number", "--options", "a", "b"), "--form number asks for one number, not for"),
         (("--form", "yes_no", "--options", "Yes", "No"), "--form yes_no asks for yes or no, not"),
