@@ -80,7 +80,7 @@ def phantom_examples(
     _check_known("part", part, ROWS_PER_CELL)
     _check_known("way of asking", asked, ASKINGS)
     if slice is not None:
-        _check_known("slice", slice, SLICES)
+        _check_known("slice", slice, SLICES, "" if asked != "letter" else _IN_WORDS)
     cells = CELLS[asked]
     count = ROWS_PER_CELL[part] if rows_per_cell is None else rows_per_cell
     examples: list[VQAExample | None] = [None] * (count * len(cells))
@@ -96,9 +96,15 @@ def phantom_examples(
     return found
 
 
-def _check_known(what: str, name: str, known: Iterable[str]) -> None:
+_IN_WORDS = (
+    f", or ask about them in words: {', '.join(name for name in ASKINGS if name != 'letter')}"
+)
+
+
+def _check_known(what: str, name: str, known: Iterable[str], more: str = "") -> None:
     if name not in known:
-        raise ValueError(f"unknown {what} {name!r} of the phantoms: use one of {', '.join(known)}")
+        use = f"use one of {', '.join(known)}{more}"
+        raise ValueError(f"unknown {what} {name!r} of the phantoms: {use}")
 
 
 def _draw_block(asked: str, part: str, cell: int, start: int) -> list[VQAExample]:

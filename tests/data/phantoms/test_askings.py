@@ -92,7 +92,10 @@ def test_names_stand_for_a_way_of_asking_and_a_slice():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("phantoms:opened", "unknown slice 'opened' of the phantoms"),
+        (
+            "phantoms:opened",
+            "unknown slice 'opened' of the phantoms: .* in words: open, yes_no, count$",
+        ),
         ("phantoms:open:PET", "unknown slice 'PET' of the phantoms"),
         ("phantoms:open:", "unknown slice '' of the phantoms"),
         ("phantoms:count:Lesion Grading", "asked about as count have no rows of Lesion Grading"),
