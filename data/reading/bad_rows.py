@@ -37,7 +37,7 @@ def bad_rows_report(bad_rows: Sequence[BadRow], counts: Mapping[str, int], hint:
     files = [file for file in counts if file in bad_counts]
     what_to_do = "correct them, or leave them out with --skip-bad-rows"
     if all_bad := [file for file in files if bad_counts[file] == counts[file]]:
-        what_to_do = f"no row is left to use{_of(all_bad, files)}: is this the right file?"
+        what_to_do = f"no row is left to use{_of(all_bad, files)}: check that it is the right file"
     total = sum(counts[file] for file in files)
     where = files[0] if len(files) == 1 else f"{len(files)} files"
     head = f"{len(bad_rows):,} of {total:,} rows of {where} cannot be used; {what_to_do}{hint}:"

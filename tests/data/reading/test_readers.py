@@ -306,7 +306,7 @@ def test_skipped_rows_are_counted_and_rename_no_other(write, tmp_path):
 
 
 def test_a_file_of_bad_rows_stops_even_when_they_are_skipped(write, tmp_path):
-    with pytest.raises(ValueError, match=r"2 of 2 rows .* is this the right file\?"):
+    with pytest.raises(ValueError, match=r"2 of 2 rows .* check that it is the right file:"):
         read_examples(write([{"a": 1}, {"a": 2}]), tmp_path, skip_bad_rows=True)
 
 
