@@ -116,7 +116,7 @@ def test_three_first_completions_with_what_was_read_and_what_each_reward_said():
     assert lines[0] == "the first rollout, 3 of its 4 completions (rollouts.jsonl)"
     assert lines[1:3] == [
         "  CT-7 (key: B, Heart): <answer>B</answer>",
-        "    read: B (leniently: B); accuracy 1, format 1",
+        "    read: B, Heart (leniently: B, Heart); accuracy 1, format 1",
     ]
     assert lines[3] == "  slake-3 (key: left lung): It shows the liver"
     assert lines[4].startswith("    read: nothing, not in its form (leniently: ")
