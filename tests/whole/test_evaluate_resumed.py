@@ -160,6 +160,46 @@ def test_blurred_and_mirrored_images_are_gone_on_with_however_their_radii_are_wr
     assert [point["radius"] for point in summary["decay"]["points"]] == [0, 4, 16]
 
 
+@pytest.fixture
+def mixed_rows(tmp_path) -> list[str]:
+    """Flags of an evaluation of rows of every form: text alone, one image and two among them."""
+    for i in range(4):
+        Image.new("RGB", (60, 60), (60 * i, 90, 10)).save(tmp_path / f"{i}.png")
+    rows = [
+        {"image": "0.png", "problem": "Which is it? A)CT, B)MRI", "solution": "A"},
+        {"image": ["1.png", "2.png"], "problem": "Which is left? A)one, B)two", "solution": "B"},
+        {"image": ["3.png", "0.png"], "problem": "Which is dark? A)one, B)two", "solution": "A"},
+        {"image": "2.png", "question": "Is it dark?", "answer": "yes", "answer_type": "CLOSED"},
+        {"image": "3.png", "question": "What is it?", "answer": "disc", "answer_type": "OPEN"},
+        {"image": "1.png", "question": "What is seen?", "answer": ["disc", "line"]},
+        {"image": "1.png", "question": "How many are seen?", "answer": "3"},
+        {"problem": "Which makes bile? A)liver, B)lung", "solution": "A"},
+    ]
+    (tmp_path / "mixed.json").write_text(json.dumps(rows))
+    flags = ["--model", "tiny_open", "--json", str(tmp_path / "mixed.json"), "--image-root"]
+    flags += [str(tmp_path), "--mode", "no_think", "--batch-size", "3", "--permute-options", "2"]
+    return [*flags, "--controls", "blank", "shuffled", "flip", "--max-completion-tokens", "4"]
+
+
+def test_rows_of_every_form_are_gone_on_with_to_the_same_bytes(tmp_path, mixed_rows, monkeypatch):
+    to = ("--by", "answer_type", "--export", "medevalkit", "vlmevalkit", "lmms-eval")
+    assert run(*mixed_rows, *to, output=tmp_path / "whole") == 0
+    Interrupt(monkeypatch, 4)  # among the answers about blank images
+    assert run(*mixed_rows, *to, output=tmp_path / "out") == 130
+    assert run(*mixed_rows, *to, output=tmp_path / "out") == 0
+    found = files(tmp_path / "out")
+    assert found == files(tmp_path / "whole") and len(found) == 5
+    summary = json.loads(found["summary.json"])
+    forms = {name: entry["n"] for name, entry in summary["by_form"].items()}
+    assert forms == {"letter": 4, "yes_no": 1, "text": 1, "labels": 1, "number": 1}
+    assert summary["by_field"]["answer_type"]["unknown"]["n"] == 6
+    for name in ("blank", "shuffled", "flip"):
+        assert summary["controls"][name]["overall"]["n"] == 7  # the row of words alone has none
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for words in ("closed and open questions", "labels", "about left and right", "answer type"):
+        assert words in page
+
+
 def test_an_evaluation_that_goes_on_is_exported_as_a_whole_one(tmp_path, monkeypatch):
     to = ("medevalkit", "vlmevalkit", "lmms-eval")
     assert run(*QUICK, *PASSES, "--export", *to, output=tmp_path / "whole") == 0
