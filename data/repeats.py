@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from data.examples import VQAExample
 from data.grouping import image_key
+from rewards.forms import is_right
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,19 @@ def repeats_of(examples: Iterable[VQAExample]) -> Repeats:
     for example in examples:
         earlier = first.setdefault(asked(example), example)
         if earlier is not example:
-            same = earlier.answer_text == example.answer_text
-            pairs = found.same if same else found.contradicting
+            pairs = found.same if _same_key(earlier, example) else found.contradicting
             pairs.append((earlier.id, example.id))
     return found
+
+
+def _same_key(earlier: VQAExample, later: VQAExample) -> bool:
+    """Return whether two keys of one question say the same, in whatever way they are written.
+
+    Options may stand in another order; of open questions the one key must answer the other's row.
+    """
+    if earlier.form != later.form or earlier.kind == "choice":
+        return earlier.answer_text == later.answer_text
+    return is_right(earlier.answer, later) or is_right(later.answer, earlier)
 
 
 def shared_by(some: Sequence[VQAExample], others: Sequence[VQAExample]) -> Shared:
