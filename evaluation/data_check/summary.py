@@ -78,7 +78,9 @@ def _rows_of(examples: Sequence[VQAExample]) -> Iterator[str]:
         counts = Counter(getattr(example, name) for example in examples)
         yield f"{_WORDS[name]}: {_listed(counts)}"
     if lettered := [example for example in examples if is_lettered(example)]:
-        yield _counted("option", (len(example.options) for example in lettered))
+        options = _counted("option", (len(example.options) for example in lettered))
+        others = len(examples) - len(lettered)
+        yield f"{options}, none with letters in {others:,} rows" if others else options
     yield _counted("image", (len(example.images) for example in examples))
     yield from _repeats(examples) or ["no row stands twice"]
 

@@ -62,7 +62,7 @@ def test_rows_of_several_forms_are_counted_by_form_and_options_of_the_lettered_a
 
     lines = said(QUESTIONS)
     assert "answered by: letter 2, yes or no 2, text 2, number 2" in lines
-    assert "2 options in 1 rows, 4 options in 1 rows" in lines
+    assert "2 options in 1 rows, 4 options in 1 rows, none with letters in 6 rows" in lines
     assert "0 images in 2 rows, 1 image in 6 rows" in lines
     assert not any(" options" in line for line in said(QUESTIONS[4:]))
     assert "answered by: letter" in said(QUESTIONS[:2])
@@ -75,7 +75,7 @@ def test_all_lines_have_the_slices_and_the_bad_rows_of_each_file():
     assert "  train: 2 rows of a.json, 1 bad ones beside them" in lines
     assert "    file a.json: 3 rows, 1 bad" in lines
     assert "published form: problem 1" in text and "modality: CT 1, unknown 1" in text
-    assert "    2 options each" in lines  # of the rows that have some
+    assert "    2 options each, none with letters in 1 rows" in lines
     assert "1 rows do not fit: all fit with --max-completion-tokens 5; a smaller" in text
 
 
