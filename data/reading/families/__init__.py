@@ -17,7 +17,7 @@ from data.reading.families.own import OWN
 from data.reading.families.problem import PROBLEM
 from data.reading.families.row import Row, RowError
 from data.reading.families.triple import TRIPLE
-from data.reading.families.unread import check_unread
+from data.reading.families.unread import check_parts, check_unread
 from data.reading.families.values import check_text, is_empty, optional_text
 from data.reading.placeholders import placeholder_problem, without_placeholders
 from data.reading.row_images import is_base64
@@ -43,6 +43,7 @@ def read_row(row: Any) -> Row:
     rest = {name: value for name, value in row.items() if name not in family.used}
     if not family.is_stated:
         check_unread(rest, content)
+    check_parts(row)
     content = replace(
         content,
         question=question,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.reading.families.row import RowError
-from data.reading.placeholders import PLACEHOLDER
+from data.reading.placeholders import PLACEHOLDER, without_placeholders
 
 USER, ASSISTANT, SYSTEM = "user", "assistant", "system"
 ROLES = {
@@ -131,9 +131,16 @@ def _image(part: dict[str, Any]) -> Any:
 
 
 def _question(said: Sequence[tuple[str, str]]) -> str:
-    """Return the last question; where more was said before, all of it, its marks in front."""
+    """Return the last question; where more was said before, all of it, its marks in front.
+
+    A mark in the middle of a sentence stays, and makes a bad row of it, as in a single question.
+    """
     if len(said) == 1:
         return said[0][1]
-    marks = sum(len(PLACEHOLDER.findall(text)) for _, text in said)
-    lines = [f"{_SAID_BY[role]}: {PLACEHOLDER.sub('', text).strip()}" for role, text in said]
+    marks, lines = 0, []
+    for role, text in said:
+        count = len(PLACEHOLDER.findall(text))
+        bare = without_placeholders(text, count).strip()
+        marks += count - len(PLACEHOLDER.findall(bare))
+        lines.append(f"{_SAID_BY[role]}: {bare}")
     return IMAGE_MARK * marks + "\n".join(lines)

@@ -1,7 +1,7 @@
-"""Fields of a row that look like options or an image, where its family reads them under no name.
+"""What a row says beside what its family reads: options, an image, another official part.
 
-Left alone they would change what is asked without a word: a choice would become an open question,
-a question about an image one without.
+Left alone the first two would change what is asked without a word: a choice would become an open
+question, a question about an image one without.
 """
 
 import re
@@ -10,6 +10,7 @@ from typing import Any
 
 from data.reading.families.row import Row, RowError
 from data.reading.families.values import is_empty
+from data.reading.labels import official_split
 
 _OPTIONS = re.compile(r"(?:answer[ _]?)?(?:options|choices)", re.IGNORECASE)
 _ONE_OPTION = re.compile(r"(?:option|choice)[ _-]?[a-z0-9]", re.IGNORECASE)
@@ -37,6 +38,16 @@ def check_unread(rest: Mapping[str, Any], content: Row) -> None:
     if not content.images and (found := sorted(filter(_is_image, filled))):
         raise RowError(
             found, "look like images, and are not read beside these fields: name them image"
+        )
+
+
+def check_parts(row: Mapping[str, Any]) -> None:
+    """Raise a RowError where a row's two official parts are training and test."""
+    fields = ("split", "phrase_type")
+    if {official_split({name: row.get(name)}) for name in fields} == {"train", "test"}:
+        raise RowError(
+            [row[name] for name in fields],
+            "(split, phrase_type) are two official parts, training and test: keep the right one",
         )
 
 

@@ -210,3 +210,11 @@ def test_a_huge_turn_takes_linear_time():
     turns = [human("<image>" * 100_000 + "<answer>" * 100_000), gpt("x"), human("?"), gpt("y")]
     with pytest.raises(RowError):
         read_row(ROW | {"conversations": turns})
+
+
+@pytest.mark.parametrize("last", ["Is <image> older than this one?", "<image>Older than <image>?"])
+def test_a_mark_in_the_middle_of_any_turn_is_a_bad_row(last):
+    turns = [{"role": "user", "content": "<image>What?"}, {"role": "assistant", "content": "heart"}]
+    row = {"messages": [*turns, {"role": "user", "content": last}], "solution": "no"}
+    with pytest.raises(RowError, match="holds <image>"):
+        read_row(row | {"images": ["a.png", "b.png", "c.png"][: 1 + last.count("<image>")]})

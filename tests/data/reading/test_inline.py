@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.reading.inline import split_options
+from data.reading.inline import split_options, without_options
 from data.reading.inline_published import OptionsError, split_published
 from tests.growth import LINEAR, growth
 
@@ -151,3 +151,8 @@ def test_many_thousands_of_letters_are_refused_with_a_short_reason():
         with pytest.raises(OptionsError) as caught:
             split_options("q? (A)" + piece * (400_000 // len(piece)))
         assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("piece", ["A) ", "(A) x (B) ", "\nA. x\nB. y", "A: ", ", B", "x? A)y, B)"])
+def test_taking_known_options_off_takes_a_time_that_grows_with_the_text(piece):
+    assert growth(lambda text: without_options(text, ["x", "y"]), piece) < LINEAR

@@ -110,3 +110,11 @@ def test_letters_without_options_are_no_answer(answer):
     for row in (TRIPLE, PROBLEM):
         with pytest.raises(RowError, match=r"names letters|is a letter"):
             read_row(row | {"answer": answer})
+
+
+def test_two_official_parts_are_a_bad_row_where_one_is_the_test():
+    for split, phrase in (("train", "test_freeform"), ("Test", "freeform")):
+        with pytest.raises(RowError, match="are two official parts"):
+            read_row(TRIPLE | {"split": split, "phrase_type": phrase})
+    for split, phrase in (("test", "test_para"), ("train", "para"), ("validate", "freeform")):
+        assert read_row(TRIPLE | {"split": split, "phrase_type": phrase}).fields["split"] == split
