@@ -5,6 +5,7 @@ import dataclasses
 import json
 import signal
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -254,8 +255,9 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, capsys, monkeypatch):
 
 
 def test_a_signal_ends_it_and_nothing_stays(tmp_path, monkeypatch):
-    for name in ("number", "is_served"):  # as they were, behind the test
-        monkeypatch.setattr(requests, name, getattr(requests, name))
+    # as in a process of its own, and as they were behind the test
+    for name, value in {"number": None, "is_served": False, "is_over": False}.items():
+        monkeypatch.setattr(requests, name, value)
     text = base64.b64encode(picture(3)).decode()
     (tmp_path / "a.json").write_text(json.dumps([ROW | {"image": text}] * 9))
     real, calls = json_lines.own_row, []
@@ -264,6 +266,9 @@ def test_a_signal_ends_it_and_nothing_stays(tmp_path, monkeypatch):
         calls.append(1)
         if len(calls) == 4:
             signal.raise_signal(signal.SIGINT)
+            deadline = time.monotonic() + 60  # a thread may have to take it
+            while requests.number is None and time.monotonic() < deadline:
+                time.sleep(0.001)
         return real(*given)
 
     monkeypatch.setattr(json_lines, "own_row", slow)
