@@ -14,6 +14,7 @@ from data.convert.source_rows import SourceRows
 from data.reading.bad_rows_file import showing_bad_rows
 from process.called import module_line
 from process.command import command, exit_status_of
+from process.conditions import ONLY_HELP, check_conditions
 from process.flag_parser import FlagParser
 from process.paths import user_path
 from process.signals import interruptible, once_there, saying_kept
@@ -54,6 +55,7 @@ def _parser() -> FlagParser:
         metavar="DIR",
         help="folder that the rows' image paths start from; no image need be there (default: .)",
     )
+    parser.add_argument("--only", nargs="+", default=(), metavar="FIELD=VALUE", help=ONLY_HELP)
     parser.add_argument(
         "--skip-bad-rows", action="store_true", help="leave out rows that cannot be used"
     )
@@ -71,7 +73,8 @@ def _convert(args: Namespace) -> None:
         saying_kept(once_there(args.output)),
         interruptible(),
     ):
-        rows = SourceRows(args.input, image_root, skip_bad_rows=args.skip_bad_rows)
+        check_conditions(args.only, ())
+        rows = SourceRows(args.input, image_root, skip_bad_rows=args.skip_bad_rows, only=args.only)
         said = ""
         if args.to == "parquet":
             write_parquet(rows, args.output)
@@ -82,6 +85,8 @@ def _convert(args: Namespace) -> None:
                     f", {pictures.count:,} images to {pictures.place}; pass --image-root"
                     f" {pictures.base} with it"
                 )
+    if note := rows.only.note():
+        print(note)
     if bad := rows.bad_rows:
         print(f"{len(bad):,} bad rows skipped, the first: {bad[0]}")
     print(f"{rows.count:,} rows of {len(rows.files):,} files written to {args.output}{said}")

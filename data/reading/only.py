@@ -4,6 +4,7 @@
     q_lang=en modality=CT      both must hold
     modality=CT modality=MRI   either of one field's values
     modality=MRI               also where the row says "MR" elsewhere, or its file is MRI_test.json
+    source.site=A              a field of the object that a field holds
     split=test                 also where VQA-RAD's phrase_type begins with test_
     train:split=train          of the training rows alone; eval:split=test: of those that are asked
 
@@ -11,8 +12,10 @@ Values are compared without letter case and without white space at their ends, n
 value; of a list one member has to be equal. An empty VALUE is a field that is empty or missing.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from data.examples import UNKNOWN, VQAExample
@@ -44,7 +47,7 @@ def conditions_of(texts: Sequence[str], part: str = "") -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for about, name, value in map(split_condition, texts):
         if about in ("", part):
-            found.setdefault(name, set()).add(_compared(value))
+            found.setdefault(name, set()).update(_wanted(value))
     return found
 
 
@@ -83,7 +86,7 @@ class Only:
             return False
         self.count += 1
         if len(self._fields) < _MOST_SEEN:
-            self._fields.update(name for name in row if isinstance(name, str))
+            self._fields.update(_names(row))
         own = {name: set(_values(row, name)) for name in self._wanted if name not in LABELS}
         for name, values in own.items():
             self._see(name, values)
@@ -142,12 +145,41 @@ class Only:
 
 def _values(row: Mapping[str, Any], name: str) -> Iterator[str]:
     """Yield what a row has in a field, as it is compared: one value, or each of a list's."""
-    value = row.get(name)
+    value = _inner(row, name)
     if name == SPLIT:
         value = official_split(row)
     for one in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(one, dict | list | tuple | bytes):
             yield _compared(one)
+
+
+def _inner(row: Mapping[str, Any], name: str) -> Any:
+    """Return a row's field, or where it has none of this name, one of an object that it holds."""
+    outer, dot, inner = name.partition(".")
+    if name in row or not dot or not isinstance(row.get(outer), Mapping):
+        return row.get(name)
+    return _inner(row[outer], inner)
+
+
+def _names(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields that may be asked for; of an object those that it holds."""
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in value)
+        elif isinstance(name, str):
+            yield name
+
+
+def _wanted(value: str) -> Iterator[str]:
+    """Yield how a row may hold a value that is asked for: a number also as numbers are compared.
+
+    >>> list(_wanted("1.0")), list(_wanted("007"))
+    (['1.0', '1'], ['007'])
+    """
+    yield (text := _compared(value))
+    if re.fullmatch(r"[+-]?\d*\.\d*|[+-]?\d[\d.]*e[+-]?\d+", text, re.ASCII):
+        with suppress(ValueError):
+            yield _compared(float(text))
 
 
 def _compared(value: Any) -> str:

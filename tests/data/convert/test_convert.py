@@ -331,3 +331,22 @@ def test_the_document_names_every_field():
     text = (ROOT / "docs" / "convert.md").read_text(encoding="utf-8")
     for name in (*(field.name for field in OWN.fields), *STATED, "version", "fields"):
         assert f"| `{name}` |" in text or f"| `{MARK}.{name}` |" in text, name
+
+
+@pytest.mark.parametrize("to", TARGETS)
+def test_only_the_rows_that_are_asked_for_are_written(tmp_path, capsys, to):
+    rows = [ROW | {"site": {"no": n % 2}} for n in range(6)] + [{"site": {"no": 0}}]
+    (tmp_path / "a.jsonl").write_bytes(write_rows("jsonl", rows))
+    out = tmp_path / f"out.{to}"
+    convert(tmp_path / "a.jsonl", out, "--to", to, "--only", "site.no=1.0")
+    assert "--only site.no=1.0 keeps 3 of 7 rows" in (said := capsys.readouterr().out)
+    assert "3 rows of 1 files written" in said
+    found = [example.fields["original_id"] for example in load_examples(out, tmp_path)]
+    assert found == ["a-1", "a-3", "a-5"]
+    for wrong, words in (
+        ("site.no=7", "keeps none of the 7 rows of the files: site.no is 0 (4), 1 (3)"),
+        ("site", "is not FIELD=VALUE"),
+        ("train:site.no=1", "about the rows of train"),
+    ):
+        convert(tmp_path / "a.jsonl", tmp_path / "x", "--to", to, "--only", wrong, status=2)
+        assert words in capsys.readouterr().err and not (tmp_path / "x").exists()

@@ -60,6 +60,14 @@ def test_rows_are_chosen_by_their_fields_and_keep_their_numbers(write, tmp_path,
         ("CT", "MRI", True),
         (2, "2", False),
         (2.0, "2", False),
+        (2, "2.0", False),
+        (0.5, ".50", False),
+        (100, "1e2", False),
+        (2, "2.", False),
+        ("007", "7", True),
+        ("1.10", "1.1", True),
+        (math.inf, "1e999", False),
+        (5, ".", True),
         (True, "true", False),
         (None, "", False),
         (math.nan, "", False),
@@ -75,6 +83,19 @@ def test_rows_are_chosen_by_their_fields_and_keep_their_numbers(write, tmp_path,
 )
 def test_values_are_compared_as_a_user_writes_them(value, asked, is_out):
     assert Only([f"field={asked}"]).rules_out({"field": value}) is is_out
+
+
+def test_a_field_of_an_object_is_named_with_a_dot(write, tmp_path):
+    def read(*texts):
+        return [e.id for e in read_examples(path, tmp_path, only=Only(texts))[0]]
+
+    path = write(
+        [row | {"of": {"site": {"no": n}, "x": [n]}, "a.b": n} for n, row in enumerate(ROWS)]
+    )
+    assert read("of.site.no=2") == read("of.x=2") == read("a.b=2") == ["rad-2"]
+    for wrong in ("of=2", "of.y=2", "of.site=1", "a=1"):
+        with pytest.raises(ValueError, match=r"has a field .*a\.b, .*of\.site, of\.x, "):
+            read(wrong)
 
 
 def test_labels_are_known_by_our_spelling_and_by_the_rows_own():
