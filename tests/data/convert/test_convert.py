@@ -310,9 +310,11 @@ MISTAKES = [
     ({MARK: {"version": 1, "modality": 3}}, r"\(groupwise.modality\) is of the wrong kind"),
     ({MARK: {"version": 1, "accepted": "x"}}, r"\(groupwise.accepted\) is of the wrong kind"),
     ({MARK: {"version": 1, "absolute_tolerance": True}}, "absolute_tolerance. is of the wrong"),
+    ({MARK: {"version": 1, "relative_tolerance": "0.1"}}, "relative_tolerance. is of the wrong"),
     ({MARK: {"version": 1, "fields": "{"}}, r"\(groupwise.fields\) is not JSON"),
     ({MARK: {"version": 1, "fields": [1]}}, r"\(groupwise.fields\) is no object"),
     ({"options": "x"}, r"\(options\) is no list of texts"),
+    ({"options": ["x", 3]}, r"\(options\) is no list of texts"),
     ({"answer": "E"}, r"\(answer\) row: answer 'E' is not the letter of one of"),
     ({"question": ""}, r"\(question\) is not a text"),
 ]
