@@ -27,7 +27,7 @@ def extra_table(summary: Mapping[str, Any]) -> str:
     notes = [*_impossible(summary)]
     if "controls" in summary:
         notes.append("gain: accuracy minus the control's on the same rows, in points")
-        if "sides" in summary["controls"].get("flip", {}):
+        if summary["controls"].get("flip", {}).get("sides", {}).get("swappable"):
             notes.append("left for right: of answers that named one side, the other being offered")
     if shares := [*_sensitivities(summary)]:
         note = (

@@ -82,3 +82,11 @@ def test_the_lines_that_are_printed(summed_up):
     assert "left for right: of answers that named one side, the other being offered" in lines
     assert "blur:4: 1 rows left out, the row has no image" in lines
     assert all(len(line) < 100 for line in fitted(extra_table(summary)).splitlines())
+
+
+def test_what_is_not_in_the_table_is_not_explained_below_it(summed_up):
+    _, summary = summed_up
+    flip = summary["controls"]["flip"]
+    nobody_named_a_side = flip | {"sides": flip["sides"] | {"swappable": 0, "swaps": None}}
+    text = extra_table({"controls": {"flip": nobody_named_a_side}})
+    assert "about left and right" in text and "left for right" not in text
