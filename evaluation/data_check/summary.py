@@ -7,6 +7,7 @@ from data.examples import VQAExample
 from data.faults import missing_images
 from data.options import is_lettered
 from data.published import where_published
+from data.reading.labels import official_split
 from data.repeats import repeats_of, shared_by
 from data.source import Part
 from data.sources import Split
@@ -29,6 +30,7 @@ def first_lines(
         head = f"{part}: {_rows(split, part, eval_limit)}; answered by {kinds}; {images}"
         lines += [head, f"  {lengths[part]}"]
         lines += [f"  {line}" for line in _repeats(split.examples)]
+        lines += [f"  {line}" for line in _tested_on(part, split.examples)]
     return [*lines, *_overlap(splits)]
 
 
@@ -40,6 +42,7 @@ def all_lines(
     for part, split in splits.items():
         lines += [f"  {part}: {_rows(split, part, eval_limit)}"]
         lines += [f"    {line}" for line in _described(split, lengths[part])]
+        lines += [f"    {line}" for line in _tested_on(part, split.examples)]
     found = list(_overlap(splits))
     if all(split.examples for split in splits.values()) and len(splits) > 1 and not found:
         found = ["no row of eval shows an image of train"]
@@ -83,6 +86,16 @@ def _rows_of(examples: Sequence[VQAExample]) -> Iterator[str]:
         yield f"{options}, none with letters in {others:,} rows" if others else options
     yield _counted("image", (len(example.images) for example in examples))
     yield from _repeats(examples) or ["no row stands twice"]
+
+
+def _tested_on(part: str, examples: Sequence[VQAExample]) -> Iterator[str]:
+    """Yield a line where rows are trained on that their own source tests on."""
+    count = sum(official_split(example.fields) == "test" for example in examples)
+    if count and part == "train":
+        yield (
+            f"{count:,} of {len(examples):,} rows are of their data set's own test part, which they"
+            " are no test of once they are trained on: --only train:split=train leaves them out"
+        )
 
 
 def _forms(examples: Iterable[VQAExample]) -> str:

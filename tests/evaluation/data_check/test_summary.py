@@ -42,6 +42,16 @@ def test_the_first_lines_of_a_run_are_two_where_nothing_is_odd():
     ]
 
 
+def test_rows_of_a_test_part_that_are_trained_on_are_said():
+    tested = replace(TEXT, fields={"phrase_type": "test_freeform"})
+    rows = split(tested, replace(LETTER, fields={"split": "train"}), replace(YES_NO, fields={}))
+    told = "1 of 3 rows are of their data set's own test part"
+    for lines in (first_lines, all_lines):
+        assert told in (said := "\n".join(lines({"train": rows}, {"train": lengths(20)})))
+        assert "--only train:split=train leaves them out" in said
+        assert told not in "\n".join(lines({"eval": rows}, {"eval": lengths(20)}))
+
+
 def test_kinds_of_answers_are_told_apart_and_several_files_counted():
     some = split(
         YES_NO, TEXT, NUMBER, LETTER, replace(LETTER, id="b-4"), sources=("a.json", "b.json")
