@@ -6,7 +6,7 @@ Both answer a question with an answer of its form: a text, several labels, a num
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from math import log
+from math import fsum, log
 from typing import Self
 
 import numpy as np
@@ -102,7 +102,8 @@ class _Questions:
                 places.setdefault(word, []).append(place)
         self._places = {word: np.array(found) for word, found in places.items()}
         self._weights = {word: log(1 + len(words) / len(found)) for word, found in places.items()}
-        squares = [sum(self._weights[word] ** 2 for word in some) for some in words]
+        # summed exactly: of a set the order differs from process to process, and with it roundings
+        squares = [fsum(self._weights[word] ** 2 for word in some) for some in words]
         self._norms = np.sqrt(np.maximum(squares, 1e-12))
         self.answer = lru_cache(maxsize=1 << 16)(self._answer)
 

@@ -1,10 +1,15 @@
 """Text priors of open questions, and of files that mix them with choices: counts by hand."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from data.priors import PRIORS, AnswerMajority, NearestQuestion, QuestionMajority, accuracy, fit_all
 from data.priors.fitted import chance, prior_table
 from tests.data.audit_rows import example
+from tests.places import ROOT
 
 pytestmark = pytest.mark.unit
 
@@ -55,6 +60,27 @@ def test_the_nearest_question_is_the_one_that_shares_the_rarest_words():
     assert nearest.choose(TRAIN[-1]) is None
     longer = text("What is bright in the upper part of this large picture?", "bone")
     assert NearestQuestion().fit([longer, TRAIN[4]]).choose(text("What's bright?", "x")) == "spleen"
+
+
+@pytest.mark.command
+def test_of_equally_alike_questions_every_process_takes_the_first():
+    # all three of them share "how many", and have one rare word: a set's order is a process's own
+    script = (
+        "from tests.data.priors.test_open_priors import *\n"
+        "nearest = NearestQuestion().fit(TRAIN)\n"
+        "print(nearest.choose(text('How many bones?', '2', 'number')))"
+    )
+    answers = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in (0, 1, 5, 7)
+    }
+    assert answers == {"2\n"}
 
 
 def test_priors_of_options_have_no_answer_to_open_questions_nor_without_options_to_learn_from():
