@@ -25,6 +25,7 @@ def setting(
     *,
     nargs: str | int | None = None,
     positional: bool = False,
+    only: str | None = None,
 ) -> Any:
     """Return a field with its default and the words that --help prints for it.
 
@@ -34,8 +35,10 @@ def setting(
         metavar: what the flag is shown to take; default: by its type.
         nargs: how many values it takes, as argparse says it; 0: a switch that has no opposite.
         positional: it is known by its place and not by a flag.
+        only: the one kind of run that uses it, such as a method; None: every one does.
     """
     shown = {"help": text, "metavar": metavar, "nargs": nargs, "positional": positional}
+    shown["only"] = only
     return field(default=default, metadata=shown)
 
 

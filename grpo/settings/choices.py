@@ -27,19 +27,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "logprob_backend": get_args(LogprobBackend),
 }
 
-# The headings of --help, each by its first field; they are comment lines in GRPOConfig, too.
-HEADINGS = {
-    "model": "model and data",
-    "method": "what the model is asked to do",
-    "max_steps": "length and size of the run",
-    "max_completion_tokens": "sampling",
-    "rewards": "rewards and objective",
-    "learning_rate": "optimizer",
-    "lora_rank": "adapters (LoRA)",
-    "device": "machine and memory",
-    "output_dir": "evaluating and saving",
-}
-
 # The fields that name files and folders; a reward may be path.py:function.
 PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from grpo.settings.choices import CHOICES, HEADINGS, PATHS
-from grpo.settings.config import GRPOConfig
+from grpo.settings.choices import CHOICES, PATHS
+from grpo.settings.config import SECTIONS, GRPOConfig
 from grpo.settings.resolve import resolve
 from grpo.settings.reward_code import TRUST, check_trusted
 from grpo.settings.toml_file import read_toml, shipped_or_own
@@ -224,10 +224,8 @@ def say_shipped(file: str) -> None:
 
 def add_config_flags(parser: argparse.ArgumentParser) -> None:
     """Add one flag per field of GRPOConfig; those that are not given are absent from the result."""
-    names = [item.name for item in fields(GRPOConfig)]
-    starts = [*map(names.index, HEADINGS), len(names)]
     groups = [
-        Group(title, tuple(names[start:end]))
-        for title, start, end in zip(HEADINGS.values(), starts, starts[1:], strict=False)
+        Group(title, tuple(item.name for item in fields(section)))
+        for title, section in SECTIONS.items()
     ]
     add_flags(parser, GRPOConfig, groups, choices=CHOICES, paths=PATHS)

@@ -9,7 +9,7 @@ checkpoint of ours was trained.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,7 @@ from process.flags import flag_of
 from process.ranks import place
 
 # What the supervised baseline does not use: giving one of these with --method sft is an error.
-GRPO_ONLY = (
-    *("group_size", "num_iterations", "temperature", "top_k", "top_p", "mask_truncated"),
-    *("rewards", "reward_weights", "reward_arguments"),
-    *("advantage_scale", "loss_normalization", "beta"),
-    *("epsilon_low", "epsilon_high", "reference_device", "verify_prefix"),
-    *("grounding", "grounding_weight"),
-)
+GRPO_ONLY = tuple(item.name for item in fields(GRPOConfig) if item.metadata["only"] == "grpo")
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 # Of adapters ten times the rate of the weights themselves: docs/lora.md has the reason.
 LORA_LEARNING_RATES = {"grpo": 1e-5, "sft": 1e-4}

@@ -1,19 +1,20 @@
 """Settings: what is refused, in which words, and where a run's values come from."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import pytest
 
 from grpo.settings.absolute import with_absolute_paths
-from grpo.settings.choices import CHOICES, HEADINGS
+from grpo.settings.choices import CHOICES
 from grpo.settings.command_line import add_config_flags
-from grpo.settings.config import GRPOConfig
-from grpo.settings.resolve import resolve, resolve_config
+from grpo.settings.config import SECTIONS, GRPOConfig
+from grpo.settings.resolve import refuse_unused, resolve, resolve_config
 from grpo.settings.resuming import resumed_config
 from grpo.settings.reward_code import with_rewards
 from grpo.settings.toml_file import embedded_default, read_toml
 from models.lora.settings import LoraSettings
 from process.flag_parser import FlagParser
+from process.flags import flag_of
 from rewards.modes import MODES
 
 
@@ -111,7 +112,7 @@ def test_every_setting_is_a_flag_with_help_and_every_flag_is_in_a_group():
     text = parser.format_help()
     for name in GRPOConfig.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in text, name
-    assert all(heading in text for heading in HEADINGS.values())
+    assert all(heading in text for heading in SECTIONS)
     assert all("|".join(choices) in text for choices in CHOICES.values())
 
 
@@ -335,3 +336,13 @@ def test_the_time_between_checkpoints_may_be_given_as_steps_or_as_time(tmp_path)
     file.write_text("save_every = 1.5\n")
     with pytest.raises(ValueError, match=r"save_every=1\.5 has the wrong type"):
         resolve_config({}, str(file))
+
+
+def test_a_setting_says_itself_which_method_alone_uses_it():
+    only = {item.name: item.metadata["only"] for item in fields(GRPOConfig)}
+    assert {*only.values()} == {None, "grpo"}
+    assert only["beta"] == "grpo" and only["learning_rate"] is None
+    for name in [name for name, method in only.items() if method == "grpo"]:
+        with pytest.raises(ValueError, match=f"{flag_of(name)}: not used by --method sft"):
+            refuse_unused({name: 1}, "sft")
+        refuse_unused({name: 1}, "grpo")

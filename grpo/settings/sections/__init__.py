@@ -1,0 +1,1 @@
+"""The settings of a run, one file for each heading of --help."""
