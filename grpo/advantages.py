@@ -3,20 +3,27 @@
 Shapes in this file: N prompts (groups), G completions per prompt.
 """
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 Scale = Literal["group", "batch", "none"]
+Baseline = Literal["mean", "leave_one_out"]
+Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 
 
-def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e-4) -> Tensor:
+def group_advantages(
+    rewards: Tensor, *, scale: Scale = "group", baseline: Baseline = "mean", eps: float = 1e-4
+) -> Tensor:
     """Return how far each reward lies above its group's mean, in units of a spread.
 
         A[n, g] = (r[n, g] - mean(r[n])) / (spread + eps)
 
-    The mean is always the group's own. The spread is the group's std (DeepSeekMath,
+    The mean is always the group's own; baseline "leave_one_out" takes that of the other G - 1
+    completions (RLOO, arXiv:2402.14740), which is the same difference times G / (G - 1): with scale
+    "none" the gradient is then unbiased. The spread is the group's std (DeepSeekMath,
     arXiv:2402.03300, GRPO with outcome supervision), the std of all rewards of the batch
     (arXiv:2508.08221), or nothing is divided (Dr. GRPO, arXiv:2503.20783). A std divides by the
     count minus 1, the choice of TRL and Med-R1, so that our numbers can be compared with theirs.
@@ -26,6 +33,7 @@ def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e
             completion has nothing to be compared with. Scale "batch" wants all rewards of the
             optimizer batch.
         scale: which spread divides: "group", "batch" or "none".
+        baseline: what is subtracted: the "mean" of all G, or "leave_one_out".
         eps: not negative; keeps a small spread from making large advantages.
 
     Returns:
@@ -34,18 +42,20 @@ def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e
 
     Raises:
         TypeError: rewards are not floats.
-        ValueError: wrong shape, unknown scale, an eps that is negative or not finite, or a reward
-            that is NaN or inf.
+        ValueError: wrong shape, unknown scale or baseline, an eps that is negative or not finite,
+            or a reward that is NaN or inf.
 
     >>> group_advantages(torch.tensor([[1.0, 0.0], [3.0, 3.0]]), scale="none")
     tensor([[ 0.5000, -0.5000],
             [ 0.0000,  0.0000]])
     """
-    _check(rewards, scale, eps)
+    _check(rewards, scale, baseline, eps)
     # The mean of equal rewards may round away from them, and over eps that is an advantage: up to
     # 2e-3 in float32, 1e-13 in float64. Hence float64, and below an exact 0 for such groups.
     exact = rewards.detach().double()  # (N, G)
     advantages = exact - exact.mean(dim=1, keepdim=True)  # (N, G)
+    if baseline == "leave_one_out":
+        advantages = advantages * (rewards.shape[1] / (rewards.shape[1] - 1))
     # The spread only scales: whatever divides, a completion is compared with its own group.
     if scale == "group":
         advantages = advantages / (exact.std(dim=1, keepdim=True) + eps)
@@ -55,7 +65,75 @@ def group_advantages(rewards: Tensor, *, scale: Scale = "group", eps: float = 1e
     return advantages.masked_fill(agree, 0.0).float()
 
 
-def _check(rewards: Tensor, scale: str, eps: float) -> None:
+def decoupled_advantages(
+    rewards_per_fn: Tensor, weights: Sequence[float], *, eps: float = 1e-4
+) -> Tensor:
+    """Return advantages of which every reward function has its own share, whatever its spread.
+
+        z[n, g, k] = (r[n, g, k] - mean_g r[n, g, k]) / (std_g r[n, g, k] + eps)
+        A[n, g] = sum_k w[k] z[n, g, k] / (std of that sum over the batch + eps)
+
+    Source: GDPO, arXiv:2601.05242. Where rewards are added up before they are compared, one whose
+    spread is large hides the others; here each is compared within the group on its own, and the sum
+    is brought to the batch's unit spread. The batch's mean is 0 by construction: every group's is.
+
+    Args:
+        rewards_per_fn: (N, G, R) finite floats of the whole optimizer batch, G at least 2.
+        weights: R of them.
+        eps: as of `group_advantages`.
+
+    Returns:
+        (N, G) float32; each group sums to zero. A group in which every function agrees has exactly
+        0.
+
+    Raises:
+        TypeError, ValueError: as `group_advantages`; not one weight per reward function.
+
+    >>> rewards = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[5.0, 1.0], [5.0, 0.0]]])
+    >>> decoupled_advantages(rewards, [1.0, 1.0], eps=0.0)
+    tensor([[ 0.8660, -0.8660],
+            [ 0.8660, -0.8660]])
+    """
+    if rewards_per_fn.dim() != 3 or rewards_per_fn.shape[2] != len(weights):
+        raise ValueError(
+            f"rewards must have shape (N, G, R) with one of {len(weights)} weights per function,"
+            f" got {tuple(rewards_per_fn.shape)}: give as many weights as functions"
+        )
+    total = torch.zeros(rewards_per_fn.shape[:2], dtype=torch.float64)  # (N, G)
+    for rewards, weight in zip(rewards_per_fn.unbind(dim=2), weights, strict=True):
+        total = total + weight * group_advantages(rewards, eps=eps).double()
+    agree = ~total.any(dim=1, keepdim=True)  # (N, 1)
+    return (total / (total.std() + eps)).masked_fill(agree, 0.0).float()
+
+
+def compared(
+    rewards_per_fn: Tensor,
+    weights: Sequence[float],
+    penalties: Tensor,
+    *,
+    aggregation: Aggregation,
+    scale: Scale,
+    baseline: Baseline,
+) -> Tensor:
+    """Return (N, G) float32 advantages: rewards are added up and compared, or the reverse.
+
+    Args:
+        rewards_per_fn: (N, G, R).
+        weights: one per reward function.
+        penalties: (N, G), taken from the weighted sum; where functions are compared one by one, a
+            function of weight -1.
+        aggregation: "sum_then_normalize": `group_advantages`; "normalize_then_sum":
+            `decoupled_advantages`.
+        scale, baseline: of `group_advantages`.
+    """
+    if aggregation == "normalize_then_sum":
+        terms = torch.cat([rewards_per_fn, penalties[..., None]], dim=2)  # (N, G, R + 1)
+        return decoupled_advantages(terms, [*weights, -1.0])
+    totals = rewards_per_fn @ rewards_per_fn.new_tensor(weights)  # (N, G)
+    return group_advantages(totals - penalties, scale=scale, baseline=baseline)
+
+
+def _check(rewards: Tensor, scale: str, baseline: str, eps: float) -> None:
     if not rewards.is_floating_point():
         raise TypeError(f"rewards must be floats, got {rewards.dtype}: convert them with .float()")
     if rewards.dim() != 2 or rewards.shape[1] < 2:
@@ -65,6 +143,8 @@ def _check(rewards: Tensor, scale: str, eps: float) -> None:
         )
     if scale not in get_args(Scale):
         raise ValueError(f"unknown scale {scale!r}: use one of {get_args(Scale)}")
+    if baseline not in get_args(Baseline):
+        raise ValueError(f"unknown baseline {baseline!r}: use one of {get_args(Baseline)}")
     if not 0 <= eps < float("inf"):
         raise ValueError(f"eps must be finite and not negative, got {eps}: use 1e-4 as TRL does")
     if not torch.isfinite(rewards).all():

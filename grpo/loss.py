@@ -5,10 +5,14 @@ completion tokens (right-padded; the mask is 1 up to and including the end token
 (M,) is cut from the batch's (B, C) or (B,).
 """
 
-from typing import Literal, get_args
+from collections.abc import Mapping
+from typing import Literal, TypeVar, get_args
 
-import torch
 from torch import Tensor
+
+from grpo.objectives.divergence import KL_ESTIMATORS, k3
+from grpo.objectives.ratio import RATIO_LEVELS
+from grpo.objectives.surrogate import SURROGATES, Limits
 
 Normalization = Literal["sequence", "token", "constant"]
 
@@ -67,19 +71,23 @@ def policy_loss(
     epsilon_low: float,
     epsilon_high: float,
     beta: float,
+    ratio_level: str = "token",
+    ratio_cap: float = 0.0,
+    surrogate: str = "clip",
+    kl_estimator: str = "k3",
+    token_factors: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the clipped surrogate plus beta times the KL, and what to log about them.
+    """Return the bounded surrogate plus beta times the KL, and what to log about them.
 
-        ratio = exp(logprobs - old_logprobs)
+        ratio = exp(logprobs - old_logprobs)                      a token's, or its completion's
         surrogate = min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A)
         kl = exp(d) - d - 1,  d = ref_logprobs - logprobs
-        loss = sum(loss_weights * (beta * kl - surrogate))
+        loss = sum(loss_weights * (beta * kl - factors * surrogate))
 
-    Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4; two epsilons from DAPO,
-    arXiv:2503.14476 ("clip-higher"). The KL is Schulman's estimator k3 of KL(policy, reference),
-    never negative at any token, and not clamped. On the first pass every ratio is 1 and the KL
-    about 0, so the loss is a weighted mean of the advantages, about zero, and says nothing; its
-    gradient does.
+    Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4. The ratio, the surrogate and the KL
+    are each one of several: grpo/objectives/ has them, docs/objectives.md what goes with what. On
+    the first pass every ratio is 1 and the KL about 0, so the loss is a weighted mean of the
+    advantages, about zero, and says nothing; its gradient does.
 
     Args:
         logprobs: (M, C) of the policy, with gradient.
@@ -90,16 +98,21 @@ def policy_loss(
         loss_weights: (M, C) rows of `token_weights`, 0 where a token does not count.
         metric_weights: (M, C) rows of `token_weights` for the metrics, usually of "token". Where
             both weights are 0 (the padding) the log-probs may hold anything.
-        epsilon_low, epsilon_high: how far a ratio may leave 1 downwards and upwards.
+        epsilon_low, epsilon_high, ratio_cap: `Limits` of the surrogate.
         beta: weight of the KL, not negative.
+        ratio_level: a name in `RATIO_LEVELS`.
+        surrogate: a name in `SURROGATES`.
+        kl_estimator: a name in `KL_ESTIMATORS`.
+        token_factors: (M, C) without gradient, what each token's surrogate, and not its KL, is
+            multiplied by (grpo/objectives/factors.py); 1 each where there are none.
 
     Returns:
-        The scalar loss, and detached scalars: ``loss``; ``kl`` and ``clip_fraction`` (share of
-        tokens whose surrogate is the clipped one), both weighted by ``metric_weights``. Over
-        micro-batches they add up, like the loss.
+        The scalar loss, and detached scalars: ``loss``; ``kl`` (k3 whichever is in the loss, so
+        that runs can be compared) and ``clip_fraction`` (share of tokens whose ratio is beyond its
+        bound), both weighted by ``metric_weights``. Over micro-batches they add up, like the loss.
 
     Raises:
-        ValueError: shapes that differ.
+        ValueError: shapes that differ, a name that is in no table.
     """
     _check_shapes(
         logprobs,
@@ -108,29 +121,42 @@ def policy_loss(
         ref_logprobs=ref_logprobs,
         loss_weights=loss_weights,
         metric_weights=metric_weights,
+        **({} if token_factors is None else {"token_factors": token_factors}),
     )
     # Padding is replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
     counts = (loss_weights != 0) | (metric_weights != 0)  # (M, C)
     log_ratio = (logprobs - old_logprobs).where(counts, 0.0)  # (M, C)
     ref_log_ratio = (ref_logprobs - logprobs).where(counts, 0.0)  # (M, C)
 
-    # The smaller of the two: a token gains nothing by leaving the range on the side that its
-    # advantage points to, so there its gradient is 0; on the other side it is pulled back.
-    ratio = torch.exp(log_ratio)  # (M, C)
-    unclipped = ratio * advantages[:, None]  # (M, C)
-    clipped = ratio.clamp(1 - epsilon_low, 1 + epsilon_high) * advantages[:, None]  # (M, C)
-    surrogate = torch.minimum(unclipped, clipped)  # (M, C)
-    # expm1: near the reference exp(d) - 1 would lose d in float32's rounding of 1
-    kl = torch.expm1(ref_log_ratio) - ref_log_ratio  # (M, C)
+    ratio = _named("ratio_level", ratio_level, RATIO_LEVELS)(log_ratio, counts).exp()  # (M, C)
+    gained, is_bounded = _named("surrogate", surrogate, SURROGATES)(
+        ratio,
+        logprobs.where(counts, 0.0),
+        advantages[:, None],
+        Limits(epsilon_low, epsilon_high, ratio_cap),
+    )  # (M, C) each
+    if token_factors is not None:
+        gained = gained * token_factors.where(counts, 0.0)
+    kl = _named("kl_estimator", kl_estimator, KL_ESTIMATORS)(ref_log_ratio, ratio)  # (M, C)
 
     # The weights are the whole batch's, so the sums of its micro-batches add up to its means.
-    loss = ((beta * kl - surrogate) * loss_weights).sum()
+    loss = ((beta * kl - gained) * loss_weights).sum()
+    logged_kl = k3(ref_log_ratio.detach(), ratio)  # (M, C)
     metrics = {
         "loss": loss.detach(),
-        "kl": (kl.detach() * metric_weights).sum(),
-        "clip_fraction": ((surrogate < unclipped).float() * metric_weights).sum(),
+        "kl": (logged_kl * metric_weights).sum(),
+        "clip_fraction": (is_bounded.float() * metric_weights).sum(),
     }
     return loss, metrics
+
+
+_Entry = TypeVar("_Entry")
+
+
+def _named(setting: str, name: str, table: Mapping[str, _Entry]) -> _Entry:
+    if name not in table:
+        raise ValueError(f"unknown {setting} {name!r}: use one of {tuple(table)}")
+    return table[name]
 
 
 def _check_shapes(logprobs: Tensor, advantages: Tensor, **others: Tensor) -> None:

@@ -96,10 +96,12 @@ class UpdateSums:
         """
         # What an update leaves whose groups all agree, so that none was run: a loss of 0, no gap.
         sums = {"loss": 0.0, "kl": 0.0, "clip_fraction": 0.0}
+        sums_of_every_step = {*sums, "gap", "tokens", "slots"}
         sums |= {name: float(value) for name, value in self._sums.items()}
         sums |= {"gap": float(self._gap_sum), "tokens": self._tokens, "slots": self._slots}
         gaps, all_sums = zip(*world().gather([float(self._gap_max), sums]), strict=True)
-        total = {name: sum(each[name] for each in all_sums) for name in sums}
+        names = {name: None for each in all_sums for name in each}  # one may have run no row
+        total = {name: sum(each.get(name, 0.0) for each in all_sums) for name in names}
         ran = total["tokens"] > 0
         return {
             "loss": total["loss"],
@@ -108,4 +110,5 @@ class UpdateSums:
             "logprob_gap/mean": total["gap"] / total["tokens"] if ran else None,
             "logprob_gap/max": float(torch.tensor(gaps).max()) if ran else None,  # NaN stays NaN
             "padding": 1 - total["tokens"] / total["slots"] if ran else None,
+            **{name: value for name, value in total.items() if name not in sums_of_every_step},
         }

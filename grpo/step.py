@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grpo.advantages import group_advantages
+from grpo.advantages import compared
 from grpo.clock import StepClock
 from grpo.everybodys import everybodys
 from grpo.fitting import TokenBudget
@@ -29,8 +29,10 @@ from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
+from grpo.overlong import overlong_penalties
 from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
+from grpo.token_factors import TokenFactors
 from models.policy import Policy
 from process.ranks import world
 
@@ -87,8 +89,15 @@ def train_step(
     #    group's mean, so a group whose rewards agree has advantages of 0. A grounding term takes
     #    from the reward of a letter, or scales the advantages of a question, that is likely without
     #    the image; without one it subtracts 0 and multiplies by 1.
-    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
-    advantages = group_advantages(rewards - term.penalties, scale=config.advantage_scale)
+    weights = config.weights_of_rewards  # R of them
+    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(weights)  # (N, G)
+    lengths = rollout.completion_mask.sum(dim=1).view_as(rewards)  # (N, G)
+    too_long = overlong_penalties(
+        lengths, config.max_completion_tokens, config.soft_overlong_tokens
+    )  # (N, G)
+    advantages = compared(
+        rewards_per_fn, weights, term.penalties + too_long, **asdict(config.comparison)
+    )
     advantages = (advantages * term.scales).float()  # (N, G)
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
@@ -111,6 +120,7 @@ def train_step(
     loss_mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
     loss_weights = token_weights(loss_mask, config.loss_normalization, limit).to(policy.device)
     metric_weights = token_weights(rollout.completion_mask, "token", limit).to(policy.device)
+    token_factors = TokenFactors.of(rollout, config, policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
     #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group with advantages
@@ -130,17 +140,20 @@ def train_step(
         logprobs = completion_logprobs(
             policy, part, config.temperature, used, config.logprob_backend
         )  # (M, C)
+        old = logprobs.detach() if old_logprobs is None else part.cut(old_logprobs)
+        factors, factor_metrics = token_factors.cut(part, old, part.cut(metric_weights))
         loss, loss_metrics = policy_loss(
             logprobs,
-            logprobs.detach() if old_logprobs is None else part.cut(old_logprobs),
+            old,
             logprobs.detach() if ref_logprobs is None else part.cut(ref_logprobs),
             part.cut(row_advantages),
             part.cut(loss_weights),
             part.cut(metric_weights),
-            **asdict(config.clip),
+            **asdict(config.objective),
+            token_factors=factors,
         )
         optimizer.backward(loss)
-        sums.add(part, logprobs, loss_metrics)
+        sums.add(part, logprobs, loss_metrics | factor_metrics)
 
     for _ in range(config.num_iterations):
         budget.run("update", rollout, add_gradient, groups=groups_to_run, start=start_pass)

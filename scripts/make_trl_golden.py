@@ -60,11 +60,39 @@ class PlantedTrainer(trl.GRPOTrainer):
         else:
             is_reference = model is self.ref_model
             logprobs = self.planted["ref_logprobs" if is_reference else "old_logprobs"]
-        return logprobs, torch.zeros_like(logprobs).detach(), None
+        return logprobs, self.planted["entropies"], None
+
+
+# A variant of the objective: our settings of it, and TRL's. Each is tried with the groups' own
+# spread, with and without a KL, on the second pass, whose ratios are not 1.
+VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"ratio_level": "sequence", "epsilon_high": 0.28}, {"importance_sampling_level": "sequence"}),
+    (
+        {"ratio_level": "sequence", "loss_normalization": "token"},
+        {"importance_sampling_level": "sequence"},
+    ),
+    ({"ratio_cap": 1.25}, {"delta": 1.25}),
+    (
+        {"surrogate": "cispo", "epsilon_high": 1.1, "loss_normalization": "token"},
+        {"loss_type": "cispo"},
+    ),
+    ({"surrogate": "sapo"}, {"loss_type": "sapo"}),
+    ({"kl_estimator": "k3_corrected"}, {"use_bias_correction_kl": True}),
+    (
+        {"kl_estimator": "k3_corrected", "ratio_level": "sequence"},
+        {"use_bias_correction_kl": True, "importance_sampling_level": "sequence"},
+    ),
+    (
+        {"reward_aggregation": "normalize_then_sum"},
+        {"multi_objective_aggregation": "normalize_then_sum"},
+    ),
+    ({"top_entropy_share": 0.4}, {"top_entropy_quantile": 0.4}),
+]
 
 
 def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
     """Return TRL's advantages (B,), loss, gradient (B, C) and metrics under one setting."""
+    other = dict(case.get("trl", {}))
     with tempfile.TemporaryDirectory() as folder:
         tiny_model().save_pretrained(folder)  # TRL loads policy and reference from a directory
         arguments = trl.GRPOConfig(
@@ -73,7 +101,7 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
             num_generations=G,
             gradient_accumulation_steps=1,
             max_completion_length=MAX_COMPLETION_TOKENS,
-            loss_type=case["trl_loss_type"],
+            loss_type=other.pop("loss_type", case["trl_loss_type"]),
             scale_rewards=case["advantage_scale"],
             reward_weights=REWARD_WEIGHTS,
             beta=case["beta"],
@@ -82,12 +110,13 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
             num_iterations=case["num_iterations"],
             # TRL 1.16's default multiplies the KL by the ratio, as DeepSeek-V3.2 does;
             # DeepSeekMath, Med-R1 and this project do not
-            use_bias_correction_kl=False,
+            use_bias_correction_kl=other.pop("use_bias_correction_kl", False),
             mask_truncated_completions=case["mask_truncated"],
             bf16=False,
             use_cpu=True,
             report_to="none",
             disable_tqdm=True,
+            **other,
         )
         prompts = [{"prompt": word} for word in "abc" for _ in range(G)]
         trainer = PlantedTrainer(
@@ -110,7 +139,7 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
         "advantages": rounded(inputs["advantages"]),
         "loss": rounded(loss),
         "gradient": rounded(logprobs.grad),
-        "clip_fraction": metrics["clip_ratio/region_mean"][0],
+        "clip_fraction": metrics.get("clip_ratio/region_mean", [None])[0],
         "kl": metrics["kl"][0] if case["beta"] else None,
     }
 
@@ -147,6 +176,7 @@ def planted_logprobs(seed: int) -> dict[str, torch.Tensor]:
         return [[round(value + generator.gauss(0, 0.4), 3) for value in row] for row in logprobs]
 
     rows = {"logprobs": logprobs, "old_logprobs": moved(), "ref_logprobs": moved()}
+    rows["entropies"] = [[round(2 * generator.random(), 3) for _ in range(C)] for _ in range(N * G)]
     return {name: torch.tensor(values) for name, values in rows.items()}
 
 
@@ -162,7 +192,25 @@ def all_cases() -> list[dict[str, Any]]:
         for case in varied
     ]
     older = next(case for case in cases if case["loss_normalization"] == "token" and case["beta"])
-    return [*cases, {**older, "trl_loss_type": "bnpo"}]
+    return [*cases, {**older, "trl_loss_type": "bnpo"}, *variant_cases()]
+
+
+def variant_cases() -> list[dict[str, Any]]:
+    """Return every variant with and without a KL, where it is not about the KL alone."""
+    usual = {
+        "loss_normalization": "sequence",
+        "advantage_scale": "group",
+        "epsilon_low": 0.2,
+        "epsilon_high": 0.2,
+        "num_iterations": 2,
+        "mask_truncated": False,
+    }
+    cases = []
+    for ours, trls in VARIANTS:
+        for beta in (0.04,) if "kl_estimator" in ours else (0.0, 0.04):
+            case = {**usual, "beta": beta, **ours, "variant": ours, "trl": trls}
+            cases.append({"trl_loss_type": LOSS_TYPES[case["loss_normalization"]], **case})
+    return cases
 
 
 def rounded(tensor: torch.Tensor | None, digits: int = 9):

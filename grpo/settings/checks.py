@@ -18,6 +18,7 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
+    *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap"),
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
@@ -63,6 +64,7 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)
     yield from _objective_problems(config)
+    yield from _variant_problems(config)
     yield from _adapter_problems(config)
 
 
@@ -99,6 +101,49 @@ def _sampling_problems(config: "GRPOConfig") -> Iterator[str]:
             f" max_completion_tokens={config.max_completion_tokens}: raise the first, or lower the"
             " second"
         )
+
+
+def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
+    """Yield what of the objective's variants does not go together, or does nothing."""
+    usual = {item.name: item.default for item in fields(config)}
+    if config.surrogate == "cispo" and config.epsilon_high < 1:
+        yield (
+            f"epsilon_high={config.epsilon_high} is, with surrogate=cispo, the largest weight of a"
+            " token itself: give 1 or more, such as 5"
+        )
+    if config.surrogate != "clip" and config.ratio_cap:
+        yield (
+            f"ratio_cap={config.ratio_cap} is not used by surrogate={config.surrogate}: leave it"
+            " away"
+        )
+    elif config.ratio_cap and config.ratio_cap <= 1 + config.epsilon_high:
+        yield (
+            f"ratio_cap={config.ratio_cap} must be above 1 + epsilon_high={config.epsilon_high}:"
+            " below, the clip holds already"
+        )
+    if config.beta == 0 and config.kl_estimator != usual["kl_estimator"]:
+        yield f"kl_estimator={config.kl_estimator} is not used with beta=0: leave it away"
+    if not 0 < config.top_entropy_share <= 1:
+        yield (
+            f"top_entropy_share={config.top_entropy_share} must lie in (0, 1]: 1 trains all tokens"
+        )
+    if 0 < config.sampler_correction_cap < 1:
+        yield (
+            f"sampler_correction_cap={config.sampler_correction_cap} must be 0 or at least 1: a"
+            " token on which sampler and update agree weighs 1"
+        )
+    if config.soft_overlong_tokens > config.max_completion_tokens:
+        yield (
+            f"soft_overlong_tokens={config.soft_overlong_tokens} must not be above"
+            f" max_completion_tokens={config.max_completion_tokens}, whose last tokens they are"
+        )
+    if config.reward_aggregation == "normalize_then_sum":
+        for name in ("advantage_scale", "advantage_baseline"):
+            if getattr(config, name) != usual[name]:
+                yield (
+                    f"{name}={getattr(config, name)} is not used by"
+                    " reward_aggregation=normalize_then_sum, which has its own: leave it away"
+                )
 
 
 def _objective_problems(config: "GRPOConfig") -> Iterator[str]:

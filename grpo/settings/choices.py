@@ -4,10 +4,15 @@ from typing import Literal, get_args
 
 from rewards.modes import MODES
 
-# The next two are as grpo/advantages.py and grpo/loss.py have them; a test compares. Those files
-# import torch, for which no --help and no mistyped flag should wait, and they import no sibling.
+# The next seven are as grpo/advantages.py, grpo/loss.py and grpo/objectives/ have them; a test
+# compares. Those files import torch, for which no --help and no mistyped flag should wait.
 AdvantageScale = Literal["group", "batch", "none"]
+AdvantageBaseline = Literal["mean", "leave_one_out"]
+RewardAggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 LossNormalization = Literal["sequence", "token", "constant"]
+RatioLevel = Literal["token", "sequence"]
+Surrogate = Literal["clip", "cispo", "sapo"]
+KLEstimator = Literal["k1", "k2", "k3", "k3_corrected"]
 Method = Literal["grpo", "sft"]
 LRSchedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit"]
@@ -19,7 +24,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "method": get_args(Method),
     "mode": tuple(MODES),
     "advantage_scale": get_args(AdvantageScale),
+    "advantage_baseline": get_args(AdvantageBaseline),
+    "reward_aggregation": get_args(RewardAggregation),
     "loss_normalization": get_args(LossNormalization),
+    "ratio_level": get_args(RatioLevel),
+    "surrogate": get_args(Surrogate),
+    "kl_estimator": get_args(KLEstimator),
     "lr_schedule": get_args(LRSchedule),
     "optimizer": get_args(OptimizerName),
     "dtype": get_args(Dtype),

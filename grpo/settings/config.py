@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from grpo.settings.checks import problems_of
 from grpo.settings.choices import CHOICES
-from grpo.settings.records import Clip, Sampling
+from grpo.settings.records import Comparison, Objective, Sampling
 from grpo.settings.sections.adapters import AdapterSettings
 from grpo.settings.sections.asking import Asking
 from grpo.settings.sections.keeping import KeepingSettings
@@ -74,9 +74,26 @@ class GRPOConfig(
         )
 
     @property
-    def clip(self) -> Clip:
+    def comparison(self) -> Comparison:
+        """How rewards become advantages."""
+        return Comparison(
+            aggregation=self.reward_aggregation,
+            scale=self.advantage_scale,
+            baseline=self.advantage_baseline,
+        )
+
+    @property
+    def objective(self) -> Objective:
         """What the loss needs to know."""
-        return Clip(epsilon_low=self.epsilon_low, epsilon_high=self.epsilon_high, beta=self.beta)
+        return Objective(
+            epsilon_low=self.epsilon_low,
+            epsilon_high=self.epsilon_high,
+            beta=self.beta,
+            ratio_level=self.ratio_level,
+            ratio_cap=self.ratio_cap,
+            surrogate=self.surrogate,
+            kl_estimator=self.kl_estimator,
+        )
 
     @property
     def lora(self) -> LoraSettings | None:

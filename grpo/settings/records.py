@@ -1,11 +1,20 @@
 """What the sampler and the loss are told of a run's settings, and nothing else of them.
 
-`GRPOConfig.sampling` and `GRPOConfig.clip` make these two, so a caller that only samples (an
+`GRPOConfig` makes them as its properties of the same names, so a caller that only samples (an
 evaluation, a curation) names six numbers and needs no run. Nothing is checked here: the values are
 those of a config, which was, or of a caller that writes them down.
 """
 
 from dataclasses import dataclass
+
+from grpo.settings.choices import (
+    AdvantageBaseline,
+    AdvantageScale,
+    KLEstimator,
+    RatioLevel,
+    RewardAggregation,
+    Surrogate,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +30,22 @@ class Sampling:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
-    """How far the policy may move: the range of its ratios, and the weight of the KL."""
+class Comparison:
+    """How rewards become advantages: what grpo/advantages.py's `compared` takes."""
+
+    aggregation: RewardAggregation
+    scale: AdvantageScale
+    baseline: AdvantageBaseline
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """What the loss is made of, and how far the policy may move: see grpo/loss.py."""
 
     epsilon_low: float  # ratios are clipped below 1 - this
     epsilon_high: float  # and above 1 + this
     beta: float  # weight of the KL to the reference; 0: there is none
+    ratio_level: RatioLevel
+    ratio_cap: float  # 0: none
+    surrogate: Surrogate
+    kl_estimator: KLEstimator

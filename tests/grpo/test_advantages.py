@@ -5,7 +5,7 @@ import statistics
 import pytest
 import torch
 
-from grpo.advantages import group_advantages
+from grpo.advantages import compared, decoupled_advantages, group_advantages
 
 NUM_PROMPTS, GROUP_SIZE = 6, 4
 any_rewards = pytest.mark.parametrize("seed", range(5))
@@ -140,3 +140,92 @@ def test_the_rewards_are_not_written_to_and_get_no_gradient(scale):
 def test_the_error_says_what_was_wrong(rewards, scale, eps, error, message):
     with pytest.raises(error, match=message):
         group_advantages(rewards, scale=scale, eps=eps)
+
+
+# --- the others' mean, and rewards compared one by one --------------------------------------------
+
+
+def test_the_others_mean_worked_by_hand():
+    # 3 - (0 + 1) / 2, 0 - (3 + 1) / 2, 1 - (3 + 0) / 2
+    advantages = group_advantages(
+        torch.tensor([[3.0, 0.0, 1.0]]), scale="none", baseline="leave_one_out"
+    )
+    assert advantages.tolist() == [[2.5, -2.0, -0.5]]
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_leaving_one_out_stretches_the_difference_to_the_mean(scale):
+    rewards = torch.randn(4, 5, generator=torch.Generator().manual_seed(0))
+    usual = group_advantages(rewards, scale=scale)
+    left_out = group_advantages(rewards, scale=scale, baseline="leave_one_out")
+    torch.testing.assert_close(left_out, usual * 5 / 4)
+
+
+def test_a_completions_own_reward_is_not_in_what_it_is_compared_with():
+    # so that with scale "none" its baseline does not depend on what it did
+    rewards = torch.tensor([[1.0, 2.0, 4.0]])
+    higher = torch.tensor([[1.0, 2.0, 9.0]])
+    first, second = (
+        group_advantages(one, scale="none", baseline="leave_one_out") for one in (rewards, higher)
+    )
+    assert rewards[0, 2] - first[0, 2] == higher[0, 2] - second[0, 2] == 1.5
+
+
+def test_each_function_is_compared_on_its_own_worked_by_hand():
+    # Function 1 of the first group: 9, 0; of the second it agrees. Function 2: 0, 1 and 1, 0. Each
+    # is 1 / sqrt(2) times +-1 within its group; weighted 2 and 1 the sums are, over sqrt(2),
+    # 2 - 1 = 1, -1, 1, -1: their std (ddof 1) is sqrt(4 / 3) / sqrt(2).
+    rewards = torch.tensor([[[9.0, 0.0], [0.0, 1.0]], [[5.0, 1.0], [5.0, 0.0]]])
+    advantages = decoupled_advantages(rewards, [2.0, 1.0], eps=0.0)
+    s = (3 / 4) ** 0.5
+    torch.testing.assert_close(advantages, torch.tensor([[s, -s], [s, -s]]))
+
+
+def test_a_functions_own_scale_is_nothing_to_the_others():
+    generator = torch.Generator().manual_seed(1)
+    rewards = torch.randn(4, 6, 3, generator=generator)
+    stretched = rewards * torch.tensor([1.0, 1000.0, 0.01]) + torch.tensor([0.0, -7.0, 3.0])
+    first, second = (
+        decoupled_advantages(one, [1.0, 0.5, 2.0], eps=0) for one in (rewards, stretched)
+    )
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=1e-4)
+    together = [
+        group_advantages(one @ torch.tensor([1.0, 0.5, 2.0]), eps=0) for one in (rewards, stretched)
+    ]
+    assert not torch.allclose(*together, atol=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_compared_one_by_one_a_group_sums_to_zero_and_agreement_is_exactly_zero(seed):
+    rewards = torch.rand(5, 4, 2, generator=torch.Generator().manual_seed(seed))
+    rewards[2] = 0.1  # both functions agree there
+    advantages = decoupled_advantages(rewards, [1.0, 0.3])
+    torch.testing.assert_close(advantages.sum(dim=1), torch.zeros(5), atol=1e-6, rtol=0)
+    assert not advantages[2].any() and advantages[0].any()
+    assert advantages.std() == pytest.approx(1, abs=1e-3)
+    assert not decoupled_advantages(torch.ones(2, 2, 2), [1.0, 1.0]).any()
+
+
+def test_what_is_compared_is_the_sum_less_the_penalties_or_each_by_itself():
+    generator = torch.Generator().manual_seed(2)
+    rewards, penalties = torch.rand(3, 4, 2, generator=generator), torch.rand(3, 4)
+    how = {"scale": "batch", "baseline": "leave_one_out"}
+    summed = compared(rewards, [1.0, 0.5], penalties, aggregation="sum_then_normalize", **how)
+    totals = rewards[..., 0] + 0.5 * rewards[..., 1] - penalties
+    torch.testing.assert_close(summed, group_advantages(totals, **how))
+    by_itself = compared(rewards, [1.0, 0.5], penalties, aggregation="normalize_then_sum", **how)
+    three = torch.stack([rewards[..., 0], rewards[..., 1], penalties], dim=2)
+    assert torch.equal(by_itself, decoupled_advantages(three, [1.0, 0.5, -1.0]))
+
+
+@pytest.mark.parametrize(
+    ("shape", "weights"), [((2, 3), [1.0]), ((2, 3, 2), [1.0]), ((2, 3, 1), [1.0, 1.0])]
+)
+def test_as_many_weights_as_functions(shape, weights):
+    with pytest.raises(ValueError, match=r"\(N, G, R\) with one of \d weights per function, got"):
+        decoupled_advantages(torch.rand(shape), weights)
+
+
+def test_an_unknown_baseline_is_named():
+    with pytest.raises(ValueError, match=r"unknown baseline 'median': use one of \('mean'"):
+        group_advantages(torch.rand(2, 2), baseline="median")

@@ -157,24 +157,49 @@ def test_clipping_stops_the_gradient_only_away_from_one(ratio, advantage, is_cli
     assert logprobs.grad.item() == pytest.approx(expected, rel=1e-5)
 
 
-def slow_loss(batch, epsilon_low, epsilon_high, beta):
+def slow_loss(
+    batch,
+    epsilon_low,
+    epsilon_high,
+    beta,
+    ratio_level="token",
+    ratio_cap=0.0,
+    surrogate="clip",
+    kl_estimator="k3",
+):
     """Return loss, kl and clip fraction token by token, in Python's floats."""
-    loss = kl_sum = clipped_sum = 0.0
+    loss = kl_sum = bounded_sum = 0.0
     for row, advantage in enumerate(batch["advantages"].tolist()):
-        for column in range(batch["logprobs"].shape[1]):
-            new, old, ref, weight, metric_weight = (
-                batch[name][row, column].item()
-                for name in ("logprobs", "old_logprobs", "ref_logprobs", "loss_weights",
-                             "metric_weights")
-            )  # fmt: skip
-            ratio = math.exp(new - old)
-            bounded = min(max(ratio, 1 - epsilon_low), 1 + epsilon_high)
-            surrogate = min(ratio * advantage, bounded * advantage)
-            kl = math.exp(ref - new) - (ref - new) - 1
-            loss += weight * (beta * kl - surrogate)
-            kl_sum += metric_weight * kl
-            clipped_sum += metric_weight * (surrogate < ratio * advantage)
-    return loss, kl_sum, clipped_sum
+        names = ("logprobs", "old_logprobs", "ref_logprobs", "loss_weights", "metric_weights")
+        tokens = [
+            token
+            for token in zip(*(batch[name][row].tolist() for name in names), strict=True)
+            if token[3] or token[4]
+        ]
+        mean = sum(new - old for new, old, *_ in tokens) / max(1, len(tokens))
+        for column, (new, old, ref, weight, metric_weight) in enumerate(tokens):
+            ratio = math.exp(mean if ratio_level == "sequence" else new - old)
+            if surrogate == "clip":
+                first = min(ratio, ratio_cap or math.inf)
+                within = min(max(ratio, 1 - epsilon_low), 1 + epsilon_high)
+                gained = min(first * advantage, within * advantage)
+                is_bounded = gained != ratio * advantage
+            elif surrogate == "cispo":
+                gained, is_bounded = (
+                    min(ratio, epsilon_high) * advantage * new,
+                    ratio > epsilon_high,
+                )
+            else:
+                t = 1.0 if advantage > 0 else 1.05
+                gained, is_bounded = 4 / t / (1 + math.exp(-t * (ratio - 1))) * advantage, False
+            d = ref - new
+            k3 = math.exp(d) - d - 1
+            kl = {"k1": -d, "k2": d * d / 2, "k3": k3, "k3_corrected": k3 * ratio}[kl_estimator]
+            factor = batch["token_factors"][row, column].item() if "token_factors" in batch else 1.0
+            loss += weight * (beta * kl - factor * gained)
+            kl_sum += metric_weight * k3
+            bounded_sum += metric_weight * is_bounded
+    return loss, kl_sum, bounded_sum
 
 
 @any_seed
@@ -187,6 +212,126 @@ def test_an_independent_slow_version_agrees(seed, beta, epsilon_high):
     fast = [loss.item(), metrics["kl"].item(), metrics["clip_fraction"].item()]
     assert fast == pytest.approx(slow, abs=2e-6)
     assert 0.05 < metrics["clip_fraction"] < 0.9  # or the clip was not tried
+
+
+VARIANTS = [
+    {"ratio_level": "sequence"},
+    {"ratio_cap": 1.4},
+    {"surrogate": "cispo", "epsilon_high": 1.3},
+    {"surrogate": "cispo", "epsilon_high": 1.1, "ratio_level": "sequence"},
+    {"surrogate": "sapo"},
+    {"kl_estimator": "k1"},
+    {"kl_estimator": "k2"},
+    {"kl_estimator": "k3_corrected"},
+    {"kl_estimator": "k3_corrected", "ratio_level": "sequence"},
+]
+any_variant = pytest.mark.parametrize(
+    "variant", VARIANTS, ids=lambda variant: "-".join(map(str, variant.values()))
+)
+WITH_KL = {**CLIP, "beta": 0.3}
+
+
+@any_seed
+@any_variant
+def test_an_independent_slow_version_of_every_variant_agrees(seed, variant):
+    batch = random_batch(seed)
+    batch["token_factors"] = torch.rand(5, 6, generator=torch.Generator().manual_seed(seed))
+    loss, metrics = policy_loss(**batch, **WITH_KL | variant)
+    fast = [loss.item(), metrics["kl"].item(), metrics["clip_fraction"].item()]
+    assert fast == pytest.approx(slow_loss(batch, **WITH_KL | variant), abs=2e-6)
+
+
+@any_variant
+def test_micro_batches_of_every_variant_add_up_to_the_batch(variant):
+    batch = random_batch(1)
+    batch["token_factors"] = torch.rand(5, 6, generator=torch.Generator().manual_seed(2))
+    batch["logprobs"].requires_grad_()
+    (whole,) = torch.autograd.grad(policy_loss(**batch, **WITH_KL | variant)[0], batch["logprobs"])
+    parts = [
+        policy_loss(**{name: value[rows] for name, value in batch.items()}, **WITH_KL | variant)[0]
+        for rows in (slice(0, 2), slice(2, 3), slice(3, 5))
+    ]
+    (pieces,) = torch.autograd.grad(sum(parts), batch["logprobs"])
+    torch.testing.assert_close(pieces, whole, atol=1e-7, rtol=1e-6)
+
+
+@any_variant
+def test_the_gradient_of_every_variant_is_that_of_finite_differences(variant):
+    batch = {name: value.double() for name, value in random_batch(2).items()}
+    logprobs = batch.pop("logprobs").requires_grad_()
+
+    def loss(logprobs):
+        return policy_loss(logprobs, **batch, **WITH_KL | variant)[0]
+
+    if variant.get("surrogate") != "cispo":
+        assert torch.autograd.gradcheck(loss, logprobs)
+    else:  # its value moves with the weights that its gradient takes as given
+        assert not torch.autograd.gradcheck(loss, logprobs, raise_exception=False)
+
+
+@any_variant
+def test_padding_reaches_neither_loss_nor_gradient_of_any_variant(variant):
+    batch = random_batch(2)
+    is_padding = (batch["loss_weights"] == 0) & (batch["metric_weights"] == 0)
+    clean, dirty = (
+        {**batch, "logprobs": batch["logprobs"].masked_fill(is_padding, value).requires_grad_()}
+        for value in (0.0, math.nan)
+    )
+    dirty["token_factors"] = torch.ones(5, 6).masked_fill(is_padding, math.nan)
+    results = [policy_loss(**one, **WITH_KL | variant)[0] for one in (clean, dirty)]
+    gradients = [
+        torch.autograd.grad(loss, one["logprobs"])[0]
+        for loss, one in zip(results, (clean, dirty), strict=True)
+    ]
+    assert torch.equal(*results) and torch.equal(*gradients)
+
+
+def test_a_factor_is_of_the_surrogate_and_not_of_the_kl():
+    batch = random_batch(0)
+    alone = policy_loss(**batch, **CLIP, beta=0.0)[0]
+    both, kl_alone = (
+        policy_loss(**batch, **WITH_KL, token_factors=torch.full((5, 6), factor))[0]
+        for factor in (1.0, 0.0)
+    )
+    torch.testing.assert_close(both - kl_alone, alone)
+    assert kl_alone > 0
+
+
+def test_of_completions_of_one_token_the_two_ratios_are_one():
+    batch = random_batch(3)
+    batch = {name: value[:, :1] if value.dim() == 2 else value for name, value in batch.items()}
+    token, sequence = (
+        policy_loss(**batch, **WITH_KL, ratio_level=level) for level in ("token", "sequence")
+    )
+    assert torch.equal(token[0], sequence[0]) and token[1] == sequence[1]
+
+
+@any_variant
+def test_on_the_first_pass_no_variant_but_the_kls_changes_the_gradient(variant):
+    batch = random_batch(0)
+    batch["logprobs"].requires_grad_()
+    batch["old_logprobs"] = batch["logprobs"].detach()
+    plain, varied = (
+        torch.autograd.grad(policy_loss(**batch, **CLIP | one, beta=0.0)[0], batch["logprobs"])[0]
+        for one in ({}, variant)
+    )
+    if variant.get("ratio_level") == "sequence":  # of each completion the sum is what stays
+        plain, varied = plain.sum(dim=1), varied.sum(dim=1)
+    torch.testing.assert_close(varied, plain)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"ratio_level": "word"}, r"unknown ratio_level 'word': use one of \('token', 'sequence'"),
+        ({"surrogate": "ppo"}, r"unknown surrogate 'ppo': use one of \('clip'"),
+        ({"kl_estimator": "k4"}, "unknown kl_estimator 'k4'"),
+        ({"token_factors": torch.ones(5, 1)}, "token_factors must have the shape of logprobs"),
+    ],
+)
+def test_the_error_of_a_variant_says_what_was_wrong(setting, message):
+    with pytest.raises(ValueError, match=message):
+        policy_loss(**random_batch(0), **WITH_KL | setting)
 
 
 @any_seed

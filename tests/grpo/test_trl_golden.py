@@ -5,12 +5,15 @@ scripts/make_trl_golden.py wrote the file; TRL is not needed to read it.
 
 import itertools
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
 
-from grpo.advantages import group_advantages
+from grpo.advantages import compared
 from grpo.loss import policy_loss, token_weights
+from grpo.objectives.factors import high_entropy_mask
+from grpo.settings.config import GRPOConfig
 from tests.places import ROOT
 
 FILE = ROOT / "tests" / "golden" / "trl.json"
@@ -21,7 +24,8 @@ close = {"atol": 1e-6, "rtol": 0}
 
 def name_of(case: dict) -> str:
     truncated = "-mask_truncated" if case["mask_truncated"] else ""
-    return "-".join(str(case[key]) for key in ("trl_loss_type", *SETTINGS)) + truncated
+    variant = "".join(f"-{value}" for value in case.get("variant", {}).values())
+    return "-".join(str(case[key]) for key in ("trl_loss_type", *SETTINGS)) + truncated + variant
 
 
 @pytest.fixture(params=GOLDEN["cases"], ids=name_of)
@@ -38,13 +42,17 @@ def test_the_file_covers_what_we_promise():
     assert any(case["mask_truncated"] for case in GOLDEN["cases"])
     assert any(case["trl_loss_type"] == "bnpo" for case in GOLDEN["cases"])
     assert FILE.stat().st_size < 100_000
+    varied = {name for case in GOLDEN["cases"] for name in case.get("variant", {})}
+    assert varied >= {"ratio_level", "ratio_cap", "surrogate", "kl_estimator",
+                      "reward_aggregation", "top_entropy_share"}  # fmt: skip
 
 
 def test_the_batch_tries_what_can_differ():
     rewards = total_rewards()
     assert (rewards.amax(dim=1) == rewards.amin(dim=1)).tolist() == [False, True, False]
     assert min(GOLDEN["lengths"]) < max(GOLDEN["lengths"])  # padding
-    clipped = {case["clip_fraction"] for case in GOLDEN["cases"] if case["num_iterations"] == 2}
+    later = [case for case in GOLDEN["cases"] if case["num_iterations"] == 2]
+    clipped = {case["clip_fraction"] for case in later if "variant" not in case}
     assert len(clipped) > 1 and min(clipped) > 0.1  # clip-higher clips less
 
 
@@ -54,31 +62,52 @@ def total_rewards() -> torch.Tensor:
     return (weights @ torch.tensor(GOLDEN["rewards"])).view(-1, GOLDEN["group_size"])
 
 
+def config_of(case: dict) -> GRPOConfig:
+    """Return the settings of a case as a run would have them."""
+    names = (*SETTINGS, "epsilon_low", "mask_truncated")
+    settings = {name: case[name] for name in names} | case.get("variant", {})
+    return GRPOConfig(**settings, rewards=("a", "b"), reward_weights=GOLDEN["reward_weights"])
+
+
+def advantages_of(case: dict) -> torch.Tensor:
+    """Return (B,) of the file's rewards, as the step has them compared."""
+    size, config = GOLDEN["group_size"], config_of(case)
+    rewards = torch.tensor(GOLDEN["rewards"], dtype=torch.float64)  # (R, B)
+    rewards = rewards.T.reshape(-1, size, len(rewards))  # (N, G, R)
+    nothing = torch.zeros(rewards.shape[:2], dtype=torch.float64)
+    return compared(
+        rewards, config.weights_of_rewards, nothing, **asdict(config.comparison)
+    ).flatten()
+
+
 def test_advantages(case):
-    advantages = group_advantages(total_rewards(), scale=case["advantage_scale"])
-    torch.testing.assert_close(advantages.flatten(), torch.tensor(case["advantages"]), **close)
+    torch.testing.assert_close(advantages_of(case), torch.tensor(case["advantages"]), **close)
 
 
 def test_loss_gradient_and_metrics(case):
-    mask = torch.tensor(case["mask"])
+    mask, config = torch.tensor(case["mask"]), config_of(case)
     logprobs = torch.tensor(GOLDEN["logprobs"], requires_grad=True)
     is_first_pass = case["num_iterations"] == 1
     loss, metrics = policy_loss(
         logprobs,
         logprobs.detach() if is_first_pass else torch.tensor(GOLDEN["old_logprobs"]),
         torch.tensor(GOLDEN["ref_logprobs"]),
-        group_advantages(total_rewards(), scale=case["advantage_scale"]).flatten(),
+        torch.tensor(case["advantages"]),
         token_weights(mask, case["loss_normalization"], GOLDEN["max_completion_tokens"]),
         token_weights(mask, "token", GOLDEN["max_completion_tokens"]),
-        epsilon_low=case["epsilon_low"],
-        epsilon_high=case["epsilon_high"],
-        beta=case["beta"],
+        **asdict(config.objective),
+        token_factors=high_entropy_mask(
+            torch.tensor(GOLDEN["entropies"]), mask, config.top_entropy_share
+        ).float(),
     )
     loss.backward()
     torch.testing.assert_close(loss, torch.tensor(case["loss"]), **close)
     torch.testing.assert_close(logprobs.grad, torch.tensor(case["gradient"]), **close)
-    assert metrics["clip_fraction"].item() == pytest.approx(case["clip_fraction"], abs=1e-6)
-    if case["kl"] is not None:
+    # TRL counts only what the inner bounds cut off, whole completions where it clips these, and a
+    # corrected KL as it is in the loss
+    if case["clip_fraction"] is not None and config.ratio_level == "token" and not config.ratio_cap:
+        assert metrics["clip_fraction"].item() == pytest.approx(case["clip_fraction"], abs=1e-6)
+    if case["kl"] is not None and config.kl_estimator == "k3":
         assert metrics["kl"].item() == pytest.approx(case["kl"], abs=1e-6)
 
 

@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
-from grpo.settings.choices import AdvantageScale, GroundingKind, LossNormalization
+from grpo.settings.choices import (
+    AdvantageBaseline,
+    AdvantageScale,
+    GroundingKind,
+    KLEstimator,
+    LossNormalization,
+    RatioLevel,
+    RewardAggregation,
+    Surrogate,
+)
 from process.flags import setting
 
 
@@ -27,6 +36,20 @@ class ObjectiveSettings:
     advantage_scale: AdvantageScale = setting(
         "group", "which spread divides the advantages", only="grpo"
     )
+    advantage_baseline: AdvantageBaseline = setting(
+        "mean", "what is subtracted: the group's mean, or that of the others (RLOO)", only="grpo"
+    )
+    reward_aggregation: RewardAggregation = setting(
+        "sum_then_normalize",
+        "normalize_then_sum: each reward function is compared within the group on its own (GDPO)",
+        only="grpo",
+    )
+    soft_overlong_tokens: int = setting(
+        0,
+        "the last N tokens before --max-completion-tokens cost a reward of up to 1, rising linearly"
+        " (DAPO); 0: none",
+        only="grpo",
+    )
     loss_normalization: LossNormalization = setting(
         "sequence",
         "mean over sequences (DeepSeekMath), over tokens (DAPO), constant (Dr. GRPO)",
@@ -38,6 +61,37 @@ class ObjectiveSettings:
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
     epsilon_high: float = setting(
         0.2, "ratios are clipped above 1 + this (DAPO raises it)", only="grpo"
+    )
+    surrogate: Surrogate = setting(
+        "clip",
+        "what is raised: the clipped ratio (PPO, GRPO); cispo: the log-probability, weighed by the"
+        " ratio up to --epsilon-high itself; sapo: a soft gate of the ratio, without limits",
+        only="grpo",
+    )
+    ratio_level: RatioLevel = setting(
+        "token", "sequence: the mean log-ratio of a whole completion (GSPO)", only="grpo"
+    )
+    ratio_cap: float = setting(
+        0.0,
+        "no ratio counts above this, where the advantage is negative either (two-sided clipping);"
+        " 0: none",
+        only="grpo",
+    )
+    kl_estimator: KLEstimator = setting(
+        "k3",
+        "of the KL in the loss (docs/objectives.md); k3_corrected: times the ratio, TRL's default",
+        only="grpo",
+    )
+    top_entropy_share: float = setting(
+        1.0,
+        "train only this share of a batch's tokens, those with the highest entropy; 1: all",
+        only="grpo",
+    )
+    sampler_correction_cap: float = setting(
+        0.0,
+        "weigh each token by how much likelier the update finds it than the sampler did, up to"
+        " this; 0: not at all",
+        only="grpo",
     )
     mask_truncated: bool = setting(
         False, "leave truncated completions out of the loss", only="grpo"

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 import pytest
 
 from grpo.settings.config import GRPOConfig
-from grpo.settings.records import Clip, Sampling
+from grpo.settings.records import Comparison, Objective, Sampling
 
 CONFIG = GRPOConfig(
     seed=7,
@@ -17,18 +17,33 @@ CONFIG = GRPOConfig(
     epsilon_low=0.1,
     epsilon_high=0.3,
     beta=0.02,
+    ratio_level="sequence",
+    ratio_cap=3.0,
+    kl_estimator="k3_corrected",
+    advantage_scale="none",
+    advantage_baseline="leave_one_out",
 )
+SAPO = GRPOConfig(surrogate="sapo")
+GDPO = GRPOConfig(reward_aggregation="normalize_then_sum")
 
 
-@pytest.mark.parametrize("record", [CONFIG.sampling, CONFIG.clip])
+SETTINGS = {"scale": "advantage_scale", "baseline": "advantage_baseline",
+            "aggregation": "reward_aggregation"}  # fmt: skip
+
+
+@pytest.mark.parametrize("record", ["sampling", "objective", "comparison"])
 def test_a_record_has_the_configs_values(record):
     defaults = GRPOConfig()
-    for name, value in asdict(record).items():
-        assert value == getattr(CONFIG, name)
-        assert value != getattr(defaults, name)  # so that one left behind would be seen
+    for name in asdict(getattr(CONFIG, record)):
+        # of names that do not go together another config has one
+        config = {"surrogate": SAPO, "aggregation": GDPO}.get(name, CONFIG)
+        setting = SETTINGS.get(name, name)
+        value = getattr(getattr(config, record), name)
+        assert value == getattr(config, setting)
+        assert value != getattr(defaults, setting)  # so that one left behind would be seen
 
 
-@pytest.mark.parametrize("record", [Sampling, Clip])
+@pytest.mark.parametrize("record", [Sampling, Objective, Comparison])
 def test_a_record_has_no_defaults_of_its_own(record):
     with pytest.raises(TypeError, match=f"{len(fields(record))} required keyword-only"):
         record()

@@ -1,0 +1,75 @@
+"""Variants of the objective: named as the maths has them, and refused where they do nothing."""
+
+from typing import get_args
+
+import pytest
+
+from grpo import advantages, loss
+from grpo.objectives.divergence import KL_ESTIMATORS
+from grpo.objectives.ratio import RATIO_LEVELS
+from grpo.objectives.surrogate import SURROGATES
+from grpo.settings.choices import CHOICES
+from grpo.settings.config import GRPOConfig
+
+
+@pytest.mark.parametrize(
+    ("name", "of_the_maths"),
+    [
+        ("advantage_scale", get_args(advantages.Scale)),
+        ("advantage_baseline", get_args(advantages.Baseline)),
+        ("reward_aggregation", get_args(advantages.Aggregation)),
+        ("loss_normalization", get_args(loss.Normalization)),
+        ("ratio_level", tuple(RATIO_LEVELS)),
+        ("surrogate", tuple(SURROGATES)),
+        ("kl_estimator", tuple(KL_ESTIMATORS)),
+    ],
+)
+def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
+    assert CHOICES[name] == of_the_maths
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"surrogate": "cispo"}, "epsilon_high=0.2 is, with surrogate=cispo, the largest weight"),
+        (
+            {"surrogate": "sapo", "ratio_cap": 3.0},
+            "ratio_cap=3.0 is not used by surrogate=sapo: leave it away",
+        ),
+        ({"ratio_cap": 1.2}, r"ratio_cap=1.2 must be above 1 \+ epsilon_high=0.2"),
+        ({"ratio_cap": -1.0}, "ratio_cap=-1.0 must not be negative"),
+        ({"beta": 0.0, "kl_estimator": "k2"}, "kl_estimator=k2 is not used with beta=0"),
+        ({"top_entropy_share": 0.0}, r"top_entropy_share=0.0 must lie in \(0, 1\]"),
+        ({"top_entropy_share": 1.5}, r"top_entropy_share=1.5 must lie in \(0, 1\]"),
+        ({"sampler_correction_cap": 0.5}, "sampler_correction_cap=0.5 must be 0 or at least 1"),
+        (
+            {"soft_overlong_tokens": 257},
+            "soft_overlong_tokens=257 must not be above max_completion_tokens=256",
+        ),
+        (
+            {"reward_aggregation": "normalize_then_sum", "advantage_scale": "none"},
+            "advantage_scale=none is not used by reward_aggregation=normalize_then_sum",
+        ),
+        (
+            {"reward_aggregation": "normalize_then_sum", "advantage_baseline": "leave_one_out"},
+            "advantage_baseline=leave_one_out is not used by",
+        ),
+    ],
+)
+def test_what_would_do_nothing_or_harm_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GRPOConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"surrogate": "cispo", "epsilon_high": 1.0},
+        {"ratio_cap": 1.21},
+        {"top_entropy_share": 1.0},
+        {"sampler_correction_cap": 1.0},
+        {"soft_overlong_tokens": 256},
+    ],
+)
+def test_at_their_bounds_they_run(settings):
+    GRPOConfig(**settings)

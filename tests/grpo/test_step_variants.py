@@ -1,0 +1,139 @@
+"""A step under every variant of the objective: what a variant adds is the whole batch's."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import grpo.step
+from grpo.objectives.factors import high_entropy_mask
+from tests.grpo.test_step import (
+    CONFIG,
+    assert_equal_gradients,
+    batch,
+    reference,
+    run,
+)
+
+__all__ = ["batch", "reference"]  # fixtures
+pytestmark = pytest.mark.model
+
+# Two passes, and weights that move: ratios are 1 on the first pass alone.
+TWICE = replace(CONFIG, num_iterations=2, beta=0.3, learning_rate=5e-3)
+VARIANTS = [
+    {"ratio_level": "sequence", "epsilon_low": 3e-4, "epsilon_high": 4e-4},
+    {"ratio_cap": 1.5},
+    {"surrogate": "cispo", "epsilon_high": 5.0},
+    {"surrogate": "sapo"},
+    {"kl_estimator": "k3_corrected"},
+    {"advantage_baseline": "leave_one_out", "advantage_scale": "none"},
+    {"reward_aggregation": "normalize_then_sum"},
+    {"top_entropy_share": 0.3},
+    {"sampler_correction_cap": 2.0},
+    {"soft_overlong_tokens": 6},
+    {"mask_truncated": True, "top_entropy_share": 0.5, "sampler_correction_cap": 1.0},
+]
+any_variant = pytest.mark.parametrize(
+    "variant", VARIANTS, ids=lambda variant: "-".join(f"{name}_{variant[name]}" for name in variant)
+)
+
+
+@pytest.fixture(autouse=True)
+def same_weights(nano_policy):
+    before = [parameter.detach().clone() for parameter in nano_policy.parameters()]
+    yield
+    with torch.no_grad():
+        for parameter, value in zip(nano_policy.parameters(), before, strict=True):
+            parameter.copy_(value)
+
+
+def gradients(policy, reference, batch, config) -> list[dict]:
+    """Return the gradients of both passes, the weights put back afterwards."""
+    before = [parameter.detach().clone() for parameter in policy.parameters()]
+    result, optimizer = run(policy, reference, batch, config, moves=True)
+    with torch.no_grad():
+        for parameter, value in zip(policy.parameters(), before, strict=True):
+            parameter.copy_(value)
+    return [*optimizer.gradients, result]
+
+
+@any_variant
+def test_no_cut_into_micro_batches_moves_the_gradient(nano_policy, reference, batch, variant):
+    config = replace(TWICE, **variant)
+    first, second, result = gradients(nano_policy, reference, batch, config)
+    parts = replace(config, micro_batch_tokens=70)  # parts of groups
+    first_of_parts, second_of_parts, result_of_parts = gradients(
+        nano_policy, reference, batch, parts
+    )
+    assert_equal_gradients(first_of_parts, first)
+    assert_equal_gradients(second_of_parts, second, bar=1e-3)  # Adam's step divides by roundings
+    for name in ("loss", "kl", "clip_fraction"):
+        assert result_of_parts.metrics[name] == pytest.approx(result.metrics[name], abs=1e-3)
+
+
+@any_variant
+def test_every_variant_changes_the_update(nano_policy, reference, batch, variant):
+    plain = gradients(nano_policy, reference, batch, TWICE)
+    varied = gradients(nano_policy, reference, batch, replace(TWICE, **variant))
+    if variant == {"sampler_correction_cap": 2.0}:  # here sampler and update agree to rounding
+        assert_equal_gradients(varied[0], plain[0])
+        return
+    differences = [
+        (varied[i][name] - plain[i][name]).norm() / plain[i][name].norm().clamp(min=1e-6)
+        for i in (0, 1)
+        for name in plain[i]
+    ]
+    assert max(differences) > 1e-3
+
+
+def test_where_sampler_and_update_agree_the_correction_is_one_and_its_metrics_say_so(
+    nano_policy, reference, batch
+):
+    result, _ = run(nano_policy, reference, batch, replace(CONFIG, sampler_correction_cap=2.0))
+    assert result.metrics["sampler_correction/mean"] == pytest.approx(1, abs=1e-4)
+    assert result.metrics["sampler_correction/capped"] == 0
+    plain, _ = run(nano_policy, reference, batch, CONFIG)
+    assert not {name for name in plain.metrics if name.startswith("sampler_correction")}
+
+
+@pytest.mark.parametrize(("claimed", "weight", "capped"), [(0.5, 0.6065, 0.0), (-1.0, 2.0, 1.0)])
+def test_tokens_that_the_sampler_found_likelier_weigh_less(
+    nano_policy, reference, batch, monkeypatch, claimed, weight, capped
+):
+    # a sampler that claims 0.5 nat more than the update finds: exp(-0.5); one that claims less: 2
+    honest = grpo.step.sample_rollout
+
+    def claiming(*arguments, **named):
+        rollout = honest(*arguments, **named)
+        completions = rollout.completions
+        logprobs = (completions.logprobs + claimed) * completions.mask
+        return replace(rollout, completions=replace(completions, logprobs=logprobs))
+
+    _, plain = run(nano_policy, reference, batch, replace(CONFIG, beta=0.0))
+    monkeypatch.setattr(grpo.step, "sample_rollout", claiming)
+    config = replace(CONFIG, beta=0.0, sampler_correction_cap=2.0)
+    result, corrected = run(nano_policy, reference, batch, config)
+    assert result.metrics["sampler_correction/mean"] == pytest.approx(weight, abs=1e-3)
+    assert result.metrics["sampler_correction/capped"] == pytest.approx(capped, abs=1e-4)
+    expected = {name: value * weight for name, value in plain.gradients[0].items()}
+    assert_equal_gradients(corrected.gradients[0], expected, bar=2e-3)
+
+
+def test_only_the_least_sure_tokens_are_trained(nano_policy, reference, batch):
+    config = replace(CONFIG, beta=0.0, top_entropy_share=0.25)
+    result, _ = run(nano_policy, reference, batch, config)
+    completions = result.rollout.completions
+    chosen = high_entropy_mask(completions.entropies, completions.mask, 0.25)
+    assert 0 < chosen.sum() <= 0.35 * completions.mask.sum()
+
+
+def test_a_completion_that_is_cut_off_costs_a_reward_of_one_at_most(nano_policy, reference, batch):
+    config = replace(CONFIG, soft_overlong_tokens=4, advantage_scale="none")
+    plain, _ = run(nano_policy, reference, batch, replace(config, soft_overlong_tokens=0))
+    result, _ = run(nano_policy, reference, batch, config)
+    lengths = result.rollout.completion_mask.sum(dim=1).view(3, 4).double()
+    penalties = ((lengths - 6) / 4).clamp(0, 1)  # of 10 tokens the last 4
+    assert penalties.max() == 1 and penalties.min() < 1
+    expected = plain.advantages - (penalties - penalties.mean(dim=1, keepdim=True))
+    torch.testing.assert_close(result.advantages, expected.float())
+    assert torch.equal(result.rewards, plain.rewards), "what is logged is what was earned"
