@@ -34,6 +34,7 @@ MUST_HOLD = (
     "models/tiny_open/tokenizer.json",
     "models/tiny_open/tokenizer_config.json",
     "configs/phantoms.toml",
+    "configs/objectives/gspo.toml",
     "grpo/logprobs/cuda/logprobs.cu",
 )
 

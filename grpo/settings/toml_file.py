@@ -30,8 +30,10 @@ def shipped_or_own(name: str | Path) -> Path:
     no such folder beside it. Any other name stays as it is.
     """
     path = Path(name)
-    shipped = embedded_default().parent / f"{path.name.removesuffix('.toml')}.toml"
-    by_name = bool(path.name) and str(path.parent) in (".", "configs")
+    within = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    by_name = bool(within.name) and str(within.parent) in (".", "objectives")
+    file = f"{within.name.removesuffix('.toml')}.toml"
+    shipped = embedded_default().parent / within.parent / file
     return shipped if by_name and not path.exists() and shipped.is_file() else path
 
 

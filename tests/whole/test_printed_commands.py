@@ -102,6 +102,8 @@ def test_a_shipped_file_is_named_where_none_is_called_so(name, tmp_path, monkeyp
     assert read_toml(name.format("phantoms"))[0] == {"seed": 3}
     other = f"else/{name.format('phantoms')}"
     assert shipped_or_own(other) == Path(other)
+    preset = name.format("objectives/gspo")
+    assert read_toml(preset)[0]["ratio_level"] == "sequence"
     with pytest.raises(ValueError, match=r"no\.toml cannot be read .* one that ships: phantoms"):
         read_toml("no.toml")
 
