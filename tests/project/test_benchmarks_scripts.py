@@ -38,6 +38,23 @@ def test_growth_prints_a_table_with_exponents_of_time(load, capsys):
     assert printed.count("time: exponent") == 2 and "without optimizer" in printed
 
 
+def test_objectives_are_compared_and_drawn(load, tmp_path, monkeypatch, capsys):
+    load("objectives", "--smoke", "--presets", "gspo").main()
+    assert "gspo" in (told := capsys.readouterr().out) and "% ->" in told
+    script = load("objectives", "--figure")
+    monkeypatch.setattr(script, "RESULT", tmp_path / "runs.json")
+    monkeypatch.setattr(script, "FIGURE", tmp_path / "objectives.png")
+    run = {"preset": "gspo", "steps": 20, "seconds": 1.0, "n": 9, "before": 0.2, "after": 0.5}
+    run |= {name: [0.5, None] for name in script.LOGGED} | {"reward": [1.0, 1.5]}
+    script.keep([run | {"seed": seed} for seed in (1, 0)])
+    script.keep([run | {"seed": 1, "after": 0.7}, run | {"seed": 0, "preset": "grpo"}])
+    kept = [(one["preset"], one["seed"], one["after"])
+            for one in json.loads(script.RESULT.read_text())["runs"]]  # fmt: skip
+    assert kept == [("grpo", 0, 0.5), ("gspo", 0, 0.5), ("gspo", 1, 0.7)]
+    script.main()
+    assert script.FIGURE.read_bytes().startswith(b"\x89PNG")
+
+
 def test_every_kind_of_answer_is_trained_and_evaluated_before_and_after(load, capfd):
     load("kinds", "--smoke", "--ways", "count").main()
     assert re.search(r"count +seed 0: [\d.]+% -> [\d.]+% in 2 steps", capfd.readouterr().out)

@@ -1,0 +1,138 @@
+"""Which objectives matter on phantoms? Every preset, three seeds each, one budget of completions.
+
+    python benchmarks/objectives.py                    writes results/objectives_cpu.json
+    python benchmarks/objectives.py --presets gspo     runs one, beside what the file has
+    python benchmarks/objectives.py --figure           draws docs/results/objectives.png from it
+
+GRPO is `python train.py` as it is; a preset is the same with its file of configs/objectives. All
+sample equally many completions (steps x prompts x G); a preset of two passes updates twice as often
+on them. Greedy accuracy on all held-out questions, before and after, and the reward on the way.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from common import ROOT
+
+from evaluation.report.figures.shared import COLOURS, GREY, new_figure
+from grpo.run.provenance import machine
+
+RESULT = ROOT / "benchmarks" / "results" / "objectives_cpu.json"
+FIGURE = ROOT / "docs" / "results" / "objectives.png"
+PRESETS = ("grpo", *sorted(path.stem for path in (ROOT / "configs/objectives").glob("*.toml")))
+LOGGED = ("reward", "grad_norm", "clip_fraction", "zero_std_groups", "entropy")
+EVERY = 10  # steps whose mean is one point of a curve
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--figure", action="store_true", help="draw what was measured, run nothing")
+    parser.add_argument("--smoke", action="store_true", help="two steps of one seed, no file")
+    given = parser.parse_args()
+    if given.figure:
+        draw(json.loads(RESULT.read_text())["runs"])
+        return
+    if given.smoke:
+        given.seeds, given.steps = [0], 2
+    for name in given.presets:
+        runs = [one_run(name, seed, given) for seed in given.seeds]
+        print(line_of(name, runs))
+        if not given.smoke:
+            keep(runs)
+
+
+def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """Run the command and return what it learned."""
+    with TemporaryDirectory() as folder:
+        directory = Path(folder) / "run"
+        command = ["train.py", "--seed", str(seed), "--max-steps", str(given.steps)]
+        command += ["--output-dir", str(directory)]
+        if name != "grpo":
+            command += ["--config", f"configs/objectives/{name}.toml"]
+        if given.smoke:
+            command += ["--eval-limit", "40"]
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+        seconds = time.perf_counter() - started
+        files = sorted((directory / "eval").glob("step-*.json"))
+        before, after = (json.loads(files[place].read_text())["overall"] for place in (0, -1))
+        steps = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
+    return {
+        "preset": name,
+        "seed": seed,
+        "steps": given.steps,
+        "seconds": seconds,
+        "n": after["n"],
+        "before": before["accuracy"],
+        "after": after["accuracy"],
+        **{one: curve(steps, one) for one in LOGGED},
+    }
+
+
+def curve(steps: list[dict[str, Any]], name: str) -> list[float | None]:
+    """Return a metric's means over so many steps each; None where it has no value."""
+    points = []
+    for start in range(0, len(steps), EVERY):
+        values = [step[name] for step in steps[start : start + EVERY] if step[name] is not None]
+        points.append(statistics.fmean(values) if values else None)
+    return points
+
+
+def keep(runs: list[dict[str, Any]]) -> None:
+    """Put runs into the file, in place of those of the same preset and seed."""
+    kept = json.loads(RESULT.read_text())["runs"] if RESULT.exists() else []
+    new = {(run["preset"], run["seed"]) for run in runs}
+    kept = [run for run in kept if (run["preset"], run["seed"]) not in new] + runs
+    kept.sort(key=lambda run: (PRESETS.index(run["preset"]), run["seed"]))
+    head = {"command": "python train.py --config configs/objectives/PRESET.toml --seed SEED"}
+    RESULT.write_text(json.dumps({**head, **machine(), "runs": kept}, indent=1) + "\n")
+
+
+def line_of(name: str, runs: list[dict[str, Any]]) -> str:
+    after = [run["after"] for run in runs]
+    spread = statistics.stdev(after) if len(after) > 1 else 0.0
+    seconds = statistics.fmean(run["seconds"] for run in runs)
+    return (
+        f"{name:<16} {runs[0]['before']:.1%} -> {statistics.fmean(after):.1%} +- {spread:.1%}"
+        f" ({', '.join(f'{value:.1%}' for value in after)}), {seconds:.0f} s a run"
+    )
+
+
+def draw(runs: list[dict[str, Any]]) -> None:
+    """Draw mean and every seed's accuracy of each preset, and its mean reward on the way."""
+    names = [name for name in PRESETS if any(run["preset"] == name for run in runs)]
+    figure = new_figure(10.0, 0.42 * len(names) + 1.6)
+    left, right = figure.subplots(1, 2)
+    for row, name in enumerate(names):
+        own = [run for run in runs if run["preset"] == name]
+        after = [100 * run["after"] for run in own]
+        colour = COLOURS[row % len(COLOURS)]
+        left.plot(after, [row] * len(after), "o", color=GREY, markersize=3)
+        left.plot(statistics.fmean(after), row, "|", color=colour, markersize=16, markeredgewidth=3)
+        curves = zip(*(run["reward"] for run in own), strict=True)
+        means = [statistics.fmean(points) for points in curves]
+        places = [EVERY * (index + 1) for index in range(len(means))]
+        style = ("-", "--", ":")[row // len(COLOURS) % 3]
+        right.plot(places, means, style, color=colour, label=name, linewidth=1.2)
+    left.set_yticks(range(len(names)), names)
+    left.invert_yaxis()
+    left.set_xlabel("held-out accuracy after the run, %: every seed, and their mean")
+    right.set_xlabel("step")
+    right.set_ylabel("reward, mean of the seeds")
+    right.legend(fontsize=7, frameon=False)
+    FIGURE.parent.mkdir(exist_ok=True)
+    figure.savefig(FIGURE, dpi=130)
+
+
+if __name__ == "__main__":
+    main()
