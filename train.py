@@ -200,7 +200,8 @@ def _train_on(
     else:
         reference, grounding = load_reference(config, policy), make_grounding(config, parse)
         take_step = grpo_method(
-            config, policy, reference, optimizer, reward_fns, parse, grounding, budget
+            *(config, policy, reference, optimizer, reward_fns, parse, grounding, budget),
+            total_steps=total_steps,
         )
     session.trainer = trainer = Trainer(
         config=config,

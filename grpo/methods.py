@@ -5,13 +5,13 @@ reward functions, the parser that they read with, the baseline's targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from grpo.clock import StepClock
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding
-from grpo.optimizer import PolicyOptimizer
+from grpo.optimizer import PolicyOptimizer, beta_at
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
 from grpo.sft import sft_step
@@ -70,13 +70,17 @@ def grpo_method(
     parse: Parser,
     grounding: Grounding | None,
     budget: TokenBudget | None = None,
+    *,
+    total_steps: int,
 ) -> TakeStep:
-    """Return GRPO's step on the next prompts."""
+    """Return GRPO's step on the next prompts; ``total_steps`` are those of the whole run."""
 
     def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
         parse.forget()  # what the last step read
+        beta = beta_at(batch.step, total_steps, config)
         result = train_step(
-            policy, reference, optimizer, batch, reward_fns, config, clock, grounding, budget
+            *(policy, reference, optimizer, batch, reward_fns, config, clock, grounding, budget),
+            replace(config.objective, beta=beta),
         )
         groups = result.rollout.for_each(
             lambda text, example: parse(text, config.mode, example.options, example.form)
@@ -84,6 +88,8 @@ def grpo_method(
         parsed = tuple(item for group in groups for item in group)
         sampled = SampledStep(result, tuple(reward_fns), parsed, parse)
         metrics = {**result.metrics, "well_formed": sampled.well_formed}
+        if config.beta_schedule != "constant":
+            metrics["beta"] = beta
         return TakenStep(metrics, len(parsed), sampled)
 
     return take_step

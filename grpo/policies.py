@@ -75,7 +75,7 @@ def load_reference(config: GRPOConfig, policy: Policy) -> Policy | None:
 
     It shares a frozen vision tower. Of a policy with adapters it is the policy without them.
     """
-    if config.beta == 0:
+    if not config.has_reference:
         return None
     if isinstance(policy, LoraPolicy):
         return WithoutAdapters(policy)

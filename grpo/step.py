@@ -32,6 +32,7 @@ from grpo.optimizer import PolicyOptimizer
 from grpo.overlong import overlong_penalties
 from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
+from grpo.settings.records import Objective
 from grpo.token_factors import TokenFactors
 from models.policy import Policy
 from process.ranks import world
@@ -61,11 +62,13 @@ def train_step(
     clock: StepClock,
     grounding: Grounding | None = None,
     budget: TokenBudget | None = None,
+    objective: Objective | None = None,
 ) -> StepResult:
     """Return what was sampled, scored and measured; the policy has been updated on N prompts.
 
     Source: DeepSeekMath, arXiv:2402.03300, Algorithm 1, its inner loop run once. The reference is
-    None when beta is 0. The metrics of the loss are those of the last pass over the completions.
+    None where no step of the run has a KL; the objective is this step's, by default the config's.
+    The metrics of the loss are those of the last pass over the completions.
     """
     # 1. Sample G completions per prompt from the policy as it is now. A group shares its prompt and
     #    image: they are run once for it, here and in every forward below. Where memory allows, the
@@ -123,10 +126,10 @@ def train_step(
     token_factors = TokenFactors.of(rollout, config, policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss. Without a KL, a group with advantages
-    #    of 0 has no gradient at all and is not run.
+    #    is not: watch the reward and grad_norm, not the loss. Without a reference, a group with
+    #    advantages of 0 has no gradient at all, nor a KL to be logged, and is not run.
     #    Where the sampler met NaN all are run, so that the update is left out and counted.
-    run_all = config.beta > 0 or bool(rollout.completions.not_finite.any())
+    run_all = reference is not None or bool(rollout.completions.not_finite.any())
     groups_to_run = None if run_all else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
 
@@ -149,7 +152,7 @@ def train_step(
             part.cut(row_advantages),
             part.cut(loss_weights),
             part.cut(metric_weights),
-            **asdict(config.objective),
+            **asdict(objective or config.objective),
             token_factors=factors,
         )
         optimizer.backward(loss)

@@ -1,6 +1,6 @@
-"""What moves the weights: AdamW with float32 masters, and its learning rate at each step."""
+"""What moves the weights: AdamW with float32 masters, and what changes by plan at each step."""
 
-from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.optimizer.policy_optimizer import PolicyOptimizer
+from grpo.optimizer.schedules import beta_at, learning_rate_at
 
-__all__ = ["PolicyOptimizer", "learning_rate_at"]
+__all__ = ["PolicyOptimizer", "beta_at", "learning_rate_at"]

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from grpo.moments.adamw_8bit import AdamW8bit, Layout, float_layout, layout
-from grpo.optimizer.learning_rate import learning_rate_at
 from grpo.optimizer.masters import Masters
+from grpo.optimizer.schedules import learning_rate_at
 from grpo.settings.config import GRPOConfig
 from models.checkpoint.saved_tensors import SavedTensor, fill
 from models.policy import Policy

@@ -117,7 +117,7 @@ class Session:
             at_any_time.append("lower --micro-batch-tokens")
             at_any_time += [] if config.gradient_checkpointing else ["--gradient-checkpointing"]
             anew += [] if config.freeze_vision else ["--freeze-vision"]
-        if samples and config.beta > 0 and full.is_device and not on_cpu:
+        if config.has_reference and full.is_device and not on_cpu:
             at_any_time.append("--reference-device cpu")
         # one of the two: together they are refused
         if full.is_device and not config.offload_optimizer and config.optimizer == "adamw":

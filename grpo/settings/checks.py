@@ -17,7 +17,7 @@ _AT_LEAST_ONE = (
     "max_bad_steps",
 )
 _NOT_NEGATIVE = (
-    *("image_size", "max_steps", "top_k", "beta", "warmup_steps", "weight_decay"),
+    *("image_size", "max_steps", "top_k", "beta", "beta_final", "warmup_steps", "weight_decay"),
     *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap"),
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
@@ -121,8 +121,9 @@ def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
             f"ratio_cap={config.ratio_cap} must be above 1 + epsilon_high={config.epsilon_high}:"
             " below, the clip holds already"
         )
-    if config.beta == 0 and config.kl_estimator != usual["kl_estimator"]:
+    if max(config.beta, config.beta_final) == 0 and config.kl_estimator != usual["kl_estimator"]:
         yield f"kl_estimator={config.kl_estimator} is not used with beta=0: leave it away"
+    yield from _beta_problems(config)
     if not 0 < config.top_entropy_share <= 1:
         yield (
             f"top_entropy_share={config.top_entropy_share} must lie in (0, 1]: 1 trains all tokens"
@@ -144,6 +145,20 @@ def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
                     f"{name}={getattr(config, name)} is not used by"
                     " reward_aggregation=normalize_then_sum, which has its own: leave it away"
                 )
+
+
+def _beta_problems(config: "GRPOConfig") -> Iterator[str]:
+    if config.beta_schedule == "constant" and config.beta_final:
+        yield (
+            f"beta_final={config.beta_final} is not used by beta_schedule=constant: leave it away,"
+            " or give linear or cosine"
+        )
+    if config.beta_schedule != "constant" and config.beta == config.beta_final:
+        yield (
+            f"beta_schedule={config.beta_schedule} goes from beta={config.beta} to"
+            f" beta_final={config.beta_final}, which is the same: leave it away, or give two"
+            " different weights"
+        )
 
 
 def _objective_problems(config: "GRPOConfig") -> Iterator[str]:

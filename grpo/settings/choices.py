@@ -14,7 +14,7 @@ RatioLevel = Literal["token", "sequence"]
 Surrogate = Literal["clip", "cispo", "sapo"]
 KLEstimator = Literal["k1", "k2", "k3", "k3_corrected"]
 Method = Literal["grpo", "sft"]
-LRSchedule = Literal["linear", "cosine", "constant"]
+Schedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 GroundingKind = Literal["none", "penalty", "scale"]
@@ -30,7 +30,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "ratio_level": get_args(RatioLevel),
     "surrogate": get_args(Surrogate),
     "kl_estimator": get_args(KLEstimator),
-    "lr_schedule": get_args(LRSchedule),
+    "lr_schedule": get_args(Schedule),
+    "beta_schedule": get_args(Schedule),
     "optimizer": get_args(OptimizerName),
     "dtype": get_args(Dtype),
     "grounding": get_args(GroundingKind),

@@ -96,6 +96,11 @@ class GRPOConfig(
         )
 
     @property
+    def has_reference(self) -> bool:
+        """Whether any step has a KL, so that there is a reference throughout."""
+        return self.method == "grpo" and max(self.beta, self.beta_final) > 0
+
+    @property
     def lora(self) -> LoraSettings | None:
         """What adapters are trained; None where the model's own weights are."""
         if self.lora_rank == 0:

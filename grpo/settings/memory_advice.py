@@ -5,7 +5,7 @@ what takes time; last what changes what is trained.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from grpo.settings.config import GRPOConfig
@@ -13,6 +13,9 @@ from grpo.settings.run_memory import memory_of_run
 from models.memory import MemoryEstimate
 
 LEAST = 0.01  # of the sum: what saves less is not worth a word
+# What is refused where there is no KL.
+_OF_THE_KL = ("beta_schedule", "beta_final", "kl_estimator")
+_USUAL_KL = {item.name: item.default for item in fields(GRPOConfig) if item.name in _OF_THE_KL}
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def _go_together(config: GRPOConfig, changes: dict[str, Any]) -> bool:
 
 def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[str, Any], int]]:
     """Yield flags, what they cost, the settings that they change, and how many processes."""
-    samples, is_trained = config.method == "grpo", config.lora_rank == 0
+    is_trained = config.lora_rank == 0
     half = config.micro_batch_tokens // 2
     if half > config.max_completion_tokens:
         yield (
@@ -78,7 +81,7 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             {"gradient_checkpointing": True},
             ranks,
         )
-    on_device = samples and config.beta > 0 and config.reference_device == config.device
+    on_device = config.has_reference and config.reference_device == config.device
     if on_device and config.device != "cpu" and is_trained and ranks == 1:
         yield (
             "--reference-device cpu",
@@ -107,8 +110,8 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             {},
             2 * ranks,
         )
-    if samples and config.beta > 0 and is_trained:
-        yield "--beta 0", "no KL to the start model", {"beta": 0.0}, ranks
+    if config.has_reference and is_trained:
+        yield "--beta 0", "no KL to the start model", {"beta": 0.0} | _USUAL_KL, ranks
     if not config.freeze_vision and is_trained:
         yield "--freeze-vision", "the tower is not trained", {"freeze_vision": True}, ranks
     if is_trained:

@@ -113,7 +113,7 @@ def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
         warnings.append(
             f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"
         )
-    if given.get("reference_device", "auto") != "auto" and config.beta == 0:
+    if given.get("reference_device", "auto") != "auto" and not config.has_reference:
         warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
     elif given.get("reference_device", "auto") != "auto" and config.lora_rank:
         warnings.append(

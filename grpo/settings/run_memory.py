@@ -53,7 +53,7 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
     """Return how a run holds its model."""
     on_cuda = config.device.startswith("cuda")
     reference: Place = "none"
-    if config.method == "grpo" and config.beta > 0:
+    if config.has_reference:
         reference = "device" if config.reference_device == config.device else "cpu"
     return Held(
         dtype=DTYPES[config.dtype],

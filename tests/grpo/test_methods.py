@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,6 +54,7 @@ def test_a_completion_is_parsed_once_in_a_step(nano_policy, batch, monkeypatch, 
         load_rewards(config.rewards, config.mode, parse),
         parse,
         make_grounding(config, parse),
+        total_steps=10,
     )
     before = {name: value.clone() for name, value in nano_policy.state_dict().items()}
     try:
@@ -64,6 +66,33 @@ def test_a_completion_is_parsed_once_in_a_step(nano_policy, batch, monkeypatch, 
     assert calls == dict.fromkeys(pairs, 1)
     assert taken.samples == len(taken.sampled.choices) == 8
     assert taken.metrics["well_formed"] == taken.sampled.well_formed
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
+def test_a_step_has_its_own_beta_which_is_logged_where_it_changes(
+    nano_policy, batch, monkeypatch, schedule
+):
+    config = replace(CONFIG, beta=0.4, beta_schedule=schedule, grounding="none")
+    taken, parse, result = [], ParseOnce(), SimpleNamespace(metrics={"kl": 0.5}, rollout=None)
+
+    def step(*given):
+        taken.append(given[-1])
+        return result
+
+    result.rollout = SimpleNamespace(for_each=lambda _: [[SimpleNamespace(well_formed=True)]])
+    monkeypatch.setattr("grpo.methods.train_step", step)
+    optimizer = PolicyOptimizer(nano_policy, config, total_steps=4)
+    take_step = grpo_method(config, nano_policy, None, optimizer, {}, parse, None, total_steps=4)
+    logged = [
+        take_step(replace(batch, step=step), StepClock(nano_policy.device)).metrics.get("beta")
+        for step in (0, 1, 3)
+    ]
+    expected = (
+        [0.4] * 3 if schedule == "constant" else [0.4, pytest.approx(0.3), pytest.approx(0.1)]
+    )
+    assert [objective.beta for objective in taken] == expected
+    assert logged == ([None] * 3 if schedule == "constant" else expected)
+    assert replace(taken[0], beta=config.beta) == config.objective, "and all else is the run's"
 
 
 def test_the_supervised_baseline_teaches_each_example_its_target(nano_policy, batch):

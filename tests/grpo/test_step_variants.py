@@ -6,9 +6,13 @@ import pytest
 import torch
 
 import grpo.step
+from grpo.clock import StepClock
 from grpo.objectives.factors import high_entropy_mask
+from grpo.step import train_step
 from tests.grpo.test_step import (
     CONFIG,
+    REWARDS,
+    Recorder,
     assert_equal_gradients,
     batch,
     reference,
@@ -117,6 +121,33 @@ def test_tokens_that_the_sampler_found_likelier_weigh_less(
     assert result.metrics["sampler_correction/capped"] == pytest.approx(capped, abs=1e-4)
     expected = {name: value * weight for name, value in plain.gradients[0].items()}
     assert_equal_gradients(corrected.gradients[0], expected, bar=2e-3)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.2])
+def test_a_steps_own_beta_is_what_its_kl_weighs(nano_policy, reference, batch, beta):
+    def step(config, objective=None):
+        optimizer = Recorder(nano_policy, config)
+        clock = StepClock(nano_policy.device)
+        given = (nano_policy, reference, optimizer, batch, REWARDS, config, clock)
+        return train_step(*given, objective=objective).metrics, optimizer.gradients[0]
+
+    config = replace(CONFIG, beta=0.7)
+    metrics, gradient = step(config, replace(config.objective, beta=beta))
+    of_that_beta, expected = step(replace(config, beta=beta))
+    assert_equal_gradients(gradient, expected)
+    assert metrics["kl"] == of_that_beta["kl"] == step(config)[0]["kl"]
+    assert metrics["loss"] == of_that_beta["loss"]
+
+
+def test_where_beta_has_come_to_0_the_kl_is_that_of_all_rows_still(nano_policy, reference, batch):
+    def step(objective):
+        optimizer, clock = Recorder(nano_policy, config), StepClock(nano_policy.device)
+        agreed = {"agreed": lambda texts, _examples: [1.0] * len(texts)}  # no group teaches
+        given = (nano_policy, reference, optimizer, batch, agreed, config, clock)
+        return train_step(*given, objective=objective).metrics
+
+    config = replace(CONFIG, beta=0.7)
+    assert 0 < step(None)["kl"] == step(replace(config.objective, beta=0.0))["kl"]
 
 
 def test_only_the_least_sure_tokens_are_trained(nano_policy, reference, batch):

@@ -197,7 +197,7 @@ TINY_RUN = (
 GRPO = ("--group-size", "2")
 METHODS = {
     "grpo": GRPO,
-    "grounding": (*GRPO, "--grounding", "penalty"),
+    "grounding": (*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
     "sft": ("--method", "sft"),
 }
 

@@ -10,6 +10,7 @@ from grpo.settings.choices import (
     LossNormalization,
     RatioLevel,
     RewardAggregation,
+    Schedule,
     Surrogate,
 )
 from process.flags import setting
@@ -57,6 +58,12 @@ class ObjectiveSettings:
     )
     beta: float = setting(
         0.04, "weight of the KL to the start model; 0: no reference is loaded", only="grpo"
+    )
+    beta_schedule: Schedule = setting(
+        "constant", "how it goes over the run from --beta to --beta-final, or not", only="grpo"
+    )
+    beta_final: float = setting(
+        0.0, "where it goes, unless --beta-schedule is constant; the reference stays", only="grpo"
     )
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
     epsilon_high: float = setting(

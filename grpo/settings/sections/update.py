@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from grpo.settings.choices import LRSchedule, OptimizerName
+from grpo.settings.choices import OptimizerName, Schedule
 from process.flags import setting
 
 
@@ -13,7 +13,7 @@ class UpdateSettings:
     learning_rate: float = setting(
         1e-6, "peak of the schedule (sft: 1e-5 unless given; with --lora-rank ten times as high)"
     )
-    lr_schedule: LRSchedule = setting("linear", "how it falls after the warm-up: to 0, or not")
+    lr_schedule: Schedule = setting("linear", "how it falls after the warm-up: to 0, or not")
     warmup_steps: int = setting(0, "steps over which it rises linearly")
     weight_decay: float = setting(0.0, "AdamW's, on matrices only")
     optimizer: OptimizerName = setting(

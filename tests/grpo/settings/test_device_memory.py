@@ -75,6 +75,14 @@ def test_only_what_lowers_the_sum_is_advised(two_b):
         assert flag not in named
 
 
+def test_a_run_with_a_schedule_of_its_kl_is_advised_as_any_other(two_b):
+    """What only a KL uses goes with it: else the advice itself would be refused."""
+    rising = {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "linear", "kl_estimator": "k2"}
+    config = replace(two_b, **rising)
+    assert memory_of_run(config, ranks=1).total == memory_of_run(two_b, ranks=1).total
+    assert {"--beta", "--reference-device"} <= set(flags_for(config))
+
+
 def flags_for(config: GRPOConfig) -> list[str]:
     """What each advised way begins with, its number left out."""
     return [way.flags.split()[0] for way in ways_to_save(config, ranks=1)]

@@ -39,6 +39,15 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ({"ratio_cap": 1.2}, r"ratio_cap=1.2 must be above 1 \+ epsilon_high=0.2"),
         ({"ratio_cap": -1.0}, "ratio_cap=-1.0 must not be negative"),
         ({"beta": 0.0, "kl_estimator": "k2"}, "kl_estimator=k2 is not used with beta=0"),
+        (
+            {"beta_schedule": "linear", "beta": 0.0},
+            "beta_schedule=linear goes from beta=0.0 to beta_final=0.0, which is the same: leave",
+        ),
+        ({"beta_final": 0.1}, "beta_final=0.1 is not used by beta_schedule=constant: leave it"),
+        (
+            {"beta_final": -0.1, "beta_schedule": "linear"},
+            "beta_final=-0.1 must not be negative",
+        ),
         ({"top_entropy_share": 0.0}, r"top_entropy_share=0.0 must lie in \(0, 1\]"),
         ({"top_entropy_share": 1.5}, r"top_entropy_share=1.5 must lie in \(0, 1\]"),
         ({"sampler_correction_cap": 0.5}, "sampler_correction_cap=0.5 must be 0 or at least 1"),
@@ -69,6 +78,7 @@ def test_what_would_do_nothing_or_harm_is_refused(settings, message):
         {"top_entropy_share": 1.0},
         {"sampler_correction_cap": 1.0},
         {"soft_overlong_tokens": 256},
+        {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "cosine", "kl_estimator": "k2"},
     ],
 )
 def test_at_their_bounds_they_run(settings):
