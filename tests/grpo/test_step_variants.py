@@ -142,7 +142,7 @@ def test_a_steps_own_beta_is_what_its_kl_weighs(nano_policy, reference, batch, b
 def test_where_beta_has_come_to_0_the_kl_is_that_of_all_rows_still(nano_policy, reference, batch):
     def step(objective):
         optimizer, clock = Recorder(nano_policy, config), StepClock(nano_policy.device)
-        agreed = {"agreed": lambda texts, _examples: [1.0] * len(texts)}  # no group teaches
+        agreed = dict.fromkeys(REWARDS, lambda texts, _: [1.0] * len(texts))  # no group teaches
         given = (nano_policy, reference, optimizer, batch, agreed, config, clock)
         return train_step(*given, objective=objective).metrics
 
