@@ -1,7 +1,7 @@
 """Log-probabilities of given completions under a model: the forward of every pass but sampling.
 
 Policy and reference, old log-probabilities and those with gradient, supervised targets too: all go
-through `completion_logprobs`. There the prompts and completions of a micro-batch are packed into
+through `completion_scores`. There the prompts and completions of a micro-batch are packed into
 one row of tokens, in which each completion attends to its own prompt and to itself
 (models/shared/groups.py has the picture), so prompt and image are computed once for their group,
 forward and backward.
@@ -31,10 +31,28 @@ def completion_logprobs(
     *,
     image_features: Sequence[Tensor] | None = None,
 ) -> Tensor:
-    """Return (M, C) float32 log-probabilities of a micro-batch's tokens, with gradient.
+    """Return (M, C) float32 log-probabilities: those of `completion_scores`, with its arguments."""
+    logprobs, _ = completion_scores(
+        policy, part, temperature, prompt_pass, backend, image_features=image_features
+    )
+    return logprobs
 
-    They are those of the distribution that was sampled from: same temperature, same banned tokens.
-    On the policy's device; zeros where the mask is false, so that nothing there can become NaN.
+
+def completion_scores(
+    policy: Policy,
+    part: Part,
+    temperature: float,
+    prompt_pass: PromptPass | None = None,
+    backend: str = "auto",
+    *,
+    image_features: Sequence[Tensor] | None = None,
+    with_entropy: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """Return the log-probabilities of a micro-batch's tokens, and their entropies if asked.
+
+    Both are (M, C) float32 with gradient, and of the distribution that was sampled from: same
+    temperature, same banned tokens. On the policy's device; zeros where the mask is false, so that
+    nothing there can become NaN.
 
     Args:
         policy: the model that scores: the step's policy, or its reference.
@@ -45,6 +63,7 @@ def completion_logprobs(
             ignored.
         backend: of `token_logprobs`.
         image_features: (T, D) per prompt, in place of running the vision tower on the images.
+        with_entropy: whether entropies, in nats, are wanted; else they are None and cost nothing.
     """
     # Where groups without gradient are left out, the pass has more prompts than this part.
     if prompt_pass is not None and prompt_pass.prompts != part.prompts:  # by identity
@@ -61,18 +80,23 @@ def completion_logprobs(
     # Row after row, as the hidden states come: where each one's token lies in (M, C), flattened.
     scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
     ids = part.completion_ids.to(policy.device)  # (M, C)
-    logprobs, _ = token_logprobs(
+    logprobs, entropies = token_logprobs(
         hidden,
         policy.output_weight,
         ids.flatten()[scored],
         temperature=temperature,
         banned_ids=policy.processor.banned_ids,
+        with_entropy=with_entropy,
         backend=backend,
-    )  # (S,)
-    # Back into the padded batch that loss and metrics are written in; not in place, so that the
-    # gradient finds its way back to the tokens.
-    padded = torch.zeros(ids.numel(), dtype=logprobs.dtype, device=ids.device)  # (M * C,)
-    return padded.index_put((scored,), logprobs).view(ids.shape)
+    )  # (S,) each
+
+    def padded(values: Tensor) -> Tensor:
+        # Back into the padded batch that loss and metrics are written in; not in place, so that
+        # the gradient finds its way back to the tokens.
+        zeros = torch.zeros(ids.numel(), dtype=values.dtype, device=ids.device)  # (M * C,)
+        return zeros.index_put((scored,), values).view(ids.shape)
+
+    return padded(logprobs), None if entropies is None else padded(entropies)
 
 
 @torch.no_grad()

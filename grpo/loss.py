@@ -11,6 +11,7 @@ from typing import Literal, TypeVar, get_args
 from torch import Tensor
 
 from grpo.objectives.divergence import KL_ESTIMATORS, k3
+from grpo.objectives.entropy import mean_entropy
 from grpo.objectives.ratio import RATIO_LEVELS
 from grpo.objectives.surrogate import SURROGATES, Limits
 
@@ -75,7 +76,10 @@ def policy_loss(
     ratio_cap: float = 0.0,
     surrogate: str = "clip",
     kl_estimator: str = "k3",
+    entropy_bonus: float = 0.0,
     token_factors: Tensor | None = None,
+    entropies: Tensor | None = None,
+    entropy_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the bounded surrogate plus beta times the KL, and what to log about them.
 
@@ -83,6 +87,7 @@ def policy_loss(
         surrogate = min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A)
         kl = exp(d) - d - 1,  d = ref_logprobs - logprobs
         loss = sum(loss_weights * (beta * kl - factors * surrogate))
+               - entropy_bonus * sum(entropy_weights * entropies)
 
     Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4. The ratio, the surrogate and the KL
     are each one of several: grpo/objectives/ has them, docs/objectives.md what goes with what. On
@@ -103,17 +108,26 @@ def policy_loss(
         ratio_level: a name in `RATIO_LEVELS`.
         surrogate: a name in `SURROGATES`.
         kl_estimator: a name in `KL_ESTIMATORS`.
+        entropy_bonus: what each nat of the tokens' mean entropy takes from the loss; below 0, adds.
         token_factors: (M, C) without gradient, what each token's surrogate, and not its KL, is
             multiplied by (grpo/objectives/factors.py); 1 each where there are none.
+        entropies: (M, C) of the policy, with gradient; not looked at with ``entropy_bonus`` 0.
+        entropy_weights: (M, C) rows of `token_weights` of "token", over the tokens in the bonus.
 
     Returns:
         The scalar loss, and detached scalars: ``loss``; ``kl`` (k3 whichever is in the loss, so
         that runs can be compared) and ``clip_fraction`` (share of tokens whose ratio is beyond its
-        bound), both weighted by ``metric_weights``. Over micro-batches they add up, like the loss.
+        bound), both weighted by ``metric_weights``; where there is a bonus ``entropy_bonus``, what
+        it took from the loss. Over micro-batches they add up, like the loss.
 
     Raises:
-        ValueError: shapes that differ, a name that is in no table.
+        ValueError: shapes that differ, a name that is in no table, a bonus without entropies.
     """
+    optional = {
+        "token_factors": token_factors,
+        "entropies": entropies,
+        "entropy_weights": entropy_weights,
+    }
     _check_shapes(
         logprobs,
         advantages,
@@ -121,7 +135,7 @@ def policy_loss(
         ref_logprobs=ref_logprobs,
         loss_weights=loss_weights,
         metric_weights=metric_weights,
-        **({} if token_factors is None else {"token_factors": token_factors}),
+        **{name: value for name, value in optional.items() if value is not None},
     )
     # Padding is replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
     counts = (loss_weights != 0) | (metric_weights != 0)  # (M, C)
@@ -142,10 +156,20 @@ def policy_loss(
     # The weights are the whole batch's, so the sums of its micro-batches add up to its means.
     loss = ((beta * kl - gained) * loss_weights).sum()
     logged_kl = k3(ref_log_ratio.detach(), ratio)  # (M, C)
+    bonus = {}
+    if entropy_bonus != 0:
+        if entropies is None or entropy_weights is None:
+            raise ValueError(
+                f"entropy_bonus={entropy_bonus} needs entropies and entropy_weights: pass both"
+            )
+        gained_by_it = entropy_bonus * mean_entropy(entropies, entropy_weights)
+        loss = loss - gained_by_it
+        bonus = {"entropy_bonus": gained_by_it.detach()}
     metrics = {
         "loss": loss.detach(),
         "kl": (logged_kl * metric_weights).sum(),
         "clip_fraction": (is_bounded.float() * metric_weights).sum(),
+        **bonus,
     }
     return loss, metrics
 

@@ -25,7 +25,7 @@ from grpo.clock import StepClock
 from grpo.everybodys import everybodys
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding, no_grounding
-from grpo.likelihood import completion_logprobs, frozen_logprobs
+from grpo.likelihood import completion_scores, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
@@ -126,10 +126,11 @@ def train_step(
     token_factors = TokenFactors.of(rollout, config, policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss. Without a reference, a group with
-    #    advantages of 0 has no gradient at all, nor a KL to be logged, and is not run.
+    #    is not: watch the reward and grad_norm, not the loss. Without a reference or an entropy
+    #    bonus, a group with advantages of 0 has no gradient, nor a KL to be logged, and is not run.
     #    Where the sampler met NaN all are run, so that the update is left out and counted.
-    run_all = reference is not None or bool(rollout.completions.not_finite.any())
+    all_teach = reference is not None or config.entropy_bonus != 0
+    run_all = all_teach or bool(rollout.completions.not_finite.any())
     groups_to_run = None if run_all else advantages.any(dim=1).nonzero()[:, 0].tolist()
     sums = UpdateSums(rollout, policy.device)
 
@@ -140,9 +141,10 @@ def train_step(
     def add_gradient(part: Part) -> None:
         nonlocal prompt_pass
         used, prompt_pass = prompt_pass, None  # its graph is freed by one backward
-        logprobs = completion_logprobs(
-            policy, part, config.temperature, used, config.logprob_backend
-        )  # (M, C)
+        logprobs, entropies = completion_scores(
+            *(policy, part, config.temperature, used, config.logprob_backend),
+            with_entropy=config.entropy_bonus != 0,
+        )  # (M, C) each
         old = logprobs.detach() if old_logprobs is None else part.cut(old_logprobs)
         factors, factor_metrics = token_factors.cut(part, old, part.cut(metric_weights))
         loss, loss_metrics = policy_loss(
@@ -154,6 +156,8 @@ def train_step(
             part.cut(metric_weights),
             **asdict(objective or config.objective),
             token_factors=factors,
+            entropies=entropies,
+            entropy_weights=part.cut(token_factors.entropy_weights),
         )
         optimizer.backward(loss)
         sums.add(part, logprobs, loss_metrics | factor_metrics)

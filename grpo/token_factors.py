@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grpo.loss import token_weights
 from grpo.objectives.factors import high_entropy_mask, sampler_correction
 from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
@@ -17,25 +18,30 @@ from grpo.settings.config import GRPOConfig
 class TokenFactors:
     """What a step knows of its tokens before it runs them again; (B, C) each, or None: all count 1.
 
-    Both tables are of the whole optimizer batch, so no cut into micro-batches moves them.
+    The tables are of the whole optimizer batch, so no cut into micro-batches moves them.
     """
 
     chosen: Tensor | None  # 1 for the tokens that are trained, 0 for the others
     sampled: Tensor | None  # the sampler's log-probabilities
     cap: float  # of the correction by them
+    entropy_weights: Tensor  # what the entropy bonus is a mean by
 
     @classmethod
     def of(cls, rollout: Rollout, config: GRPOConfig, device: torch.device) -> "TokenFactors":
         """Return a step's factors, on the policy's device."""
         completions, chosen, sampled = rollout.completions, None, None
+        counted = rollout.loss_mask(config.mask_truncated)  # (B, C)
         if config.top_entropy_share < 1:
             chosen = high_entropy_mask(
                 completions.entropies, completions.mask, config.top_entropy_share
             )  # (B, C)
+            counted = counted & chosen
             chosen = chosen.float().to(device)
         if config.sampler_correction_cap > 0:
             sampled = completions.logprobs.to(device)
-        return cls(chosen, sampled, config.sampler_correction_cap)
+        # Of tokens whatever `loss_normalization` is: the coefficient then means one thing.
+        weights = token_weights(counted, "token", config.max_completion_tokens).to(device)
+        return cls(chosen, sampled, config.sampler_correction_cap, weights)
 
     def cut(
         self, part: Part, old_logprobs: Tensor, metric_weights: Tensor

@@ -87,11 +87,20 @@ VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"multi_objective_aggregation": "normalize_then_sum"},
     ),
     ({"top_entropy_share": 0.4}, {"top_entropy_quantile": 0.4}),
+    ({"entropy_bonus": 0.3}, {"entropy_coef": 0.3}),
+    (
+        {"entropy_bonus": -0.2, "top_entropy_share": 0.4, "loss_normalization": "token"},
+        {"entropy_coef": -0.2, "top_entropy_quantile": 0.4},
+    ),
 ]
 
 
 def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
-    """Return TRL's advantages (B,), loss, gradient (B, C) and metrics under one setting."""
+    """Return TRL's advantages (B,), loss, gradients (B, C) and metrics under one setting.
+
+    The gradients are those of the log-probs and, where they are in the loss, of the entropies:
+    both are planted as leaves, as if they came from one forward of the model.
+    """
     other = dict(case.get("trl", {}))
     with tempfile.TemporaryDirectory() as folder:
         tiny_model().save_pretrained(folder)  # TRL loads policy and reference from a directory
@@ -127,7 +136,8 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
             processing_class=tiny_tokenizer(),
         )
     logprobs = planted["logprobs"].clone().requires_grad_()
-    trainer.plant({**planted, "logprobs": logprobs})
+    entropies = planted["entropies"].clone().requires_grad_()
+    trainer.plant({**planted, "logprobs": logprobs, "entropies": entropies})
     trainer.current_gradient_accumulation_steps = 1  # set by Trainer's loop, which does not run
     trainer.model.train()
     inputs = trainer._generate_and_score_completions(prompts)
@@ -139,6 +149,7 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
         "advantages": rounded(inputs["advantages"]),
         "loss": rounded(loss),
         "gradient": rounded(logprobs.grad),
+        **({"entropy_gradient": rounded(entropies.grad)} if entropies.grad is not None else {}),
         "clip_fraction": metrics.get("clip_ratio/region_mean", [None])[0],
         "kl": metrics["kl"][0] if case["beta"] else None,
     }

@@ -93,6 +93,7 @@ class GRPOConfig(
             ratio_cap=self.ratio_cap,
             surrogate=self.surrogate,
             kl_estimator=self.kl_estimator,
+            entropy_bonus=self.entropy_bonus,
         )
 
     @property

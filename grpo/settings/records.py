@@ -49,3 +49,4 @@ class Objective:
     ratio_cap: float  # 0: none
     surrogate: Surrogate
     kl_estimator: KLEstimator
+    entropy_bonus: float  # 0: none

@@ -7,7 +7,7 @@ import torch
 
 import grpo.step
 from grpo.clock import STEP_PARTS, StepClock
-from grpo.likelihood import completion_logprobs
+from grpo.likelihood import completion_scores
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
@@ -252,9 +252,9 @@ def test_a_group_that_agrees_is_not_run_and_the_gradient_is_that_of_all(
 
     def watched(policy, part, *given, **options):
         run_prompts.extend(part.prompts)
-        return completion_logprobs(policy, part, *given, **options)
+        return completion_scores(policy, part, *given, **options)
 
-    monkeypatch.setattr(grpo.step, "completion_logprobs", watched)
+    monkeypatch.setattr(grpo.step, "completion_scores", watched)
     config = replace(CONFIG, beta=0.0, rewards=("one",), reward_weights=(), num_iterations=2)
     optimizer, clock = Recorder(nano_policy, config), StepClock(nano_policy.device)
     result = train_step(

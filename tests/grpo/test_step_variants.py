@@ -7,8 +7,10 @@ import torch
 
 import grpo.step
 from grpo.clock import StepClock
+from grpo.likelihood import completion_scores
 from grpo.objectives.factors import high_entropy_mask
 from grpo.step import train_step
+from rewards.bound import each
 from tests.grpo.test_step import (
     CONFIG,
     REWARDS,
@@ -18,6 +20,7 @@ from tests.grpo.test_step import (
     reference,
     run,
 )
+from tests.models.hidden import completion_hidden
 
 __all__ = ["batch", "reference"]  # fixtures
 pytestmark = pytest.mark.model
@@ -35,6 +38,8 @@ VARIANTS = [
     {"top_entropy_share": 0.3},
     {"sampler_correction_cap": 2.0},
     {"soft_overlong_tokens": 6},
+    {"entropy_bonus": 0.5},
+    {"entropy_bonus": -0.5, "mask_truncated": True, "top_entropy_share": 0.5},
     {"mask_truncated": True, "top_entropy_share": 0.5, "sampler_correction_cap": 1.0},
 ]
 any_variant = pytest.mark.parametrize(
@@ -156,6 +161,60 @@ def test_only_the_least_sure_tokens_are_trained(nano_policy, reference, batch):
     completions = result.rollout.completions
     chosen = high_entropy_mask(completions.entropies, completions.mask, 0.25)
     assert 0 < chosen.sum() <= 0.35 * completions.mask.sum()
+
+
+@pytest.mark.parametrize("coefficient", [0.5, -0.5])
+def test_the_entropy_bonus_is_that_of_the_tokens_that_the_loss_counts(
+    nano_policy, batch, coefficient
+):
+    # rewards agree and there is no KL: the gradient is the bonus's alone
+    settings = {"beta": 0.0, "mask_truncated": True, "top_entropy_share": 0.5}
+    config = replace(CONFIG, **settings, entropy_bonus=coefficient, temperature=0.8)
+    same = {"vowels": each(lambda *_: 1.0), "short": each(lambda *_: 0.0)}
+    optimizer = Recorder(nano_policy, config)
+    result = train_step(
+        nano_policy, None, optimizer, batch, same, config, StepClock(nano_policy.device)
+    )
+    assert result.metrics["zero_std_groups"] == 1
+    rollout, completions = result.rollout, result.rollout.completions
+    assert 0 < result.metrics["truncated"] < 1
+    chosen = high_entropy_mask(completions.entropies, completions.mask, 0.5)
+    counted = chosen & completions.mask & ~completions.truncated[:, None]
+
+    nano_policy.zero_grad(set_to_none=True)
+    found = []
+    for row, length in enumerate(completions.mask.sum(dim=1).tolist()):
+        ids = completions.ids[row, :length].tolist()
+        logprobs = slow_distribution(nano_policy, rollout.batch.prompts[row // 4], ids, 0.8)
+        found.append(-(logprobs.exp() * logprobs).sum(dim=1)[counted[row, :length]])
+    mean = torch.cat(found).mean()
+    assert result.metrics["entropy_bonus"] == pytest.approx(coefficient * mean.item(), abs=1e-5)
+    assert result.metrics["loss"] == pytest.approx(-coefficient * mean.item(), abs=1e-5)
+    (-coefficient * mean).backward()
+    expected = {n: p.grad for n, p in nano_policy.named_parameters() if p.grad is not None}
+    assert_equal_gradients(optimizer.gradients[0], expected)
+
+
+def slow_distribution(policy, prompt, ids: list[int], temperature: float) -> torch.Tensor:
+    """Return (C, V'): log-probs over all ids that are not banned, of one completion alone."""
+    hidden = completion_hidden(policy, [prompt], [1], torch.tensor([ids]))[0]  # (C, D)
+    allowed = torch.ones(len(policy.output_weight), dtype=torch.bool)
+    allowed[list(policy.processor.banned_ids)] = False
+    return (hidden @ policy.output_weight[allowed].T / temperature).log_softmax(dim=1)
+
+
+def test_without_a_bonus_no_entropy_is_computed(nano_policy, reference, batch, monkeypatch):
+    asked = []
+
+    def watched(*given, **options):
+        asked.append(options["with_entropy"])
+        return completion_scores(*given, **options)
+
+    monkeypatch.setattr(grpo.step, "completion_scores", watched)
+    result, _ = run(nano_policy, reference, batch, CONFIG)
+    assert asked == [False] and "entropy_bonus" not in result.metrics
+    run(nano_policy, reference, batch, replace(CONFIG, entropy_bonus=0.1))
+    assert asked == [False, True]
 
 
 def test_a_completion_that_is_cut_off_costs_a_reward_of_one_at_most(nano_policy, reference, batch):

@@ -41,10 +41,10 @@ def test_the_file_covers_what_we_promise():
     assert {(*settings, passes) for settings in product for passes in (1, 2)} <= covered
     assert any(case["mask_truncated"] for case in GOLDEN["cases"])
     assert any(case["trl_loss_type"] == "bnpo" for case in GOLDEN["cases"])
-    assert FILE.stat().st_size < 100_000
+    assert FILE.stat().st_size < 150_000
     varied = {name for case in GOLDEN["cases"] for name in case.get("variant", {})}
     assert varied >= {"ratio_level", "ratio_cap", "surrogate", "kl_estimator",
-                      "reward_aggregation", "top_entropy_share"}  # fmt: skip
+                      "reward_aggregation", "top_entropy_share", "entropy_bonus"}  # fmt: skip
 
 
 def test_the_batch_tries_what_can_differ():
@@ -87,6 +87,8 @@ def test_advantages(case):
 def test_loss_gradient_and_metrics(case):
     mask, config = torch.tensor(case["mask"]), config_of(case)
     logprobs = torch.tensor(GOLDEN["logprobs"], requires_grad=True)
+    entropies = torch.tensor(GOLDEN["entropies"], requires_grad=True)
+    chosen = high_entropy_mask(entropies.detach(), mask, config.top_entropy_share)
     is_first_pass = case["num_iterations"] == 1
     loss, metrics = policy_loss(
         logprobs,
@@ -96,13 +98,16 @@ def test_loss_gradient_and_metrics(case):
         token_weights(mask, case["loss_normalization"], GOLDEN["max_completion_tokens"]),
         token_weights(mask, "token", GOLDEN["max_completion_tokens"]),
         **asdict(config.objective),
-        token_factors=high_entropy_mask(
-            torch.tensor(GOLDEN["entropies"]), mask, config.top_entropy_share
-        ).float(),
+        token_factors=chosen.float(),
+        entropies=entropies,
+        entropy_weights=token_weights(chosen & mask.bool(), "token", 1),
     )
     loss.backward()
     torch.testing.assert_close(loss, torch.tensor(case["loss"]), **close)
     torch.testing.assert_close(logprobs.grad, torch.tensor(case["gradient"]), **close)
+    assert (entropies.grad is not None) == ("entropy_gradient" in case)
+    if "entropy_gradient" in case:
+        torch.testing.assert_close(entropies.grad, torch.tensor(case["entropy_gradient"]), **close)
     # TRL counts only what the inner bounds cut off, whole completions where it clips these, and a
     # corrected KL as it is in the loss
     if case["clip_fraction"] is not None and config.ratio_level == "token" and not config.ratio_cap:

@@ -36,6 +36,8 @@ CASES = {
         "grounding": "scale",
         "mask_truncated": True,
         "loss_normalization": "constant",
+        "entropy_bonus": 0.02,
+        "top_entropy_share": 0.5,
     },
     # the reference is the policy itself; checkpoints hold merged weights, and adapters beside them
     "adapters": {

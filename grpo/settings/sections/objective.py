@@ -89,6 +89,13 @@ class ObjectiveSettings:
         "of the KL in the loss (docs/objectives.md); k3_corrected: times the ratio, TRL's default",
         only="grpo",
     )
+    entropy_bonus: float = setting(
+        0.0,
+        "the loss gets minus this times the mean entropy of the tokens that are trained, so the"
+        " policy stays unsure; below 0 it is made surer; 0: neither",
+        "COEF",
+        only="grpo",
+    )
     top_entropy_share: float = setting(
         1.0,
         "train only this share of a batch's tokens, those with the highest entropy; 1: all",

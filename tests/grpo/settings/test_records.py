@@ -20,6 +20,7 @@ CONFIG = GRPOConfig(
     ratio_level="sequence",
     ratio_cap=3.0,
     kl_estimator="k3_corrected",
+    entropy_bonus=0.01,
     advantage_scale="none",
     advantage_baseline="leave_one_out",
 )

@@ -50,6 +50,7 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ),
         ({"top_entropy_share": 0.0}, r"top_entropy_share=0.0 must lie in \(0, 1\]"),
         ({"top_entropy_share": 1.5}, r"top_entropy_share=1.5 must lie in \(0, 1\]"),
+        ({"entropy_bonus": float("nan")}, "entropy_bonus=nan must be a finite number"),
         ({"sampler_correction_cap": 0.5}, "sampler_correction_cap=0.5 must be 0 or at least 1"),
         (
             {"soft_overlong_tokens": 257},
@@ -77,6 +78,7 @@ def test_what_would_do_nothing_or_harm_is_refused(settings, message):
         {"ratio_cap": 1.21},
         {"top_entropy_share": 1.0},
         {"sampler_correction_cap": 1.0},
+        {"entropy_bonus": -0.01},
         {"soft_overlong_tokens": 256},
         {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "cosine", "kl_estimator": "k2"},
     ],
