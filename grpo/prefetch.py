@@ -1,7 +1,9 @@
 """The next batches, encoded by background threads while the device computes.
 
 Reading and preprocessing an image takes milliseconds of CPU time in libraries that let other
-threads run. Which examples a step gets is decided by its number alone, so threads change no result.
+threads run. The run's data order is read from its beginning, each position once: a step takes the
+next N, and, where it draws again (grpo/dynamic_sampling.py), as many more as it asks for. So which
+examples a step gets is decided by how many were taken before it, and threads change no result.
 
 An example that cannot be encoded when its turn comes (its image file was damaged or vanished since
 it was checked) costs its row, not the run: another takes its place, which is decided by the place
@@ -10,18 +12,19 @@ alone as well. The position stays the row's own, so no random number of another 
 Of several processes each encodes its own share of a batch, and knows the examples of all.
 """
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 from grpo.rollout import PromptBatch
 from grpo.unreadable import ROW_ERRORS, UnreadableRows
 from models.prompts.prompt import EncodedPrompt
+from process.bars import warn
 from process.ranks import world
 
 WORKERS = 2
 STEPS_AHEAD = 2
+_STATE = "data_position"
 
 
 class BatchLoader:
@@ -37,6 +40,7 @@ class BatchLoader:
         encode: Callable[[Any], EncodedPrompt],
         prompts_per_step: int,
         steps: range,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
         """Prepare the batches of ``steps``; nothing is read before the context is entered.
 
@@ -47,17 +51,20 @@ class BatchLoader:
                 the example its place, anything else comes out of `batch`.
             prompts_per_step: N.
             steps: that will be asked for, in this order.
+            state: state.json of the checkpoint that they go on from, which knows whether those
+                before have taken more than N each.
         """
         self._example_at, self._replacement_at = example_at, replacement_at
         self._encode, self._size = encode, prompts_per_step
-        self._upcoming = iter(steps)
-        self._waiting: deque[tuple[int, list[tuple[Any, Future]]]] = deque()
+        self._begun, self._end = steps.start, steps.stop  # steps, those of before included
+        self._next = (state or {}).get(_STATE, steps.start * prompts_per_step)
+        self._before = self._next  # `_next` when the newest step began
+        self._waiting: dict[int, tuple[Any, Future]] = {}  # by position
         self._unreadable = UnreadableRows()
 
     def __enter__(self) -> Self:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="groupwise-data")
-        for _ in range(STEPS_AHEAD):
-            self._begin_next()
+        self._encode_ahead(STEPS_AHEAD)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -69,11 +76,46 @@ class BatchLoader:
         Raises:
             ValueError: too many examples in a row could not be encoded, see grpo/unreadable.py.
         """
-        self._begin_next()
-        expected, items = self._waiting.popleft()
-        assert step == expected, f"step {step} was asked for, {expected} is next"
-        positions = self._positions(step)
-        own = world().place.share(self._size)
+        assert step == self._begun, f"step {step} was asked for, {self._begun} is next"
+        self._encode_ahead(STEPS_AHEAD + 1)
+        self._begun, self._before = step + 1, self._next
+        return self._drawn(step, self._size, world().place.share(self._size))
+
+    def more(self, places: Sequence[int]) -> PromptBatch:
+        """Return the next examples of the order, one for each of these places of the newest step.
+
+        Of several processes each has the prompts of its own places.
+
+        Args:
+            places: of the step's N, ascending; the same ones in every process.
+
+        Raises:
+            ValueError: as `batch`.
+        """
+        share = world().place.share(self._size)
+        mine = [index for index, place in enumerate(places) if place in share]
+        first = sum(place < share.start for place in places)
+        batch = self._drawn(self._begun - 1, len(places), range(first, first + len(mine)))
+        for text in batch.redrawn:
+            warn(f"step {self._begun}: {text}")
+        return batch
+
+    def state(self, done: int) -> dict[str, int]:
+        """Return, for state.json, where the order goes on after ``done`` steps.
+
+        Empty where each has taken N. What a step in work has taken it will take again.
+        """
+        position = self._next if self._begun == done else self._before
+        return {} if position == done * self._size else {_STATE: position}
+
+    def _drawn(self, step: int, count: int, own: range) -> PromptBatch:
+        positions = tuple(range(self._next, self._next + count))
+        items = [self._begin(positions[index]) for index in own]
+        self._next += count
+        # Of several processes one has begun what, after a step that drew again, is another's.
+        for position in [one for one in self._waiting if one < self._next]:
+            del self._waiting[position]
+        self._encode_ahead(STEPS_AHEAD)
         redrawn: list[str] = []
         with world().together("data"):
             rows = [
@@ -93,6 +135,7 @@ class BatchLoader:
             step=step,
             redrawn=tuple(text for texts, _ in told for text in texts),
             first=own.start,
+            more=self.more,
         )
 
     def _taken(self, position: int, attempts: int) -> Any:
@@ -122,15 +165,17 @@ class BatchLoader:
                 redrawn.append(f"a row is redrawn, {name} takes its place: {first_error}")
             return example, prompt, attempt
 
-    def _begin_next(self) -> None:
-        step = next(self._upcoming, None)
-        if step is None:
-            return
-        positions = self._positions(step)
-        examples = [self._example_at(positions[i]) for i in world().place.share(self._size)]
-        self._waiting.append(
-            (step, [(example, self._pool.submit(self._encode, example)) for example in examples])
-        )
+    def _encode_ahead(self, steps: int) -> None:
+        """Begin what this process will need of the next steps, if none of them draws again."""
+        share = world().place.share(self._size)
+        for ahead in range(min(steps, self._end - self._begun)):
+            for index in share:
+                position = self._next + ahead * self._size + index
+                self._waiting[position] = self._begin(position)
 
-    def _positions(self, step: int) -> tuple[int, ...]:
-        return tuple(range(step * self._size, (step + 1) * self._size))
+    def _begin(self, position: int) -> tuple[Any, Future]:
+        """Return an example and its prompt to be, begun now or before."""
+        if (item := self._waiting.pop(position, None)) is not None:
+            return item
+        example = self._example_at(position)
+        return example, self._pool.submit(self._encode, example)

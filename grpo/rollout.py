@@ -8,7 +8,7 @@ prompt 0), M rows of a micro-batch, C completion tokens.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -38,6 +38,8 @@ class PromptBatch:
     step: int  # with the positions and the seed, what the random numbers depend on
     redrawn: tuple[str, ...] = ()  # one sentence per row whose own example could not be read
     first: int = 0  # of the examples, the one that the first prompt is of
+    # some of the N places -> the run's next examples for them; None: there are no others
+    more: Callable[[Sequence[int]], "PromptBatch"] | None = field(default=None, compare=False)
 
     @property
     def own(self) -> range:

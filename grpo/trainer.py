@@ -147,8 +147,8 @@ class Trainer:
         return self.optimizer.has_moved or self.optimizer.has_skipped
 
     def _loader(self, steps: range) -> BatchLoader:
-        size = self.config.prompts_per_step
-        return BatchLoader(self.example_at, self.replacement_at, self.encode, size, steps)
+        parts = self.example_at, self.replacement_at, self.encode
+        return BatchLoader(*parts, self.config.prompts_per_step, steps, self.state)
 
     def _verify_prefix(self, step: int) -> None:
         self.under_way = "comparing with transformers (--verify-prefix)"
@@ -228,6 +228,7 @@ class Trainer:
         self.under_way = "saving"
         self._saved = self.done  # also when it fails: it would fail again
         begun, generators = self._began  # a step that was dropped may have drawn from them
+        position = self._batches.state(self.done)
         self.run.lines_to_disk()  # before the checkpoint that counts their steps
         with world().exchanging():
             place = save_checkpoint(
@@ -235,7 +236,7 @@ class Trainer:
                 self.done,
                 self.policy,
                 self.optimizer,
-                state={"bad_steps": self.bad_steps.state, **self.budget.state},
+                state={"bad_steps": self.bad_steps.state, **self.budget.state, **position},
                 card=self.card,
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,

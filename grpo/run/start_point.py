@@ -166,6 +166,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     counts = state.get("bad_steps", {})
     if not isinstance(counts, dict) or not all(type(count) is int for count in counts.values()):
         raise ValueError(f"{STATE} has bad_steps {counts!r}")
+    position = state.get("data_position", 0)
+    if type(position) is not int or position < 0:
+        raise ValueError(f"{STATE} has data_position {position!r}")
     return state
 
 

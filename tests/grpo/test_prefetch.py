@@ -172,3 +172,62 @@ def test_each_process_encodes_its_own_share_and_all_know_what_the_others_took():
     assert [prompt.name for prompt in first.prompts] == ["example 3", "instead of 4, 1"]
     assert [prompt.name for prompt in second.prompts] == ["example 5"]
     assert encoders[1].asked == ["example 5"]
+
+
+def test_more_examples_are_the_next_of_the_order_and_the_next_step_begins_behind_them():
+    encode = Encoder()
+    with loader(encode, range(2, 5)) as batches:
+        assert batches.state(2) == {}, "the two steps before took three each"
+        first = batches.batch(2)
+        assert first.positions == (6, 7, 8) and batches.state(3) == {}
+        more = first.more([0, 2])
+        assert (more.positions, more.step, more.own) == ((9, 10), 2, range(2))
+        assert more.examples == ("example 9", "example 10")
+        assert [prompt.name for prompt in more.prompts] == list(more.examples)
+        assert more.more([1]).positions == (11,)
+        assert batches.state(3) == {"data_position": 12}
+        assert batches.state(2) == {}, "a step in work has taken nothing yet"
+        assert batches.batch(3).positions == (12, 13, 14)
+        assert batches.state(3) == {"data_position": 12}
+        assert batches.batch(4).positions == (15, 16, 17)
+        assert batches.more([2]).positions == (18,), "also behind the last step"
+    assert sorted(encode.asked) == sorted(f"example {i}" for i in range(6, 19)), "each once"
+
+
+def test_a_run_that_goes_on_begins_where_its_checkpoint_says():
+    state = {"step": 2, "data_position": 11}
+    with BatchLoader("example {}".format, None, Encoder(), 3, range(2, 4), state) as batches:
+        assert batches.state(2) == {"data_position": 11}
+        assert batches.batch(2).positions == (11, 12, 13)
+        assert batches.state(3) == {"data_position": 14}
+
+
+def test_a_row_among_more_that_cannot_be_read_is_redrawn_and_warned_about(capsys):
+    with loader(Encoder(fails_at=("example 4",)), range(3)) as batches:
+        more = batches.batch(0).more([0, 1])
+        assert more.examples == ("example 3", "instead of 4, 0") and len(more.redrawn) == 1
+    assert "warning: step 1: a row is redrawn, instead of 4, 0" in capsys.readouterr().err
+
+
+def test_each_process_encodes_what_its_own_places_are_filled_with():
+    encoders = [Encoder() for _ in range(3)]
+
+    def drawn(rank):
+        with loader(encoders[rank], range(3), size=5) as batches:  # of places 2, 2 and 1
+            found = [batches.batch(0)]
+            found += [found[0].more(places) for places in ([1, 2, 3], [4], [0, 1])]
+            return [*found, batches.batch(1)]
+
+    ranks = as_ranks(3, drawn)
+    for found in ranks:
+        assert [one.positions[0] for one in found] == [0, 5, 8, 9, 11]
+        assert found[1].examples == ("example 5", "example 6", "example 7")
+    owns = [[list(one.own) for one in found] for found in ranks]
+    assert owns == [
+        [[0, 1], [0], [], [0, 1], [0, 1]],
+        [[2, 3], [1, 2], [], [], [2, 3]],
+        [[4], [], [0], [], [4]],
+    ]
+    for found in ranks:
+        for one in found:
+            assert [p.name for p in one.prompts] == [one.examples[index] for index in one.own]

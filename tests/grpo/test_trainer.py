@@ -202,3 +202,34 @@ def test_of_several_processes_the_first_alone_names_the_best_evaluation(tmp_path
 
     assert as_ranks(2, go_on) == [None, None]
     assert set(wrote) == {0}
+
+
+def test_what_a_dropped_step_drew_is_drawn_again_by_the_run_that_goes_on(tmp_path, monkeypatch):
+    states, taken = [], []
+
+    def save(run, _step, *_, state, **__):
+        states.append(state)
+        return run
+
+    def trainer_from(state, fails_at=None):
+        trainer = trainer_of(tmp_path, done=state["step"])
+        trainer.state, real = state, trainer.take_step
+
+        def draws_again(batch, clock):
+            positions = [*batch.positions, *batch.more([0]).positions]  # two rows in each step
+            taken.append((batch.step + 1, positions))
+            if batch.step + 1 == fails_at:
+                raise RuntimeError("a reward function failed")
+            return real(batch, clock)
+
+        trainer.take_step = draws_again
+        return trainer
+
+    monkeypatch.setattr(grpo.trainer, "save_checkpoint", save)
+    with pytest.raises(RuntimeError, match="a reward function failed"):
+        trainer_from({"step": 0}, fails_at=3).train()
+    assert taken == [(1, [0, 1]), (2, [2, 3]), (3, [4, 5])]
+    assert states[-1]["data_position"] == 4
+    trainer_from({"step": 2, **states[-1]}).train()
+    assert taken[3:] == [(3, [4, 5]), (4, [6, 7])]
+    assert states[-1]["data_position"] == 8

@@ -77,6 +77,8 @@ def test_moments_that_cannot_be_its_own_are_refused(
     [
         (STATE, b"[]"),
         (STATE, b'{"step": 5, "bad_steps": [1]}'),
+        (STATE, b'{"step": 5, "data_position": "9"}'),
+        (STATE, b'{"step": 5, "data_position": -1}'),
         (STATE, b'{"step": 5, "bad_steps": {"total": "x", "in_a_row": 0}}'),
         (STATE, b"\xff"),
         (RNG, b""),
