@@ -25,14 +25,15 @@ class StepClock:
         self._started = self._last = time.perf_counter()
         on_part(STEP_PARTS[0])
 
-    def lap(self, name: str) -> None:
-        """Count the time since the last lap as ``name``."""
+    def lap(self, name: str, then: str | None = None) -> None:
+        """Count the time since the last lap as ``name``; the next part, or ``then``, begins."""
         if self._device.type == "cuda":  # pragma: no cover - needs a GPU
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         self._laps[name] += now - self._last
         self._last = now
-        self._on_part(STEP_PARTS[min(STEP_PARTS.index(name) + 1, len(STEP_PARTS) - 1)])
+        following = STEP_PARTS[min(STEP_PARTS.index(name) + 1, len(STEP_PARTS) - 1)]
+        self._on_part(then or following)
 
     def metrics(self) -> dict[str, float]:
         """Return time/<part> and their sum time/step, seconds; what is left counts as other."""

@@ -83,10 +83,10 @@ def _stacked(parts: Sequence[Tensor]) -> Tensor:
     if parts[0].dim() < 2:
         return torch.cat(list(parts))
     longest = max(part.shape[1] for part in parts)
-    return torch.cat([_lengthened(part, longest) for part in parts])
+    return torch.cat([lengthened(part, longest) for part in parts])
 
 
-def _lengthened(part: Tensor, length: int) -> Tensor:
-    """Return a tensor whose second dimension is as long."""
+def lengthened(part: Tensor, length: int) -> Tensor:
+    """Return a tensor whose second dimension is as long, zeros behind what it had."""
     more = length - part.shape[1]
     return pad(part, (0, 0) * (part.dim() - 2) + (0, more)) if more else part

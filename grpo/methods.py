@@ -24,8 +24,13 @@ class TakenStep:
     """What a method hands back to the trainer."""
 
     metrics: dict[str, Any]
-    samples: int  # completions, or supervised targets
+    samples: int  # completions, those that were thrown away among them, or supervised targets
     sampled: "SampledStep | None" = None  # of a method that samples
+    tokens: int | None = None  # of all samples; None: as many each as metrics have it
+
+    def about(self, batch: PromptBatch) -> PromptBatch:
+        """Return the questions that the step ended with, of the ones that it began with."""
+        return batch if self.sampled is None else self.sampled.result.rollout.batch
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,13 @@ def grpo_method(
         metrics = {**result.metrics, "well_formed": sampled.well_formed}
         if config.beta_schedule != "constant":
             metrics["beta"] = beta
-        return TakenStep(metrics, len(parsed), sampled)
+        kept, thrown = result.rollout.completion_mask, result.draws
+        return TakenStep(
+            metrics,
+            samples=len(parsed) + thrown.num_completions,
+            sampled=sampled,
+            tokens=int(kept.sum()) + thrown.num_tokens,
+        )
 
     return take_step
 

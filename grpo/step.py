@@ -14,7 +14,7 @@ prompt 0), M rows of a micro-batch (`Part`), C completion tokens, R reward funct
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -22,9 +22,10 @@ from torch import Tensor
 
 from grpo.advantages import compared
 from grpo.clock import StepClock
-from grpo.everybodys import everybodys
+from grpo.dynamic_sampling import Draws
+from grpo.everybodys import Scored, everybodys
 from grpo.fitting import TokenBudget
-from grpo.grounding import Grounding, no_grounding
+from grpo.grounding import Grounding, GroundingTerm, no_grounding
 from grpo.likelihood import completion_scores, frozen_logprobs
 from grpo.loss import policy_loss, token_weights
 from grpo.metrics import UpdateSums, rollout_metrics
@@ -34,7 +35,7 @@ from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_ro
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Objective
 from grpo.token_factors import TokenFactors
-from models.policy import Policy
+from models.policy import Policy, PromptPass
 from process.ranks import world
 
 # (completions, the example of each) -> the reward of each; the mode is bound
@@ -50,6 +51,7 @@ class StepResult:
     rewards_per_fn: Tensor  # (N, G, R)
     rewards: Tensor  # (N, G), weighted sums, before a grounding term
     advantages: Tensor  # (N, G)
+    draws: Draws = field(default_factory=Draws)  # how often again, and what was thrown away
 
 
 def train_step(
@@ -77,31 +79,32 @@ def train_step(
     sampler = policy.sampler()  # the policy itself, or a copy of it that can decode
     with world().together("rollout"):  # of several processes each has its own groups
         prompt_pass = run_prompts_once(policy, batch, config, budget.tokens)
-        rollout = sample_rollout(
-            sampler, batch.of_own(), config.sampling, prompt_pass, config.logprob_backend
-        )
-        clock.lap("rollout")
 
-        # 2. Score the text of each completion against its example; rewards never see tensors.
-        rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
-        term = (grounding or no_grounding)(sampler, rollout)
-    rollout, rewards_per_fn, term = everybodys(policy, batch, (rollout, rewards_per_fn, term))
-    policy.rollout_is_over()  # a copy that decodes may have to make room
+    def sampled(batch: PromptBatch, prompt_pass: PromptPass | None = None) -> Scored:
+        with world().together("rollout"):
+            rollout = sample_rollout(
+                sampler, batch.of_own(), config.sampling, prompt_pass, config.logprob_backend
+            )
+            clock.lap("rollout")
+
+            # 2. Score the text of each completion against its example; rewards never see tensors.
+            rewards_per_fn = score_completions(reward_fns, rollout)  # (N, G, R)
+            term = (grounding or no_grounding)(sampler, rollout)
+        return everybodys(policy, batch, (rollout, rewards_per_fn, term))
 
     # 3. Compare within each group: a completion's advantage is how far its reward lies above the
-    #    group's mean, so a group whose rewards agree has advantages of 0. A grounding term takes
-    #    from the reward of a letter, or scales the advantages of a question, that is likely without
-    #    the image; without one it subtracts 0 and multiplies by 1.
-    weights = config.weights_of_rewards  # R of them
-    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(weights)  # (N, G)
-    lengths = rollout.completion_mask.sum(dim=1).view_as(rewards)  # (N, G)
-    too_long = overlong_penalties(
-        lengths, config.max_completion_tokens, config.soft_overlong_tokens
-    )  # (N, G)
-    advantages = compared(
-        rewards_per_fn, weights, term.penalties + too_long, **asdict(config.comparison)
-    )
-    advantages = (advantages * term.scales).float()  # (N, G)
+    #    group's mean, so a group whose rewards agree has advantages of 0. Dynamic sampling, where
+    #    it is on, puts groups of the next questions in the place of these.
+    draws = Draws(config.dynamic_sampling, policy.processor.pad_id)
+    scored = sampled(batch, prompt_pass)
+    advantages = advantages_of(*scored, config)  # (N, G)
+    while places := draws.places_to_fill(advantages):
+        prompt_pass = None  # of prompts some of which are thrown away: its memory is needed
+        scored = draws.filled(scored, places, sampled, clock)
+        advantages = advantages_of(*scored, config)
+    rollout, rewards_per_fn, term = scored
+    policy.rollout_is_over()  # a copy that decodes may have to make room
+    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
     row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
@@ -171,11 +174,29 @@ def train_step(
     metrics = {
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
         **term.metrics,
+        **draws.metrics(advantages, rewards, config.weights_of_rewards),
         **sums.means(with_kl=reference is not None),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,
     }
-    return StepResult(metrics, rollout, rewards_per_fn, rewards, advantages)
+    return StepResult(metrics, rollout, rewards_per_fn, rewards, advantages, draws)
+
+
+def advantages_of(
+    rollout: Rollout, rewards_per_fn: Tensor, term: GroundingTerm, config: GRPOConfig
+) -> Tensor:
+    """Return (N, G) float32: how far each completion lies above its group, see `compared`.
+
+    A grounding term takes from the reward of a letter, or scales the advantages of a question, that
+    is likely without the image; without one it subtracts 0 and multiplies by 1.
+    """
+    lengths = rollout.completion_mask.sum(dim=1).view(rewards_per_fn.shape[:2])  # (N, G)
+    too_long = overlong_penalties(
+        lengths, config.max_completion_tokens, config.soft_overlong_tokens
+    )  # (N, G)
+    penalties, weights = term.penalties + too_long, config.weights_of_rewards  # R of them
+    advantages = compared(rewards_per_fn, weights, penalties, **asdict(config.comparison))
+    return (advantages * term.scales).float()
 
 
 def score_completions(reward_fns: Mapping[str, Reward], rollout: Rollout) -> Tensor:

@@ -72,7 +72,9 @@ def _rollouts(number: int, taken: TakenStep) -> Iterator[dict[str, Any]]:
 
 
 def _rates(taken: TakenStep, times: dict[str, float]) -> dict[str, float]:
-    tokens = taken.samples * taken.metrics["completion_tokens"]
+    tokens: float | None = taken.tokens
+    if tokens is None:
+        tokens = taken.samples * taken.metrics["completion_tokens"]
     seconds = times["time/step"]
     return {"samples_per_second": taken.samples / seconds, "tokens_per_second": tokens / seconds}
 

@@ -172,7 +172,8 @@ class Trainer:
         clock.lap("data")
         self._began = step, generator_tensors(self.policy.device)
         self.optimizer.start_step(step)
-        return self.take_step(batch, clock), clock.metrics(), batch
+        taken = self.take_step(batch, clock)
+        return taken, clock.metrics(), taken.about(batch)
 
     def _begin_part(self, part: str) -> None:
         end_if_asked()

@@ -76,10 +76,15 @@ def step_lines(config: GRPOConfig, rows: int, done: int, total: int) -> list[str
     seen = total * config.prompts_per_step
     going_on = f"; {done:,} are done, {total - done:,} are left" if done else ""
     samples = f", {config.completions_per_step:,} completions" if config.method == "grpo" else ""
+    again = (
+        f"; dynamic sampling draws up to {config.dynamic_sampling:,} times as many again"
+        if config.dynamic_sampling
+        else ""
+    )
     return [
         "Steps",
         f"  {total:,} steps of {config.prompts_per_step:,} questions{samples}: {seen / rows:,.2f}"
-        f" epochs of {rows:,} rows{going_on}",
+        f" epochs of {rows:,} rows{again}{going_on}",
     ]
 
 

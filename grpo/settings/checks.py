@@ -18,7 +18,7 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "beta_final", "warmup_steps", "weight_decay"),
-    *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap"),
+    *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap", "dynamic_sampling"),
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")

@@ -196,7 +196,7 @@ TINY_RUN = (
 )
 GRPO = ("--group-size", "2")
 METHODS = {
-    "grpo": GRPO,
+    "grpo": (*GRPO, "--dynamic-sampling", "1"),
     "grounding": (*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
     "sft": ("--method", "sft"),
 }

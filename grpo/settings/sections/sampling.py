@@ -16,3 +16,9 @@ class SamplingSettings:
     top_p: float = setting(
         1.0, "sample among the likeliest tokens of this total; 1: off", only="grpo"
     )
+    dynamic_sampling: int = setting(
+        0,
+        "throw groups away whose rewards all agree, and take the next questions in their place, up"
+        " to this often in a step (DAPO); 0: off",
+        only="grpo",
+    )

@@ -95,7 +95,10 @@ def test_steps_and_disk_by_hand():
     config = GRPOConfig(prompts_per_step=4, group_size=4, save_every=10, keep_checkpoints=2)
     said = " ".join(step_lines(config, rows=100, done=10, total=50))
     assert "50 steps of 4 questions, 16 completions: 2.00 epochs" in said
-    assert "10 are done, 40 are left" in said
+    assert "10 are done, 40 are left" in said and "dynamic" not in said
+    config = GRPOConfig(prompts_per_step=4, dynamic_sampling=3)
+    said = " ".join(step_lines(config, rows=100, done=0, total=50))
+    assert "100 rows; dynamic sampling draws up to 3 times as many again" in said
     config = GRPOConfig(dtype="float32", reference_device="cpu", device="cpu")
     # float32 weights are their own master: 4 bytes, and two moments of 4
     count = checkpoint_bytes(config) // 12

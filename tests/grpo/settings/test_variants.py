@@ -38,6 +38,7 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ),
         ({"ratio_cap": 1.2}, r"ratio_cap=1.2 must be above 1 \+ epsilon_high=0.2"),
         ({"ratio_cap": -1.0}, "ratio_cap=-1.0 must not be negative"),
+        ({"dynamic_sampling": -1}, "dynamic_sampling=-1 must not be negative"),
         ({"beta": 0.0, "kl_estimator": "k2"}, "kl_estimator=k2 is not used with beta=0"),
         (
             {"beta_schedule": "linear", "beta": 0.0},
