@@ -123,6 +123,7 @@ def rollouts_of_ours(checkpoint: Path, sizes: Sizes) -> Callable[[int], bool]:
         temperature=1.0,
         top_k=0,
         top_p=1.0,
+        logprob_distribution="full",
         max_completion_tokens=sizes.new_tokens,
         group_size=sizes.group,
     )

@@ -48,6 +48,8 @@ def everybodys(policy: Policy, batch: PromptBatch, own: Scored) -> Scored:
         "penalties": term.penalties,
         "scales": term.scales,
     }
+    if made.kept is not None:
+        tensors["kept"] = made.kept
     found = world().gather_tensors(tensors)
     told = world().gather([made.texts, dict(term.measured)])
     whole = {name: _stacked([part[name] for part in found]) for name in tensors}
@@ -55,6 +57,7 @@ def everybodys(policy: Policy, batch: PromptBatch, own: Scored) -> Scored:
         ids=whole["ids"].where(whole["mask"], policy.processor.pad_id),  # also behind shorter ones
         texts=[text for texts, _ in told for text in texts],
         **{name: whole[name] for name in ("mask", "logprobs", "entropies", "truncated")},
+        kept=whole.get("kept"),
     )
     names = dict.fromkeys(name for _, one in told for name in one)  # one without prompts has none
     measured = {name: [p for _, one in told for p in one.get(name, ())] for name in names}

@@ -10,10 +10,13 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 # (weights (R, V), rows (R,), token position) -> ids (R,). Weights are unnormalised probabilities,
 # which is all that choosing needs: a row's largest is 1, that of a banned id 0.
 Choose = Callable[[Tensor, Tensor, int], Tensor]
+# such weights (R, V) -> the ids that may be sampled, (R, K) int64 ascending, then -1
+Keep = Callable[[Tensor], Tensor]
 
 
 def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 1.0) -> Choose:
@@ -69,6 +72,31 @@ def keep_likeliest(probabilities: Tensor, *, top_k: int, top_p: float) -> Tensor
         ordered = ordered.where(before < top_p * ordered.sum(dim=1, keepdim=True), 0.0)
         probabilities = torch.zeros_like(probabilities).scatter(1, order, ordered)  # (R, V)
     return probabilities
+
+
+def likeliest_ids(weights: Tensor, *, top_k: int, top_p: float) -> Tensor:
+    """Return the ids that top-k and then top-p keep, (R, K = top_k), ascending, then -1.
+
+    Exactly k where all are possible: of ids as likely as the last of them, whichever `topk` takes.
+    A row that is not finite keeps id 0 alone, as `sample_ids` takes it there.
+
+    Args:
+        weights: (R, V), unnormalised probabilities.
+        top_k: how many at most, at least 1.
+        top_p: the share of their total that is kept; 1: all of it.
+
+    >>> weights = torch.tensor([[0.2, 1.0, 0.0, 0.8], [0.0, 1.0, 0.0, 0.0]])
+    >>> likeliest_ids(weights, top_k=3, top_p=0.9).tolist()
+    [[1, 3, -1], [1, -1, -1]]
+    """
+    vocab_size = weights.shape[1]
+    room = min(top_k, vocab_size)
+    values, ids = weights.nan_to_num(nan=0.0).topk(room, dim=1)  # (R, K) each, likeliest first
+    is_kept = keep_likeliest(values, top_k=0, top_p=top_p) > 0
+    ids = ids.where(is_kept, vocab_size).sort(dim=1).values
+    ids = ids.where(ids < vocab_size, -1)
+    ids[:, 0].clamp_(min=0)  # nothing is kept of a row that is not finite
+    return pad(ids, (0, top_k - room), value=-1)
 
 
 def running_sums(probabilities: Tensor) -> Tensor:

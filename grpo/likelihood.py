@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from grpo.fitting import TokenBudget
-from grpo.logprobs import token_logprobs
+from grpo.logprobs import kept_logprobs, token_logprobs
 from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
 from models.policy import Policy, PromptPass
@@ -51,7 +51,8 @@ def completion_scores(
     """Return the log-probabilities of a micro-batch's tokens, and their entropies if asked.
 
     Both are (M, C) float32 with gradient, and of the distribution that was sampled from: same
-    temperature, same banned tokens. On the policy's device; zeros where the mask is false, so that
+    temperature, same banned tokens, same ids kept by top-k and top-p where the part says which. On
+    the policy's device; zeros where the mask is false, so that
     nothing there can become NaN.
 
     Args:
@@ -80,15 +81,20 @@ def completion_scores(
     # Row after row, as the hidden states come: where each one's token lies in (M, C), flattened.
     scored = part.completion_mask.flatten().nonzero()[:, 0].to(policy.device)  # (S,)
     ids = part.completion_ids.to(policy.device)  # (M, C)
-    logprobs, entropies = token_logprobs(
-        hidden,
-        policy.output_weight,
-        ids.flatten()[scored],
-        temperature=temperature,
-        banned_ids=policy.processor.banned_ids,
-        with_entropy=with_entropy,
-        backend=backend,
-    )  # (S,) each
+    scores = hidden, policy.output_weight, ids.flatten()[scored]
+    if part.kept is None:
+        logprobs, entropies = token_logprobs(
+            *scores,
+            temperature=temperature,
+            banned_ids=policy.processor.banned_ids,
+            with_entropy=with_entropy,
+            backend=backend,
+        )  # (S,) each
+    else:
+        kept = part.kept[part.completion_mask].to(policy.device)  # (S, K)
+        logprobs, entropies = kept_logprobs(
+            *scores, kept, temperature=temperature, with_entropy=with_entropy
+        )  # (S,) each
 
     def padded(values: Tensor) -> Tensor:
         # Back into the padded batch that loss and metrics are written in; not in place, so that

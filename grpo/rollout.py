@@ -4,18 +4,19 @@ Where several processes train one model, each has the prompts and images of its 
 samples these, learns what the others have sampled (grpo/everybodys.py), and runs its own again.
 
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
-prompt 0), M rows of a micro-batch, C completion tokens.
+prompt 0), M rows of a micro-batch, C completion tokens, K ids kept at most.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from grpo.inverse_cdf import inverse_cdf
+from grpo.inverse_cdf import inverse_cdf, likeliest_ids
 from grpo.sampling import Completions, generate, no_completions
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Sampling
@@ -70,6 +71,7 @@ class Part:
     rows_per_prompt: tuple[int, ...]  # adds up to M
     completion_ids: Tensor  # (M, C) int64, on the CPU
     completion_mask: Tensor  # (M, C) bool, on the CPU
+    kept: Tensor | None = None  # (M, C, K) int32, on the CPU; as in `Completions`
 
     @property
     def num_tokens(self) -> int:
@@ -137,6 +139,7 @@ class Rollout:
             rows_per_prompt=tuple(counts.tolist()),
             completion_ids=self.completions.ids[index, :length],
             completion_mask=mask[:, :length],
+            kept=None if self.completions.kept is None else self.completions.kept[index, :length],
         )
 
     def parts(self, token_budget: int, groups: Iterable[int] | None = None) -> Iterator[Part]:
@@ -208,7 +211,7 @@ def sample_rollout(
     """
     num_prompts, size = len(batch.prompts), sampling.group_size
     if num_prompts == 0:  # of several processes one may have none
-        return Rollout(batch, no_completions(), size)
+        return Rollout(batch, no_completions(sampling.kept_ids), size)
     # All numbers beforehand, each from where its token stands in the run: no generator has a state
     # that the order of work could change.
     uniforms = token_uniforms(
@@ -218,6 +221,7 @@ def sample_rollout(
         np.tile(np.arange(size), num_prompts),
         sampling.max_completion_tokens,
     )  # (B, C)
+    limits: Any = {"top_k": sampling.top_k, "top_p": sampling.top_p}
     completions = generate(
         policy,
         batch.prompts,
@@ -226,10 +230,9 @@ def sample_rollout(
         temperature=sampling.temperature,
         backend=backend,
         choose=inverse_cdf(
-            torch.from_numpy(uniforms).to(policy.device),
-            top_k=sampling.top_k,
-            top_p=sampling.top_p,
+            torch.from_numpy(uniforms).to(policy.device), **({} if sampling.kept_ids else limits)
         ),
+        keep=partial(likeliest_ids, **limits) if sampling.kept_ids else None,
         prompt_pass=prompt_pass,
     )
     return Rollout(batch, completions, size)

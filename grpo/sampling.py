@@ -2,12 +2,12 @@
 
 The image is encoded once and the prompt run once per group; the completions of a group continue
 from there. Which token a random number stands for is in grpo/inverse_cdf.py. Log-probabilities are
-those of the temperature-scaled distribution after bans, before top-k and top-p: what the update
-computes for the same tokens. The logits of one step, (R, V), are the only ones of the project that
-exist whole.
+those of the temperature-scaled distribution after bans, before top-k and top-p, or, where ids are
+kept (`Keep`), after them: what the update computes for the same tokens. The logits of one step,
+(R, V), are the only ones of the project that exist whole.
 
 Shapes: N prompts, G completions each, B = N * G rows (prompt-major), R rows still being written,
-C completion tokens, V vocabulary, D hidden size.
+C completion tokens, V vocabulary, D hidden size, K ids kept at most.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grpo.inverse_cdf import Choose
+from grpo.inverse_cdf import Choose, Keep
 from grpo.logprobs import logits_logprobs
 from models.policy import Policy, PromptPass
 from models.products import float_product
@@ -44,6 +44,7 @@ class Completions:
     entropies: Tensor  # (B, C) float32, nats; 0 where the mask is false
     truncated: Tensor  # (B,) bool; no end token within the limit
     texts: list[str]  # B; without the end token
+    kept: Tensor | None = None  # (B, C, K) int32; ids that could be sampled, then -1; None: all
 
     @property
     def not_finite(self) -> Tensor:
@@ -51,11 +52,12 @@ class Completions:
         return ~(self.logprobs.isfinite() & self.entropies.isfinite())
 
 
-def no_completions() -> Completions:
-    """Return the completions of no prompt at all."""
+def no_completions(kept_ids: int = 0) -> Completions:
+    """Return the completions of no prompt at all, where tokens are sampled from K kept ids."""
     ids, mask = torch.empty(0, 1, dtype=torch.int64), torch.empty(0, 1, dtype=torch.bool)
     nothing = torch.empty(0, 1)
-    return Completions(ids, mask, nothing, nothing, torch.empty(0, dtype=torch.bool), [])
+    kept = torch.empty(0, 1, kept_ids, dtype=torch.int32) if kept_ids else None
+    return Completions(ids, mask, nothing, nothing, torch.empty(0, dtype=torch.bool), [], kept)
 
 
 @torch.no_grad()
@@ -67,6 +69,7 @@ def generate(
     max_completion_tokens: int,
     temperature: float,
     choose: Choose | None,
+    keep: Keep | None = None,
     backend: str = "auto",
     prompt_pass: PromptPass | None = None,
 ) -> Completions:
@@ -79,6 +82,8 @@ def generate(
         max_completion_tokens: where a row without an end token is cut off.
         temperature: divides the logits.
         choose: picks one id per row from unnormalised probabilities; None is greedy.
+        keep: limits each token to some ids, whose distribution, rescaled, it is chosen from and
+            scored by; they are in the result. None: all ids, and `choose` may leave some out.
         backend: of `logits_logprobs`.
         prompt_pass: a pass over these prompts from before; without one they are run here.
     """
@@ -95,12 +100,19 @@ def generate(
         # 2. The distribution that is sampled from, and that the update will score by.
         logits = _logits(hidden, policy.output_weight, temperature, banned_ids)  # (R, V)
 
-        # 3. One token per row, scored by that distribution whatever top-k and top-p leave of it.
+        # 3. One token per row, scored by that distribution whatever top-k and top-p leave of it,
+        #    or by what they leave: the few logits of the kept ids then stand for all.
+        kept = None if keep is None else _kept(logits, keep)  # (R, K)
+        if kept is not None:
+            logits = logits.gather(1, kept.clamp(min=0)).masked_fill(kept < 0, float("-inf"))
         chosen, weights = _chosen(logits, choose, rows, position)  # (R,)
         scores, entropy = logits_logprobs(
             logits, chosen, with_entropy=True, weights=weights, backend=backend
         )  # (R,) each
         assert entropy is not None, "asked for"
+        if kept is not None:
+            chosen = kept.gather(1, chosen[:, None])[:, 0]
+            draft.keep(position, rows, kept)
         draft.write(position, rows, live, chosen, scores, entropy)
 
         # 4. A row ends with its end token; those that ended leave the batch, not one by one.
@@ -163,6 +175,15 @@ def _chosen(
     return choose(weights, rows, position), weights
 
 
+def _kept(logits: Tensor, keep: Keep) -> Tensor:
+    """Return the ids that may be sampled, (R, K); the logits, (R, V), are shifted in place.
+
+    In a row that is not finite the shift leaves none that is: its score will say so.
+    """
+    logits.sub_(logits.amax(dim=1, keepdim=True))
+    return keep(logits.exp())
+
+
 def _asks_who_ended(position: int, device: torch.device) -> bool:
     """Return whether the host asks after this token which rows have ended."""
     return (position + 1) % TOKENS_PER_QUESTION.get(device.type, 1) == 0
@@ -177,6 +198,7 @@ class _Draft:
     mask: Tensor  # (B, limit) bool
     logprobs: Tensor  # (B, limit) float32
     entropies: Tensor  # (B, limit) float32
+    kept: list[Tensor]  # one of (B, limit, K) int32 as soon as ids are kept
 
     @classmethod
     def of(cls, rows: int, limit: int, policy: Policy) -> "_Draft":
@@ -184,7 +206,7 @@ class _Draft:
         ids = torch.full((rows, limit), policy.processor.pad_id, device=policy.device)  # (B, limit)
         mask = torch.zeros_like(ids, dtype=torch.bool)  # (B, limit)
         logprobs, entropies = (torch.zeros(ids.shape, device=ids.device) for _ in range(2))
-        return cls(policy.processor, ids, mask, logprobs, entropies)
+        return cls(policy.processor, ids, mask, logprobs, entropies, [])
 
     def write(
         self,
@@ -202,6 +224,13 @@ class _Draft:
         self.logprobs[rows, position] = scores.where(live, 0.0)
         self.entropies[rows, position] = entropy.where(live, 0.0)
 
+    def keep(self, position: int, rows: Tensor, kept: Tensor) -> None:
+        """Write which ids, (R, K), these rows' tokens are taken from."""
+        if not self.kept:
+            shape = (*self.ids.shape, kept.shape[1])
+            self.kept.append(torch.full(shape, -1, dtype=torch.int32, device=self.ids.device))
+        self.kept[0][rows, position] = kept.int()
+
     def completions(self) -> Completions:
         """Return the finished completions on the CPU, cut to the longest one, with their texts."""
         length = int(self.mask.sum(dim=1).max())  # C
@@ -218,4 +247,5 @@ class _Draft:
                 self.processor.decode(row[:count].tolist())
                 for row, count in zip(ids, lengths.tolist(), strict=True)
             ],
+            kept=self.kept[0][:, :length].cpu() if self.kept else None,
         )

@@ -40,6 +40,7 @@ def sample_groups(
         temperature=1.0,
         top_k=0,
         top_p=1.0,
+        logprob_distribution="full",
         max_completion_tokens=max_completion_tokens,
         group_size=group_size,
     )

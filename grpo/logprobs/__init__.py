@@ -8,6 +8,7 @@ maths to the kernels; in the code, from the outside in:
     api.py         the two functions to call, and what they refuse
     ops.py         the torch.library operators behind them: fake tensors, autograd
     backends.py    which backend runs, and why
+    kept.py        where top-k and top-p left few ids: their rows of the embedding alone
     tiles.py       the loop over tiles: matrix products, forward and backward
     tile_plan.py   how the work is cut
     rows_torch.py  what happens to one tile, in PyTorch (CPU, fallback, oracle) ..
@@ -15,5 +16,6 @@ maths to the kernels; in the code, from the outside in:
 """
 
 from grpo.logprobs.api import logits_logprobs, token_logprobs
+from grpo.logprobs.kept import kept_logprobs
 
-__all__ = ["logits_logprobs", "token_logprobs"]
+__all__ = ["kept_logprobs", "logits_logprobs", "token_logprobs"]

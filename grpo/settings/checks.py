@@ -21,6 +21,7 @@ _NOT_NEGATIVE = (
     *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap", "dynamic_sampling"),
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
+_MOST_KEPT = 256  # ids of a token that are stored, and whose embeddings are read, for each token
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
 _LARGEST = 1e18  # as rewards/registry.py has it for rewards; it overflows what compares them
 
@@ -95,11 +96,35 @@ def _sampling_problems(config: "GRPOConfig") -> Iterator[str]:
         )
     if not 0 < config.top_p <= 1:
         yield f"top_p={config.top_p} must lie in (0, 1]: 1 switches it off"
+    if config.logprob_distribution == "filtered":
+        yield from _filtered_problems(config)
     if config.micro_batch_tokens <= config.max_completion_tokens:
         yield (
             f"micro_batch_tokens={config.micro_batch_tokens} holds no completion of"
             f" max_completion_tokens={config.max_completion_tokens}: raise the first, or lower the"
             " second"
+        )
+
+
+def _filtered_problems(config: "GRPOConfig") -> Iterator[str]:
+    filtered = "logprob_distribution=filtered"
+    if not config.top_k and config.top_p == 1:
+        yield f"{filtered} is not used without top_k: give --top-k too, or leave it away"
+    elif not config.top_k:
+        yield (
+            f"{filtered} needs a top_k beside top_p={config.top_p}: the ids that each token was"
+            f" sampled from are kept, and top_p alone sets no limit to them; give --top-k"
+            f" {_MOST_KEPT} or less too"
+        )
+    elif config.top_k > _MOST_KEPT:
+        yield (
+            f"{filtered} keeps the ids that each token was sampled from, up to {_MOST_KEPT}:"
+            f" top_k={config.top_k} is too large"
+        )
+    elif config.top_k == 1:
+        yield (
+            f"{filtered} with top_k=1 leaves one token of probability 1 and nothing to learn: give"
+            " 2 or more"
         )
 
 

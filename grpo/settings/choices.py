@@ -19,6 +19,7 @@ OptimizerName = Literal["adamw", "adamw_8bit"]
 Dtype = Literal["auto", "float32", "bfloat16"]
 GroundingKind = Literal["none", "penalty", "scale"]
 LogprobBackend = Literal["auto", "torch", "cuda"]
+LogprobDistribution = Literal["full", "filtered"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": get_args(Method),
@@ -36,6 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dtype": get_args(Dtype),
     "grounding": get_args(GroundingKind),
     "logprob_backend": get_args(LogprobBackend),
+    "logprob_distribution": get_args(LogprobDistribution),
 }
 
 # The fields that name files and folders; a reward may be path.py:function.

@@ -69,6 +69,7 @@ class GRPOConfig(
             temperature=self.temperature,
             top_k=self.top_k,
             top_p=self.top_p,
+            logprob_distribution=self.logprob_distribution,
             max_completion_tokens=self.max_completion_tokens,
             group_size=self.group_size,
         )

@@ -11,6 +11,7 @@ from grpo.settings.choices import (
     AdvantageBaseline,
     AdvantageScale,
     KLEstimator,
+    LogprobDistribution,
     RatioLevel,
     RewardAggregation,
     Surrogate,
@@ -25,8 +26,14 @@ class Sampling:
     temperature: float  # divides the logits, in sampling and wherever they are scored
     top_k: int  # among the k likeliest tokens; 0: off
     top_p: float  # among the likeliest tokens of this total; 1: off
+    logprob_distribution: LogprobDistribution  # that tokens are scored by
     max_completion_tokens: int
     group_size: int  # completions per prompt, G
+
+    @property
+    def kept_ids(self) -> int:
+        """How many ids a token's distribution is limited to, K; 0: it is the full one."""
+        return self.top_k if self.logprob_distribution == "filtered" else 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,10 +44,10 @@ def first_rollout_warnings(
             f" {config.max_completion_tokens} tokens without an end: raise --max-completion-tokens,"
             " or use --mask-truncated"
         )
-    if config.top_k or config.top_p < 1:
+    if (config.top_k or config.top_p < 1) and config.logprob_distribution == "full":
         yield (
             "top-k or top-p is on: tokens are sampled from another distribution than the one whose"
-            " log-probabilities are trained"
+            " log-probabilities are trained; --logprob-distribution filtered trains theirs"
         )
 
 

@@ -68,11 +68,22 @@ def score_plain_copies(
         ids = rollout.completions.ids[row][mask]
         logits = _logits(model, prompt, ids, image_token_id) / temperature  # (C, V)
         banned = torch.tensor(banned_ids, dtype=torch.int64, device=logits.device)
-        log_p = logits.index_fill(1, banned, -torch.inf).log_softmax(dim=1)
+        logits = logits.index_fill(1, banned, -torch.inf)
+        if rollout.completions.kept is not None:
+            logits = _only(logits, rollout.completions.kept[row][mask].to(logits.device))
+        log_p = logits.log_softmax(dim=1)
         found = log_p.gather(1, ids.to(log_p.device)[:, None])[:, 0]
         logprobs[row, : len(ids)] = found.detach().cpu()
         gradients.add((found * weights[row, : len(ids)].to(found.device)).sum())
     return Scored(logprobs, gradients.sums)
+
+
+def _only(logits: Tensor, kept: Tensor) -> Tensor:
+    """Return logits (C, V) that are -inf but for the kept ids, (C, K), of which -1 is none."""
+    some = torch.zeros_like(logits, dtype=torch.bool)
+    some = torch.nn.functional.pad(some, (0, 1))  # a column for what is none
+    some = some.scatter(1, kept.long().where(kept >= 0, logits.shape[1]), value=True)
+    return logits.masked_fill(~some[:, :-1], -torch.inf)
 
 
 def _logits(model: nn.Module, prompt: EncodedPrompt, ids: Tensor, image_token_id: int) -> Tensor:

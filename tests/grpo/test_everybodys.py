@@ -9,7 +9,7 @@ from grpo.everybodys import everybodys, filler_part
 from grpo.grounding import GroundingTerm
 from grpo.likelihood import frozen_logprobs
 from grpo.metrics import UpdateSums
-from grpo.rollout import PromptBatch, Rollout
+from grpo.rollout import PromptBatch, Rollout, sample_rollout
 from grpo.sampling import Completions, no_completions
 from grpo.settings.config import GRPOConfig
 from process.ranks import world
@@ -70,6 +70,29 @@ def test_rows_stand_in_the_order_of_one_process_and_are_padded_to_the_longest(na
         assert torch.equal(their_rewards, rewards)
         assert their_term.measured == term.measured == {"grounding/gap": [0.0, 1.0, 2.0]}
         assert torch.equal(their_term.scales, term.scales)
+
+
+@pytest.mark.parametrize("size", [2, 4])  # the fourth of four has no prompt
+def test_the_kept_ids_of_all_stand_by_their_tokens(nano_policy, size):
+    def kept_by(mask: torch.Tensor, first: int) -> torch.Tensor:
+        rows = torch.arange(len(mask)) + first
+        return (rows[:, None, None] + torch.arange(2)).expand(*mask.shape, 2).int()
+
+    of_two = GRPOConfig(logprob_distribution="filtered", top_k=2).sampling
+
+    def filtered(_):
+        own = world().place.share(3)
+        batch, (rollout, rewards, term) = sampled(nano_policy, own)
+        made = sample_rollout(nano_policy, PromptBatch((), (), (), 0), of_two).completions
+        if len(own):
+            made = rollout.completions
+            made = replace(made, kept=kept_by(made.mask, GROUP * own.start))
+        scored = replace(rollout, completions=made), rewards, term
+        return everybodys(nano_policy, batch, scored)[0]
+
+    for rollout in as_ranks(size, filtered):
+        mask = rollout.completion_mask
+        assert torch.equal(rollout.completions.kept[mask], kept_by(mask, 0)[mask])
 
 
 def test_all_run_as_many_micro_batches_and_a_filler_weighs_nothing(nano_policy):

@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from grpo.inverse_cdf import _first_above, inverse_cdf, keep_likeliest, sample_ids
+from grpo.inverse_cdf import (
+    _first_above,
+    inverse_cdf,
+    keep_likeliest,
+    likeliest_ids,
+    sample_ids,
+)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +123,28 @@ def test_top_p_is_a_share_of_each_rows_own_total():
     assert kept[0].tolist() == [0, 0, 8, 0]
     assert kept[1].sum() == 2
     assert kept[2].tolist() == [0.5, 0, 0, 0]
+
+
+@pytest.mark.parametrize("limits", [{"top_k": 5}, {"top_k": 9, "top_p": 0.6}, {"top_k": 99}])
+def test_the_ids_that_are_kept_are_those_of_the_probabilities_that_are(limits):
+    limits = {"top_p": 1.0, **limits}
+    weights = torch.rand(6, 20, generator=torch.Generator().manual_seed(0))
+    weights[:, 3] = 0.0  # a banned id
+    found = likeliest_ids(weights, **limits)
+    assert found.shape == (6, limits["top_k"])
+    for row, ids in zip(keep_likeliest(weights, **limits), found.tolist(), strict=True):
+        kept = row.nonzero()[:, 0].tolist()
+        assert ids == kept + [-1] * (limits["top_k"] - len(kept))
+
+
+def test_of_equally_likely_ids_no_more_are_kept_than_there_is_room_for():
+    (ids,) = likeliest_ids(torch.ones(1, 9), top_k=4, top_p=1.0).tolist()
+    assert len(set(ids)) == 4 and min(ids) >= 0
+
+
+def test_of_a_row_that_is_not_finite_the_first_id_is_kept():
+    weights = torch.tensor([[math.nan] * 4, [1.0, 0.5, 0.0, 0.0]])
+    assert likeliest_ids(weights, top_k=2, top_p=0.9).tolist() == [[0, -1], [0, 1]]
 
 
 def test_off_means_untouched():

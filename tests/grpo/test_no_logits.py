@@ -7,6 +7,7 @@ Letters: N scored tokens, V vocabulary, B rows (completions).
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -72,7 +73,11 @@ def length(text: str, _example: object) -> float:
     return len(set(text))
 
 
-def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monkeypatch):
+@pytest.mark.parametrize(
+    "variant", [{}, {"logprob_distribution": "filtered", "top_k": 5, "entropy_bonus": 0.1}]
+)
+def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monkeypatch, variant):
+    config = replace(CONFIG, **variant)
     sampled = []
 
     def sample_unseen(*arguments, **options):
@@ -86,9 +91,9 @@ def test_a_training_step_makes_no_tensor_of_logits(nano_policy, batch, spy, monk
     clock = StepClock(nano_policy.device)
     with spy:
         train_step(
-            nano_policy, nano_policy, optimizer, batch, {"length": each(length)}, CONFIG, clock
+            nano_policy, nano_policy, optimizer, batch, {"length": each(length)}, config, clock
         )
-        list(image_warnings(nano_policy, sampled[0], CONFIG))
+        list(image_warnings(nano_policy, sampled[0], config))
     assert sampled[0].completion_mask.sum() > 24  # N: it would have stood out
     assert spy.seen > 1000
     assert spy.rows == 0

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import grpo.sampling
-from grpo.likelihood import completion_logprobs
+from grpo.likelihood import completion_logprobs, completion_scores
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.sampling import generate_greedy, output_logits
 from grpo.settings.config import GRPOConfig
@@ -159,6 +159,47 @@ def test_top_k_of_one_is_greedy_and_leaves_the_reported_logprobs_alone(nano_poli
     scored = completion_logprobs(nano_policy, rollout.select(range(18)), CONFIG.temperature)
     torch.testing.assert_close(rollout.completions.logprobs, scored.detach(), atol=1e-4, rtol=0)
     assert rollout.completions.logprobs.min() < -0.1  # those of the full distribution
+
+
+FILTERED = replace(CONFIG, top_k=6, top_p=0.8, logprob_distribution="filtered")
+
+
+def test_filtered_scores_are_of_the_same_tokens_and_those_of_the_updates_forward(
+    nano_policy, prompts
+):
+    filtered = sample_rollout(nano_policy, batch_of(prompts), FILTERED.sampling)
+    of_all = replace(FILTERED, logprob_distribution="full")
+    full = sample_rollout(nano_policy, batch_of(prompts), of_all.sampling)
+    assert rows_of(filtered) == rows_of(full)
+    kept, mask = filtered.completions.kept, filtered.completion_mask
+    assert kept.shape == (*mask.shape, 6) and kept.dtype == torch.int32
+    counts = (kept >= 0).sum(dim=2)[mask]
+    assert counts.min() < counts.max() <= 6, "top-p leaves out some of the six"
+    assert (kept == filtered.completions.ids[..., None])[mask].sum(dim=1).eq(1).all()
+    gained = (filtered.completions.logprobs - full.completions.logprobs)[mask]
+    assert gained.min() > -1e-5 and gained.max() > 0.1
+
+    scored, entropies = completion_scores(
+        nano_policy, filtered.select(range(18)), CONFIG.temperature, with_entropy=True
+    )
+    near = {"atol": 1e-5, "rtol": 0}
+    torch.testing.assert_close(filtered.completions.logprobs, scored.detach(), **near)
+    torch.testing.assert_close(filtered.completions.entropies, entropies.detach(), **near)
+
+
+def test_filtered_scores_add_up_to_one_over_the_kept_ids(nano_policy, prompts):
+    rollout = sample_rollout(nano_policy, batch_of(prompts), FILTERED.sampling)
+    part = rollout.select(range(18))
+    hidden = completion_hidden(
+        nano_policy, part.prompts, part.rows_per_prompt, part.completion_ids
+    )  # (M, C, D)
+    log_p = (hidden @ nano_policy.output_weight.T / CONFIG.temperature).log_softmax(dim=2)
+    for row, column in part.completion_mask.nonzero().tolist():
+        ids = [i for i in part.kept[row, column].tolist() if i >= 0]
+        total = sum(log_p[row, column, i].exp() for i in ids)
+        expected = log_p[row, column, part.completion_ids[row, column]] - total.log()
+        found = rollout.completions.logprobs[row, column]
+        assert found.item() == pytest.approx(expected.item(), abs=1e-4)
 
 
 def test_logits_are_float32_products_of_what_the_model_computed():

@@ -102,6 +102,26 @@ def test_what_is_computed_of_a_row_behind_its_end_leaves_zeros_be_it_nan(monkeyp
     assert done.ids.tolist()[0] == [0, -1, -1, -1]
 
 
+def test_filtered_tokens_are_scored_by_what_is_kept():
+    limits = {"top_k": 3, "top_p": 0.7, "logprob_distribution": "filtered"}
+    done = sampled(Scripted(urn, end_ids=(9,)), **limits).completions
+    expected = torch.tensor(numbers_of() > 0.4 / 0.7).long()  # two ids hold 0.7 of 0.9
+    assert torch.equal(done.ids, expected)
+    torch.testing.assert_close(done.logprobs, torch.tensor([4 / 7, 3 / 7]).log()[expected])
+    assert torch.equal(done.kept, torch.tensor([0, 1, -1]).int().expand(6, 40, 3))
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_a_filtered_row_that_is_not_finite_says_so_and_has_an_id_of_the_vocabulary(wrong):
+    def logits(prompt: int, position: int) -> list[float]:
+        return [0.0, 1.0, wrong if prompt == 5 and position == 1 else 0.5, 0.0]
+
+    limits = {"top_k": 2, "logprob_distribution": "filtered", "max_completion_tokens": 3}
+    done = sampled(Scripted(logits, end_ids=(9,)), **limits).completions
+    assert done.not_finite.tolist() == [[False, True, False]] * 3 + [[False] * 3] * 3
+    assert (done.ids[:3, 1] == 0).all()
+
+
 def test_a_token_is_not_finite_where_either_of_its_scores_is_not():
     scores = torch.tensor([[0.0, math.nan, 0.0, -math.inf]])
     entropies = torch.tensor([[0.0, 0.0, math.inf, math.nan]])

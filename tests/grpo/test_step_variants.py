@@ -39,6 +39,7 @@ VARIANTS = [
     {"sampler_correction_cap": 2.0},
     {"soft_overlong_tokens": 6},
     {"entropy_bonus": 0.5},
+    {"logprob_distribution": "filtered", "top_k": 8, "top_p": 0.9},
     {"entropy_bonus": -0.5, "mask_truncated": True, "top_entropy_share": 0.5},
     {"mask_truncated": True, "top_entropy_share": 0.5, "sampler_correction_cap": 1.0},
 ]
@@ -193,6 +194,45 @@ def test_the_entropy_bonus_is_that_of_the_tokens_that_the_loss_counts(
     (-coefficient * mean).backward()
     expected = {n: p.grad for n, p in nano_policy.named_parameters() if p.grad is not None}
     assert_equal_gradients(optimizer.gradients[0], expected)
+
+
+def test_filtered_the_step_is_that_of_the_distributions_that_were_sampled_from(
+    nano_policy, reference, batch
+):
+    config = replace(
+        CONFIG, beta=0.3, entropy_bonus=0.1, logprob_distribution="filtered", top_k=8, top_p=0.9
+    )
+    result, optimizer = run(nano_policy, reference, batch, config)
+    assert result.metrics["logprob_gap/max"] < 1e-5
+    completions, advantages = result.rollout.completions, result.advantages.flatten()
+    rows, tokens = len(completions.mask), completions.mask.sum()
+
+    def scores(policy, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probs and entropies (C,) of a row by the whole distribution, cut down to its ids."""
+        length = int(completions.mask[row].sum())
+        ids = completions.ids[row, :length]
+        prompt = result.rollout.batch.prompts[row // 4]
+        hidden = completion_hidden(policy, [prompt], [1], ids[None])[0]  # (C, D)
+        found = []
+        for state, id_, kept in zip(hidden, ids, completions.kept[row, :length], strict=True):
+            kept = kept[kept >= 0]
+            p = (policy.output_weight @ state).softmax(dim=0)[kept]
+            p = p / p.sum()
+            found.append((p[kept == id_].squeeze().log(), -(p * p.log()).sum()))
+        logprobs, entropies = map(torch.stack, zip(*found, strict=True))
+        return logprobs, entropies
+
+    nano_policy.zero_grad(set_to_none=True)
+    for row in range(rows):
+        logprobs, entropies = scores(nano_policy, row)
+        with torch.no_grad():
+            ref_logprobs, _ = scores(reference, row)
+        ratio, d = (logprobs - logprobs.detach()).exp(), ref_logprobs - logprobs
+        per_token = 0.3 * (d.exp() - d - 1) - ratio * advantages[row]
+        loss = per_token.mean() / rows - 0.1 * entropies.sum() / tokens
+        loss.backward()
+    expected = {n: p.grad for n, p in nano_policy.named_parameters() if p.grad is not None}
+    assert_equal_gradients(optimizer.gradients[0], expected, bar=1e-4)
 
 
 def slow_distribution(policy, prompt, ids: list[int], temperature: float) -> torch.Tensor:

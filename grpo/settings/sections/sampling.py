@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from grpo.settings.choices import LogprobDistribution
 from process.flags import setting
 
 
@@ -20,5 +21,11 @@ class SamplingSettings:
         0,
         "throw groups away whose rewards all agree, and take the next questions in their place, up"
         " to this often in a step (DAPO); 0: off",
+        only="grpo",
+    )
+    logprob_distribution: LogprobDistribution = setting(
+        "full",
+        "whose log-probabilities are trained: the full distribution's, or those of what --top-k and"
+        " --top-p kept of it when it was sampled, rescaled (needs --top-k)",
         only="grpo",
     )

@@ -12,6 +12,7 @@ CONFIG = GRPOConfig(
     temperature=0.7,
     top_k=5,
     top_p=0.9,
+    logprob_distribution="filtered",
     max_completion_tokens=33,
     group_size=6,
     epsilon_low=0.1,

@@ -51,6 +51,22 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ),
         ({"top_entropy_share": 0.0}, r"top_entropy_share=0.0 must lie in \(0, 1\]"),
         ({"top_entropy_share": 1.5}, r"top_entropy_share=1.5 must lie in \(0, 1\]"),
+        (
+            {"logprob_distribution": "filtered"},
+            "logprob_distribution=filtered is not used without top_k: give --top-k too",
+        ),
+        (
+            {"logprob_distribution": "filtered", "top_p": 0.9},
+            "filtered needs a top_k beside top_p=0.9: .* give --top-k 256 or less too",
+        ),
+        (
+            {"logprob_distribution": "filtered", "top_k": 257},
+            "up to 256: top_k=257 is too large",
+        ),
+        (
+            {"logprob_distribution": "filtered", "top_k": 1},
+            "top_k=1 leaves one token of probability 1 and nothing to learn",
+        ),
         ({"entropy_bonus": float("nan")}, "entropy_bonus=nan must be a finite number"),
         ({"sampler_correction_cap": 0.5}, "sampler_correction_cap=0.5 must be 0 or at least 1"),
         (
@@ -80,6 +96,8 @@ def test_what_would_do_nothing_or_harm_is_refused(settings, message):
         {"top_entropy_share": 1.0},
         {"sampler_correction_cap": 1.0},
         {"entropy_bonus": -0.01},
+        {"logprob_distribution": "filtered", "top_k": 2},
+        {"logprob_distribution": "filtered", "top_k": 256, "top_p": 0.9},
         {"soft_overlong_tokens": 256},
         {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "cosine", "kl_estimator": "k2"},
     ],

@@ -29,7 +29,8 @@ HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
         ({}, 0.0, {"mode": "no_think"}, ["no completion has the tags", "--method sft"]),
         ({"truncated": 0.8}, 1, {}, ["80% of the completions", "raise --max-completion-tokens"]),
         ({}, 1, {"top_k": 5}, ["top-k or top-p is on"]),
-        ({}, 1, {"top_p": 0.9}, ["top-k or top-p is on"]),
+        ({}, 1, {"top_p": 0.9}, ["top-k or top-p is on", "--logprob-distribution filtered"]),
+        ({}, 1, {"top_k": 5, "logprob_distribution": "filtered"}, []),
     ],
 )
 def test_the_first_rollout_is_looked_at(metrics, well_formed, settings, words):

@@ -45,7 +45,10 @@ def in_half(nano_policy):
     return policy
 
 
-@pytest.mark.parametrize("settings", [{}, {"micro_batch_tokens": 90}])
+KEPT = {"logprob_distribution": "filtered", "top_k": 5, "top_p": 0.9}
+
+
+@pytest.mark.parametrize("settings", [{}, {"micro_batch_tokens": 90}, KEPT])
 def test_the_shared_prefix_passes_and_nothing_is_changed(nano_policy, batch, settings):
     nano_policy = load_policy(nano_policy.path)  # what no other test has trained
     config = replace(CONFIG, **settings)
