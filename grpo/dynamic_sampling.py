@@ -164,6 +164,7 @@ def _completions(kept: Completions, fresh: Completions, rows: Sequence[int]) -> 
         entropies=merged("entropies")[:, :longest],
         truncated=kept.truncated.index_copy(0, index, fresh.truncated),
         texts=texts,
+        kept=None if kept.kept is None else merged("kept")[:, :longest],
     )
 
 

@@ -267,6 +267,19 @@ def test_rows_are_put_in_and_padded_by_hand():
     assert whole[0].completions.ids.tolist()[2] == [7] * 5, "what was there is not written into"
 
 
+def test_what_could_be_sampled_goes_with_its_row():
+    def with_kept(scored, id_):
+        completions = scored[0].completions
+        kept = torch.full((*completions.ids.shape, 2), id_, dtype=torch.int32)
+        return replace(scored[0], completions=replace(completions, kept=kept)), *scored[1:]
+
+    whole = with_kept(scored_of((0, 1), [1, 2, 5, 4], 7), 7)
+    rollout, *_ = put_in(whole, [1], with_kept(scored_of((2,), [3, 1], 8), 8), pad_id=-1)
+    kept = rollout.completions.kept
+    assert kept.shape == (4, 3, 2) and kept[:2].unique().tolist() == [7]
+    assert kept[2:].unique().tolist() == [8]
+
+
 def test_the_budget_is_of_refills_and_an_advantage_that_is_not_finite_is_no_agreement():
     advantages = torch.tensor([[0.0, 0.0], [1.0, -1.0], [float("nan"), 0.0]])
     assert agreeing(advantages) == [0]
