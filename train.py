@@ -169,6 +169,7 @@ def _train_on(
     from grpo.methods import grpo_method, sft_method
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
+    from grpo.run.reference_sync import ReferenceSync
     from grpo.run.room import check_room
     from grpo.run.trainer_state import first_state
     from grpo.settings.deterministic import deterministic
@@ -187,7 +188,8 @@ def _train_on(
         return None
     backend = prepare_device(config)
 
-    # A run that goes on has its checkpoint's policy; its reference is the start model still.
+    # A run that goes on has its checkpoint's policy; its reference is the start model still, but
+    # where it follows the policy.
     policy = load_trained(config, origin.checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = first_state(origin.checkpoint, optimizer)
@@ -195,13 +197,16 @@ def _train_on(
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for both.
+    sync = None
     if config.method == "sft":
         take_step = sft_method(config, policy, optimizer, questions.target, budget)
     else:
         reference, grounding = load_reference(config, policy), make_grounding(config, parse)
+        sync = ReferenceSync.of(config, policy, reference, origin.checkpoint)
         take_step = grpo_method(
             *(config, policy, reference, optimizer, reward_fns, parse, grounding, budget),
             total_steps=total_steps,
+            sync=sync,
         )
     session.trainer = trainer = Trainer(
         config=config,
@@ -212,6 +217,7 @@ def _train_on(
         replacement_at=order.replacement,
         encode=questions.encoder(policy, config.max_completion_tokens),
         take_step=take_step,
+        sync=sync,
         budget=budget,
         evaluate=heldout,
         run=directory,

@@ -66,6 +66,14 @@ class Parser(Protocol):
     def forget(self) -> None: ...
 
 
+class Follower(Protocol):
+    """As `grpo.run.reference_sync.ReferenceSync`: makes the reference follow the policy."""
+
+    def start_step(self, step: int) -> None: ...
+
+    def age(self, step: int) -> int: ...
+
+
 def grpo_method(
     config: GRPOConfig,
     policy: Policy,
@@ -77,11 +85,21 @@ def grpo_method(
     budget: TokenBudget | None = None,
     *,
     total_steps: int,
+    sync: Follower | None = None,
 ) -> TakeStep:
-    """Return GRPO's step on the next prompts; ``total_steps`` are those of the whole run."""
+    """Return GRPO's step on the next prompts.
+
+    Args:
+        config, policy, reference, optimizer, reward_fns, grounding, budget: as `train_step` has it.
+        parse: what reads completions, for rewards and the log alike.
+        total_steps: of the whole run.
+        sync: what makes the reference follow the policy, if anything does.
+    """
 
     def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
         parse.forget()  # what the last step read
+        if sync is not None:
+            sync.start_step(batch.step)
         beta = beta_at(batch.step, total_steps, config)
         result = train_step(
             *(policy, reference, optimizer, batch, reward_fns, config, clock, grounding, budget),
@@ -95,6 +113,8 @@ def grpo_method(
         metrics = {**result.metrics, "well_formed": sampled.well_formed}
         if config.beta_schedule != "constant":
             metrics["beta"] = beta
+        if sync is not None:
+            metrics["reference_age"] = sync.age(batch.step)
         kept, thrown = result.rollout.completion_mask, result.draws
         return TakenStep(
             metrics,

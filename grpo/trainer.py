@@ -19,6 +19,7 @@ from grpo.run.directory import RunDirectory
 from grpo.run.exploded import ExplodedError
 from grpo.run.generators import generator_tensors
 from grpo.run.profiler import StepProfiler
+from grpo.run.reference_sync import ReferenceSync
 from grpo.run.save_pace import SavePace
 from grpo.settings.config import GRPOConfig
 from grpo.step_log import StepLog, bar_text
@@ -55,6 +56,7 @@ class Trainer:
     card: Mapping[str, Any]  # groupwise.json
     state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
+    sync: ReferenceSync | None = None  # that take_step begins with: what it holds is saved
     best: Best | None = None  # of the evaluations so far
     done: int = field(init=False)  # steps, those of before a resumption included
     bad_steps: BadSteps = field(init=False)
@@ -111,7 +113,7 @@ class Trainer:
                     steps.update()
                     if self._is_due(self.config.eval_every):
                         self._evaluate()
-                    if self._is_save_due() or self._is_best():
+                    if self._is_save_due():
                         self._save()
             except (Exception, KeyboardInterrupt) as error:
                 halfway = self.optimizer.has_moved and self.done == step
@@ -185,7 +187,8 @@ class Trainer:
         return self.done == self.total_steps or (every > 0 and self.done % every == 0)
 
     def _is_save_due(self) -> bool:
-        return self.done == self.total_steps or self._pace.is_due(self.done)
+        is_best = self.best is not None and self.best.step == self.done
+        return self.done == self.total_steps or self._pace.is_due(self.done) or is_best
 
     def _evaluate(self) -> None:
         if self.evaluate is not None:
@@ -201,9 +204,6 @@ class Trainer:
 
         told = world().by_the_first("reading evaluations", as_told)
         self.best = None if told is None else Best(**told)
-
-    def _is_best(self) -> bool:
-        return self.best is not None and self.best.step == self.done
 
     def _record_best(self) -> None:
         best = self.best
@@ -243,6 +243,7 @@ class Trainer:
                 best=None if self.best is None else self.best.step,
                 generators=generators if begun == self.done else None,
                 weights_only=self.config.save_weights_only,
+                reference={} if self.sync is None else self.sync.tensors(self.done),
             )
         self._pace.saved()
         self._record_best()  # only now: it never names a checkpoint that is not there

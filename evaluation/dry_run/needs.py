@@ -90,10 +90,8 @@ def step_lines(config: GRPOConfig, rows: int, done: int, total: int) -> list[str
 
 def disk_lines(config: GRPOConfig, done: int, total: int) -> list[str]:
     """Return what a checkpoint takes, and what all of them do at the most."""
-    each, count = (
-        checkpoint_bytes(config),
-        most_at_a_time(config, range(done, max(total, done + 1))),
-    )
+    steps = range(done, max(total, done + 1))
+    each, count = checkpoint_bytes(config, steps), most_at_a_time(config, steps)
     return [
         "Disk",
         f"  a checkpoint takes about {_bytes(each)}; {count} at a time, {_bytes(count * each)}",

@@ -4,6 +4,8 @@
         groupwise.json                  mode, image size, prompt template, limits, method, step
         trainer/optimizer.safetensors   AdamW's moments, float32 masters where weights are not;
                                         over 2 GB, or of several processes, in parts with an index
+        trainer/reference.safetensors   with --reference-sync alone: the reference's weights, where
+                                        it is neither the start model nor this policy; likewise
         trainer/state.json              step, which is also the position in the data order
         trainer/rng.safetensors         random generators (grpo/run/generators.py), for rewards;
                                         rng-00001.safetensors, .. of further processes
@@ -16,13 +18,22 @@ trainer/ out.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor
 
 from grpo.optimizer import PolicyOptimizer
-from grpo.run.checkpoint_names import INDEX, OPTIMIZER, STATE, checkpoints_of, rng_file
+from grpo.run.checkpoint_names import (
+    OPTIMIZER,
+    REFERENCE,
+    STATE,
+    checkpoints_of,
+    index_of,
+    rng_file,
+)
 from grpo.run.exploded import check_finite_state
 from grpo.run.generators import generator_tensors
 from grpo.run.room import SHARED, not_written, unfinished
@@ -50,6 +61,7 @@ def save_checkpoint(
     best: int | None = None,
     generators: Mapping[str, Tensor] | None = None,
     weights_only: bool = False,
+    reference: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Path:
     """Write checkpoints/step-<step>, then remove all but the newest ``keep`` and the best.
 
@@ -67,6 +79,7 @@ def save_checkpoint(
         best: the step whose checkpoint stays however old it is, if it has one.
         generators: the random generators' states after that step; None: as they are now.
         weights_only: leave out all that a run goes on from.
+        reference: weights of the reference that it cannot be made of otherwise.
 
     Raises:
         ExplodedError: a weight or a moment is NaN or inf; nothing is written.
@@ -75,14 +88,15 @@ def save_checkpoint(
             was touched.
     """
     sampler = policy.sampler()  # the policy itself, or whole weights that processes have gathered
-    tensors = {} if weights_only else optimizer.state_tensors()
-    pieces = own_pieces(tensors)
+    states = {} if weights_only else _states(optimizer, reference)
+    pieces = {file: own_pieces(tensors) for file, tensors in states.items()}
     older = checkpoints_of(run)
-    finite = by_name(own_pieces(optimizer.weights)) | by_name(pieces)
+    finite = by_name([*own_pieces(optimizer.weights), *chain(*pieces.values())])
     check_finite_state(step, finite, run, older[-1] if older else None)
-    parts = {} if weights_only else own_parts(pieces)
+    parts_of = {file: own_parts(pieces[file], file) for file in pieces}
+    parts = {name: part for parts in parts_of.values() for name, part in parts.items()}
     place, is_first = run / "checkpoints" / f"step-{step:06d}", world().is_first
-    needed = saved_bytes(policy) + sum(tensor.nbytes for tensor in tensors.values())
+    needed = saved_bytes(policy) + sum(t.nbytes for ts in states.values() for t in ts.values())
     with held(), ExitStack() as stack:
         with _saving(place, needed):
             folder = _begun(place, stack, "" if weights_only else TRAINER)
@@ -94,17 +108,26 @@ def save_checkpoint(
                 random = generators or generator_tensors(policy.device)
                 _write_state(seal, folder, parts, random)
             own = {} if is_first else {n: vars(facts) for n, facts in seal.facts().items()}
-        told = world().gather([entries_of(parts), own])
+        told = world().gather([{file: entries_of(parts_of[file]) for file in parts_of}, own])
         with _saving(place, needed):
             if is_first:
                 others = _facts_of_others(folder, told)
                 if not weights_only:
                     write_json(folder / STATE, {**state, "step": step})
-                    _write_index(folder, [entries for entries, _ in told])
+                    for file in states:
+                        _write_index(folder, file, [entries[file] for entries, _ in told])
                 seal.finish(step, others)
                 stack.close()  # renames it into its place
                 _remove_old(run, keep, best)
     return place
+
+
+def _states(
+    optimizer: PolicyOptimizer, reference: Mapping[str, Tensor]
+) -> dict[str, Mapping[str, Tensor]]:
+    """Return what trainer/ holds of tensors, by the file that each state is, if one suffices."""
+    of_reference = {REFERENCE: reference} if reference else {}
+    return {OPTIMIZER: optimizer.state_tensors(), **of_reference}
 
 
 @contextmanager
@@ -170,11 +193,11 @@ def _facts_of_others(folder: Path, told: Sequence[Any]) -> dict[str, FileFacts]:
     return others
 
 
-def _write_index(folder: Path, entries: Sequence[Mapping[str, Any]]) -> None:
+def _write_index(folder: Path, file: str, entries: Sequence[Mapping[str, Any]]) -> None:
     """Write which rows stand where, unless all of them stand in one file."""
-    if not (folder / OPTIMIZER).exists():
-        size = sum(file.stat().st_size for file in folder.glob(f"{TRAINER}optimizer-*"))
-        write_json(folder / INDEX, merged(entries, size))
+    if not (folder / file).exists():
+        parts = folder.glob(f"{file.removesuffix('.safetensors')}-*")
+        write_json(folder / index_of(file), merged(entries, sum(p.stat().st_size for p in parts)))
 
 
 def _remove_old(run: Path, keep: int, best: int | None) -> None:

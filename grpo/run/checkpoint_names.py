@@ -8,10 +8,27 @@ from pathlib import Path
 
 from models.checkpoint.manifest import TRAINER
 
-STATE, OPTIMIZER, RNG = (
-    f"trainer/{n}" for n in ("state.json", "optimizer.safetensors", "rng.safetensors")
+STATE, OPTIMIZER, RNG, REFERENCE = (
+    f"{TRAINER}{name}"
+    for name in (
+        *("state.json", "optimizer.safetensors", "rng.safetensors"),
+        "reference.safetensors",  # where --reference-sync has moved it: grpo/run/reference_sync.py
+    )
 )
-INDEX = f"{OPTIMIZER}.index.json"  # of a state in several files: models/checkpoint/parts.py
+
+
+def index_of(file: str) -> str:
+    """Return the index that stands for a file where its tensors lie in several.
+
+    What it holds: models/checkpoint/parts.py.
+
+    >>> index_of("trainer/optimizer.safetensors")
+    'trainer/optimizer.safetensors.index.json'
+    """
+    return f"{file}.index.json"
+
+
+INDEX = index_of(OPTIMIZER)
 _NAME = re.compile(r"step-(\d{6,})")
 
 

@@ -51,6 +51,9 @@ def check_room(
     if not steps:
         return
     state = 0 if config.save_weights_only else optimizer.state_bytes()
+    if state and any(map(config.has_own_reference, range(steps.start + 1, steps.stop + 1))):
+        trained = sum(weight.numel() for weight in optimizer.weights.values())
+        state += trained * policy.dtype.itemsize
     each = saved_bytes(policy) + state + _BESIDE
     there = len(checkpoints_of(run)) if world().is_first else 0
     world().by_the_first("looking for room", lambda: _check_free(run, each, config, steps, there))

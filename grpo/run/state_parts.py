@@ -1,19 +1,17 @@
-"""The optimizer's state in a checkpoint: which of its rows this process writes, into which files.
+"""Tensors in a checkpoint's trainer/: which of their rows this process writes, into which files.
 
 A sharded tensor's rows are written by the process that has them, what every process has by the
-first. A state that fits into one file of one process is trainer/optimizer.safetensors alone.
+first. An optimizer's state that fits into one file of one process is trainer/optimizer.safetensors
+alone, a reference's weights trainer/reference.safetensors.
 """
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from grpo.run.checkpoint_names import OPTIMIZER
 from models.checkpoint.parts import Piece, in_parts, part_names
 from models.sharding.rows import local_rows
 from process.ranks import world
-
-_STEM = OPTIMIZER.removesuffix(".safetensors")
 
 
 def own_pieces(tensors: Mapping[str, Tensor]) -> list[Piece]:
@@ -33,15 +31,19 @@ def by_name(pieces: Sequence[Piece]) -> dict[str, Tensor]:
     return {piece.name: piece.values for piece in pieces}
 
 
-def own_parts(pieces: Sequence[Piece]) -> dict[str, list[Piece]]:
+def own_parts(pieces: Sequence[Piece], file: str) -> dict[str, list[Piece]]:
     """Return the pieces by the names of the files that this process writes.
 
     All processes call it: the names count the files of all.
+
+    Args:
+        pieces: this process's own.
+        file: its name where one suffices; others are named after it.
     """
     parts = in_parts(pieces)
     if world().size == 1 and len(parts) <= 1:
-        return {OPTIMIZER: parts[0] if parts else []}
+        return {file: parts[0] if parts else []}
     counts = world().gather(len(parts))
     before = sum(counts[: world().rank])
-    names = part_names(_STEM, before, len(parts), sum(counts))
+    names = part_names(file.removesuffix(".safetensors"), before, len(parts), sum(counts))
     return dict(zip(names, parts, strict=True))

@@ -1,5 +1,7 @@
 """What training needs to go on, out of a checkpoint's trainer/: optimizer, generator, counts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +37,40 @@ def load_trainer_state(checkpoint: Path, optimizer: PolicyOptimizer) -> dict[str
     Raises:
         ValueError: a file is missing or damaged, or belongs to another model; it names the file.
     """
-    with world().together("loading the optimizer"):
+    with resuming(checkpoint, "loading the optimizer"):
+        state = read_state(checkpoint)
+        generators = _read_tensors(checkpoint, _own_rng(checkpoint))
         try:
-            state = read_state(checkpoint)
-            generators = _read_tensors(checkpoint, _own_rng(checkpoint))
-            try:
-                with saved_tensors(checkpoint / OPTIMIZER) as tensors:
-                    optimizer.load_state_tensors(tensors)
-            except ValueError as error:
-                raise ValueError(f"{OPTIMIZER}: {error}") from error
-            if broken := not_finite(by_name(own_pieces(optimizer.state_tensors()))):
-                raise ValueError(f"{OPTIMIZER} holds NaN or inf in {', '.join(broken[:3])}")
-            try:
-                fresh = restore_generators(generators, optimizer.device)
-            except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
-                raise ValueError(f"{RNG} holds no state of a generator ({error!r})") from error
+            with saved_tensors(checkpoint / OPTIMIZER) as tensors:
+                optimizer.load_state_tensors(tensors)
+        except ValueError as error:
+            raise ValueError(f"{OPTIMIZER}: {error}") from error
+        if broken := not_finite(by_name(own_pieces(optimizer.state_tensors()))):
+            raise ValueError(f"{OPTIMIZER} holds NaN or inf in {', '.join(broken[:3])}")
+        try:
+            fresh = restore_generators(generators, optimizer.device)
+        except (ValueError, KeyError, RuntimeError, TypeError, OverflowError) as error:
+            raise ValueError(f"{RNG} holds no state of a generator ({error!r})") from error
+    if fresh:
+        print(f"{checkpoint} knows no state of the generators {', '.join(fresh)}: seeded anew")
+    return state
+
+
+@contextmanager
+def resuming(checkpoint: Path, part: str) -> Iterator[None]:
+    """Read a part of a checkpoint, all processes together; what is wrong ends with the way out.
+
+    Raises:
+        ValueError: what the body says is wrong, and of which checkpoint.
+    """
+    with world().together(part):
+        try:
+            yield
         except ValueError as error:
             raise ValueError(
                 f"checkpoint {checkpoint} cannot be resumed: {error}: name an earlier one with"
                 " --resume-from"
             ) from error
-    if fresh:
-        print(f"{checkpoint} knows no state of the generators {', '.join(fresh)}: seeded anew")
-    return state
 
 
 def _own_rng(checkpoint: Path) -> str:

@@ -18,7 +18,8 @@ _AT_LEAST_ONE = (
 )
 _NOT_NEGATIVE = (
     *("image_size", "max_steps", "top_k", "beta", "beta_final", "warmup_steps", "weight_decay"),
-    *("soft_overlong_tokens", "ratio_cap", "sampler_correction_cap", "dynamic_sampling"),
+    *("soft_overlong_tokens", "reference_sync", "ratio_cap", "sampler_correction_cap"),
+    "dynamic_sampling",
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
 _MOST_KEPT = 256  # ids of a token that are stored, and whose embeddings are read, for each token
@@ -146,8 +147,10 @@ def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
             f"ratio_cap={config.ratio_cap} must be above 1 + epsilon_high={config.epsilon_high}:"
             " below, the clip holds already"
         )
-    if max(config.beta, config.beta_final) == 0 and config.kl_estimator != usual["kl_estimator"]:
-        yield f"kl_estimator={config.kl_estimator} is not used with beta=0: leave it away"
+    if max(config.beta, config.beta_final) == 0:
+        for name in ("kl_estimator", "reference_sync"):
+            if getattr(config, name) != usual[name]:
+                yield f"{name}={getattr(config, name)} is not used with beta=0: leave it away"
     yield from _beta_problems(config)
     if not 0 < config.top_entropy_share <= 1:
         yield (
@@ -234,6 +237,13 @@ def _adapter_problems(config: "GRPOConfig") -> Iterator[str]:
             if getattr(config, name) != usual[name]:
                 yield f"{name} is not used without adapters: give lora_rank, or leave it away"
         return
+    if config.reference_sync:
+        yield (
+            f"reference_sync={config.reference_sync} does not go with lora_rank="
+            f"{config.lora_rank}: the reference is the policy with its adapters off, and has no"
+            " weights of its own to follow with; leave it away, or train the whole model without"
+            " lora_rank"
+        )
     if config.lora_alpha is not None and config.lora_alpha < 1:
         yield f"lora_alpha={config.lora_alpha} must be at least 1: leave it away for 2 x lora_rank"
     if not config.lora_targets:

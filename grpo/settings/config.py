@@ -102,6 +102,18 @@ class GRPOConfig(
         """Whether any step has a KL, so that there is a reference throughout."""
         return self.method == "grpo" and max(self.beta, self.beta_final) > 0
 
+    def has_own_reference(self, done: int) -> bool:
+        """Whether after so many steps the reference is another than the start model and the policy.
+
+        With --reference-sync the next step makes it the policy wherever it is due.
+
+        >>> config = GRPOConfig(reference_sync=2)
+        >>> [done for done in range(8) if config.has_own_reference(done)]
+        [3, 5, 7]
+        """
+        every = self.reference_sync
+        return 0 < every < done and done % every > 0
+
     @property
     def lora(self) -> LoraSettings | None:
         """What adapters are trained; None where the model's own weights are."""

@@ -14,7 +14,7 @@ from models.memory import MemoryEstimate
 
 LEAST = 0.01  # of the sum: what saves less is not worth a word
 # What is refused where there is no KL.
-_OF_THE_KL = ("beta_schedule", "beta_final", "kl_estimator")
+_OF_THE_KL = ("beta_schedule", "beta_final", "kl_estimator", "reference_sync")
 _USUAL_KL = {item.name: item.default for item in fields(GRPOConfig) if item.name in _OF_THE_KL}
 
 
@@ -115,4 +115,6 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
     if not config.freeze_vision and is_trained:
         yield "--freeze-vision", "the tower is not trained", {"freeze_vision": True}, ranks
     if is_trained:
-        yield "--lora-rank 16", "adapters are trained, not the weights", {"lora_rank": 16}, ranks
+        # whose reference is the policy without them: it cannot follow
+        adapted = {"lora_rank": 16, "reference_sync": 0}
+        yield "--lora-rank 16", "adapters are trained, not the weights", adapted, ranks

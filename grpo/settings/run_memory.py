@@ -86,8 +86,11 @@ def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None, images
     )
 
 
-def checkpoint_bytes(config: GRPOConfig) -> int:
-    """Return what a checkpoint of a run takes on the disk: weights, and the optimizer's state."""
+def checkpoint_bytes(config: GRPOConfig, steps: range = range(0)) -> int:
+    """Return what a checkpoint of a run takes on the disk: weights, and the optimizer's state.
+
+    With them goes a reference of its own, if it has one after any of the steps that are to come.
+    """
     sizes, adapters = _sizes(config.model, config.lora_rank, config.lora_targets)
     held = held_by(config, ranks=1, adapters=adapters)
     if adapters is not None:
@@ -96,8 +99,10 @@ def checkpoint_bytes(config: GRPOConfig) -> int:
         weights = sizes.parameters * held.size
         trained = sizes.parameters - (sizes.vision if held.freeze_vision else 0)
         master = 4 * trained if held.is_half else 0
-    state = 0 if config.save_weights_only else master + round(trained * held.moment_bytes)
-    return weights + state
+    state = master + round(trained * held.moment_bytes)
+    if any(map(config.has_own_reference, range(steps.start + 1, steps.stop + 1))):
+        state += trained * held.size
+    return weights + (0 if config.save_weights_only else state)
 
 
 def image_tokens(image_size: int) -> int:

@@ -82,17 +82,26 @@ def test_a_step_has_its_own_beta_which_is_logged_where_it_changes(
     result.rollout = SimpleNamespace(for_each=lambda _: [[SimpleNamespace(well_formed=True)]])
     monkeypatch.setattr("grpo.methods.train_step", step)
     optimizer = PolicyOptimizer(nano_policy, config, total_steps=4)
-    take_step = grpo_method(config, nano_policy, None, optimizer, {}, parse, None, total_steps=4)
-    logged = [
-        take_step(replace(batch, step=step), StepClock(nano_policy.device)).metrics.get("beta")
-        for step in (0, 1, 3)
-    ]
+    begun = []
+    sync = SimpleNamespace(start_step=begun.append, age=lambda step: 10 * step)
+    take_step = grpo_method(
+        *(config, nano_policy, None, optimizer, {}, parse, None),
+        total_steps=4,
+        sync=None if schedule == "constant" else sync,
+    )
+    clock = StepClock(nano_policy.device)
+    lines = [take_step(replace(batch, step=step), clock).metrics for step in (0, 1, 3)]
+    logged = [line.get("beta") for line in lines]
     expected = (
         [0.4] * 3 if schedule == "constant" else [0.4, pytest.approx(0.3), pytest.approx(0.1)]
     )
     assert [objective.beta for objective in taken] == expected
     assert logged == ([None] * 3 if schedule == "constant" else expected)
     assert replace(taken[0], beta=config.beta) == config.objective, "and all else is the run's"
+    ages = [line.get("reference_age") for line in lines]
+    assert (begun, ages) == (
+        ([], [None] * 3) if schedule == "constant" else ([0, 1, 3], [0, 10, 30])
+    )
 
 
 def test_the_supervised_baseline_teaches_each_example_its_target(nano_policy, batch):

@@ -197,7 +197,10 @@ TINY_RUN = (
 GRPO = ("--group-size", "2")
 METHODS = {
     "grpo": (*GRPO, "--dynamic-sampling", "1"),
-    "grounding": (*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
+    "grounding": (
+        *(*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
+        *("--reference-sync", "1"),
+    ),
     "sft": ("--method", "sft"),
 }
 

@@ -65,6 +65,13 @@ class ObjectiveSettings:
     beta_final: float = setting(
         0.0, "where it goes, unless --beta-schedule is constant; the reference stays", only="grpo"
     )
+    reference_sync: int = setting(
+        0,
+        "make the reference of the KL the policy again after every K steps; 0: it stays the start"
+        " model",
+        "K",
+        only="grpo",
+    )
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
     epsilon_high: float = setting(
         0.2, "ratios are clipped above 1 + this (DAPO raises it)", only="grpo"

@@ -88,7 +88,7 @@ def test_trial_steps_alone_are_refused(capsys):
 def test_settings_that_were_given_stand_first_with_their_origin():
     lines = settings_lines(GRPOConfig(beta=0.0), {"beta": "given"})
     assert lines[1] == "  --beta  0.0  (given)"
-    assert "beta" not in lines[2] and "freeze_vision off" in " ".join(lines[2].split())
+    assert " beta " not in lines[2] and "freeze_vision off" in " ".join(lines[2].split())
 
 
 def test_steps_and_disk_by_hand():

@@ -60,6 +60,23 @@ def free(monkeypatch):
     return say
 
 
+@pytest.mark.parametrize(("steps", "is_kept"), [(range(3), False), (range(4), True)])
+def test_a_reference_that_moves_takes_its_room_from_where_it_is_kept(
+    nano_policy, tmp_path, free, monkeypatch, steps, is_kept
+):
+    policy = load_policy(nano_policy.path, dtype="bfloat16")
+    settings = config(save_every=0, reference_sync=3)
+    optimizer = PolicyOptimizer(policy, settings, total_steps=10)
+    told = room.saved_bytes(policy) + optimizer.state_bytes()
+    told += is_kept * sum(2 * weight.numel() for weight in policy.parameters())
+    monkeypatch.setattr(room, "_BESIDE", 0)
+    free(told)
+    check_room(tmp_path, policy, optimizer, settings, steps)
+    free(told - 1)
+    with pytest.raises(ValueError, match="do not fit into"):
+        check_room(tmp_path, policy, optimizer, settings, steps)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("weights_only", [False, True])
 def test_what_a_checkpoint_takes_is_known_before_the_first_step(

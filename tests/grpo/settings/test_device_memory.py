@@ -78,9 +78,9 @@ def test_only_what_lowers_the_sum_is_advised(two_b):
 def test_a_run_with_a_schedule_of_its_kl_is_advised_as_any_other(two_b):
     """What only a KL uses goes with it: else the advice itself would be refused."""
     rising = {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "linear", "kl_estimator": "k2"}
-    config = replace(two_b, **rising)
+    config = replace(two_b, **rising, reference_sync=100)
     assert memory_of_run(config, ranks=1).total == memory_of_run(two_b, ranks=1).total
-    assert {"--beta", "--reference-device"} <= set(flags_for(config))
+    assert {"--beta", "--reference-device", "--lora-rank"} <= set(flags_for(config))
 
 
 def flags_for(config: GRPOConfig) -> list[str]:
@@ -133,6 +133,11 @@ def test_a_checkpoint_takes_what_is_trained_and_what_moves_it(two_b):
     small = checkpoint_bytes(replace(two_b, optimizer="adamw_8bit"))
     assert frozen > small > weights * 4
     adapters = replace(two_b, lora_rank=16)
+    synced, steps = replace(two_b, reference_sync=100), range(200)
+    reference = checkpoint_bytes(synced, steps) - whole
+    assert reference == weights  # in bfloat16, as the model is
+    assert checkpoint_bytes(synced, range(100)) == checkpoint_bytes(two_b, steps) == whole
+    assert checkpoint_bytes(replace(synced, save_weights_only=True), steps) == weights
     alone = checkpoint_bytes(replace(adapters, save_weights_only=True))
     assert checkpoint_bytes(adapters) == 3 * alone < weights / 10  # float32, and two moments
 

@@ -40,6 +40,13 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ({"ratio_cap": -1.0}, "ratio_cap=-1.0 must not be negative"),
         ({"dynamic_sampling": -1}, "dynamic_sampling=-1 must not be negative"),
         ({"beta": 0.0, "kl_estimator": "k2"}, "kl_estimator=k2 is not used with beta=0"),
+        ({"beta": 0.0, "reference_sync": 5}, "reference_sync=5 is not used with beta=0"),
+        ({"reference_sync": -1}, "reference_sync=-1 must not be negative"),
+        (
+            {"reference_sync": 5, "lora_rank": 8},
+            "reference_sync=5 does not go with lora_rank=8: the reference is the policy with its"
+            " adapters off, and has no weights of its own to follow with; leave it away, or train",
+        ),
         (
             {"beta_schedule": "linear", "beta": 0.0},
             "beta_schedule=linear goes from beta=0.0 to beta_final=0.0, which is the same: leave",
@@ -100,6 +107,7 @@ def test_what_would_do_nothing_or_harm_is_refused(settings, message):
         {"logprob_distribution": "filtered", "top_k": 256, "top_p": 0.9},
         {"soft_overlong_tokens": 256},
         {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "cosine", "kl_estimator": "k2"},
+        {"beta": 0.0, "beta_final": 0.1, "beta_schedule": "linear", "reference_sync": 1},
     ],
 )
 def test_at_their_bounds_they_run(settings):
