@@ -6,6 +6,7 @@ rewards/modes.py.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -55,6 +56,21 @@ def render_prompt(
 def supervised_target(example: VQAExample) -> str:
     """Return what the supervised baseline writes: the bare answer, in the no_think mode's form."""
     return f"<answer>{FORMS[example.form].written(example)}</answer>"
+
+
+def well_formed_answers(example: VQAExample) -> tuple[str, ...]:
+    """Return a choice's completions in the no_think mode, one per option, in their order.
+
+    Raises:
+        ValueError: an open question, whose answers cannot be listed.
+
+    >>> well_formed_answers(VQAExample("a-0", (), "Is it?", ("Yes", "No"), "A", form="yes_no"))
+    ('<answer>Yes</answer>', '<answer>No</answer>')
+    """
+    if example.kind != "choice":
+        raise ValueError(f"{example.id}: an open question has no list of answers")
+    letters = ascii_uppercase[: len(example.options)]
+    return tuple(supervised_target(replace(example, answer=letter)) for letter in letters)
 
 
 def prompt_template(mode: str, file: str | Path | None = None) -> str:

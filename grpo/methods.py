@@ -1,7 +1,7 @@
-"""What a method does with the next prompts: GRPO's step or the supervised baseline's.
+"""What a method does with the next prompts: GRPO's step, the exact one, or the baseline's.
 
-The trainer calls either one in the same way. What this package does not import, it is handed:
-reward functions, the parser that they read with, the baseline's targets.
+The trainer calls each of them in the same way. What this package does not import, it is handed:
+reward functions, the parser that they read with, a question's answers, the baseline's targets.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from grpo.clock import StepClock
+from grpo.exact import exact_step
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding
 from grpo.optimizer import PolicyOptimizer, beta_at
@@ -24,7 +25,7 @@ class TakenStep:
     """What a method hands back to the trainer."""
 
     metrics: dict[str, Any]
-    samples: int  # completions, those that were thrown away among them, or supervised targets
+    samples: int  # completions (those thrown away as well), listed answers, or supervised targets
     sampled: "SampledStep | None" = None  # of a method that samples
     tokens: int | None = None  # of all samples; None: as many each as metrics have it
 
@@ -122,6 +123,35 @@ def grpo_method(
             sampled=sampled,
             tokens=int(kept.sum()) + thrown.num_tokens,
         )
+
+    return take_step
+
+
+def exact_method(
+    config: GRPOConfig,
+    policy: Policy,
+    reference: Policy | None,
+    optimizer: PolicyOptimizer,
+    reward_fns: Mapping[str, Reward],
+    parse: Parser,
+    answers: Callable[[Any], Sequence[str]],
+    budget: TokenBudget | None = None,
+    *,
+    total_steps: int,
+) -> TakeStep:
+    """Return --exact-no-think's step; ``answers`` are an example's well-formed completions."""
+
+    def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
+        parse.forget()  # what the last step read
+        listed = [answers(example) for example in batch.examples]
+        beta = beta_at(batch.step, total_steps, config)
+        metrics = exact_step(
+            *(policy, reference, optimizer, batch, listed, reward_fns, config, clock, budget),
+            beta=beta,
+        )
+        if config.beta_schedule != "constant":
+            metrics["beta"] = beta
+        return TakenStep(metrics, samples=sum(map(len, listed)))
 
     return take_step
 

@@ -1,6 +1,6 @@
 """The supervised baseline: the same data, prompts, forward and log-prob op, another loss.
 
-Shapes: N examples, M rows of a micro-batch (one per example), C target tokens.
+Shapes: N examples, M rows of a micro-batch (one per target), C target tokens.
 """
 
 from collections.abc import Sequence
@@ -63,10 +63,18 @@ def sft_step(
     }
 
 
-def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -> Rollout:
-    """Return the targets in the form of a rollout with one completion per prompt.
+def target_rollout(
+    policy: Policy, batch: PromptBatch, targets: Sequence[str], group_size: int = 1
+) -> Rollout:
+    """Return the targets in the form of a rollout with as many completions per prompt.
 
     A target ends as the chat template ends a turn, whatever else ends a sampled completion.
+
+    Args:
+        policy: that is trained.
+        batch: N prompts.
+        targets: N times ``group_size`` texts, prompt-major.
+        group_size: how many answer each prompt.
     """
     end = policy.processor.turn_end_id
     ids = [[*policy.processor.encode_completion(text), end] for text in targets]
@@ -80,4 +88,4 @@ def target_rollout(policy: Policy, batch: PromptBatch, targets: Sequence[str]) -
     nothing = torch.zeros(mask.shape)  # (N, C)
     truncated = torch.zeros(len(ids), dtype=torch.bool)  # (N,)
     completions = Completions(padded, mask, nothing, nothing, truncated, list(targets))
-    return Rollout(batch, completions, group_size=1, filler=filler_part(policy))
+    return Rollout(batch, completions, group_size, filler=filler_part(policy))

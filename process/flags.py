@@ -25,7 +25,7 @@ def setting(
     *,
     nargs: str | int | None = None,
     positional: bool = False,
-    only: str | None = None,
+    only: str | tuple[str, ...] | None = None,
 ) -> Any:
     """Return a field with its default and the words that --help prints for it.
 
@@ -35,10 +35,11 @@ def setting(
         metavar: what the flag is shown to take; default: by its type.
         nargs: how many values it takes, as argparse says it; 0: a switch that has no opposite.
         positional: it is known by its place and not by a flag.
-        only: the one kind of run that uses it, such as a method; None: every one does.
+        only: the kind of run that uses it, such as a method, or several; None: every one does.
     """
-    shown = {"help": text, "metavar": metavar, "nargs": nargs, "positional": positional}
-    shown["only"] = only
+    shown: dict[str, Any] = {"help": text, "metavar": metavar, "nargs": nargs}
+    shown["positional"] = positional
+    shown["only"] = (only,) if isinstance(only, str) else only
     return field(default=default, metadata=shown)
 
 

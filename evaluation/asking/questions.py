@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.examples import VQAExample
 from data.options import is_lettered, kept_order_note
 from data.order import ExampleOrder
-from data.prompts import supervised_target
+from data.prompts import supervised_target, well_formed_answers
 from data.source import Part
 from data.sources import Split
 from data.turns import TurnBuilder
@@ -77,6 +77,11 @@ class Questions:
     def target(example: VQAExample) -> str:
         """Return what the supervised baseline is taught to answer."""
         return supervised_target(example)
+
+    @staticmethod
+    def answers(example: VQAExample) -> Sequence[str]:
+        """Return every well-formed answer of a choice, as --exact-no-think lists them."""
+        return well_formed_answers(example)
 
 
 def run_template(config: GRPOConfig, stored: Mapping[str, Any] | None) -> str:

@@ -10,6 +10,7 @@ from data.sample import spread_sample
 from data.source import Part
 from data.sources import Split, Wanted, load_splits
 from data.turns import TurnBuilder
+from evaluation.asking.listed import check_listed
 from evaluation.asking.preflight import Preflight, tell_skipped
 from evaluation.asking.prompt_check import PromptCheck
 from grpo.settings.config import GRPOConfig
@@ -42,7 +43,7 @@ def run_splits(
         whole: look at every held-out row, those that no sample holds among them.
 
     Raises:
-        ValueError: what `load_split` or ``first_look`` raises.
+        ValueError: what `load_split` or ``first_look`` raises; `check_listed`'s.
     """
     preflight = preflight or run_preflight(config, template)
     sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
@@ -51,6 +52,8 @@ def run_splits(
     stems = {} if stored is None else first_stems(stored)
 
     def of_train(examples: Sequence[VQAExample]) -> dict[str, Fault]:
+        if config.kind == "exact":
+            check_listed(examples)
         first_look(examples)
         return preflight(examples)
 

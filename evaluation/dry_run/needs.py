@@ -75,7 +75,7 @@ def step_lines(config: GRPOConfig, rows: int, done: int, total: int) -> list[str
     """Return how many steps there are, and what each samples."""
     seen = total * config.prompts_per_step
     going_on = f"; {done:,} are done, {total - done:,} are left" if done else ""
-    samples = f", {config.completions_per_step:,} completions" if config.method == "grpo" else ""
+    samples = f", {config.completions_per_step:,} completions" if config.samples else ""
     again = (
         f"; dynamic sampling draws up to {config.dynamic_sampling:,} times as many again"
         if config.dynamic_sampling

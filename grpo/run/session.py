@@ -110,7 +110,7 @@ class Session:
     def out_of_memory(self, full: FullMemory) -> str:
         """Return the message that names whose memory is full, during what, and what to lower."""
         config = self.config
-        samples = config.method == "grpo"
+        samples = config.samples
         on_cpu = config.reference_device == "cpu"
         at_any_time, anew = [], [f"a smaller --prompts-per-step{', --group-size' * samples}"]
         if full.is_device or not config.device.startswith("cuda"):

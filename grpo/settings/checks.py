@@ -67,6 +67,7 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
     yield from _sampling_problems(config)
     yield from _objective_problems(config)
     yield from _variant_problems(config)
+    yield from _exact_problems(config)
     yield from _adapter_problems(config)
 
 
@@ -187,6 +188,24 @@ def _beta_problems(config: "GRPOConfig") -> Iterator[str]:
             f" beta_final={config.beta_final}, which is the same: leave it away, or give two"
             " different weights"
         )
+
+
+def _exact_problems(config: "GRPOConfig") -> Iterator[str]:
+    """Yield what does not go with --exact-no-think, or does nothing beside it."""
+    if config.kind != "exact":
+        return
+    if config.mode != "no_think":
+        yield (
+            f"mode={config.mode} does not go with exact_no_think, which lists bare answers and no"
+            " thoughts: use no_think, or leave exact_no_think away"
+        )
+    for item in fields(config):
+        only, value = item.metadata["only"], getattr(config, item.name)
+        if only and "exact" not in only and value != item.default:
+            yield (
+                f"{item.name}={value} is not used by exact_no_think, which samples nothing: leave"
+                " one of the two away"
+            )
 
 
 def _objective_problems(config: "GRPOConfig") -> Iterator[str]:

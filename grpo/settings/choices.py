@@ -45,3 +45,12 @@ PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),
     *("reward_arguments", "output_dir"),
 )
+
+
+def kind_of(method: str, *, exact: bool) -> str:
+    """Return the kind of run, by the names that a setting's ``only`` holds.
+
+    >>> kind_of("grpo", exact=True), kind_of("sft", exact=False)
+    ('exact', 'sft')
+    """
+    return "exact" if method == "grpo" and exact else method

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from grpo.settings.checks import problems_of
-from grpo.settings.choices import CHOICES
+from grpo.settings.choices import CHOICES, kind_of
 from grpo.settings.records import Comparison, Objective, Sampling
 from grpo.settings.sections.adapters import AdapterSettings
 from grpo.settings.sections.asking import Asking
@@ -50,6 +50,16 @@ class GRPOConfig(
     ModelAndData,
 ):
     """Checked on construction: all problems are reported at once, each with a way out."""
+
+    @property
+    def kind(self) -> str:
+        """What a step does, as settings say which of them use it: "grpo", "exact" or "sft"."""
+        return kind_of(self.method, exact=self.exact_no_think)
+
+    @property
+    def samples(self) -> bool:
+        """Whether a step samples completions."""
+        return self.kind == "grpo"
 
     @property
     def completions_per_step(self) -> int:

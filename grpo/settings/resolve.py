@@ -15,14 +15,20 @@ from typing import Any
 
 from grpo.settings.absolute import is_answered_in_words, is_phantoms_name
 from grpo.settings.card import KINDS, card_of, card_warnings, start_model
+from grpo.settings.choices import kind_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.toml_file import Settings, embedded_default, read_toml, typed
 from models.files import EMBEDDED
 from process.flags import flag_of
 from process.ranks import place
 
-# What the supervised baseline does not use: giving one of these with --method sft is an error.
-GRPO_ONLY = tuple(item.name for item in fields(GRPOConfig) if item.metadata["only"] == "grpo")
+# Setting -> the kinds of run that alone use it. Given in another, it is an error.
+_ONLY = {item.name: item.metadata["only"] for item in fields(GRPOConfig)}
+GRPO_ONLY = tuple(name for name, only in _ONLY.items() if only and "sft" not in only)
+_WHY_UNUSED = {
+    "sft": "--method sft, which neither samples nor scores",
+    "exact": "--exact-no-think, which samples nothing",
+}
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 # Of adapters ten times the rate of the weights themselves: docs/lora.md has the reason.
 LORA_LEARNING_RATES = {"grpo": 1e-5, "sft": 1e-4}
@@ -54,17 +60,17 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
         ValueError: an unknown key or a value of the wrong type in a file, a model without data or
             the reverse, a flag that the method does not use, or whatever GRPOConfig refuses.
     """
-    given, method = typed(given, "flags"), _method(given, config_file)
+    given, kind = typed(given, "flags"), _kind(given, config_file)
     chosen = chosen_settings(given, config_file)
-    refuse_unused(given, method)
+    refuse_unused(given, kind)
     named = _embedded_names(chosen) | chosen
     _refuse_half_a_run(named)
-    embedded, card = _embedded_settings(named, method), card_of(named["model"])
+    embedded, card = _embedded_settings(named, kind), card_of(named["model"])
     # what the supervised baseline is taught has one mode, whatever the checkpoint wrote before
     trained = {name: card[name] for name in _ASKING if name in card}
-    if method == "sft":
+    if kind == "sft":
         trained.pop("mode", None)
-    settings = _defaults(named, method) | embedded | trained
+    settings = _defaults(named, kind) | embedded | trained
     config = GRPOConfig(**_override(settings, named))
     taken = {
         "configs/phantoms.toml": tuple(n for n in embedded if n not in trained | named),
@@ -80,20 +86,21 @@ def chosen_settings(given: Mapping[str, Any], config_file: str | None) -> Settin
     Raises:
         ValueError: an unknown key or a value of the wrong type.
     """
-    given, method = typed(given, "flags"), _method(given, config_file)
-    from_file = _file_settings(config_file, method) if config_file is not None else {}
+    given, kind = typed(given, "flags"), _kind(given, config_file)
+    from_file = _file_settings(config_file, kind) if config_file is not None else {}
     return _override(from_file, given)
 
 
-def _method(given: Mapping[str, Any], config_file: str | None) -> str:
-    if config_file is None or given.get("method") is not None:
-        return given.get("method", "grpo")
-    return read_toml(config_file)[0].get("method", "grpo")
+def _kind(given: Mapping[str, Any], config_file: str | None) -> str:
+    chosen = ({} if config_file is None else read_toml(config_file)[0]) | dict(given)
+    exact = bool(chosen.get("exact_no_think"))
+    return kind_of(chosen.get("method", "grpo"), exact=exact)
 
 
-def _defaults(named: Mapping[str, Any], method: str) -> Settings:
+def _defaults(named: Mapping[str, Any], kind: str) -> Settings:
     """Return what a method, and adapters, have instead of GRPOConfig's own defaults."""
-    settings: Settings = dict(SFT_DEFAULTS) if method == "sft" else {}
+    settings: Settings = dict(SFT_DEFAULTS) if kind == "sft" else {}
+    method = "grpo" if kind == "exact" else kind
     if named.get("lora_rank") and method in LORA_LEARNING_RATES:
         settings["learning_rate"] = LORA_LEARNING_RATES[method]
     return settings
@@ -150,9 +157,9 @@ def _embedded_names(chosen: Mapping[str, Any]) -> Settings:
     return {}
 
 
-def _embedded_settings(named: Mapping[str, Any], method: str) -> Settings:
+def _embedded_settings(named: Mapping[str, Any], kind: str) -> Settings:
     """Return what of configs/phantoms.toml belongs to this model on this data."""
-    settings = _file_settings(embedded_default(), method)
+    settings = _file_settings(embedded_default(), kind)
     if start_model(named["model"]) in EMBEDDED and all(map(is_phantoms_name, named["train_json"])):
         return {name: settings[name] for name in settings if name not in _NAMES}
     if named["model"] in EMBEDDED:
@@ -160,13 +167,12 @@ def _embedded_settings(named: Mapping[str, Any], method: str) -> Settings:
     return {}
 
 
-def _file_settings(path: str | Path, method: str) -> Settings:
-    """Return a TOML file's settings for a method; a file may serve both."""
+def _file_settings(path: str | Path, kind: str) -> Settings:
+    """Return a TOML file's settings for a kind of run; a file may serve several."""
     settings, sft_table = read_toml(path)
-    if method == "sft":
-        settings = {name: settings[name] for name in settings if not _unused(name, method)}
-        settings |= sft_table
-    return settings
+    if kind != "exact" or not settings.get("exact_no_think"):  # which would serve it alone
+        settings = {name: settings[name] for name in settings if not _unused(name, kind)}
+    return settings | sft_table if kind == "sft" else settings
 
 
 def _override(lower: Settings, higher: Settings) -> Settings:
@@ -182,18 +188,16 @@ def _override(lower: Settings, higher: Settings) -> Settings:
     return settings
 
 
-def _unused(name: str, method: str) -> bool:
-    return method == "sft" and name in GRPO_ONLY
+def _unused(name: str, kind: str) -> bool:
+    only = _ONLY.get(name)
+    return kind in _WHY_UNUSED and only is not None and kind not in only
 
 
-def refuse_unused(chosen: Mapping[str, Any], method: str) -> None:
-    """Raise a ValueError that names the chosen settings which the method does not use."""
-    names = [flag_of(name) for name in chosen if _unused(name, method)]
+def refuse_unused(chosen: Mapping[str, Any], kind: str) -> None:
+    """Raise a ValueError that names the chosen settings which a kind of run does not use."""
+    names = [flag_of(name) for name in chosen if _unused(name, kind)]
     if names:
-        raise ValueError(
-            f"{', '.join(names)}: not used by --method sft, which neither samples nor scores; leave"
-            " it away"
-        )
+        raise ValueError(f"{', '.join(names)}: not used by {_WHY_UNUSED[kind]}; leave it away")
 
 
 def _refuse_half_a_run(chosen: Mapping[str, Any]) -> None:

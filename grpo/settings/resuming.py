@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo.settings.absolute import with_absolute_paths
+from grpo.settings.choices import kind_of
 from grpo.settings.config import GRPOConfig
 from grpo.settings.moved import MOVABLE, check_counterparts, check_own_rewards, check_places
 from grpo.settings.resolve import chosen_settings, refuse_unused, resolve
@@ -76,7 +77,8 @@ def resumed_config(stored: Mapping[str, Any], given: Mapping[str, Any]) -> GRPOC
             f"{', '.join(refused)} cannot change when a run is resumed: leave it away (allowed:"
             f" {allowed}), or start a new run"
         )
-    refuse_unused(given, stored.get("method", "grpo"))
+    exact = bool(stored.get("exact_no_think"))
+    refuse_unused(given, kind_of(stored.get("method", "grpo"), exact=exact))
     known = {item.name for item in fields(GRPOConfig)}
     settings = typed({name: stored[name] for name in stored if name in known}, "run.json")
     if "device" in given or place().size > 1:  # what was resolved for the old one is anew

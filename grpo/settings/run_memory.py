@@ -24,7 +24,8 @@ from models.named_model import model_directory
 from process.ranks import place
 
 QUESTION_TOKENS = 128  # of a prompt beside its image, where nobody has counted them
-SFT_TOKENS = 16  # a supervised target is a letter in its tags
+SFT_TOKENS = 16  # a supervised target, or a listed answer, is a letter in its tags
+ROWS = {"sft": 1, "exact": 5}  # of a prompt, where none is sampled: a choice has about five options
 
 
 def memory_of_run(
@@ -60,7 +61,7 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
         checkpointing=bool(config.gradient_checkpointing),
         freeze_vision=config.freeze_vision,
         reference=reference,
-        samples=config.method == "grpo",
+        samples=config.samples,
         on_cuda=on_cuda,
         tile_bytes=TILE_BYTES["cuda" if on_cuda else "cpu"],
         ranks=ranks,
@@ -73,11 +74,11 @@ def held_by(config: GRPOConfig, *, ranks: int, adapters: AdapterSizes | None) ->
 
 def work_of(config: GRPOConfig, *, ranks: int, prompt_tokens: int | None, images: int = 1) -> Work:
     """Return what the process with the most prompts has of a step."""
-    samples = config.method == "grpo"
+    samples = config.samples
     visual = images * image_tokens(config.image_size)
     return Work(
         prompts=-(-config.prompts_per_step // ranks),
-        group_size=config.group_size if samples else 1,
+        group_size=config.group_size if samples else ROWS[config.kind],
         prompt_tokens=prompt_tokens or visual + QUESTION_TOKENS,
         completion_tokens=max(2, config.max_completion_tokens if samples else SFT_TOKENS),
         patches=4 * visual,

@@ -48,6 +48,14 @@ CASES = {
         "learning_rate": 2e-3,
         "gradient_checkpointing": True,
     },
+    # answers of two, three or four options, more prompts in the first process than in the second
+    "listed": {
+        "exact_no_think": True,
+        "mode": "no_think",
+        "train_json": ["phantoms:CT", "phantoms:yes_no:CT"],
+        "prompts_per_step": 5,
+        "micro_batch_tokens": 60,
+    },
     "supervised": {"method": "sft", "prompts_per_step": 5, "micro_batch_tokens": 100},
 }
 

@@ -19,7 +19,7 @@ class MachineSettings:
         "auto",
         "cpu: keep the frozen reference there, layers copied over as they are needed;"
         " auto: on the run's device",
-        only="grpo",
+        only=("grpo", "exact"),
     )
     offload_optimizer: bool = setting(
         False,

@@ -15,6 +15,8 @@ from grpo.settings.choices import (
 )
 from process.flags import setting
 
+GRPO = ("grpo", "exact")  # whether its completions are sampled or listed
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
@@ -23,16 +25,16 @@ class ObjectiveSettings:
     rewards: tuple[str, ...] = setting(
         ("accuracy", "format"),
         "reward functions: registered names or path.py:function",
-        only="grpo",
+        only=GRPO,
     )
     reward_weights: tuple[float, ...] = setting(
-        (), "one per reward function, in the same order; default 1 each", only="grpo"
+        (), "one per reward function, in the same order; default 1 each", only=GRPO
     )
     reward_arguments: str = setting(
         "",
         "TOML file of arguments for reward functions of your own: a table [function] for each",
         "FILE.toml",
-        only="grpo",
+        only=GRPO,
     )
     advantage_scale: AdvantageScale = setting(
         "group", "which spread divides the advantages", only="grpo"
@@ -57,13 +59,13 @@ class ObjectiveSettings:
         only="grpo",
     )
     beta: float = setting(
-        0.04, "weight of the KL to the start model; 0: no reference is loaded", only="grpo"
+        0.04, "weight of the KL to the start model; 0: no reference is loaded", only=GRPO
     )
     beta_schedule: Schedule = setting(
-        "constant", "how it goes over the run from --beta to --beta-final, or not", only="grpo"
+        "constant", "how it goes over the run from --beta to --beta-final, or not", only=GRPO
     )
     beta_final: float = setting(
-        0.0, "where it goes, unless --beta-schedule is constant; the reference stays", only="grpo"
+        0.0, "where it goes, unless --beta-schedule is constant; the reference stays", only=GRPO
     )
     reference_sync: int = setting(
         0,
@@ -125,4 +127,10 @@ class ObjectiveSettings:
     )
     grounding_weight: float = setting(
         1.0, "of that penalty; only with --grounding penalty", only="grpo"
+    )
+    exact_no_think: bool = setting(
+        False,
+        "with --mode no_think: sample nothing, list every well-formed answer of a choice and take"
+        " the exact gradient of the expected reward (docs/objectives.md)",
+        only=GRPO,
     )

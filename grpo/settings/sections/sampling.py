@@ -12,7 +12,7 @@ class SamplingSettings:
 
     # The same temperature divides the logits wherever log-probabilities are computed.
     max_completion_tokens: int = setting(256, "longest completion; longer ones are truncated")
-    temperature: float = setting(1.0, "divides the logits before sampling", only="grpo")
+    temperature: float = setting(1.0, "divides the logits before sampling", only=("grpo", "exact"))
     top_k: int = setting(0, "sample among the k likeliest tokens; 0: off", only="grpo")
     top_p: float = setting(
         1.0, "sample among the likeliest tokens of this total; 1: off", only="grpo"

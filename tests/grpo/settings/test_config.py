@@ -340,9 +340,9 @@ def test_the_time_between_checkpoints_may_be_given_as_steps_or_as_time(tmp_path)
 
 def test_a_setting_says_itself_which_method_alone_uses_it():
     only = {item.name: item.metadata["only"] for item in fields(GRPOConfig)}
-    assert {*only.values()} == {None, "grpo"}
-    assert only["beta"] == "grpo" and only["learning_rate"] is None
-    for name in [name for name, method in only.items() if method == "grpo"]:
+    assert {*only.values()} == {None, ("grpo",), ("grpo", "exact")}
+    assert only["group_size"] == ("grpo",) and only["learning_rate"] is None
+    for name in [name for name, kinds in only.items() if kinds]:
         with pytest.raises(ValueError, match=f"{flag_of(name)}: not used by --method sft"):
             refuse_unused({name: 1}, "sft")
         refuse_unused({name: 1}, "grpo")
