@@ -201,6 +201,7 @@ METHODS = {
         *(*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
         *("--reference-sync", "1"),
     ),
+    "listed": ("--exact-no-think", "--mode", "no_think"),
     "sft": ("--method", "sft"),
 }
 
