@@ -178,7 +178,7 @@ def _train_on(
 
     session.config = config = resolve_hardware(session.config)
     session.contexts.enter_context(deterministic(config))  # before anything is put on a GPU
-    directory, order, template = session.run, questions.order, questions.turns.template
+    directory, template = session.run, questions.turns.template
     checksums = checked_sources(
         config, template, questions.checksums, origin.own_rewards, origin.stored
     )
@@ -194,6 +194,8 @@ def _train_on(
     optimizer = PolicyOptimizer(policy, config, total_steps)
     state = first_state(origin.checkpoint, optimizer)
     budget = TokenBudget.of(config, state)
+    curriculum = questions.curriculum(config, state)
+    shown = curriculum or questions.order
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for all.
@@ -207,14 +209,19 @@ def _train_on(
             take_step = exact_method(*given, questions.answers, budget, total_steps=total_steps)
         else:
             sync = ReferenceSync.of(config, policy, reference, origin.checkpoint)
-            take_step = grpo_method(*given, grounding, budget, total_steps=total_steps, sync=sync)
+            take_step = grpo_method(
+                *(*given, grounding, budget),
+                total_steps=total_steps,
+                sync=sync,
+                curriculum=curriculum,
+            )
     session.trainer = trainer = Trainer(
         config=config,
         total_steps=total_steps,
         policy=policy,
         optimizer=optimizer,
-        example_at=order.__getitem__,
-        replacement_at=order.replacement,
+        example_at=shown.__getitem__,
+        replacement_at=shown.replacement,
         encode=questions.encoder(policy, config.max_completion_tokens),
         take_step=take_step,
         sync=sync,
@@ -223,6 +230,7 @@ def _train_on(
         run=directory,
         card=card_for(config, template),
         state=state,
+        curriculum=curriculum,
     )
     if dry is not None:
         dry.try_steps(trainer, heldout)

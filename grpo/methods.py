@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from grpo.clock import StepClock
+from grpo.curriculum import Curriculum, told_of_step
 from grpo.exact import exact_step
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding
@@ -87,6 +88,7 @@ def grpo_method(
     *,
     total_steps: int,
     sync: Follower | None = None,
+    curriculum: Curriculum | None = None,
 ) -> TakeStep:
     """Return GRPO's step on the next prompts.
 
@@ -95,7 +97,9 @@ def grpo_method(
         parse: what reads completions, for rewards and the log alike.
         total_steps: of the whole run.
         sync: what makes the reference follow the policy, if anything does.
+        curriculum: is told what came of each step, if there is one.
     """
+    names, weights = tuple(reward_fns), config.weights_of_rewards
 
     def take_step(batch: PromptBatch, clock: StepClock) -> TakenStep:
         parse.forget()  # what the last step read
@@ -110,12 +114,14 @@ def grpo_method(
             lambda text, example: parse(text, config.mode, example.options, example.form)
         )
         parsed = tuple(item for group in groups for item in group)
-        sampled = SampledStep(result, tuple(reward_fns), parsed, parse)
+        sampled = SampledStep(result, names, parsed, parse)
         metrics = {**result.metrics, "well_formed": sampled.well_formed}
         if config.beta_schedule != "constant":
             metrics["beta"] = beta
         if sync is not None:
             metrics["reference_age"] = sync.age(batch.step)
+        if curriculum is not None:
+            metrics |= told_of_step(curriculum, batch, result.rewards_per_fn, names, weights)
         kept, thrown = result.rollout.completion_mask, result.draws
         return TakenStep(
             metrics,

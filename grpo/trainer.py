@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from grpo.clock import StepClock
+from grpo.curriculum import Curriculum
 from grpo.fitting import TokenBudget
 from grpo.methods import TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
@@ -55,6 +56,7 @@ class Trainer:
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
     state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
+    curriculum: Curriculum | None = None  # of example_at, if it has one
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     sync: ReferenceSync | None = None  # that take_step begins with: what it holds is saved
     best: Best | None = None  # of the evaluations so far
@@ -230,6 +232,7 @@ class Trainer:
         self._saved = self.done  # also when it fails: it would fail again
         begun, generators = self._began  # a step that was dropped may have drawn from them
         position = self._batches.state(self.done)
+        further = {} if self.curriculum is None else self.curriculum.state(self.done)
         self.run.lines_to_disk()  # before the checkpoint that counts their steps
         with world().exchanging():
             place = save_checkpoint(
@@ -237,7 +240,12 @@ class Trainer:
                 self.done,
                 self.policy,
                 self.optimizer,
-                state={"bad_steps": self.bad_steps.state, **self.budget.state, **position},
+                state={
+                    "bad_steps": self.bad_steps.state,
+                    **self.budget.state,
+                    **position,
+                    **further,
+                },
                 card=self.card,
                 keep=self.config.keep_checkpoints,
                 best=None if self.best is None else self.best.step,

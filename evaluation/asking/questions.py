@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from data.curriculum import Curriculum
 from data.examples import VQAExample
 from data.options import is_lettered, kept_order_note
 from data.order import ExampleOrder
@@ -72,6 +73,22 @@ class Questions:
             turn_builder=self.turns,
             max_completion_tokens=max_completion_tokens,
         )
+
+    def curriculum(self, config: GRPOConfig, state: Mapping[str, Any]) -> Curriculum | None:
+        """Return what draws the training questions instead of `order`, where one is asked for.
+
+        Args:
+            config: the run's.
+            state: state.json of the checkpoint that the run goes on from.
+
+        Raises:
+            ValueError: as `Curriculum.of`.
+        """
+        from grpo.prefetch import STEPS_AHEAD  # imports torch
+
+        if config.curriculum == "none":
+            return None
+        return Curriculum.of(self.order, config.prompts_per_step, STEPS_AHEAD, state)
 
     @staticmethod
     def target(example: VQAExample) -> str:

@@ -153,6 +153,11 @@ def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
             if getattr(config, name) != usual[name]:
                 yield f"{name}={getattr(config, name)} is not used with beta=0: leave it away"
     yield from _beta_problems(config)
+    if config.curriculum != "none" and config.dynamic_sampling:
+        yield (
+            f"curriculum={config.curriculum} does not go with"
+            f" dynamic_sampling={config.dynamic_sampling}: both choose the next questions; give one"
+        )
     if not 0 < config.top_entropy_share <= 1:
         yield (
             f"top_entropy_share={config.top_entropy_share} must lie in (0, 1]: 1 trains all tokens"

@@ -14,6 +14,7 @@ RatioLevel = Literal["token", "sequence"]
 Surrogate = Literal["clip", "cispo", "sapo"]
 KLEstimator = Literal["k1", "k2", "k3", "k3_corrected"]
 Method = Literal["grpo", "sft"]
+CurriculumName = Literal["none", "pass_rate"]
 Schedule = Literal["linear", "cosine", "constant"]
 OptimizerName = Literal["adamw", "adamw_8bit"]
 Dtype = Literal["auto", "float32", "bfloat16"]
@@ -24,6 +25,7 @@ LogprobDistribution = Literal["full", "filtered"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": get_args(Method),
     "mode": tuple(MODES),
+    "curriculum": get_args(CurriculumName),
     "advantage_scale": get_args(AdvantageScale),
     "advantage_baseline": get_args(AdvantageBaseline),
     "reward_aggregation": get_args(RewardAggregation),

@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from data.examples import VQAExample
+from data.order import ExampleOrder
 from evaluation.asking.blind import make_grounding
+from evaluation.asking.questions import Questions
 from grpo.clock import StepClock
 from grpo.methods import grpo_method, sft_method
 from grpo.optimizer import PolicyOptimizer
@@ -102,6 +104,42 @@ def test_a_step_has_its_own_beta_which_is_logged_where_it_changes(
     assert (begun, ages) == (
         ([], [None] * 3) if schedule == "constant" else ([0, 1, 3], [0, 10, 30])
     )
+
+
+@pytest.mark.parametrize("named", ["none", "pass_rate"])
+def test_a_curriculum_is_told_of_a_step_and_logged_only_where_there_is_one(
+    nano_policy, batch, named
+):
+    state, rows = {"step": 0}, list(batch.examples)
+    config = replace(CONFIG, grounding="none", curriculum=named)
+    questions = Questions({}, None, ExampleOrder(rows, config.seed, False), None)
+    curriculum, parse = questions.curriculum(config, state), ParseOnce()
+    assert (curriculum is None) == (named == "none")
+    take_step = grpo_method(
+        config,
+        nano_policy,
+        None,
+        PolicyOptimizer(nano_policy, config, total_steps=10),
+        load_rewards(config.rewards, config.mode, parse),
+        parse,
+        None,
+        total_steps=10,
+        curriculum=curriculum,
+    )
+    before = {name: value.clone() for name, value in nano_policy.state_dict().items()}
+    try:
+        taken = take_step(batch, StepClock(nano_policy.device))
+    finally:
+        nano_policy.load_state_dict(before)
+    logged = {name: value for name, value in taken.metrics.items() if "curriculum/" in name}
+    if curriculum is None:
+        assert logged == {}
+        return
+    names = ("pass_rate_mean", "unseen", "effective_examples")
+    values = zip(names, (None, 1.0, pytest.approx(2.0)), strict=True)
+    assert logged == {f"curriculum/{name}": value for name, value in values}
+    shares = taken.sampled.result.rewards_per_fn[..., 0].mean(dim=1).tolist()
+    assert curriculum.state(1)["curriculum"]["recent"] == [[*enumerate(shares)]]
 
 
 def test_the_supervised_baseline_teaches_each_example_its_target(nano_policy, batch):

@@ -109,6 +109,30 @@ def test_steps_that_are_tried_are_timed_and_nothing_is_written(tmp_path, saved):
     assert trainer.done == 0 and not trainer.optimizer.has_moved
 
 
+def test_a_curriculum_keeps_in_a_checkpoint_what_it_knew_after_the_steps_that_are_done(
+    tmp_path, monkeypatch
+):
+    kept = []
+
+    def save(run, step, *_, state, **__):
+        kept.append((step, state))
+        return run
+
+    def fail(number, optimizer):
+        if number == 3:
+            optimizer.has_moved = False
+            raise RuntimeError("in step 3")
+
+    monkeypatch.setattr(grpo.trainer, "save_checkpoint", save)
+    plain, drawn = (trainer_of(tmp_path, fail) for _ in range(2))
+    drawn.curriculum = SimpleNamespace(state=lambda done: {"curriculum": done})
+    for trainer in (plain, drawn):
+        with pytest.raises(RuntimeError, match="in step 3"):
+            trainer.train()
+    (step, without), (_, with_it) = kept
+    assert step == 2 and with_it == {**without, "curriculum": 2} and "curriculum" not in without
+
+
 def test_a_step_that_fails_before_its_update_leaves_those_before_it_saved(tmp_path, saved):
     def fail(number, optimizer):
         if number == 3:

@@ -144,6 +144,8 @@ class PowerCut(BaseException):
     [
         (PowerCut, 2, []),  # the checkpoint of step 2 is the newest
         (PowerCut, 2, ["--shuffle-options", "--num-iterations", "2"]),
+        (PowerCut, 2, ["--shuffle-options", "--curriculum", "pass_rate"]),
+        (KeyboardInterrupt, 3, ["--curriculum", "pass_rate"]),
         (KeyboardInterrupt, 3, []),  # what was done is saved first
         (ValueError, 3, []),
     ],
@@ -181,6 +183,8 @@ def test_an_interrupted_run_goes_on_bitwise(
         mine, other = (load_file(p / "checkpoints" / "step-000004" / name) for p in (broken, whole))
         assert mine.keys() == other.keys()
         assert all((mine[key] == other[key]).all() for key in mine), name
+    kept = [(p / "checkpoints/step-000004/trainer/state.json").read_text() for p in (broken, whole)]
+    assert kept[0] == kept[1] and ('"curriculum"' in kept[0]) == ("--curriculum" in extra)
     for step in ("000000", "000004"):
         mine, other = (
             json.loads((p / f"eval/step-{step}.json").read_text()) for p in (broken, whole)

@@ -10,6 +10,7 @@ from grpo.objectives.ratio import RATIO_LEVELS
 from grpo.objectives.surrogate import SURROGATES
 from grpo.settings.choices import CHOICES
 from grpo.settings.config import GRPOConfig
+from grpo.settings.resolve import resolve_config
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,11 @@ def test_what_would_do_nothing_or_harm_is_refused(settings, message):
 )
 def test_at_their_bounds_they_run(settings):
     GRPOConfig(**settings)
+
+
+def test_a_curriculum_is_one_of_those_there_are_and_not_of_the_supervised_baseline():
+    with pytest.raises(ValueError, match="curriculum='hard' is unknown: use one of none, pass_ra"):
+        GRPOConfig(curriculum="hard")
+    given = {"method": "sft", "model": "m", "train_json": ("t",), "curriculum": "pass_rate"}
+    with pytest.raises(ValueError, match=r"--curriculum.*sft"):
+        resolve_config(given, None)
