@@ -202,6 +202,7 @@ METHODS = {
         *("--reference-sync", "1"),
     ),
     "listed": ("--exact-no-think", "--mode", "no_think"),
+    "curriculum": (*GRPO, "--curriculum", "pass_rate"),
     "sft": ("--method", "sft"),
 }
 

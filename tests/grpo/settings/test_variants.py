@@ -78,6 +78,10 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ({"entropy_bonus": float("nan")}, "entropy_bonus=nan must be a finite number"),
         ({"sampler_correction_cap": 0.5}, "sampler_correction_cap=0.5 must be 0 or at least 1"),
         (
+            {"curriculum": "pass_rate", "dynamic_sampling": 2},
+            "curriculum=pass_rate does not go with dynamic_sampling=2: both choose",
+        ),
+        (
             {"soft_overlong_tokens": 257},
             "soft_overlong_tokens=257 must not be above max_completion_tokens=256",
         ),
