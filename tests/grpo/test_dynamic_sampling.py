@@ -153,9 +153,8 @@ def test_rates_count_every_completion_that_was_sampled(nano_policy):
 
     parse.forget = lambda: None
     with Data(nano_policy, {0, 2, 4}).loader(range(1)) as batches:
-        take_step = grpo_method(
-            ON, nano_policy, None, Gradient(nano_policy, ON), REWARDS, parse, None
-        )
+        parts = (ON, nano_policy, None, Gradient(nano_policy, ON), REWARDS, parse, None)
+        take_step = grpo_method(*parts, total_steps=1)
         first = batches.batch(0)
         taken = take_step(first, StepClock(nano_policy.device))
     assert taken.samples == 6 * GROUP and len(taken.sampled.choices) == 3 * GROUP

@@ -5,12 +5,14 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from data.examples import VQAExample
 from data.order import ExampleOrder
 from evaluation.asking.blind import make_grounding
 from evaluation.asking.questions import Questions
 from grpo.clock import StepClock
+from grpo.dynamic_sampling import Draws
 from grpo.methods import grpo_method, sft_method
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
@@ -75,13 +77,16 @@ def test_a_step_has_its_own_beta_which_is_logged_where_it_changes(
     nano_policy, batch, monkeypatch, schedule
 ):
     config = replace(CONFIG, beta=0.4, beta_schedule=schedule, grounding="none")
-    taken, parse, result = [], ParseOnce(), SimpleNamespace(metrics={"kl": 0.5}, rollout=None)
+    taken, parse = [], ParseOnce()
+    result = SimpleNamespace(metrics={"kl": 0.5}, rollout=None, draws=Draws())
 
     def step(*given):
         taken.append(given[-1])
         return result
 
-    result.rollout = SimpleNamespace(for_each=lambda _: [[SimpleNamespace(well_formed=True)]])
+    result.rollout = SimpleNamespace(
+        for_each=lambda _: [[SimpleNamespace(well_formed=True)]], completion_mask=torch.ones(1, 3)
+    )
     monkeypatch.setattr("grpo.methods.train_step", step)
     optimizer = PolicyOptimizer(nano_policy, config, total_steps=4)
     begun = []
