@@ -111,6 +111,10 @@ def untrained_settings(config: GRPOConfig) -> tuple[str, ...]:
     return card_warnings({name: getattr(config, name) for name in _ASKING}, card_of(config.model))
 
 
+# which limits of the ratio a surrogate does not know
+_LIMITS_UNUSED = {"cispo": ("epsilon_low",), "sapo": ("epsilon_low", "epsilon_high")}
+
+
 def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
     """Return warnings for flags that do nothing beside the others."""
     warnings = []
@@ -127,6 +131,9 @@ def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
             "--reference-device: with --lora-rank the reference is the policy itself, its adapters"
             " off, and nothing is loaded"
         )
+    for name in _LIMITS_UNUSED.get(config.surrogate, ()):
+        if name in given:
+            warnings.append(f"{flag_of(name)}: --surrogate {config.surrogate} has no such limit")
     if given.get("reshard_after_forward") is not None and place().size == 1:
         warnings.append(
             "--reshard-after-forward: one process has its weights whole and gathers nothing;"

@@ -10,7 +10,8 @@ from grpo.objectives.ratio import RATIO_LEVELS
 from grpo.objectives.surrogate import SURROGATES
 from grpo.settings.choices import CHOICES
 from grpo.settings.config import GRPOConfig
-from grpo.settings.resolve import resolve_config
+from grpo.settings.resolve import resolve, resolve_config
+from process.flags import flag_of
 
 
 @pytest.mark.parametrize(
@@ -125,3 +126,14 @@ def test_a_curriculum_is_one_of_those_there_are_and_not_of_the_supervised_baseli
     given = {"method": "sft", "model": "m", "train_json": ("t",), "curriculum": "pass_rate"}
     with pytest.raises(ValueError, match=r"--curriculum.*sft"):
         resolve_config(given, None)
+
+
+@pytest.mark.parametrize(
+    ("surrogate", "unused"),
+    [("clip", []), ("cispo", ["epsilon_low"]), ("sapo", ["epsilon_low", "epsilon_high"])],
+)
+def test_a_limit_that_a_surrogate_does_not_know_is_warned_about(surrogate, unused):
+    given = {"surrogate": surrogate, "epsilon_low": 0.1, "epsilon_high": 5.0}
+    warnings = resolve(given, None).warnings
+    told = [f"{flag_of(name)}: --surrogate {surrogate} has no such limit" for name in unused]
+    assert list(warnings) == told
