@@ -14,7 +14,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -61,9 +60,7 @@ def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
             command += ["--config", f"configs/objectives/{name}.toml"]
         if given.smoke:
             command += ["--eval-limit", "40"]
-        started = time.perf_counter()
         subprocess.run([sys.executable, *command], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - started
         files = sorted((directory / "eval").glob("step-*.json"))
         before, after = (json.loads(files[place].read_text())["overall"] for place in (0, -1))
         steps = [json.loads(line) for line in (directory / "metrics.jsonl").open()]
@@ -71,7 +68,6 @@ def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         "preset": name,
         "seed": seed,
         "steps": given.steps,
-        "seconds": seconds,
         "n": after["n"],
         "before": before["accuracy"],
         "after": after["accuracy"],
@@ -101,10 +97,9 @@ def keep(runs: list[dict[str, Any]]) -> None:
 def line_of(name: str, runs: list[dict[str, Any]]) -> str:
     after = [run["after"] for run in runs]
     spread = statistics.stdev(after) if len(after) > 1 else 0.0
-    seconds = statistics.fmean(run["seconds"] for run in runs)
     return (
         f"{name:<16} {runs[0]['before']:.1%} -> {statistics.fmean(after):.1%} +- {spread:.1%}"
-        f" ({', '.join(f'{value:.1%}' for value in after)}), {seconds:.0f} s a run"
+        f" ({', '.join(f'{value:.1%}' for value in after)})"
     )
 
 

@@ -44,7 +44,7 @@ def test_objectives_are_compared_and_drawn(load, tmp_path, monkeypatch, capsys):
     script = load("objectives", "--figure")
     monkeypatch.setattr(script, "RESULT", tmp_path / "runs.json")
     monkeypatch.setattr(script, "FIGURE", tmp_path / "objectives.png")
-    run = {"preset": "gspo", "steps": 20, "seconds": 1.0, "n": 9, "before": 0.2, "after": 0.5}
+    run = {"preset": "gspo", "steps": 20, "n": 9, "before": 0.2, "after": 0.5}
     run |= {name: [0.5, None] for name in script.LOGGED} | {"reward": [1.0, 1.5]}
     script.keep([run | {"seed": seed} for seed in (1, 0)])
     script.keep([run | {"seed": 1, "after": 0.7}, run | {"seed": 0, "preset": "grpo"}])
