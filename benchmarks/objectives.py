@@ -5,8 +5,10 @@
     python benchmarks/objectives.py --figure           draws docs/results/objectives.png from it
 
 GRPO is `python train.py` as it is; a preset is the same with its file of configs/objectives. All
-sample equally many completions (steps x prompts x G); a preset of two passes updates twice as often
-on them. Greedy accuracy on all held-out questions, before and after, and the reward on the way.
+train on equally many completions (steps x prompts x G); a preset of two passes updates twice as
+often on them, dynamic sampling throws others away beside them, and the exact gradient samples none:
+it sums over the answers of each question. Greedy accuracy on all held-out questions, before and
+after, and the reward on the way.
 """
 
 import argparse
@@ -25,7 +27,13 @@ from grpo.run.provenance import machine
 
 RESULT = ROOT / "benchmarks" / "results" / "objectives_cpu.json"
 FIGURE = ROOT / "docs" / "results" / "objectives.png"
-PRESETS = ("grpo", *sorted(path.stem for path in (ROOT / "configs/objectives").glob("*.toml")))
+# Beside GRPO as it is: what presets of two passes differ from, and what the exact gradient does.
+WITHOUT = {
+    "grpo": [],
+    "grpo_two_passes": ["--num-iterations", "2", "--beta", "0"],
+    "grpo_no_think": ["--mode", "no_think"],
+}
+PRESETS = (*WITHOUT, *sorted(path.stem for path in (ROOT / "configs/objectives").glob("*.toml")))
 LOGGED = ("reward", "grad_norm", "clip_fraction", "zero_std_groups", "entropy")
 EVERY = 10  # steps whose mean is one point of a curve
 
@@ -56,8 +64,7 @@ def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         directory = Path(folder) / "run"
         command = ["train.py", "--seed", str(seed), "--max-steps", str(given.steps)]
         command += ["--output-dir", str(directory)]
-        if name != "grpo":
-            command += ["--config", f"configs/objectives/{name}.toml"]
+        command += WITHOUT.get(name, ["--config", f"configs/objectives/{name}.toml"])
         if given.smoke:
             command += ["--eval-limit", "40"]
         subprocess.run([sys.executable, *command], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -76,10 +83,11 @@ def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def curve(steps: list[dict[str, Any]], name: str) -> list[float | None]:
-    """Return a metric's means over so many steps each; None where it has no value."""
+    """Return a metric's means over so many steps each; None where it has no value, or is not."""
     points = []
     for start in range(0, len(steps), EVERY):
-        values = [step[name] for step in steps[start : start + EVERY] if step[name] is not None]
+        found = [step.get(name) for step in steps[start : start + EVERY]]
+        values = [value for value in found if value is not None]
         points.append(statistics.fmean(values) if values else None)
     return points
 
