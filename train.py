@@ -166,7 +166,7 @@ def _train_on(
     from evaluation.heldout import held_out
     from evaluation.report.outcome import print_outcome
     from grpo.fitting import TokenBudget
-    from grpo.methods import exact_method, grpo_method, sft_method
+    from grpo.methods import method_of
     from grpo.optimizer import PolicyOptimizer
     from grpo.policies import load_reference, load_trained
     from grpo.run.reference_sync import ReferenceSync
@@ -199,22 +199,17 @@ def _train_on(
     heldout = held_out(config, policy, questions)
 
     # What one step does is the method's; all else of the loop is the same for all.
-    sync = None
-    if config.method == "sft":
-        take_step = sft_method(config, policy, optimizer, questions.target, budget)
-    else:
-        reference, grounding = load_reference(config, policy), make_grounding(config, parse)
-        given = (config, policy, reference, optimizer, reward_fns, parse)
-        if config.exact_no_think:
-            take_step = exact_method(*given, questions.answers, budget, total_steps=total_steps)
-        else:
-            sync = ReferenceSync.of(config, policy, reference, origin.checkpoint)
-            take_step = grpo_method(
-                *(*given, grounding, budget),
-                total_steps=total_steps,
-                sync=sync,
-                curriculum=curriculum,
-            )
+    reference = load_reference(config, policy)
+    sync = ReferenceSync.of(config, policy, reference, origin.checkpoint)
+    take_step = method_of(
+        *(config, policy, reference, optimizer, reward_fns, parse, budget),
+        total_steps=total_steps,
+        grounding=make_grounding(config, parse),
+        target=questions.target,
+        answers=questions.answers,
+        sync=sync,
+        curriculum=curriculum,
+    )
     session.trainer = trainer = Trainer(
         config=config,
         total_steps=total_steps,

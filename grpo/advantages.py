@@ -102,8 +102,8 @@ def decoupled_advantages(
     total = torch.zeros(rewards_per_fn.shape[:2], dtype=torch.float64)  # (N, G)
     for rewards, weight in zip(rewards_per_fn.unbind(dim=2), weights, strict=True):
         total = total + weight * group_advantages(rewards, eps=eps).double()
-    agree = ~total.any(dim=1, keepdim=True)  # (N, 1)
-    return (total / (total.std() + eps)).masked_fill(agree, 0.0).float()
+    all_agree = ~total.any(dim=1, keepdim=True)  # (N, 1)
+    return (total / (total.std() + eps)).masked_fill(all_agree, 0.0).float()
 
 
 def compared(

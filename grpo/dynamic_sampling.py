@@ -28,6 +28,8 @@ from grpo.everybodys import Scored, lengthened
 from grpo.grounding import GroundingTerm
 from grpo.rollout import PromptBatch
 from grpo.sampling import Completions
+from grpo.settings.config import GRPOConfig
+from models.policy import Policy
 
 
 @dataclass
@@ -41,6 +43,11 @@ class Draws:
     num_completions: int = 0
     num_tokens: int = 0
     _rewards: list[Tensor] = field(default_factory=list)  # (k, G, R) of each refill's
+
+    @classmethod
+    def of(cls, config: GRPOConfig, policy: Policy) -> "Draws":
+        """Return what a step begins with."""
+        return cls(config.dynamic_sampling, policy.processor.pad_id)
 
     def places_to_fill(self, advantages: Tensor) -> list[int]:
         """Return which of the N groups are to go, ascending: none where the budget is spent.

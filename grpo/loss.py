@@ -123,11 +123,6 @@ def policy_loss(
     Raises:
         ValueError: shapes that differ, a name that is in no table, a bonus without entropies.
     """
-    optional = {
-        "token_factors": token_factors,
-        "entropies": entropies,
-        "entropy_weights": entropy_weights,
-    }
     _check_shapes(
         logprobs,
         advantages,
@@ -135,7 +130,9 @@ def policy_loss(
         ref_logprobs=ref_logprobs,
         loss_weights=loss_weights,
         metric_weights=metric_weights,
-        **{name: value for name, value in optional.items() if value is not None},
+        token_factors=token_factors,
+        entropies=entropies,
+        entropy_weights=entropy_weights,
     )
     # Padding is replaced before exp, not after: 0 * inf is NaN, in the sum and in its gradient.
     counts = (loss_weights != 0) | (metric_weights != 0)  # (M, C)
@@ -183,7 +180,7 @@ def _named(setting: str, name: str, table: Mapping[str, _Entry]) -> _Entry:
     return table[name]
 
 
-def _check_shapes(logprobs: Tensor, advantages: Tensor, **others: Tensor) -> None:
+def _check_shapes(logprobs: Tensor, advantages: Tensor, **others: Tensor | None) -> None:
     # broadcasting would turn a forgotten [:, None] or a transposed row into a plausible number
     if logprobs.dim() != 2 or advantages.shape != logprobs.shape[:1]:
         raise ValueError(
@@ -191,7 +188,7 @@ def _check_shapes(logprobs: Tensor, advantages: Tensor, **others: Tensor) -> Non
             f" {tuple(advantages.shape)}: pass one advantage per completion"
         )
     for name, tensor in others.items():
-        if tensor.shape != logprobs.shape:
+        if tensor is not None and tensor.shape != logprobs.shape:
             raise ValueError(
                 f"{name} must have the shape of logprobs {tuple(logprobs.shape)}, got"
                 f" {tuple(tensor.shape)}: select the same rows of both"

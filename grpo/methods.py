@@ -76,6 +76,33 @@ class Follower(Protocol):
     def age(self, step: int) -> int: ...
 
 
+def method_of(
+    config: GRPOConfig,
+    policy: Policy,
+    reference: Policy | None,
+    optimizer: PolicyOptimizer,
+    reward_fns: Mapping[str, Reward],
+    parse: Parser,
+    budget: TokenBudget,
+    *,
+    total_steps: int,
+    grounding: Grounding | None,
+    target: Callable[[Any], str],
+    answers: Callable[[Any], Sequence[str]],
+    sync: Follower | None,
+    curriculum: Curriculum | None,
+) -> TakeStep:
+    """Return the step of the run's method: each is made of some of these parts, as below."""
+    if config.kind == "sft":
+        return sft_method(config, policy, optimizer, target, budget)
+    shared = (config, policy, reference, optimizer, reward_fns, parse)
+    if config.kind == "exact":
+        return exact_method(*shared, answers, budget, total_steps=total_steps)
+    return grpo_method(
+        *(*shared, grounding, budget), total_steps=total_steps, sync=sync, curriculum=curriculum
+    )
+
+
 def grpo_method(
     config: GRPOConfig,
     policy: Policy,

@@ -4,7 +4,7 @@
     2. score     each completion's text -> rewards                  rewards/, handed in
     3. compare   the rewards of each group -> advantages            advantages.py, grounding.py
     4. measure   log-probabilities of reference and old policy      likelihood.py, logprobs/
-    5. weigh     each token, so that sums are the batch's means     loss.py
+    5. weigh     each token, so that sums are the batch's means     loss_tables.py, loss.py
     6. update    loss, backward, AdamW                              loss.py, optimizer/
 
 docs/grpo.md has the formulas and one worked example, docs/prefix.md how a group shares its prompt.
@@ -27,14 +27,14 @@ from grpo.everybodys import Scored, everybodys
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding, GroundingTerm, no_grounding
 from grpo.likelihood import completion_scores, frozen_logprobs
-from grpo.loss import policy_loss, token_weights
+from grpo.loss import policy_loss
+from grpo.loss_tables import LossTables
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
 from grpo.overlong import overlong_penalties
 from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Objective
-from grpo.token_factors import TokenFactors
 from models.policy import Policy, PromptPass
 from process.ranks import world
 
@@ -95,17 +95,13 @@ def train_step(
     # 3. Compare within each group: a completion's advantage is how far its reward lies above the
     #    group's mean, so a group whose rewards agree has advantages of 0. Dynamic sampling, where
     #    it is on, puts groups of the next questions in the place of these.
-    draws = Draws(config.dynamic_sampling, policy.processor.pad_id)
-    scored = sampled(batch, prompt_pass)
-    advantages = advantages_of(*scored, config)  # (N, G)
-    while places := draws.places_to_fill(advantages):
+    scored, draws = sampled(batch, prompt_pass), Draws.of(config, policy)
+    while places := draws.places_to_fill(advantages_of(*scored, config)):
         prompt_pass = None  # of prompts some of which are thrown away: its memory is needed
         scored = draws.filled(scored, places, sampled, clock)
-        advantages = advantages_of(*scored, config)
     rollout, rewards_per_fn, term = scored
+    advantages = advantages_of(*scored, config)  # (N, G)
     policy.rollout_is_over()  # a copy that decodes may have to make room
-    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
-    row_advantages = advantages.flatten().to(policy.device)  # (B,)
     clock.lap("reward")
 
     # 4. Measure, before any weight moves, the log-probabilities, (B, C), that the loss compares the
@@ -119,22 +115,14 @@ def train_step(
         old_logprobs = frozen_logprobs(policy, rollout, config, budget, "update")
 
     # 5. Weigh every token once for all B rows: the losses of micro-batches then add up to the mean
-    #    loss of the batch, so the token budget changes the memory used, never the gradient. A
-    #    truncated row that is masked weighs 0, but is still one of the B rows that are averaged
-    #    over. Metrics are means over all sampled tokens, whatever the loss makes of them.
-    limit = config.max_completion_tokens
-    loss_mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
-    loss_weights = token_weights(loss_mask, config.loss_normalization, limit).to(policy.device)
-    metric_weights = token_weights(rollout.completion_mask, "token", limit).to(policy.device)
-    token_factors = TokenFactors.of(rollout, config, policy.device)
+    #    loss of the batch, so the token budget changes the memory used, never the gradient.
+    tables = LossTables.of(rollout, advantages, old_logprobs, ref_logprobs, config, policy.device)
 
     # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss. Without a reference or an entropy
-    #    bonus, a group with advantages of 0 has no gradient, nor a KL to be logged, and is not run.
-    #    Where the sampler met NaN all are run, so that the update is left out and counted.
-    all_teach = reference is not None or config.entropy_bonus != 0
-    run_all = all_teach or bool(rollout.completions.not_finite.any())
-    groups_to_run = None if run_all else advantages.any(dim=1).nonzero()[:, 0].tolist()
+    #    is not: watch the reward and grad_norm, not the loss.
+    objective = objective or config.objective
+    all_teach = reference is not None or objective.entropy_bonus != 0
+    groups = None if all_teach else groups_that_teach(rollout, advantages)
     sums = UpdateSums(rollout, policy.device)
 
     def start_pass() -> None:
@@ -146,31 +134,22 @@ def train_step(
         used, prompt_pass = prompt_pass, None  # its graph is freed by one backward
         logprobs, entropies = completion_scores(
             *(policy, part, config.temperature, used, config.logprob_backend),
-            with_entropy=config.entropy_bonus != 0,
+            with_entropy=objective.entropy_bonus != 0,
         )  # (M, C) each
-        old = logprobs.detach() if old_logprobs is None else part.cut(old_logprobs)
-        factors, factor_metrics = token_factors.cut(part, old, part.cut(metric_weights))
+        measured, factor_metrics = tables.cut(part, logprobs.detach())
         loss, loss_metrics = policy_loss(
-            logprobs,
-            old,
-            logprobs.detach() if ref_logprobs is None else part.cut(ref_logprobs),
-            part.cut(row_advantages),
-            part.cut(loss_weights),
-            part.cut(metric_weights),
-            **asdict(objective or config.objective),
-            token_factors=factors,
-            entropies=entropies,
-            entropy_weights=part.cut(token_factors.entropy_weights),
+            logprobs, **measured, entropies=entropies, **asdict(objective)
         )
         optimizer.backward(loss)
         sums.add(part, logprobs, loss_metrics | factor_metrics)
 
     for _ in range(config.num_iterations):
-        budget.run("update", rollout, add_gradient, groups=groups_to_run, start=start_pass)
+        budget.run("update", rollout, add_gradient, groups=groups, start=start_pass)
         grad_norm = optimizer.step(config.max_grad_norm)
         sums.end_pass()
     clock.lap("update")
 
+    rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
     metrics = {
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
         **term.metrics,
@@ -197,6 +176,17 @@ def advantages_of(
     penalties, weights = term.penalties + too_long, config.weights_of_rewards  # R of them
     advantages = compared(rewards_per_fn, weights, penalties, **asdict(config.comparison))
     return (advantages * term.scales).float()
+
+
+def groups_that_teach(rollout: Rollout, advantages: Tensor) -> list[int] | None:
+    """Return which of N groups are run where only advantages, (N, G), teach; None: all are.
+
+    A group whose rewards agree has no gradient, nor a KL to be logged. But where the sampler met
+    NaN all are run, so that the update is left out and counted.
+    """
+    if rollout.completions.not_finite.any():
+        return None
+    return advantages.any(dim=1).nonzero()[:, 0].tolist()
 
 
 def score_completions(reward_fns: Mapping[str, Reward], rollout: Rollout) -> Tensor:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from grpo.loss import token_weights
 from grpo.objectives.factors import high_entropy_mask, sampler_correction
 from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
@@ -21,27 +20,25 @@ class TokenFactors:
     The tables are of the whole optimizer batch, so no cut into micro-batches moves them.
     """
 
-    chosen: Tensor | None  # 1 for the tokens that are trained, 0 for the others
+    chosen: Tensor | None  # True for the tokens that are trained
     sampled: Tensor | None  # the sampler's log-probabilities
     cap: float  # of the correction by them
-    entropy_weights: Tensor  # what the entropy bonus is a mean by
 
     @classmethod
     def of(cls, rollout: Rollout, config: GRPOConfig, device: torch.device) -> "TokenFactors":
         """Return a step's factors, on the policy's device."""
         completions, chosen, sampled = rollout.completions, None, None
-        counted = rollout.loss_mask(config.mask_truncated)  # (B, C)
         if config.top_entropy_share < 1:
             chosen = high_entropy_mask(
                 completions.entropies, completions.mask, config.top_entropy_share
-            )  # (B, C)
-            counted = counted & chosen
-            chosen = chosen.float().to(device)
+            ).to(device)  # (B, C)
         if config.sampler_correction_cap > 0:
             sampled = completions.logprobs.to(device)
-        # Of tokens whatever `loss_normalization` is: the coefficient then means one thing.
-        weights = token_weights(counted, "token", config.max_completion_tokens).to(device)
-        return cls(chosen, sampled, config.sampler_correction_cap, weights)
+        return cls(chosen, sampled, config.sampler_correction_cap)
+
+    def trained(self, mask: Tensor) -> Tensor:
+        """Return which of the tokens of a (B, C) mask are trained."""
+        return mask if self.chosen is None else mask & self.chosen.to(mask.device)
 
     def cut(
         self, part: Part, old_logprobs: Tensor, metric_weights: Tensor
@@ -53,7 +50,7 @@ class TokenFactors:
             old_logprobs: (M, C) of the policy that sampled, by the update's forward.
             metric_weights: (M, C), which the sums are weighted by.
         """
-        factors = None if self.chosen is None else part.cut(self.chosen)
+        factors = None if self.chosen is None else part.cut(self.chosen).float()
         if self.sampled is None:
             return factors, {}
         weights, is_capped = sampler_correction(old_logprobs, part.cut(self.sampled), self.cap)

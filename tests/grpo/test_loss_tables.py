@@ -1,0 +1,75 @@
+"""What the loss is told of a step's tokens, worked by hand on two groups of two."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from grpo.loss_tables import LossTables
+from grpo.rollout import Rollout
+from grpo.settings import GRPOConfig
+from tests.grpo.test_rollout import rollout
+
+CPU = torch.device("cpu")
+LENGTHS = [2, 1, 1, 4]  # tokens of each row
+ADVANTAGES = torch.tensor([[1.0, -1.0], [0.5, -0.5]])
+ONE_GROUP = 8  # tokens: 3 of a prompt and 5 of completions
+
+
+@pytest.fixture
+def sampled() -> Rollout:
+    made = rollout([3, 3], LENGTHS, 2)
+    completions = replace(
+        made.completions,
+        entropies=made.completions.mask * torch.tensor([[1.0, 4.0, 0.5, 3.0]]),
+        truncated=torch.tensor([False, False, False, True]),
+    )
+    return replace(made, completions=completions)
+
+
+def tables_of(sampled: Rollout, **settings: object) -> LossTables:
+    old, ref = torch.full((4, 4), -1.0), torch.full((4, 4), -2.0)
+    config = GRPOConfig(max_completion_tokens=4, **settings)
+    return LossTables.of(sampled, ADVANTAGES, old, ref, config, CPU)
+
+
+def test_a_truncated_row_weighs_nothing_but_is_averaged_over_and_is_in_the_metrics(sampled):
+    tables = tables_of(sampled, loss_normalization="sequence", mask_truncated=True)
+    assert tables.loss_weights.sum(dim=1).tolist() == [1 / 4, 1 / 4, 1 / 4, 0.0]
+    assert tables.metric_weights.sum(dim=1).tolist() == [2 / 8, 1 / 8, 1 / 8, 4 / 8]
+
+
+def test_the_entropy_bonus_is_a_mean_over_trained_tokens_whatever_the_loss_is(sampled):
+    tables = tables_of(
+        sampled,
+        loss_normalization="constant",
+        mask_truncated=True,
+        entropy_bonus=0.1,
+        top_entropy_share=0.25,  # the two of 4 nats, one of them in the row that is masked
+    )
+    expected = torch.zeros(4, 4)
+    expected[0, 1] = 1.0
+    torch.testing.assert_close(tables.entropy_weights, expected, rtol=0, atol=0)
+
+
+def test_micro_batches_are_told_what_the_whole_batch_is(sampled):
+    tables, logprobs = tables_of(sampled, mask_truncated=True), sampled.completions.logprobs
+    parts = list(sampled.parts(ONE_GROUP))
+    assert len(parts) > 1
+    for part in parts:
+        measured, sums = tables.cut(part, part.cut(logprobs))
+        rows, width = list(part.rows), part.completion_ids.shape[1]
+        assert measured["advantages"].tolist() == ADVANTAGES.flatten()[rows].tolist()
+        for name in ("old_logprobs", "ref_logprobs", "loss_weights", "metric_weights"):
+            assert measured[name].tolist() == getattr(tables, name)[rows, :width].tolist(), name
+        assert measured["token_factors"] is None
+        assert sums == {}
+
+
+def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_itself(sampled):
+    tables = replace(tables_of(sampled), old_logprobs=None, ref_logprobs=None)
+    part = next(sampled.parts(ONE_GROUP))
+    now = torch.full(part.completion_ids.shape, -0.5)
+    measured, _ = tables.cut(part, now)
+    assert measured["old_logprobs"] is now
+    assert measured["ref_logprobs"] is now
