@@ -21,6 +21,7 @@ batch's: they are unbiased for J alone where all lengths agree.
 Shapes: N prompts, A listed completions of the prompt that has most of them.
 """
 
+import torch
 from torch import Tensor
 
 # Log-probabilities in float32 add up to 1 to about this: less cannot be told from nothing, and a
@@ -70,6 +71,13 @@ def exact_loss(
     """Return the mean over prompts of beta KL - J: the oracle that a sampled gradient estimates.
 
     Arguments as `expected_reward`; ``ref_logprobs``, (N, A), are wanted where beta is not 0.
+
+    >>> args = torch.tensor([[0.5, 0.25]]).log(), torch.ones(1, 2, dtype=torch.bool)
+    >>> args = *args, torch.tensor([[4.0, 8.0]]), torch.tensor([-2.0])
+    >>> exact_loss(*args)  # -(0.5 * 4 + 0.25 * 8 + 0.25 * -2)
+    tensor(-3.5000)
+    >>> exact_loss(*args, ref_logprobs=torch.tensor([[0.25, 0.5]]).log(), beta=1.0)  # + the KL
+    tensor(-3.3267)
     """
     objective = expected_reward(logprobs, listed, rewards, other)  # (N,)
     if beta:
@@ -121,7 +129,7 @@ def answer_entropy(logprobs: Tensor, listed: Tensor) -> Tensor:
 
 def _probabilities(logprobs: Tensor, listed: Tensor) -> Tensor:
     # replaced before exp: what lies behind the mask may be anything, and so would its gradient
-    return logprobs.where(listed, float("-inf")).exp()
+    return logprobs.where(listed, -torch.inf).exp()
 
 
 def _log_other(logprobs: Tensor, ref_logprobs: Tensor, listed: Tensor) -> Tensor:
