@@ -1,8 +1,9 @@
 """How far the policy is from its reference: estimators of their KL at the sampled tokens.
 
 With d = ref_logprobs - logprobs, each is an estimate of KL(policy, reference) at a token that the
-policy sampled. What they are worth differs from what their gradients do, and it is the gradient
-that trains. Its mean over the policy's own samples is
+policy sampled; its second argument is the ratio of the policy and the one that sampled. What they
+are worth differs from what their gradients do, and it is the gradient that trains. Its mean over
+the policy's own samples is
 
     k1             0: in a loss it does nothing but add noise (in a reward it would count)
     k2             that of KL(policy, reference)
@@ -22,12 +23,20 @@ from torch import Tensor
 
 
 def k1(d: Tensor, _ratio: Tensor) -> Tensor:
-    """Return -d, (M, C): unbiased, and negative as often as not."""
+    """Return -d, (M, C): unbiased, and below 0 wherever the reference finds the token likelier.
+
+    >>> k1(torch.tensor([-0.5, 0.5]), torch.ones(2))
+    tensor([ 0.5000, -0.5000])
+    """
     return -d
 
 
 def k2(d: Tensor, _ratio: Tensor) -> Tensor:
-    """Return d^2 / 2, (M, C): never negative, biased."""
+    """Return d^2 / 2, (M, C): never negative, biased, and with the gradient that k1 should have.
+
+    >>> k2(torch.tensor([-0.5, 0.5]), torch.ones(2))
+    tensor([0.1250, 0.1250])
+    """
     return d.square() / 2
 
 
@@ -46,9 +55,14 @@ def k3(d: Tensor, _ratio: Tensor) -> Tensor:
 def k3_corrected(d: Tensor, ratio: Tensor) -> Tensor:
     """Return k3 times the ratio, (M, C), with gradient through both.
 
+        k = r (exp(d) - d - 1),  r = exp(logprobs - old_logprobs)
+
     Source: DeepSeek-V3.2, arXiv:2512.02556, "unbiased KL estimate"; TRL's default. The samples are
     the old policy's: times the ratio their mean is the present policy's. Also on the first pass,
-    where every ratio is 1, the gradient differs from k3's: there it is k2's.
+    where every ratio is 1, the gradient differs from k3's: there it is k2's in the mean.
+
+    >>> k3_corrected(torch.tensor([-0.5, 0.5]), torch.tensor([1.0, 2.0]))
+    tensor([0.1065, 0.2974])
     """
     return k3(d, ratio) * ratio
 

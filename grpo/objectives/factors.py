@@ -10,10 +10,12 @@ from torch import Tensor
 def high_entropy_mask(entropies: Tensor, mask: Tensor, share: float) -> Tensor:
     """Return where the policy was least sure of the next token, (B, C) bool.
 
+        chosen[b, t] = mask[b, t] and H[b, t] >= the (1 - share) quantile of the batch's H
+
     Source: arXiv:2506.01939 ("forking tokens"): the 20 % of a batch's tokens with the highest
-    entropy, trained alone, did as well as all or better. The threshold is the entropy that
-    ``1 - share`` of the batch's tokens lie below (linear between two of them), taken over the
-    whole optimizer batch and of the policy that sampled, so that no micro-batch moves it.
+    entropy H, trained alone, did as well as all or better. The quantile (linear between two of
+    them) is taken over the whole optimizer batch and of the policy that sampled, so that no
+    micro-batch moves it.
 
     Args:
         entropies: (B, C) nats, of the distribution that each token was sampled from.
@@ -36,6 +38,9 @@ def quantile(values: Tensor, share: float) -> Tensor:
     """Return what a share of the values lie below, (), linear between two neighbours.
 
     `torch.quantile` says the same, of up to 16 million values.
+
+    >>> quantile(torch.tensor([4.0, 1.0, 2.0]), 0.75)
+    tensor(3.)
     """
     if not len(values):
         return values.new_zeros(())
@@ -51,7 +56,9 @@ def sampler_correction(logprobs: Tensor, sampled: Tensor, cap: float) -> tuple[T
 
     Sampler and update compute the probability of one token by different kernels, so what was
     sampled is, strictly, another policy's: each token is weighed by how much likelier the policy
-    finds it than its sampler did (truncated importance sampling, as in Ionides 2008).
+    finds it than its sampler did. Source: truncated importance sampling, Ionides (2008), applied to
+    rollouts by Yao et al. (2025), "Your efficient RL framework secretly brings you off-policy RL
+    training".
 
     Args:
         logprobs: (M, C) of the policy that sampled, by the update's forward.

@@ -14,6 +14,10 @@ def token_log_ratio(log_ratio: Tensor, _mask: Tensor) -> Tensor:
     Args:
         log_ratio: (M, C) logprobs - old_logprobs, 0 after a row's end.
         _mask: (M, C), not used: a token stands for itself.
+
+    >>> import torch
+    >>> token_log_ratio(torch.tensor([[0.1, 0.3, 0.0]]), torch.tensor([[1, 1, 0]]))
+    tensor([[0.1000, 0.3000, 0.0000]])
     """
     return log_ratio
 
@@ -23,9 +27,9 @@ def sequence_log_ratio(log_ratio: Tensor, mask: Tensor) -> Tensor:
 
         s[m] = sum over t of log_ratio[m, t] * mask[m, t] / max(tokens of row m, 1)
 
-    Source: GSPO, arXiv:2507.18071. A completion is rewarded as a whole, and so it is
+    Source: GSPO, arXiv:2507.18071, equation 7. A completion is rewarded as a whole, and so it is
     clipped as a whole. The gradient goes through the mean: each token gets the same share of it.
-    Its range is far narrower than a token's, since a mean moves less: 3e-4 and 4e-4 in the paper.
+    Its range is far narrower than a token's, since a mean moves less: 3e-4 and 4e-4 in section 5.1.
 
     Args:
         log_ratio: (M, C) logprobs - old_logprobs, 0 after a row's end.

@@ -58,10 +58,10 @@ def cispo(
 ) -> tuple[Tensor, Tensor]:
     """Return stop_grad(min(r, epsilon_high)) A logprob, and where the ratio was above.
 
-    Source: CISPO, MiniMax-M1, arXiv:2506.13585, with its upper bound alone, as it was
+    Source: CISPO, MiniMax-M1, arXiv:2506.13585, equation 4, with its upper bound alone, as it was
     used there. The ratio is a weight, and what has a gradient is the log-probability: no token is
     left out of the update, however far it has moved. Here epsilon_high is the bound itself, not a
-    distance from 1: about 5.
+    distance from 1, as in TRL: about 5 (ScaleRL, arXiv:2510.13786).
 
     Args:
         ratio: (M, C); its gradient is not used.
@@ -82,8 +82,14 @@ def soft_gate(
 ) -> tuple[Tensor, Tensor]:
     """Return 4 / T sigmoid(T (r - 1)) A, and False everywhere: nothing is cut off.
 
-    Source: SAPO, arXiv:2511.20347. The gradient is the ratio's at r = 1 and
-    fades on both sides of it, faster where the advantage is not positive (T = 1.05, else 1).
+    Source: SAPO, arXiv:2511.20347. The gradient is the ratio's at r = 1 and fades on both sides of
+    it, faster where the advantage is not positive: T is 1.05 there, else 1.
+
+    Args:
+        ratio: (M, C), with gradient.
+        _logprobs: (M, C), not used.
+        advantages: (M, 1).
+        _limits: not used.
 
     >>> soft_gate(torch.ones(1, 2), torch.zeros(1, 2), torch.tensor([[3.0]]), Limits(0, 0, 0))[0]
     tensor([[6., 6.]])

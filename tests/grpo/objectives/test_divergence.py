@@ -78,5 +78,5 @@ def test_near_the_reference_they_agree_to_second_order():
 @pytest.mark.parametrize("name", KL_ESTIMATORS)
 def test_gradients_are_those_of_finite_differences(name):
     d = torch.randn(5, dtype=torch.float64, requires_grad=True)
-    ratio = (torch.rand(5, dtype=torch.float64) + 0.5).requires_grad_(name == "k3_corrected")
+    ratio = (torch.rand(5, dtype=torch.float64) + 0.5).requires_grad_()
     assert torch.autograd.gradcheck(KL_ESTIMATORS[name], (d, ratio))
