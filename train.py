@@ -48,6 +48,8 @@ from rewards.registry import RewardFn
 
 if TYPE_CHECKING:  # imports torch
     from evaluation.dry_run.dry_run import DryRun
+    from evaluation.heldout import HeldOut
+    from grpo.trainer import Trainer
 
 
 @shared_command
@@ -161,20 +163,11 @@ def _train_on(
     parse: ParseOnce,
     dry: "DryRun | None",
 ) -> FinishedRun | None:
-    """Make the parts of a run, one after the other, and set the trainer going."""
-    from evaluation.asking.blind import make_grounding
-    from evaluation.heldout import held_out
+    """Ask the machine for what is still open, make the run's parts and set the trainer going."""
     from evaluation.report.outcome import print_outcome
-    from grpo.fitting import TokenBudget
-    from grpo.methods import method_of
-    from grpo.optimizer import PolicyOptimizer
-    from grpo.policies import load_reference, load_trained
-    from grpo.run.reference_sync import ReferenceSync
     from grpo.run.room import check_room
-    from grpo.run.trainer_state import first_state
     from grpo.settings.deterministic import deterministic
     from grpo.settings.hardware import prepare_device, resolve_hardware
-    from grpo.trainer import Trainer
 
     session.config = config = resolve_hardware(session.config)
     session.contexts.enter_context(deterministic(config))  # before anything is put on a GPU
@@ -187,12 +180,47 @@ def _train_on(
     if dry is not None and dry.tells_all(config, questions, total_steps):
         return None
     backend = prepare_device(config)
+    trainer, heldout = _parts(questions, session, origin.checkpoint, reward_fns, parse)
+    if dry is not None:
+        dry.try_steps(trainer, heldout)
+        return None
+    steps = range(trainer.done, total_steps)
+    check_room(directory.path, trainer.policy, trainer.optimizer, config, steps)
+    facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
+    facts |= {"logprob_backend": backend, **questions.facts, **origin.facts}
+    directory.begin(run_description(config, facts, origin.stored, trainer.done), trainer.done)
+    trainer.train()
+
+    finished = session.finished()
+    print_outcome(finished, config, heldout.predictions if heldout else ())
+    return finished
+
+
+def _parts(
+    questions: Questions,
+    session: Session,
+    checkpoint: Path | None,
+    reward_fns: Mapping[str, BoundReward],
+    parse: ParseOnce,
+) -> "tuple[Trainer, HeldOut | None]":
+    """Make the parts of a run, one after the other; return its trainer, and what evaluates it."""
+    from evaluation.asking.blind import make_grounding
+    from evaluation.heldout import held_out
+    from grpo.fitting import TokenBudget
+    from grpo.methods import method_of
+    from grpo.optimizer import PolicyOptimizer
+    from grpo.policies import load_reference, load_trained
+    from grpo.run.reference_sync import ReferenceSync
+    from grpo.run.trainer_state import first_state
+    from grpo.trainer import Trainer
 
     # A run that goes on has its checkpoint's policy; its reference is the start model still, but
     # where it follows the policy.
-    policy = load_trained(config, origin.checkpoint or config.model)
+    config = session.config
+    total_steps = config.total_steps(questions.num_training)
+    policy = load_trained(config, checkpoint or config.model)
     optimizer = PolicyOptimizer(policy, config, total_steps)
-    state = first_state(origin.checkpoint, optimizer)
+    state = first_state(checkpoint, optimizer)
     budget = TokenBudget.of(config, state)
     curriculum = questions.curriculum(config, state)
     shown = curriculum or questions.order
@@ -200,7 +228,7 @@ def _train_on(
 
     # What one step does is the method's; all else of the loop is the same for all.
     reference = load_reference(config, policy)
-    sync = ReferenceSync.of(config, policy, reference, origin.checkpoint)
+    sync = ReferenceSync.of(config, policy, reference, checkpoint)
     take_step = method_of(
         *(config, policy, reference, optimizer, reward_fns, parse, budget),
         total_steps=total_steps,
@@ -210,7 +238,7 @@ def _train_on(
         sync=sync,
         curriculum=curriculum,
     )
-    session.trainer = trainer = Trainer(
+    session.trainer = Trainer(
         config=config,
         total_steps=total_steps,
         policy=policy,
@@ -222,23 +250,12 @@ def _train_on(
         sync=sync,
         budget=budget,
         evaluate=heldout,
-        run=directory,
-        card=card_for(config, template),
+        run=session.run,
+        card=card_for(config, questions.turns.template),
         state=state,
         curriculum=curriculum,
     )
-    if dry is not None:
-        dry.try_steps(trainer, heldout)
-        return None
-    check_room(directory.path, policy, optimizer, config, range(trainer.done, total_steps))
-    facts = {"total_steps": total_steps, "prompt_template": template, "checksums": checksums}
-    facts |= {"logprob_backend": backend, **questions.facts, **origin.facts}
-    directory.begin(run_description(config, facts, origin.stored, state["step"]), state["step"])
-    trainer.train()
-
-    finished = session.finished()
-    print_outcome(finished, config, heldout.predictions if heldout else ())
-    return finished
+    return session.trainer, heldout
 
 
 if __name__ == "__main__":
