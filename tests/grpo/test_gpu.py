@@ -10,11 +10,13 @@ from grpo.likelihood import completion_logprobs
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch, sample_rollout
 from grpo.settings.config import GRPOConfig
+from grpo.settings.toml_file import read_toml
 from grpo.step import train_step
 from models import load_policy
 from models.checkpoint.offload import offload_layers
 from rewards.bound import each
 from tests.models.nano import random_image
+from tests.places import ROOT
 
 pytestmark = [
     pytest.mark.model,
@@ -27,6 +29,15 @@ CONFIG = GRPOConfig(
     learning_rate=1e-4,
     rewards=("ascii",),
     loss_normalization="token",
+)
+
+
+# Its step has other tests; those of curricula and dynamic sampling are the trainer's.
+NOT_ONE_STEP = ("exact_no_think", "curriculum", "dapo")
+PRESETS = sorted(
+    path.stem
+    for path in (ROOT / "configs/objectives").glob("*.toml")
+    if path.stem not in NOT_ONE_STEP
 )
 
 
@@ -78,6 +89,31 @@ def test_float32_logprobs_on_cuda_equal_those_on_the_cpu(nano_policy):
     torch.testing.assert_close(
         rollout.completions.logprobs, on_cuda.detach().cpu(), atol=1e-4, rtol=0
     )
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_step_of_every_objective_is_that_of_the_cpu(nano_policy, preset):
+    settings, _ = read_toml(f"objectives/{preset}")
+    one_pass = {"num_iterations": 1, "max_grad_norm": 1e9}  # gradients are as they came
+    config = replace(CONFIG, **settings | one_pass)
+
+    def taken(device: str):
+        policy = load_policy(nano_policy.path, dtype="float32", device=device)
+        reference = load_policy(nano_policy.path, dtype="float32", device=device)
+        with torch.no_grad():  # so that there is a KL
+            for weight in reference.parameters():
+                weight.mul_(1.02)
+        policy.processor = nano_policy.processor
+        result, optimizer = step(policy, reference.requires_grad_(False), config)
+        return result, {name: w.grad.cpu() for name, w in optimizer.weights.items()}
+
+    (on_cpu, expected), (on_cuda, gradients) = taken("cpu"), taken("cuda")
+    assert torch.equal(on_cuda.rollout.completions.ids, on_cpu.rollout.completions.ids)
+    for name, value in on_cpu.metrics.items():
+        assert on_cuda.metrics[name] == pytest.approx(value, rel=1e-3, abs=1e-4), name
+    for name, gradient in expected.items():
+        error = (gradients[name] - gradient).norm() / gradient.norm().clamp(min=1e-6)
+        assert error < 1e-3, name
 
 
 def test_checkpointing_and_the_split_change_no_gradient_on_cuda(nano_policy):
