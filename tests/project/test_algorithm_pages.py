@@ -59,6 +59,11 @@ def test_functions_named_with_a_file_are_defined_in_it():
             assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{file} has no {name}"
 
 
+def test_the_page_counts_the_cases_that_trl_gave():
+    cases = json.loads((ROOT / "tests" / "golden" / "trl.json").read_text())["cases"]
+    assert f"(scripts/make_trl_golden.py), {len(cases)} cases" in GRPO.read_text("utf-8")
+
+
 def test_the_table_of_the_prefix_is_the_measured_one():
     result = json.loads((ROOT / "benchmarks" / "results" / "prefix_cpu.json").read_text())
     measured = {(row["P"], row["G"], row["C"]): row for row in result["rows"]}
