@@ -3,37 +3,98 @@
 Shapes in this file: N prompts (groups), G completions per prompt.
 """
 
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-Scale = Literal["group", "batch", "none"]
-Baseline = Literal["mean", "leave_one_out"]
 Aggregation = Literal["sum_then_normalize", "normalize_then_sum"]
 
 
+def above_mean(rewards: Tensor) -> Tensor:
+    """Return r - mean(r of the group), (N, G): GRPO's, DeepSeekMath, arXiv:2402.03300.
+
+    >>> above_mean(torch.tensor([[3.0, 0.0, 0.0]]))
+    tensor([[ 2., -1., -1.]])
+    """
+    return rewards - rewards.mean(dim=1, keepdim=True)
+
+
+def above_others(rewards: Tensor) -> Tensor:
+    """Return r - mean(r of the other G - 1), (N, G), which is G / (G - 1) times `above_mean`.
+
+    Source: RLOO, arXiv:2402.14740. A completion's own reward is not in what it is compared with,
+    so that without a spread to divide by the gradient is unbiased.
+
+    >>> above_others(torch.tensor([[3.0, 0.0, 0.0]]))
+    tensor([[ 3.0000, -1.5000, -1.5000]])
+    """
+    size = rewards.shape[1]
+    return above_mean(rewards) * (size / (size - 1))
+
+
+def group_spread(rewards: Tensor, eps: float) -> Tensor:
+    """Return std(r of the group) + eps, (N, 1): GRPO's, DeepSeekMath, arXiv:2402.03300.
+
+    As every std here it divides by the count minus 1, the choice of TRL and Med-R1, so that our
+    numbers can be compared with theirs.
+
+    >>> group_spread(torch.tensor([[1.0, 3.0], [5.0, 5.0]]), 0.5)
+    tensor([[1.9142],
+            [0.5000]])
+    """
+    return rewards.std(dim=1, keepdim=True) + eps
+
+
+def batch_spread(rewards: Tensor, eps: float) -> Tensor:
+    """Return std(r of all groups) + eps, (): one divisor for the batch.
+
+    Source: arXiv:2508.08221 ("Lite PPO"): a group that nearly agrees is not blown up.
+
+    >>> batch_spread(torch.tensor([[1.0, 3.0], [5.0, 5.0]]), 0.5)
+    tensor(2.4149)
+    """
+    return rewards.std() + eps
+
+
+def no_spread(rewards: Tensor, _eps: float) -> Tensor:
+    """Return 1, (): Dr. GRPO's, arXiv:2503.20783. No question counts more for agreeing more.
+
+    >>> no_spread(torch.tensor([[1.0, 3.0]]), 0.5)
+    tensor(1.)
+    """
+    return rewards.new_ones(())
+
+
+BASELINES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "mean": above_mean,
+    "leave_one_out": above_others,
+}
+SPREADS: Mapping[str, Callable[[Tensor, float], Tensor]] = {
+    "group": group_spread,
+    "batch": batch_spread,
+    "none": no_spread,
+}
+
+
 def group_advantages(
-    rewards: Tensor, *, scale: Scale = "group", baseline: Baseline = "mean", eps: float = 1e-4
+    rewards: Tensor, *, scale: str = "group", baseline: str = "mean", eps: float = 1e-4
 ) -> Tensor:
     """Return how far each reward lies above its group's mean, in units of a spread.
 
-        A[n, g] = (r[n, g] - mean(r[n])) / (spread + eps)
+        A[n, g] = (r[n, g] - mean(r[n])) / (std(r[n]) + eps)
 
-    The mean is always the group's own; baseline "leave_one_out" takes that of the other G - 1
-    completions (RLOO, arXiv:2402.14740), which is the same difference times G / (G - 1): with scale
-    "none" the gradient is then unbiased. The spread is the group's std (DeepSeekMath,
-    arXiv:2402.03300, GRPO with outcome supervision), the std of all rewards of the batch
-    (arXiv:2508.08221), or nothing is divided (Dr. GRPO, arXiv:2503.20783). A std divides by the
-    count minus 1, the choice of TRL and Med-R1, so that our numbers can be compared with theirs.
+    Source: DeepSeekMath, arXiv:2402.03300, GRPO with outcome supervision. What is subtracted and
+    what divides are each one of several, in `BASELINES` and `SPREADS`; whatever they are, a
+    completion is compared with its own group.
 
     Args:
         rewards: (N, G) finite floats, one total reward per completion. G is at least 2: a lone
             completion has nothing to be compared with. Scale "batch" wants all rewards of the
             optimizer batch.
-        scale: which spread divides: "group", "batch" or "none".
-        baseline: what is subtracted: the "mean" of all G, or "leave_one_out".
+        scale: which spread divides: a name in `SPREADS`.
+        baseline: what is subtracted: a name in `BASELINES`.
         eps: not negative; keeps a small spread from making large advantages.
 
     Returns:
@@ -53,14 +114,7 @@ def group_advantages(
     # The mean of equal rewards may round away from them, and over eps that is an advantage: up to
     # 2e-3 in float32, 1e-13 in float64. Hence float64, and below an exact 0 for such groups.
     exact = rewards.detach().double()  # (N, G)
-    advantages = exact - exact.mean(dim=1, keepdim=True)  # (N, G)
-    if baseline == "leave_one_out":
-        advantages = advantages * (rewards.shape[1] / (rewards.shape[1] - 1))
-    # The spread only scales: whatever divides, a completion is compared with its own group.
-    if scale == "group":
-        advantages = advantages / (exact.std(dim=1, keepdim=True) + eps)
-    if scale == "batch":
-        advantages = advantages / (exact.std() + eps)
+    advantages = BASELINES[baseline](exact) / SPREADS[scale](exact, eps)  # (N, G)
     agree = exact.amax(dim=1, keepdim=True) == exact.amin(dim=1, keepdim=True)  # (N, 1)
     return advantages.masked_fill(agree, 0.0).float()
 
@@ -112,8 +166,8 @@ def compared(
     penalties: Tensor,
     *,
     aggregation: Aggregation,
-    scale: Scale,
-    baseline: Baseline,
+    scale: str,
+    baseline: str,
 ) -> Tensor:
     """Return (N, G) float32 advantages: rewards are added up and compared, or the reverse.
 
@@ -125,6 +179,11 @@ def compared(
         aggregation: "sum_then_normalize": `group_advantages`; "normalize_then_sum":
             `decoupled_advantages`.
         scale, baseline: of `group_advantages`.
+
+    >>> rewards = torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])  # right and well formed, well formed
+    >>> choices = {"aggregation": "sum_then_normalize", "scale": "none", "baseline": "mean"}
+    >>> compared(rewards, [1.0, 0.5], torch.tensor([[0.0, 0.25]]), **choices)
+    tensor([[ 0.6250, -0.6250]])
     """
     if aggregation == "normalize_then_sum":
         terms = torch.cat([rewards_per_fn, penalties[..., None]], dim=2)  # (N, G, R + 1)
@@ -141,10 +200,10 @@ def _check(rewards: Tensor, scale: str, baseline: str, eps: float) -> None:
             f"rewards must have shape (N, G) with G at least 2, got {tuple(rewards.shape)}: "
             "pass one total reward per completion, one row per prompt"
         )
-    if scale not in get_args(Scale):
-        raise ValueError(f"unknown scale {scale!r}: use one of {get_args(Scale)}")
-    if baseline not in get_args(Baseline):
-        raise ValueError(f"unknown baseline {baseline!r}: use one of {get_args(Baseline)}")
+    if scale not in SPREADS:
+        raise ValueError(f"unknown scale {scale!r}: use one of {tuple(SPREADS)}")
+    if baseline not in BASELINES:
+        raise ValueError(f"unknown baseline {baseline!r}: use one of {tuple(BASELINES)}")
     if not 0 <= eps < float("inf"):
         raise ValueError(f"eps must be finite and not negative, got {eps}: use 1e-4 as TRL does")
     if not torch.isfinite(rewards).all():

@@ -5,11 +5,18 @@ import statistics
 import pytest
 import torch
 
-from grpo.advantages import compared, decoupled_advantages, group_advantages
+from grpo.advantages import (
+    BASELINES,
+    SPREADS,
+    compared,
+    decoupled_advantages,
+    group_advantages,
+)
 
 NUM_PROMPTS, GROUP_SIZE = 6, 4
 any_rewards = pytest.mark.parametrize("seed", range(5))
-any_scale = pytest.mark.parametrize("scale", ["group", "batch", "none"])
+any_scale = pytest.mark.parametrize("scale", SPREADS)
+any_baseline = pytest.mark.parametrize("baseline", BASELINES)
 
 
 def random_rewards(seed: int) -> torch.Tensor:
@@ -69,17 +76,21 @@ def test_groups_that_agree_on_different_rewards_get_exactly_zero_beside_one_that
 
 @any_rewards
 @any_scale
+@any_baseline
 @pytest.mark.parametrize("offset", [0, 1000])  # float32 would lose four digits of the mean
-def test_an_independent_slow_version_agrees(seed, scale, offset):
+def test_an_independent_slow_version_agrees(seed, scale, baseline, offset):
     rewards = random_rewards(seed) + offset
     rows = rewards.tolist()
     spread_of_all = statistics.stdev([reward for row in rows for reward in row])
     expected = []
     for row in rows:
-        mean = statistics.fmean(row)
         spread = {"group": statistics.stdev(row) + 1e-4, "batch": spread_of_all + 1e-4, "none": 1.0}
-        expected.append([(reward - mean) / spread[scale] for reward in row])
-    actual = group_advantages(rewards, scale=scale)
+        others = [[other for j, other in enumerate(row) if j != i] for i in range(len(row))]
+        compared_with = {"mean": [row] * len(row), "leave_one_out": others}[baseline]
+        means = [statistics.fmean(some) for some in compared_with]
+        pairs = zip(row, means, strict=True)
+        expected.append([(reward - mean) / spread[scale] for reward, mean in pairs])
+    actual = group_advantages(rewards, scale=scale, baseline=baseline)
     assert actual.dtype == torch.float32
     torch.testing.assert_close(actual, torch.tensor(expected), atol=1e-6, rtol=1e-6)
 
@@ -179,6 +190,22 @@ def test_each_function_is_compared_on_its_own_worked_by_hand():
     advantages = decoupled_advantages(rewards, [2.0, 1.0], eps=0.0)
     s = (3 / 4) ** 0.5
     torch.testing.assert_close(advantages, torch.tensor([[s, -s], [s, -s]]))
+
+
+@any_rewards
+def test_an_independent_slow_version_of_functions_compared_one_by_one_agrees(seed):
+    generator = torch.Generator().manual_seed(seed)
+    rewards = torch.rand(NUM_PROMPTS, GROUP_SIZE, 3, generator=generator)
+    weights = [1.0, 0.5, -2.0]
+    sums = []
+    for group in rewards.tolist():
+        columns = list(zip(*group, strict=True))
+        means, spreads = (list(map(of, columns)) for of in (statistics.fmean, statistics.stdev))
+        terms = [zip(row, means, spreads, weights, strict=True) for row in group]
+        sums.append([sum(w * (r - mean) / (std + 1e-4) for r, mean, std, w in t) for t in terms])
+    spread_of_all = statistics.stdev([value for row in sums for value in row]) + 1e-4
+    expected = torch.tensor(sums) / spread_of_all
+    torch.testing.assert_close(decoupled_advantages(rewards, weights), expected)
 
 
 def test_a_functions_own_scale_is_nothing_to_the_others():

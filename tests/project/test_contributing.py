@@ -107,7 +107,7 @@ def test_all_seven_are_shown_each_under_a_page():
 def test_what_the_page_adds_works_and_breaks_nothing(copy):
     new = sorted({file for file, how, *_ in edits(TEXT) if file.startswith("tests/")})
     kept = [
-        "tests/whole/test_fast_mistakes.py::test_the_choices_of_the_maths_are_those_of_the_flags"
+        "tests/grpo/settings/test_variants.py::test_what_a_setting_may_be_is_what_the_maths_knows"
     ]
     kept += ["tests/project/test_layering.py::test_imports_follow_the_arrows", "rewards/brevity.py"]
     done = run(copy, "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *new, *kept)

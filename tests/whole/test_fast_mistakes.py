@@ -9,13 +9,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
-import grpo.advantages
-import grpo.loss
-import grpo.settings.choices
 from tests.places import ROOT
 
 HEAVY = ("torch", "transformers")
@@ -208,12 +204,6 @@ def test_no_other_command_waits_for_torch_to_tell_a_mistake(command, flags, mess
     assert status == 2 and message in error and "Traceback" not in error
     assert error.count("error: ") == 1 and "usage: " not in error
     assert not loaded & set(HEAVY)
-
-
-def test_the_choices_of_the_maths_are_those_of_the_flags():
-    flags = grpo.settings.choices
-    assert get_args(grpo.advantages.Scale) == get_args(flags.AdvantageScale)
-    assert get_args(grpo.loss.Normalization) == get_args(flags.LossNormalization)
 
 
 def test_nothing_is_said_of_a_run_whose_folder_is_in_use(folder):

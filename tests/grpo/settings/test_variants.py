@@ -17,8 +17,8 @@ from process.flags import flag_of
 @pytest.mark.parametrize(
     ("name", "of_the_maths"),
     [
-        ("advantage_scale", get_args(advantages.Scale)),
-        ("advantage_baseline", get_args(advantages.Baseline)),
+        ("advantage_scale", tuple(advantages.SPREADS)),
+        ("advantage_baseline", tuple(advantages.BASELINES)),
         ("reward_aggregation", get_args(advantages.Aggregation)),
         ("loss_normalization", get_args(loss.Normalization)),
         ("ratio_level", tuple(RATIO_LEVELS)),
