@@ -199,7 +199,7 @@ METHODS = {
     "grpo": (*GRPO, "--dynamic-sampling", "1"),
     "grounding": (
         *(*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
-        *("--reference-sync", "1"),
+        *("--reference-sync", "1", "--entropy-bonus", "0.01", "--sampler-correction-cap", "2"),
     ),
     "listed": ("--exact-no-think", "--mode", "no_think"),
     "curriculum": (*GRPO, "--curriculum", "pass_rate"),
