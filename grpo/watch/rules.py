@@ -93,14 +93,19 @@ def _times(value: float, limit: float) -> float:
     return value / limit if limit > 0 else math.inf
 
 
+def _reference(history: History) -> str:
+    """Return what the KL is one to: with --reference-sync no longer the start model."""
+    return "the start model" if history.last("reference_age", 1) is None else "the reference"
+
+
 def kl_is_high(history: History) -> Finding | None:
-    """Say so where the policy has left its start model."""
+    """Say so where the policy has left its start model, or the reference that follows it."""
     window = history.last("kl", WINDOW)
     if window is None or median(window) <= KL_MAX:
         return None
     return Finding(
-        f"the KL to the start model is {median(window):.2f} nats per token (median of {WINDOW}"
-        f" steps, alarm above {KL_MAX:g}): raise --beta, or lower --learning-rate",
+        f"the KL to {_reference(history)} is {median(window):.2f} nats per token (median of"
+        f" {WINDOW} steps, alarm above {KL_MAX:g}): raise --beta, or lower --learning-rate",
         median(window) / KL_MAX,
     )
 
@@ -114,8 +119,8 @@ def kl_rises(history: History) -> Finding | None:
     if median(now) <= limit:
         return None
     return Finding(
-        f"the KL to the start model rose from {median(then):.2g} to {median(now):.2g} nats per"
-        " token within 20 steps: lower --learning-rate or --max-grad-norm, or raise --beta",
+        f"the KL to {_reference(history)} rose from {median(then):.2g} to {median(now):.2g} nats"
+        " per token within 20 steps: lower --learning-rate or --max-grad-norm, or raise --beta",
         median(now) / limit,
     )
 

@@ -16,12 +16,23 @@ _MOST_LINES = 24  # of one panel
 _WINDOWS = 20  # of a run: the mean runs over a 20th of its steps
 _PANELS = (
     # title, unit, metrics; a panel without any of its metrics is left away
-    ("KL to the start model", "nats per token", ("kl",)),
+    ("KL to the reference", "nats per token", ("kl",)),
     ("entropy", "nats per token", ("entropy",)),
     ("completion length", "tokens", ("completion_tokens",)),
     ("completions and groups", "share", ("well_formed", "truncated", "zero_std_groups")),
     ("gradient norm, before clipping", "", ("grad_norm",)),
+    ("clipped tokens", "share", ("clip_fraction",)),
+    ("curriculum: rows of the data", "share", ("curriculum/pass_rate_mean", "curriculum/unseen")),
+    (
+        "dynamic sampling",
+        "groups",
+        ("dynamic/drawn_groups", "dynamic/discarded_groups", "dynamic/short"),
+    ),
+    ("exact gradient: entropy of the answer", "nats", ("exact/answer_entropy",)),
+    ("exact gradient: outside the answers", "share", ("exact/mass_outside",)),
 )
+_PREFIXES = ("reward/", "curriculum/", "dynamic/", "exact/")  # that a panel's title says already
+_ZERO_SAYS_NOTHING = "clip_fraction"  # which is 0 in every step of one pass
 
 
 def smoothing_window(num_steps: int) -> int:
@@ -115,7 +126,13 @@ def _other_panels(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Draw]:
 
 
 def _known(metrics: Sequence[Mapping[str, Any]]) -> set[str]:
-    return {name for row in metrics for name, value in row.items() if value is not None}
+    """Return what has a value in some step."""
+    return {
+        name
+        for row in metrics
+        for name, value in row.items()
+        if value is not None and (value != 0 or name != _ZERO_SAYS_NOTHING)
+    }
 
 
 def _draw_metrics(
@@ -134,7 +151,7 @@ def _draw_metrics(
             color=colour,
             marker="" if window > 1 else "o",
             markersize=3,
-            label=name_shown(name.removeprefix("reward/").replace("_", " ")),
+            label=name_shown(_without_prefix(name).replace("_", " ")),
         )
     if len(names) > 1:
         _legend(axes)
@@ -143,6 +160,11 @@ def _draw_metrics(
     top = 1.25 * max(high, 0) if len(names) > 1 else 1.05 * max(high, 0)
     axes.set_ylim(min(0, low), 1.25 if unit == "share" else top or 1)
     _finish(axes, title, unit)
+
+
+def _without_prefix(name: str) -> str:
+    prefix = next((one for one in _PREFIXES if name.startswith(one)), "")
+    return name.removeprefix(prefix)
 
 
 def _draw_heldout(evaluations: Mapping[int, Mapping[str, Any]], axes: Any) -> None:

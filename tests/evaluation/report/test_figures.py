@@ -150,6 +150,22 @@ def test_a_long_run_is_smoothed_and_says_so():
     assert bold.get_ydata()[-1] == pytest.approx(sum(range(191, 201)) / 100)
 
 
+def test_what_an_objective_logs_has_a_panel_where_it_is_on():
+    plain = [axes.get_title() for axes in training_curves(metrics(3, clip_fraction=0.0), {}).axes]
+    assert plain == ["reward and its parts"]  # one pass clips nothing
+    own = {"dynamic/drawn_groups": 9, "dynamic/discarded_groups": 5, "dynamic/short": 0}
+    own |= {"curriculum/pass_rate_mean": 0.5, "curriculum/unseen": 0.25, "clip_fraction": 0.1}
+    own |= {"exact/answer_entropy": 1.2, "exact/mass_outside": 0.01}
+    figure = training_curves(metrics(3, **own), {})
+    assert lines_of(panel(figure, "dynamic sampling"))["drawn groups"] == [9, 9, 9]
+    assert set(lines_of(panel(figure, "curriculum: rows of the data"))) == {
+        "pass rate mean",
+        "unseen",
+    }
+    for title in ("clipped tokens", "exact gradient: entropy of the answer"):
+        assert panel(figure, title)
+
+
 def test_held_out_accuracy_stands_beside_the_blank_control_with_intervals():
     evaluations = {
         step: {

@@ -42,6 +42,18 @@ def test_a_healthy_run_is_left_in_peace():
     assert warnings(stream(600, **{name: around(HEALTHY[name]) for name in names})) == []
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kl": 1.3}, "the KL to the reference is 1.30 nats"),
+        ({"kl": lambda s: 0.1 if s < 40 else 0.7}, "the KL to the reference rose from 0.1 to"),
+    ],
+)
+def test_where_the_reference_follows_it_is_no_longer_called_the_start_model(changes, words):
+    ((_, text),) = warnings(stream(50, **changes, reference_age=lambda s: s % 25))
+    assert text.startswith(words)
+
+
 def test_learning_is_no_alarm():
     # from nothing to nearly all: as in the embedded default run, which ends at 94 %
     rising = stream(
