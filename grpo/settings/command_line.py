@@ -1,14 +1,14 @@
 """The command line of train.py: flags from the config's fields, grouped as the class is."""
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from grpo.settings.choices import CHOICES, PATHS
 from grpo.settings.config import SECTIONS, GRPOConfig
-from grpo.settings.resolve import resolve
+from grpo.settings.resolve import Resolved, resolve
 from grpo.settings.reward_code import TRUST, check_trusted
 from grpo.settings.toml_file import read_toml, shipped_or_own
 from process.bars import warn
@@ -192,7 +192,7 @@ def config_of(
     config_file: str | None,
     choose: Callable[[str, str], object] = lambda *_: None,
 ) -> GRPOConfig:
-    """Return a fresh run's config, as `resolve` does, and print what was not given but taken.
+    """Return a fresh run's config, as `resolve` does, and print what no flag has given.
 
     Args:
         given: only the flags that stand on the command line, by field name.
@@ -209,11 +209,16 @@ def config_of(
         print("model tiny_open, the embedded one that answers in words, since none is named")
     for origin, names in resolved.taken.items():
         if names:
-            values = ", ".join(f"{name} {getattr(resolved.config, name)}" for name in names)
-            print(fitted(f"taken from {origin}, since not given: {values}"))
+            print(fitted(f"taken from {origin}, since not given: {_values(resolved, names)}"))
+    if resolved.from_file:
+        print(fitted(f"from --config {config_file}: {_values(resolved, resolved.from_file)}"))
     for warning in resolved.warnings:
         warn(warning)
     return resolved.config
+
+
+def _values(resolved: Resolved, names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {getattr(resolved.config, name)}" for name in names)
 
 
 def say_shipped(file: str) -> None:

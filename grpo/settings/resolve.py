@@ -41,6 +41,7 @@ class Resolved:
     config: GRPOConfig
     by_default: bool  # neither model nor data were named
     taken: Mapping[str, tuple[str, ...]]  # where from -> the settings that came from there
+    from_file: tuple[str, ...]  # the settings of the --config file that no flag replaces
     warnings: tuple[str, ...]  # of flags that do nothing beside the others
 
 
@@ -77,7 +78,9 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
         f"{named['model']}/groupwise.json": tuple(n for n in trained if n not in named),
     }
     by_default = "model" not in chosen and "train_json" not in chosen
-    return Resolved(config, by_default, taken, tuple(_idle(given, config)))
+    file = {} if config_file is None else _file_settings(config_file, kind)
+    from_file = tuple(name for name in file if name not in given)
+    return Resolved(config, by_default, taken, from_file, tuple(_idle(given, config)))
 
 
 def chosen_settings(given: Mapping[str, Any], config_file: str | None) -> Settings:

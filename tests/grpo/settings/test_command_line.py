@@ -40,6 +40,21 @@ def test_a_shipped_file_is_said_and_ones_own_comes_first(tmp_path, monkeypatch, 
     assert capsys.readouterr().out == ""
 
 
+def test_what_a_file_has_chosen_is_printed_but_where_a_flag_says_otherwise(tmp_path, capsys):
+    file = tmp_path / "mine.toml"
+    file.write_text('surrogate = "sapo"\nbeta = 0.0\nnum_iterations = 2\n')
+    config_of({"num_iterations": 3}, str(file))
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"from --config {file}: surrogate sapo, beta 0.0" in out
+    assert "num_iterations" not in out
+    # of a method that does not use them, nothing is said
+    file.write_text('surrogate = "sapo"\nseed = 3\n')
+    config_of({"method": "sft"}, str(file))
+    assert f"from --config {file}: seed 3" in " ".join(capsys.readouterr().out.split())
+    config_of({"seed": 4, "surrogate": "cispo", "epsilon_high": 2.0}, str(file))
+    assert "from --config" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("flags", "warning"),
     [
