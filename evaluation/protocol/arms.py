@@ -94,7 +94,7 @@ def arm_config(config: ProtocolConfig, arm: Arm, source: str) -> GRPOConfig:
 
 
 def examples_checksum(config: GRPOConfig, split: Split) -> str:
-    """Return a SHA-256 of the examples that a run sees, in its order."""
+    """Return a SHA-256 of the examples that a run sees, in its order, if rewards choose none."""
     order = ExampleOrder(split.examples, config.seed, config.shuffle_options)
     count = config.total_steps(len(split.examples)) * config.prompts_per_step
     digest = hashlib.sha256()
@@ -102,6 +102,17 @@ def examples_checksum(config: GRPOConfig, split: Split) -> str:
         example = order[position]
         digest.update(repr((example.id, example.options)).encode())
     return digest.hexdigest()
+
+
+def chosen_by_rewards(config: GRPOConfig) -> str:
+    """Return, as NAME=VALUE, the setting by which a run's own rewards choose its examples.
+
+    Empty where none does: the examples are then known before the run. No two runs with such a
+    setting need see the same, as what they have learned differs; nor is there a checksum of them.
+    """
+    if config.curriculum != "none":
+        return f"curriculum={config.curriculum}"
+    return f"dynamic_sampling={config.dynamic_sampling}" if config.dynamic_sampling else ""
 
 
 def find_state(run: Path, total_steps: int) -> str:

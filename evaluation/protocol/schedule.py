@@ -57,10 +57,10 @@ class Schedule:
         """Every method sees the same examples in the same order: what the comparison rests on."""
         first: dict[tuple[str, str, int], Arm] = {}
         for arm in self.arms:
-            if self._configs[arm].dynamic_sampling:
+            if chosen := arms_of.chosen_by_rewards(self._configs[arm]):
                 raise ValueError(
-                    f"{arm.name} would see other examples than the rest: dynamic_sampling draws"
-                    " more of them as its rewards have it; leave it away"
+                    f"{arm.name} would see other examples than the rest: {chosen} lets a run's own"
+                    " rewards choose them; leave it away"
                 )
             rival = first.setdefault((arm.axis, arm.slice, arm.seed), arm)
             if self.examples[arm] != self.examples[rival]:

@@ -185,6 +185,31 @@ def test_every_arm_sees_the_same_examples_in_the_same_order(finished):
     assert len({run["examples"] for run in result(folder)["runs"]}) == 2
 
 
+@pytest.mark.parametrize("where", ["[settings]", "[settings.grpo]"])
+@pytest.mark.parametrize("setting", ['curriculum = "pass_rate"', "dynamic_sampling = 2"])
+def test_examples_that_rewards_choose_are_refused(setting, where, tmp_path, capsys):
+    file = write(tmp_path, TEXT.replace(f"{where}\n", f"{where}\n{setting}\n"))
+    assert protocol_command(str(file), {}, Counted()) == 2
+    shown = setting.replace(" = ", "=").replace('"', "")
+    assert capsys.readouterr().err == (
+        "error: modality/CT/think-seed0 would see other examples than the rest:"
+        f" {shown} lets a run's own rewards choose them; leave it away\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_methods_that_choose_alike_are_refused_and_a_baseline_that_does_not_is_none(tmp_path):
+    # each of the two would be drawn by what it has learned itself
+    text = TEXT.replace("[settings]\n", '[settings]\ncurriculum = "pass_rate"\n')
+    both = text.replace('["sft", "think"]', '["think", "think_after"]')
+    with pytest.raises(ValueError, match="think-seed0 would see other examples than the rest"):
+        Schedule(read_protocol(str(write(tmp_path, both)), None))
+    alone = text.replace('["sft", "think"]', '["sft"]')
+    assert (
+        len(set(Schedule(read_protocol(str(write(tmp_path, alone)), None)).examples.values())) == 2
+    )
+
+
 def test_a_checkpoint_is_scored_on_its_own_axis_only(finished):
     folder, *_ = finished
     for axis, other in (("modality", "Lesion"), ("question_type", "CT")):
