@@ -1,8 +1,11 @@
 """Runs of two processes, broken off and gone on with, under torchrun: below the folder named first.
 
-whole-<dtype>       four steps with a checkpoint behind the second
+whole-<dtype>       five steps with a checkpoint behind the third
 again-<dtype>       gone on with from that checkpoint, by as many processes
-one-then-two        gone on with from the second step of a run of one process, `alone`
+one-then-two        gone on with from the third step of a run of one process, `alone`
+
+In float32 groups that agree are drawn again, and the reference follows the policy, so that behind
+the third step it is neither the start model nor the policy; in bfloat16 there is a curriculum.
 """
 
 import shutil
@@ -13,8 +16,8 @@ SETTINGS = {
     "model": "tiny",
     "train_json": ["phantoms:CT"],
     "image_size": 84,
-    "max_steps": 4,
-    "save_every": 2,
+    "max_steps": 5,
+    "save_every": 3,
     "keep_checkpoints": 9,
     "learning_rate": 4e-4,
     "max_completion_tokens": 16,
@@ -23,19 +26,24 @@ SETTINGS = {
     "seed": 5,
 }
 DTYPES = ("float32", "bfloat16")
-HALF = "step-000002"
+HALF = "step-000003"
+OF_DTYPE: dict[str, dict[str, object]] = {
+    "float32": {"dynamic_sampling": 2, "reference_sync": 2, "beta": 0.5},
+    "bfloat16": {"curriculum": "pass_rate"},
+}
 
 
 def start(place: Path, dtype: str = "float32") -> None:
-    """Train four steps."""
+    """Train five steps."""
     import train
     from grpo.settings import resolve_config
 
-    train.run(resolve_config({**SETTINGS, "dtype": dtype, "output_dir": str(place)}))
+    named = {"dtype": dtype, "output_dir": str(place)}
+    train.run(resolve_config({**SETTINGS, **OF_DTYPE[dtype], **named}))
 
 
 def go_on(run: Path, place: Path) -> None:
-    """Go on with a copy of a run from its second step."""
+    """Go on with a copy of a run from its third step."""
     import train
     from process.ranks import world
 

@@ -11,7 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.whole.runs_of_ranks import CASES, main
+from data.curriculum import Curriculum
+from data.order import ExampleOrder
+from data.sources import load_split
+from tests.whole.runs_of_ranks import CASES, COMMON, ROWS, main
 from tests.whole.torchrun import run
 
 pytestmark = pytest.mark.slow
@@ -19,7 +22,7 @@ pytestmark = pytest.mark.slow
 CLOSE = 1e-5
 # Times are each run's own, and how much padding is run depends on who runs which rows.
 OTHERWISE = ("time/", "samples_per_second", "tokens_per_second", "padding")
-OF_THREE = "uneven"  # the case that three processes run as well
+OF_THREE = ("uneven", "redrawn")  # the cases that three processes run as well
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def runs(tmp_path_factory) -> dict[int, Path]:
     main(folders[1], [])
     script = ["-m", "tests.whole.runs_of_ranks"]
     run([*script, folders[2]], processes=2).check()
-    run([*script, folders[3], OF_THREE], processes=3).check()
+    run([*script, folders[3], *OF_THREE], processes=3).check()
     return folders
 
 
@@ -37,7 +40,7 @@ def lines(file: Path) -> list[dict]:
 
 
 def cases() -> list[tuple[int, str]]:
-    return [*((2, name) for name in CASES), (3, OF_THREE)]
+    return [*((2, name) for name in CASES), *((3, name) for name in OF_THREE)]
 
 
 every_case = pytest.mark.parametrize(("size", "name"), cases())
@@ -53,6 +56,8 @@ def test_what_is_sampled_and_scored_is_the_same_in_the_same_order(runs, size, na
         # a grounding term is a probability, so it and what it changes are equal but for rounding
         advantage, other = row.pop("advantage"), expected.pop("advantage")
         assert advantage == pytest.approx(other, abs=CLOSE)
+        images, others = row.pop("images"), expected.pop("images")  # files are each run's own
+        assert [Path(one).name for one in images] == [Path(one).name for one in others]
         assert row == expected
 
 
@@ -105,3 +110,16 @@ def test_each_case_is_odd_in_the_way_that_it_says(runs):
     uneven = lines(runs[1] / "uneven" / "metrics.jsonl")
     assert any(0 < row["zero_std_groups"] < 1 for row in uneven)
     assert all(math.isfinite(row["grad_norm"]) for row in uneven)
+    redrawn = lines(runs[1] / "redrawn" / "metrics.jsonl")
+    assert all(row["dynamic/refills"] == 2 for row in redrawn)
+    assert [row["reference_age"] for row in redrawn] == [0, 1, 0]
+    shown = [row["id"] for row in lines(runs[1] / "curriculum" / "rollouts.jsonl")]
+    assert list(dict.fromkeys(shown[-20:])) != untold(runs[1]), "what came of steps moved nothing"
+
+
+def untold(folder: Path) -> list[str]:
+    """Return what the curriculum's fifth step would show if nothing came of the steps before."""
+    rows = load_split([str(folder / ROWS)], part="train", image_root=folder).examples
+    order = ExampleOrder(rows, COMMON["seed"], shuffle_options=True)
+    drawn = Curriculum(order, prompts_per_step=5, lag=5)
+    return [drawn[position].id for position in range(20, 25)]

@@ -18,7 +18,7 @@ from tests.whole.torchrun import run
 
 pytestmark = pytest.mark.slow
 
-LAST = "step-000004"
+LAST = "step-000005"
 TIMES = ("time/", "samples_per_second", "tokens_per_second")
 
 
@@ -46,12 +46,32 @@ def test_two_go_on_where_two_stopped_to_the_same_bytes(folder, dtype):
         there[0]
     )
     assert there[0] == there[1]
-    assert metrics(whole) == metrics(again) and len(metrics(again)) == 4
+    assert metrics(whole) == metrics(again) and len(metrics(again)) == 5
     assert lines(whole / "rollouts.jsonl") == lines(again / "rollouts.jsonl")
 
 
+def test_what_the_objectives_keep_is_in_the_checkpoint_that_they_went_on_from(folder):
+    trainers = {
+        name: folder / f"whole-{name}" / "checkpoints" / HALF / "trainer" for name in DTYPES
+    }
+    states = {name: json.loads((trainers[name] / "state.json").read_text()) for name in DTYPES}
+    assert states["bfloat16"]["curriculum"]["recent"]
+    rows = metrics(folder / "whole-float32")
+    drawn = sum(row["dynamic/drawn_groups"] for row in rows[:3])
+    assert states["float32"]["data_position"] == drawn > 9, "none was drawn again"
+    parts = sorted(file.name for file in trainers["float32"].glob("reference*"))
+    assert parts == [f"reference-0000{i}-of-00002.safetensors" for i in (1, 2)] + [
+        "reference.safetensors.index.json"
+    ]
+
+
 @pytest.mark.parametrize(
-    ("name", "began"), [("two-then-one", "whole-float32"), ("one-then-two", "alone")]
+    ("name", "began"),
+    [
+        ("two-then-one", "whole-float32"),
+        ("one-then-two", "alone"),
+        ("whole-float32", "alone"),  # never broken off
+    ],
 )
 def test_others_go_on_to_the_same_numbers(folder, name, began):
     ours, theirs = folder / name, folder / began
@@ -65,13 +85,16 @@ def test_others_go_on_to_the_same_numbers(folder, name, began):
     for row, other in zip(metrics(ours), metrics(theirs), strict=True):
         assert row["reward"] == pytest.approx(other["reward"])
         assert row["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-4)
+        assert row["kl"] == pytest.approx(other["kl"], rel=1e-3, abs=1e-7)
+        for key in ("reference_age", "dynamic/drawn_groups"):
+            assert row[key] == other[key]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_one_process_reads_what_two_have_written_to_the_last_digit(folder, dtype):
     place = folder / f"whole-{dtype}" / "checkpoints" / HALF
     policy = load_policy(place, dtype=dtype)
-    optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=4)
+    optimizer = PolicyOptimizer(policy, GRPOConfig(), total_steps=5)
     load_trainer_state(place, optimizer)
     found, saved = optimizer.state_tensors(), whole_state(place / "trainer")
     assert found.keys() == saved.keys()
@@ -85,10 +108,10 @@ def test_one_process_reads_what_two_have_written_to_the_last_digit(folder, dtype
 def test_it_is_said_that_generators_are_the_first_ones(folder, capsys):
     place = folder / "whole-float32" / "checkpoints" / HALF
     policy = load_policy(place)
-    load_trainer_state(place, PolicyOptimizer(policy, GRPOConfig(), total_steps=4))
+    load_trainer_state(place, PolicyOptimizer(policy, GRPOConfig(), total_steps=5))
     said = capsys.readouterr().out
     assert said == (
         f"{place} was saved by 2 processes and goes on in 1: all of them with the random generators"
         " of the first\n"
     )
-    assert json.loads((place / "trainer" / "state.json").read_text())["step"] == 2
+    assert json.loads((place / "trainer" / "state.json").read_text())["step"] == 3
