@@ -8,9 +8,14 @@ import torch
 from grpo.advantages import (
     BASELINES,
     SPREADS,
+    above_mean,
+    above_others,
+    batch_spread,
     compared,
     decoupled_advantages,
     group_advantages,
+    group_spread,
+    no_spread,
 )
 
 NUM_PROMPTS, GROUP_SIZE = 6, 4
@@ -72,6 +77,17 @@ def test_groups_that_agree_on_different_rewards_get_exactly_zero_beside_one_that
     advantages = group_advantages(rewards, scale=scale, eps=0.0)
     assert torch.equal(advantages[:2], torch.zeros(2, 3))
     assert advantages[2].argmax() == 1 and advantages[2, 1] > 0.3
+
+
+def test_baselines_and_spreads_by_hand():
+    # means 2 and 5; of the others 3, 1 and 5, 5; distances from the mean of all, 3.5: 2.5, 0.5,
+    # 1.5, 1.5, whose squares are 11 over 3
+    rewards = torch.tensor([[1.0, 3.0], [5.0, 5.0]], dtype=torch.float64)
+    assert above_mean(rewards).tolist() == [[-1, 1], [0, 0]]
+    assert above_others(rewards).tolist() == [[-2, 2], [0, 0]]
+    assert group_spread(rewards, 0.5).flatten().tolist() == pytest.approx([2**0.5 + 0.5, 0.5])
+    assert batch_spread(rewards, 0.5).item() == pytest.approx((11 / 3) ** 0.5 + 0.5)
+    assert no_spread(rewards, 0.5) == 1
 
 
 @any_rewards

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
-from grpo.advantages import Aggregation, Baseline, Scale
+from grpo.advantages import BASELINES, SPREADS, Aggregation
 from grpo.loss import Normalization
 from grpo.objectives.divergence import KL_ESTIMATORS
 from grpo.objectives.ratio import RATIO_LEVELS
@@ -23,14 +23,14 @@ from tests.places import ROOT
 PAGE = ROOT / "docs" / "objectives.md"
 COLUMNS = {"objective", "formula", "flags here", "TRL", "verl", "code", "test", "preset"}
 TABLES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "advantage_scale": SPREADS,
+    "advantage_baseline": BASELINES,
     "ratio_level": RATIO_LEVELS,
     "surrogate": SURROGATES,
     "kl_estimator": KL_ESTIMATORS,
 }
 NAMES: dict[str, tuple[str, ...]] = {
     **{setting: tuple(table) for setting, table in TABLES.items()},
-    "advantage_scale": get_args(Scale),
-    "advantage_baseline": get_args(Baseline),
     "reward_aggregation": get_args(Aggregation),
     "loss_normalization": get_args(Normalization),
     "beta_schedule": CHOICES["beta_schedule"],
