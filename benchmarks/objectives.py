@@ -3,6 +3,7 @@
     python benchmarks/objectives.py                    writes results/objectives_cpu.json
     python benchmarks/objectives.py --presets gspo     runs one, beside what the file has
     python benchmarks/objectives.py --figure           draws docs/results/objectives.png from it
+    python benchmarks/objectives.py --table            prints docs/objectives_compared.md's table
 
 GRPO is `python train.py` as it is; a preset is the same with its file of configs/objectives. All
 train on equally many completions (steps x prompts x G); a preset of two passes updates twice as
@@ -27,14 +28,17 @@ from grpo.run.provenance import machine
 
 RESULT = ROOT / "benchmarks" / "results" / "objectives_cpu.json"
 FIGURE = ROOT / "docs" / "results" / "objectives.png"
-# Beside GRPO as it is: what presets of two passes differ from, and what the exact gradient does.
+# Beside GRPO as it is: what presets of two passes differ from, and what the exact gradient does;
+# a KL that weighs much, by an estimator whose gradient is a KL's and by one whose gradient is not.
 WITHOUT = {
     "grpo": [],
     "grpo_two_passes": ["--num-iterations", "2", "--beta", "0"],
     "grpo_no_think": ["--mode", "no_think"],
+    "strong_k3": ["--beta", "0.5"],
+    "strong_k1": ["--beta", "0.5", "--kl-estimator", "k1"],
 }
 PRESETS = (*WITHOUT, *sorted(path.stem for path in (ROOT / "configs/objectives").glob("*.toml")))
-LOGGED = ("reward", "grad_norm", "clip_fraction", "zero_std_groups", "entropy")
+LOGGED = ("reward", "kl", "grad_norm", "clip_fraction", "zero_std_groups", "entropy")
 EVERY = 10  # steps whose mean is one point of a curve
 
 
@@ -44,10 +48,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--figure", action="store_true", help="draw what was measured, run nothing")
+    parser.add_argument("--table", action="store_true", help="print what was measured, run nothing")
     parser.add_argument("--smoke", action="store_true", help="two steps of one seed, no file")
     given = parser.parse_args()
     if given.figure:
         draw(json.loads(RESULT.read_text())["runs"])
+        return
+    if given.table:
+        print(table(json.loads(RESULT.read_text())["runs"]), end="")
         return
     if given.smoke:
         given.seeds, given.steps = [0], 2
@@ -75,6 +83,8 @@ def one_run(name: str, seed: int, given: argparse.Namespace) -> dict[str, Any]:
         "preset": name,
         "seed": seed,
         "steps": given.steps,
+        # those that dynamic sampling throws away, and the listed answers of the exact gradient, too
+        "completions": round(sum(s["samples_per_second"] * s["time/step"] for s in steps)),
         "n": after["n"],
         "before": before["accuracy"],
         "after": after["accuracy"],
@@ -109,6 +119,28 @@ def line_of(name: str, runs: list[dict[str, Any]]) -> str:
         f"{name:<16} {runs[0]['before']:.1%} -> {statistics.fmean(after):.1%} +- {spread:.1%}"
         f" ({', '.join(f'{value:.1%}' for value in after)})"
     )
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Return the Markdown table, the best mean first; the reward is a mean over the whole run."""
+    lines = [
+        "| run | accuracy | every seed | spread | reward on the way | completions |",
+        "| --- | ---: | --- | ---: | ---: | ---: |",
+    ]
+    own = {name: [run for run in runs if run["preset"] == name] for name in PRESETS}
+    found = [(name, some) for name, some in own.items() if some]
+    found.sort(key=lambda one: -statistics.fmean(run["after"] for run in one[1]))
+    for name, some in found:
+        after = [100 * run["after"] for run in some]
+        spread = f"{statistics.stdev(after):.1f}" if len(after) > 1 else ""
+        reward = statistics.fmean(point for run in some for point in run["reward"])
+        drawn = statistics.fmean(run["completions"] for run in some)
+        lines.append(
+            f"| {name} | {statistics.fmean(after):.1f} |"
+            f" {', '.join(f'{value:.1f}' for value in after)} | {spread} | {reward:.2f} |"
+            f" {drawn:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
 
 
 def draw(runs: list[dict[str, Any]]) -> None:
