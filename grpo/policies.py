@@ -1,4 +1,4 @@
-"""The two models of a run: the policy that is trained, and the frozen start model of the KL."""
+"""The two models of a run: the policy that is trained, and the reference of its KL."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def _with_adapters(policy: Policy, config: GRPOConfig, start: str | Path) -> Lor
 
 
 def load_reference(config: GRPOConfig, policy: Policy) -> Policy | None:
-    """Return the frozen start model; None without a KL term.
+    """Return the start model, frozen, as the reference; None where no step has a KL.
 
     It shares a frozen vision tower. Of a policy with adapters it is the policy without them.
     """

@@ -101,8 +101,7 @@ class RunDirectory:
             set_aside_newer(self.path, step)
             found = self.cut_after(step, _rollouts_per_step(description["config"]))
             description = noted(description, self.path, found)
-            total = description["total_steps"]
-            print(f"resumed after step {step}; the learning rate follows {total} steps")
+            print(_resumed(step, description["total_steps"], description["config"]))
         self.write(description)
         note(BEGUN, str(self.path.absolute()))  # where torchrun starts us anew
         print(f"run directory: {self.path}")
@@ -192,6 +191,21 @@ class RunDirectory:
         if evaluations.is_dir():
             sync_folder(evaluations)
         return found
+
+
+def _resumed(step: int, total: int, config: Mapping[str, Any]) -> str:
+    """Return what a run says that goes on: what changes with its length, if that is another now."""
+    schedules = {"the learning rate": "lr_schedule", "beta": "beta_schedule"}
+    usual = {"lr_schedule": "linear", "beta_schedule": "constant"}  # of a run.json without them
+    moved = [
+        name
+        for name, setting in schedules.items()
+        if config.get(setting, usual[setting]) != "constant"
+    ]
+    text = f"resumed after step {step} of {total}"
+    if moved:
+        text += f"; {' and '.join(moved)} follow{'s' * (len(moved) == 1)} {total} steps"
+    return text
 
 
 def _rollouts_per_step(config: Mapping[str, Any]) -> int:

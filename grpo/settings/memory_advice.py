@@ -111,7 +111,7 @@ def _changes(config: GRPOConfig, ranks: int) -> Iterator[tuple[str, str, dict[st
             2 * ranks,
         )
     if config.has_reference and is_trained:
-        yield "--beta 0", "no KL to the start model", {"beta": 0.0} | _USUAL_KL, ranks
+        yield "--beta 0", "no KL, and no reference", {"beta": 0.0} | _USUAL_KL, ranks
     if not config.freeze_vision and is_trained:
         yield "--freeze-vision", "the tower is not trained", {"freeze_vision": True}, ranks
     if is_trained:

@@ -1,7 +1,7 @@
 """What each alarm looks for in the stream of metrics, and from where on it speaks.
 
 A rule is a function of the metrics so far. It looks at a median or mean over several steps, never
-at one: a single batch of hard questions, or one token that the start model finds absurd, is no
+at one: a single batch of hard questions, or one token that the reference finds absurd, is no
 alarm (in the embedded default run one step has a KL of 1.8 among steps of 0.1, and it learns well).
 """
 
@@ -17,7 +17,7 @@ WINDOW = 10  # steps of most rules
 LONG_WINDOW = 20  # of those whose numbers jump from batch to batch
 REMEMBERED = 200  # steps back that "its best" looks
 
-# Nats per token, the mean log ratio under the policy: at 1 the start model finds the sampled tokens
+# Nats per token, the mean log ratio under the policy: at 1 the reference finds the sampled tokens
 # e times less likely each. In the embedded default run, at a large learning rate, no ten steps have
 # a median above 0.11 (seed 0).
 KL_MAX = 1.0
@@ -98,14 +98,20 @@ def _reference(history: History) -> str:
     return "the start model" if history.last("reference_age", 1) is None else "the reference"
 
 
+def _kl_is_per(history: History) -> str:
+    # --exact-no-think lists answers and has the KL of whole ones
+    return "question" if history.last("exact/mass_outside", 1) else "token"
+
+
 def kl_is_high(history: History) -> Finding | None:
     """Say so where the policy has left its start model, or the reference that follows it."""
     window = history.last("kl", WINDOW)
     if window is None or median(window) <= KL_MAX:
         return None
     return Finding(
-        f"the KL to {_reference(history)} is {median(window):.2f} nats per token (median of"
-        f" {WINDOW} steps, alarm above {KL_MAX:g}): raise --beta, or lower --learning-rate",
+        f"the KL to {_reference(history)} is {median(window):.2f} nats per {_kl_is_per(history)}"
+        f" (median of {WINDOW} steps, alarm above {KL_MAX:g}): raise --beta, or lower"
+        " --learning-rate",
         median(window) / KL_MAX,
     )
 
@@ -120,7 +126,8 @@ def kl_rises(history: History) -> Finding | None:
         return None
     return Finding(
         f"the KL to {_reference(history)} rose from {median(then):.2g} to {median(now):.2g} nats"
-        " per token within 20 steps: lower --learning-rate or --max-grad-norm, or raise --beta",
+        f" per {_kl_is_per(history)} within 20 steps: lower --learning-rate or --max-grad-norm, or"
+        " raise --beta",
         median(now) / limit,
     )
 

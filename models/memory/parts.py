@@ -11,7 +11,7 @@ PARTS: dict[str, str] = {
     "master": "float32 weights that AdamW moves",
     "moments": "AdamW's two moments",
     "gradients": "gradients, summed in float32",
-    "reference": "the frozen start model of the KL",
+    "reference": "the reference of the KL",
     "features": "image features of a frozen tower, kept",
     "sampler": "the whole copy that decodes",
     "gathered": "layers on their way through a rank",

@@ -121,6 +121,8 @@ def _other_panels(metrics: Sequence[Mapping[str, Any]]) -> Iterator[Draw]:
     known = _known(metrics)
     for title, unit, wanted in _PANELS:
         names = [name for name in wanted if name in known]
+        if "kl" in names and "exact/mass_outside" in known:  # of whole answers: --exact-no-think
+            unit = "nats per question"
         if names:
             yield partial(_draw_metrics, metrics, title, unit, names)
 

@@ -59,13 +59,18 @@ class ObjectiveSettings:
         only="grpo",
     )
     beta: float = setting(
-        0.04, "weight of the KL to the start model; 0: no reference is loaded", only=GRPO
+        0.04,
+        "weight of the KL to the reference, which is the start model unless --reference-sync; 0:"
+        " none is loaded, unless a schedule goes to another",
+        only=GRPO,
     )
     beta_schedule: Schedule = setting(
         "constant", "how it goes over the run from --beta to --beta-final, or not", only=GRPO
     )
     beta_final: float = setting(
-        0.0, "where it goes, unless --beta-schedule is constant; the reference stays", only=GRPO
+        0.0,
+        "where it goes, unless --beta-schedule is constant; the reference stays loaded",
+        only=GRPO,
     )
     reference_sync: int = setting(
         0,

@@ -301,3 +301,12 @@ def test_a_run_whose_answers_were_compared_with_blank_images_has_a_panel_of_what
     before = {step: {"overall": entry} for step in (0, 2)}
     (heldout,) = training_curves([], before).axes
     assert "chance" not in [text.get_text() for text in heldout.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(
+    ("more", "unit"),
+    [({}, "nats per token"), ({"exact/mass_outside": 0.1}, "nats per question")],
+)
+def test_the_kl_is_drawn_as_one_to_the_reference_in_its_unit(more, unit):
+    figure = training_curves([{"step": 1, "reward": 1.0, "kl": 0.1, **more}], {})
+    assert panel(figure, "KL to the reference").get_ylabel() == unit

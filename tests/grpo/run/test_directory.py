@@ -185,3 +185,19 @@ def test_a_folder_that_another_takes_this_very_moment_is_left_to_it(tmp_path, mo
     monkeypatch.setattr("grpo.run.free_place.owned", taken)
     with ExitStack() as stack:
         assert own_fresh(tmp_path / "out", stack) == tmp_path / "out-2"
+
+
+SCHEDULES = [
+    ({}, "; the learning rate follows 9 steps"),
+    ({"lr_schedule": "constant"}, ""),
+    ({"beta_schedule": "cosine"}, "; the learning rate and beta follow 9 steps"),
+    ({"lr_schedule": "constant", "beta_schedule": "linear"}, "; beta follows 9 steps"),
+]
+
+
+@pytest.mark.parametrize(("changed", "words"), SCHEDULES)
+def test_a_run_that_goes_on_says_what_follows_its_length(tmp_path, capsys, changed, words):
+    config = {"method": "sft", "lr_schedule": "linear", "beta_schedule": "constant"} | changed
+    described = {"config": config, "resumed": [{"from_step": 4}], "total_steps": 9}
+    RunDirectory(tmp_path).begin(described, 4)
+    assert capsys.readouterr().out.splitlines()[0] == f"resumed after step 4 of 9{words}"

@@ -132,6 +132,15 @@ def test_one_bad_batch_or_a_small_change_is_none(changes):
     assert warnings(stream(120, **changes)) == []
 
 
+@pytest.mark.parametrize(
+    ("more", "unit"), [({}, "per token"), ({"exact/mass_outside": 0.0}, "per question")]
+)
+def test_where_answers_are_listed_the_kl_is_one_of_questions(more, unit):
+    high = warnings(stream(30, kl=2.0, **more))
+    rising = warnings(stream(60, kl=lambda s: 0.1 if s < 40 else 0.7, **more))
+    assert f"is 2.00 nats {unit}" in high[0][1] and f"to 0.7 nats {unit}" in rising[0][1]
+
+
 def test_it_speaks_again_only_after_it_has_recovered():
     def kl(step):  # high, back for 4 steps, high; back for 40, high
         return 0.1 if 30 <= step < 34 or 60 <= step < 100 else 2.0
