@@ -71,7 +71,8 @@ def exact_step(
     beta = config.beta if beta is None else beta
     texts = [text for some in answers for text in (*some, *[MALFORMED] * (size - len(some)))]
     rollout = target_rollout(policy, batch, texts, size)
-    _check_length(rollout.completion_mask, config.max_completion_tokens)
+    longest = int(rollout.completion_mask.sum(dim=1).max())
+    check_answer_length(longest, config.max_completion_tokens)
     listed = torch.tensor([[i < len(some) for i in range(size)] for some in answers])  # (N, A)
 
     # 2. Score them, and the malformed text once per prompt; of several processes each its own.
@@ -176,8 +177,8 @@ def _of_answers(logprobs: Tensor, listed: Tensor) -> Tensor:
     return logprobs.double().cpu().view(listed.shape)
 
 
-def _check_length(mask: Tensor, limit: int) -> None:
-    longest = int(mask.sum(dim=1).max())
+def check_answer_length(longest: int, limit: int) -> None:
+    """Raise ValueError where the longest answer has more tokens than a completion may have."""
     if longest > limit:
         raise ValueError(
             f"max_completion_tokens={limit} cuts off an answer of {longest} tokens, its end"

@@ -1,8 +1,9 @@
 """Which training questions --exact-no-think can list the answers of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from data.examples import VQAExample
+from data.prompts import well_formed_answers
 from process.shown import shown_line
 
 
@@ -16,3 +17,19 @@ def check_listed(examples: Sequence[VQAExample]) -> None:
             f" first: {shown_line(others[0].id)}: read only rows that have (--only FIELD=VALUE,"
             " such as answer_type=CLOSED), or leave the flag out and sample"
         )
+
+
+def check_answers_fit(
+    examples: Sequence[VQAExample], limit: int, tokens_of: Callable[[str], int]
+) -> None:
+    """Raise ValueError where an answer is longer than --max-completion-tokens, as a step would.
+
+    Args:
+        examples: whose answers can be listed.
+        limit: of tokens.
+        tokens_of: how many a completion has, its end included.
+    """
+    from grpo.exact import check_answer_length  # imports torch
+
+    answers = {text for example in examples for text in well_formed_answers(example)}
+    check_answer_length(max(map(tokens_of, answers), default=0), limit)

@@ -47,6 +47,10 @@ class PromptCheck:
             return 0, f"cannot be encoded: {error}"
         return tokens, beyond_context(tokens, most, self.context_tokens)
 
+    def answer_tokens(self, text: str) -> int:
+        """Return how many tokens a whole completion has, its end included."""
+        return len(self._processor.encode_completion(text)) + 1
+
     def written(self, example: VQAExample) -> str:
         """Return the turns as the chat template writes them, a placeholder for each image."""
         chat = self._processor.chat

@@ -10,7 +10,7 @@ from data.sample import spread_sample
 from data.source import Part
 from data.sources import Split, Wanted, load_splits
 from data.turns import TurnBuilder
-from evaluation.asking.listed import check_listed
+from evaluation.asking.listed import check_answers_fit, check_listed
 from evaluation.asking.preflight import Preflight, tell_skipped
 from evaluation.asking.prompt_check import PromptCheck
 from grpo.settings.config import GRPOConfig
@@ -43,7 +43,8 @@ def run_splits(
         whole: look at every held-out row, those that no sample holds among them.
 
     Raises:
-        ValueError: what `load_split` or ``first_look`` raises; `check_listed`'s.
+        ValueError: what `load_split` or ``first_look`` raises; `check_listed`'s and
+            `check_answers_fit`'s.
     """
     preflight = preflight or run_preflight(config, template)
     sample = partial(spread_sample, limit=config.eval_limit or None, seed=config.seed)
@@ -55,6 +56,9 @@ def run_splits(
         if config.kind == "exact":
             check_listed(examples)
         first_look(examples)
+        if config.kind == "exact":
+            tokens_of = preflight.checks[0].answer_tokens
+            check_answers_fit(examples, config.max_completion_tokens, tokens_of)
         return preflight(examples)
 
     def wanted(part: Part, names: Sequence[str], find_faults: FindFaults) -> Wanted:

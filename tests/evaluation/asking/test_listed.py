@@ -3,7 +3,7 @@
 import pytest
 
 from data.examples import VQAExample
-from evaluation.asking.listed import check_listed
+from evaluation.asking.listed import check_answers_fit, check_listed
 from evaluation.asking.questions import Questions
 from grpo.settings.resolve import resolve_config
 from rewards import parse_completion
@@ -39,3 +39,20 @@ def test_a_run_on_open_questions_ends_before_it_begins(tmp_path):
     with pytest.raises(ValueError, match=r"6,400 of 6,400 training rows have neither"):
         run(resolve_config({**settings, "output_dir": str(out)}))
     assert not (out / "metrics.jsonl").exists()
+
+
+def test_answers_that_a_completion_has_no_room_for_are_refused():
+    fits = len("<answer>Yes</answer>")
+    check_answers_fit([LETTERS, YES], fits, len)
+    with pytest.raises(ValueError, match=rf"={fits - 1} cuts off an answer of {fits} tokens, .*to"):
+        check_answers_fit([LETTERS, YES], fits - 1, len)
+
+
+@pytest.mark.command
+def test_a_run_without_room_for_them_ends_before_it_begins(tmp_path):
+    out = tmp_path / "run"
+    settings = {"exact_no_think": True, "mode": "no_think", "train_json": ["phantoms:CT"]}
+    settings |= {"max_completion_tokens": 7, "max_steps": 1, "output_dir": str(out)}
+    with pytest.raises(ValueError, match="max_completion_tokens=7 cuts off an answer of 8 tokens"):
+        run(resolve_config(settings))
+    assert not (out / "run.json").exists() and not list((out / "eval").glob("*"))

@@ -1,0 +1,71 @@
+"""Flags that do nothing beside the others, where a run is what it would be without them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+from grpo.settings.config import GRPOConfig
+from process.flags import flag_of
+from process.ranks import place
+
+# what makes of the ratio something else, and nothing of a ratio that is 1
+_OF_RATIOS = ("epsilon_low", "epsilon_high", "ratio_cap", "ratio_level", "surrogate")
+# which limits of the ratio a surrogate does not know
+_LIMITS_UNUSED = {"cispo": ("epsilon_low",), "sapo": ("epsilon_low", "epsilon_high")}
+
+
+def idle_warnings(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
+    """Return warnings for flags that do nothing beside the others.
+
+    Args:
+        given: the flags, by field name.
+        config: all that they and other sources have made.
+    """
+    warnings = []
+    names = [name for name in ("eval_every", "eval_limit", "eval_blank") if given.get(name)]
+    if names and not config.eval_json:
+        flags = ", ".join(flag_of(name) for name in names)
+        warnings.append(
+            f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"
+        )
+    if given.get("reference_device", "auto") != "auto" and not config.has_reference:
+        warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
+    elif given.get("reference_device", "auto") != "auto" and config.lora_rank:
+        warnings.append(
+            "--reference-device: with --lora-rank the reference is the policy itself, its adapters"
+            " off, and nothing is loaded"
+        )
+    for name in _LIMITS_UNUSED.get(config.surrogate, ()):
+        if name in given:
+            warnings.append(f"{flag_of(name)}: --surrogate {config.surrogate} has no such limit")
+    warnings += _without_effect(given, config)
+    if given.get("reshard_after_forward") is not None and place().size == 1:
+        warnings.append(
+            "--reshard-after-forward: one process has its weights whole and gathers nothing;"
+            " several are started by torchrun"
+        )
+    return warnings
+
+
+def _without_effect(given: Mapping[str, Any], config: GRPOConfig) -> Iterator[str]:
+    """Yield warnings for flags of the objective that change nothing in a run of this length."""
+    usual = {item.name: item.default for item in fields(GRPOConfig)}
+    moved = [name for name in _OF_RATIOS if given.get(name, usual[name]) != usual[name]]
+    # the KL's own ratio is that of the level, and has a gradient where it is 1
+    if config.kl_estimator == "k3_corrected" and "ratio_level" in moved:
+        moved.remove("ratio_level")
+    if moved and config.num_iterations == 1:
+        yield (
+            f"{', '.join(map(flag_of, moved))}: in one pass over a batch every ratio is 1, so the"
+            " gradient is that of plain GRPO: --num-iterations 2"
+        )
+    if 0 < config.max_steps <= config.reference_sync:
+        yield (
+            f"--reference-sync {config.reference_sync}: the run ends after {config.max_steps}"
+            " steps, before the reference is the policy for the first time"
+        )
+    if config.kl_estimator == "k1":
+        yield (
+            "--kl-estimator k1: as a loss it has a gradient of 0 on average, so it adds noise and"
+            " holds the policy nowhere: k2 or k3"
+        )
