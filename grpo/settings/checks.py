@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from grpo.settings.save_every import seconds_between
+from grpo.settings.variants import variant_problems
 from process.conditions import check_conditions
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ _NOT_NEGATIVE = (
     "dynamic_sampling",
     *("eval_every", "eval_limit", "seed", "lora_rank"),
 )
-_MOST_KEPT = 256  # ids of a token that are stored, and whose embeddings are read, for each token
 _POSITIVE = ("epochs", "learning_rate", "max_grad_norm")
 _LARGEST = 1e18  # as rewards/registry.py has it for rewards; it overflows what compares them
 
@@ -66,8 +66,7 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
         yield "train_json is empty: name at least one file"
     yield from _sampling_problems(config)
     yield from _objective_problems(config)
-    yield from _variant_problems(config)
-    yield from _exact_problems(config)
+    yield from variant_problems(config)
     yield from _adapter_problems(config)
 
 
@@ -98,119 +97,12 @@ def _sampling_problems(config: "GRPOConfig") -> Iterator[str]:
         )
     if not 0 < config.top_p <= 1:
         yield f"top_p={config.top_p} must lie in (0, 1]: 1 switches it off"
-    if config.logprob_distribution == "filtered":
-        yield from _filtered_problems(config)
     if config.micro_batch_tokens <= config.max_completion_tokens:
         yield (
             f"micro_batch_tokens={config.micro_batch_tokens} holds no completion of"
             f" max_completion_tokens={config.max_completion_tokens}: raise the first, or lower the"
             " second"
         )
-
-
-def _filtered_problems(config: "GRPOConfig") -> Iterator[str]:
-    filtered = "logprob_distribution=filtered"
-    if not config.top_k and config.top_p == 1:
-        yield f"{filtered} is not used without top_k: give --top-k too, or leave it away"
-    elif not config.top_k:
-        yield (
-            f"{filtered} needs a top_k beside top_p={config.top_p}: the ids that each token was"
-            f" sampled from are kept, and top_p alone sets no limit to them; give --top-k"
-            f" {_MOST_KEPT} or less too"
-        )
-    elif config.top_k > _MOST_KEPT:
-        yield (
-            f"{filtered} keeps the ids that each token was sampled from, up to {_MOST_KEPT}:"
-            f" top_k={config.top_k} is too large"
-        )
-    elif config.top_k == 1:
-        yield (
-            f"{filtered} with top_k=1 leaves one token of probability 1 and nothing to learn: give"
-            " 2 or more"
-        )
-
-
-def _variant_problems(config: "GRPOConfig") -> Iterator[str]:
-    """Yield what of the objective's variants does not go together, or does nothing."""
-    usual = {item.name: item.default for item in fields(config)}
-    if config.surrogate == "cispo" and config.epsilon_high < 1:
-        yield (
-            f"epsilon_high={config.epsilon_high} is, with surrogate=cispo, the largest weight of a"
-            " token itself: give 1 or more, such as 5"
-        )
-    if config.surrogate != "clip" and config.ratio_cap:
-        yield (
-            f"ratio_cap={config.ratio_cap} is not used by surrogate={config.surrogate}: leave it"
-            " away"
-        )
-    elif config.ratio_cap and config.ratio_cap <= 1 + config.epsilon_high:
-        yield (
-            f"ratio_cap={config.ratio_cap} must be above 1 + epsilon_high={config.epsilon_high}:"
-            " below, the clip holds already"
-        )
-    if max(config.beta, config.beta_final) == 0:
-        for name in ("kl_estimator", "reference_sync"):
-            if getattr(config, name) != usual[name]:
-                yield f"{name}={getattr(config, name)} is not used with beta=0: leave it away"
-    yield from _beta_problems(config)
-    if config.curriculum != "none" and config.dynamic_sampling:
-        yield (
-            f"curriculum={config.curriculum} does not go with"
-            f" dynamic_sampling={config.dynamic_sampling}: both choose the next questions; give one"
-        )
-    if not 0 < config.top_entropy_share <= 1:
-        yield (
-            f"top_entropy_share={config.top_entropy_share} must lie in (0, 1]: 1 trains all tokens"
-        )
-    if 0 < config.sampler_correction_cap < 1:
-        yield (
-            f"sampler_correction_cap={config.sampler_correction_cap} must be 0 or at least 1: a"
-            " token on which sampler and update agree weighs 1"
-        )
-    if config.soft_overlong_tokens > config.max_completion_tokens:
-        yield (
-            f"soft_overlong_tokens={config.soft_overlong_tokens} must not be above"
-            f" max_completion_tokens={config.max_completion_tokens}, whose last tokens they are"
-        )
-    if config.reward_aggregation == "normalize_then_sum":
-        for name in ("advantage_scale", "advantage_baseline"):
-            if getattr(config, name) != usual[name]:
-                yield (
-                    f"{name}={getattr(config, name)} is not used by"
-                    " reward_aggregation=normalize_then_sum, which has its own: leave it away"
-                )
-
-
-def _beta_problems(config: "GRPOConfig") -> Iterator[str]:
-    if config.beta_schedule == "constant" and config.beta_final:
-        yield (
-            f"beta_final={config.beta_final} is not used by beta_schedule=constant: leave it away,"
-            " or give linear or cosine"
-        )
-    if config.beta_schedule != "constant" and config.beta == config.beta_final:
-        yield (
-            f"beta_schedule={config.beta_schedule} goes from beta={config.beta} to"
-            f" beta_final={config.beta_final}, which is the same: leave it away, or give two"
-            " different weights"
-        )
-
-
-def _exact_problems(config: "GRPOConfig") -> Iterator[str]:
-    """Yield what does not go with --exact-no-think, or does nothing beside it."""
-    if config.kind != "exact":
-        return
-    if config.mode != "no_think":
-        yield (
-            f"mode={config.mode} does not go with exact_no_think, which lists bare answers and no"
-            " thoughts: use no_think, or leave exact_no_think away"
-        )
-    for item in fields(config):
-        only, value = item.metadata["only"], getattr(config, item.name)
-        if only and "exact" not in only and value != item.default:
-            yield (
-                f"{item.name}={value} is not used by exact_no_think, which samples nothing: leave"
-                " one of the two away"
-            )
 
 
 def _objective_problems(config: "GRPOConfig") -> Iterator[str]:

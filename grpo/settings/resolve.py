@@ -8,7 +8,7 @@ on other data an embedded model takes from there how it is asked. groupwise.json
 checkpoint of ours was trained.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,17 @@ from grpo.settings.absolute import is_answered_in_words, is_phantoms_name
 from grpo.settings.card import KINDS, card_of, card_warnings, start_model
 from grpo.settings.choices import kind_of
 from grpo.settings.config import GRPOConfig
+from grpo.settings.idle import idle_warnings
 from grpo.settings.toml_file import Settings, embedded_default, read_toml, typed
+from grpo.settings.variants import WHY_UNUSED
 from models.files import EMBEDDED
 from process.flags import flag_of
-from process.ranks import place
 
 # Setting -> the kinds of run that alone use it. Given in another, it is an error.
 _ONLY = {item.name: item.metadata["only"] for item in fields(GRPOConfig)}
 GRPO_ONLY = tuple(name for name, only in _ONLY.items() if only and "sft" not in only)
-_WHY_UNUSED = {
-    "sft": "--method sft, which neither samples nor scores",
-    "exact": "--exact-no-think, which samples nothing",
-}
+_FLAG_OF_KIND = {"sft": "--method sft", "exact": "--exact-no-think"}
+_WHY_UNUSED = {kind: f"{_FLAG_OF_KIND[kind]}, which {why}" for kind, (_, why) in WHY_UNUSED.items()}
 SFT_DEFAULTS = {"mode": "no_think", "learning_rate": 1e-5, "beta": 0.0}
 # Of adapters ten times the rate of the weights themselves: docs/lora.md has the reason.
 LORA_LEARNING_RATES = {"grpo": 1e-5, "sft": 1e-4}
@@ -42,7 +41,7 @@ class Resolved:
     by_default: bool  # neither model nor data were named
     taken: Mapping[str, tuple[str, ...]]  # where from -> the settings that came from there
     from_file: tuple[str, ...]  # the settings of the --config file that no flag replaces
-    warnings: tuple[str, ...]  # of flags that do nothing beside the others
+    warnings: tuple[str, ...]  # of settings that do nothing beside the others
 
 
 def resolve_config(given: Mapping[str, Any], config_file: str | None = None) -> GRPOConfig:
@@ -80,7 +79,8 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     by_default = "model" not in chosen and "train_json" not in chosen
     file = {} if config_file is None else _file_settings(config_file, kind)
     from_file = tuple(name for name in file if name not in given)
-    return Resolved(config, by_default, taken, from_file, tuple(_idle(given, config)))
+    warnings = (*_left_out(config_file, kind), *idle_warnings(given, config))
+    return Resolved(config, by_default, taken, from_file, warnings)
 
 
 def chosen_settings(given: Mapping[str, Any], config_file: str | None) -> Settings:
@@ -114,35 +114,14 @@ def untrained_settings(config: GRPOConfig) -> tuple[str, ...]:
     return card_warnings({name: getattr(config, name) for name in _ASKING}, card_of(config.model))
 
 
-# which limits of the ratio a surrogate does not know
-_LIMITS_UNUSED = {"cispo": ("epsilon_low",), "sapo": ("epsilon_low", "epsilon_high")}
-
-
-def _idle(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
-    """Return warnings for flags that do nothing beside the others."""
-    warnings = []
-    names = [name for name in ("eval_every", "eval_limit", "eval_blank") if given.get(name)]
-    if names and not config.eval_json:
-        flags = ", ".join(flag_of(name) for name in names)
-        warnings.append(
-            f"{flags}: nothing is evaluated in this run, name held-out questions: --eval-json FILE"
-        )
-    if given.get("reference_device", "auto") != "auto" and not config.has_reference:
-        warnings.append("--reference-device: without a KL term (--beta 0) no reference is loaded")
-    elif given.get("reference_device", "auto") != "auto" and config.lora_rank:
-        warnings.append(
-            "--reference-device: with --lora-rank the reference is the policy itself, its adapters"
-            " off, and nothing is loaded"
-        )
-    for name in _LIMITS_UNUSED.get(config.surrogate, ()):
-        if name in given:
-            warnings.append(f"{flag_of(name)}: --surrogate {config.surrogate} has no such limit")
-    if given.get("reshard_after_forward") is not None and place().size == 1:
-        warnings.append(
-            "--reshard-after-forward: one process has its weights whole and gathers nothing;"
-            " several are started by torchrun"
-        )
-    return warnings
+def _left_out(config_file: str | None, kind: str) -> Iterator[str]:
+    """Yield a warning for what a --config file says that this kind of run does not use."""
+    if config_file is None:
+        return
+    settings, sft_table = read_toml(config_file)
+    names = [name for name in settings if _unused(name, kind)]
+    if names and not (kind == "sft" and sft_table):  # which says that it serves both
+        yield f"--config {config_file}: {', '.join(names)} not used by {_WHY_UNUSED[kind]}"
 
 
 _ASKING = tuple(name for name in KINDS if name != "prompt_template")  # whose text train.py reads

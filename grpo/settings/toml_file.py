@@ -37,9 +37,16 @@ def shipped_or_own(name: str | Path) -> Path:
     return shipped if by_name and not path.exists() and shipped.is_file() else path
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the shipped files that hold settings, as --config takes them."""
+    default = embedded_default()
+    presets = sorted((default.parent / "objectives").glob("*.toml"))
+    return [default.name, *(f"objectives/{preset.name}" for preset in presets)]
+
+
 def read_toml(path: str | Path) -> tuple[Settings, Settings]:
     """Return the settings of a TOML file, or of a shipped one, and those of its [sft] table."""
-    table = read_toml_file(shipped_or_own(path), f"config {path}", "phantoms.toml")
+    table = read_toml_file(shipped_or_own(path), f"config {path}", ", ".join(shipped_names()))
     sft = table.pop("sft", {})
     if not isinstance(sft, dict):
         raise ValueError(f"config {path}: [sft] must be a table of settings, got {sft!r}")

@@ -1,5 +1,6 @@
 """Variants of the objective: named as the maths has them, and refused where they do nothing."""
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -11,6 +12,7 @@ from grpo.objectives.surrogate import SURROGATES
 from grpo.settings.choices import CHOICES
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve, resolve_config
+from grpo.settings.toml_file import read_toml, shipped_names
 from process.flags import flag_of
 
 
@@ -133,7 +135,81 @@ def test_a_curriculum_is_one_of_those_there_are_and_not_of_the_supervised_baseli
     [("clip", []), ("cispo", ["epsilon_low"]), ("sapo", ["epsilon_low", "epsilon_high"])],
 )
 def test_a_limit_that_a_surrogate_does_not_know_is_warned_about(surrogate, unused):
-    given = {"surrogate": surrogate, "epsilon_low": 0.1, "epsilon_high": 5.0}
+    given = {"surrogate": surrogate, "epsilon_low": 0.1, "epsilon_high": 5.0, "num_iterations": 2}
     warnings = resolve(given, None).warnings
     told = [f"{flag_of(name)}: --surrogate {surrogate} has no such limit" for name in unused]
     assert list(warnings) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"ratio_level": "sequence"}, "--ratio-level: in one pass"),
+        ({"ratio_level": "sequence", "kl_estimator": "k3_corrected"}, None),  # has a ratio of it
+        ({"ratio_cap": 4.0, "surrogate": "clip"}, "--ratio-cap: in one pass over a batch every"),
+        ({"epsilon_high": 0.28, "surrogate": "clip"}, "--epsilon-high: in one pass"),
+        ({"surrogate": "sapo", "kl_estimator": "k3_corrected"}, "--surrogate: in one pass"),
+        ({"surrogate": "sapo", "num_iterations": 2}, None),
+        ({"epsilon_high": 0.2, "ratio_level": "token"}, None),  # as it is without them
+        ({"reference_sync": 10, "max_steps": 10}, "--reference-sync 10: the run ends after 10"),
+        ({"reference_sync": 9, "max_steps": 10}, None),
+        ({"reference_sync": 9, "epochs": 1.0}, None),
+        ({"kl_estimator": "k1"}, "--kl-estimator k1: as a loss it has a gradient of 0"),
+        ({"kl_estimator": "k2"}, None),
+    ],
+)
+def test_what_changes_nothing_in_such_a_run_is_warned_about(given, told):
+    warnings = resolve(given, None).warnings
+    assert [text.startswith(told or "") for text in warnings] == [True] * (told is not None)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"method": "sft"}, "top_k, ratio_cap, num_iterations not used by --method sft, which"),
+        (
+            {"exact_no_think": True, "mode": "no_think"},
+            "top_k, ratio_cap, num_iterations not used by --exact-no-think, which samples nothing",
+        ),
+        ({}, None),
+    ],
+)
+def test_what_a_kind_of_run_leaves_of_a_config_file_is_warned_about(given, named, tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text("seed = 3\ntop_k = 4\nratio_cap = 4.0\nnum_iterations = 2\n")
+    told = resolve(given, str(file)).warnings
+    assert len(told) == (named is not None)
+    assert all(text.startswith(f"--config {file}: {named}") for text in told)
+
+
+def test_a_file_that_says_it_serves_both_methods_is_not_warned_about(tmp_path):
+    file = tmp_path / "own.toml"
+    file.write_text('top_k = 4\n[sft]\nmode = "no_think"\n')
+    assert resolve({"method": "sft"}, str(file)).warnings == ()
+
+
+SFT = {"method": "sft", "mode": "no_think"}
+OF_GRPO = [item for item in fields(GRPOConfig) if item.metadata["only"]]
+
+
+@pytest.mark.parametrize("item", OF_GRPO, ids=lambda item: item.name)
+def test_a_config_of_the_supervised_baseline_refuses_what_its_fields_say(item):
+    GRPOConfig(**SFT, **{item.name: item.default})
+    other = {bool: not item.default, int: 3, float: 0.5, tuple: ("x",)}.get(type(item.default))
+    value = CHOICES[item.name][-1] if item.name in CHOICES else other
+    value = "file.toml" if value is None else value
+    if item.name == "reference_device":
+        GRPOConfig(**SFT, reference_device="cpu")
+        return
+    with pytest.raises(ValueError, match=f"{item.name}=.* is not used by method=sft, which neith"):
+        GRPOConfig(**SFT, **{item.name: value if value != item.default else CHOICES[item.name][0]})
+
+
+def test_a_baseline_without_a_kl_says_what_is_so():
+    assert not GRPOConfig(**SFT, beta=0.0).has_reference
+
+
+def test_a_wrong_name_of_a_preset_is_told_those_that_there_are():
+    with pytest.raises(ValueError, match=r"config dapo cannot be read .*objectives/dapo\.toml"):
+        resolve_config({}, "dapo")
+    assert all(read_toml(name) for name in shipped_names())
