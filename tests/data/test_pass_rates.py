@@ -74,12 +74,16 @@ def test_a_copy_is_changed_alone():
         ({"examples": None}, "it is of None rows"),
         ({"rows": [5, 1]}, "5 is none of 5 rows"),
         ({"rows": [-1, 1]}, "-1 is none of 5 rows"),
+        ({"rows": [0, 1.0]}, "1.0 is none of 5 rows"),
+        ({"rows": [0, True]}, "True is none of 5 rows"),
+        ({"rows": [0, "1"]}, "'1' is none of 5 rows"),
         ({"rows": [1]}, "shorter|longer"),
         ({"pass_rates": [0.5, 1.5]}, "row 1 has the pass rate 1.5"),
         ({"pass_rates": [0.5, float("nan")]}, "row 1 has the pass rate nan"),
         ({"pass_rates": [0.5, "x"]}, "row 1 has the pass rate 'x'"),
         ({"pass_rates": None}, "not all lists"),
         ({"times_seen": [1, 0]}, "row 1 was seen 0 times"),
+        ({"times_seen": [1, 1.5]}, "row 1 was seen 1.5 times"),
     ],
 )
 def test_a_state_that_is_none_is_refused_by_what_is_wrong_with_it(change, message):

@@ -247,6 +247,8 @@ def test_compared_one_by_one_a_group_sums_to_zero_and_agreement_is_exactly_zero(
     assert not advantages[2].any() and advantages[0].any()
     assert advantages.std() == pytest.approx(1, abs=1e-3)
     assert not decoupled_advantages(torch.ones(2, 2, 2), [1.0, 1.0]).any()
+    nothing = decoupled_advantages(torch.ones(2, 2, 2), [1.0, 1.0], eps=0.0)
+    assert nothing.tolist() == [[0, 0], [0, 0]], "no spread at all, and no NaN"
 
 
 def test_what_is_compared_is_the_sum_less_the_penalties_or_each_by_itself():

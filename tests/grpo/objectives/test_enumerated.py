@@ -233,3 +233,19 @@ def test_where_all_answers_earn_the_same_only_the_others_teach():
     same = torch.ones_like(rewards) * other[:, None]
     assert not gradient(exact_loss(logprobs, listed, same, other), logits).abs().gt(1e-12).any()
     torch.testing.assert_close(expected_reward(logprobs, listed, same, other), other)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.3])
+def test_what_is_not_listed_may_be_anything(beta):
+    listed = torch.tensor([[True, True, False]])
+    found = []
+    for beyond in (0.0, float("nan"), float("-inf")):
+        p = torch.tensor([[-1.0, -2.0, beyond]], dtype=torch.float64, requires_grad=True)
+        rest = torch.tensor([[2.0, 0.5, beyond], [-1.5, -0.5, beyond]], dtype=torch.float64)
+        of_others = torch.tensor([0.25], dtype=torch.float64)
+        args = (p, listed, rest[:1], of_others)
+        loss = exact_loss(*args, ref_logprobs=rest[1:], beta=beta)
+        worth = worths(*args, ref_logprobs=rest[1:], beta=beta)
+        found.append((*gradient(loss, p).tolist(), loss.item(), *worth[0].tolist()))
+        found[-1] += (answer_entropy(p, listed).item(),)
+    assert found[0] == found[1] == found[2] and found[0][2] == 0

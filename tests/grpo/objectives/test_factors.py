@@ -61,3 +61,9 @@ def test_without_a_cap_it_makes_the_samplers_mean_the_policys():
     torch.testing.assert_close(
         (sampler.exp() * weights * values).sum(), (policy.exp() * values).sum()
     )
+
+
+def test_a_weight_that_is_the_cap_is_not_counted_as_capped():
+    agreed = torch.tensor([[-1.5, 0.0]])
+    weights, is_capped = sampler_correction(agreed, agreed, 1.0)
+    assert weights.tolist() == [[1.0, 1.0]] and not is_capped.any()

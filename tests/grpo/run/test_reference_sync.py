@@ -1,6 +1,7 @@
 """A reference is made the policy when that is due, wherever it lies, and saved as it is."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -134,8 +135,14 @@ def test_a_checkpoint_of_weights_alone_has_none(load, tmp_path):
 
 
 def test_where_it_is_start_model_or_policy_nothing_is_kept_of_it(load):
-    sync = ReferenceSync.of(replace(CONFIG, reference_sync=3), load(moved=True), load(), None)
+    config, policy = replace(CONFIG, reference_sync=3), load(moved=True)
+    sync = ReferenceSync.of(config, policy, load(), None)
     assert [done for done in range(1, 9) if sync.tensors(done)] == [4, 5, 7, 8]
+    for done in (2, 3, 6):  # such a checkpoint is gone on with, and nothing is looked for in it
+        reference = load()
+        start = weights_of(reference)
+        ReferenceSync.of(config, policy, reference, Path(f"checkpoints/step-{done:06}"))
+        assert_equal(weights_of(reference), start)
 
 
 @pytest.mark.parametrize(
