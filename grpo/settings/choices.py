@@ -22,6 +22,8 @@ GroundingKind = Literal["none", "penalty", "scale"]
 LogprobBackend = Literal["auto", "torch", "cuda"]
 LogprobDistribution = Literal["full", "filtered"]
 
+GRPO = ("grpo", "exact")  # kinds of run: completions are sampled, or listed
+
 CHOICES: dict[str, tuple[str, ...]] = {
     "method": get_args(Method),
     "mode": tuple(MODES),

@@ -18,6 +18,7 @@ from grpo.settings.sections.keeping import KeepingSettings
 from grpo.settings.sections.machine import MachineSettings
 from grpo.settings.sections.model_and_data import ModelAndData
 from grpo.settings.sections.objective import ObjectiveSettings
+from grpo.settings.sections.rewarding import RewardSettings
 from grpo.settings.sections.run_length import RunLength
 from grpo.settings.sections.sampling import SamplingSettings
 from grpo.settings.sections.update import UpdateSettings
@@ -29,7 +30,8 @@ SECTIONS: dict[str, type] = {
     "what the model is asked to do": Asking,
     "length and size of the run": RunLength,
     "sampling": SamplingSettings,
-    "rewards and objective": ObjectiveSettings,
+    "rewards and advantages": RewardSettings,
+    "objective": ObjectiveSettings,
     "optimizer": UpdateSettings,
     "adapters (LoRA)": AdapterSettings,
     "machine and memory": MachineSettings,
@@ -44,6 +46,7 @@ class GRPOConfig(
     AdapterSettings,
     UpdateSettings,
     ObjectiveSettings,
+    RewardSettings,
     SamplingSettings,
     RunLength,
     Asking,

@@ -90,14 +90,21 @@ def _contents(parser: argparse.ArgumentParser) -> dict[str, Any]:
     return contents
 
 
-def _takes(action: argparse.Action) -> str:
-    """Return `FILE`, `FILE +` for one or more, `nothing` for a switch; what has to be given."""
+def _takes(action: argparse.Action) -> str | list[str]:
+    """Return `FILE`, `FILE +` for one or more, `nothing` for a switch; what has to be given.
+
+    The names of a choice are a list: one that is new changes nothing that was there.
+    """
     if action.nargs == 0:
         return "nothing"
-    words = [str(action.metavar), str(action.nargs or "")]
+    names = str(action.metavar).split("|")
+    words = [str(action.nargs or "")]
     words += ["of", *map(str, action.choices)] if action.choices else []
     words += ["(required)"] if action.required else []
-    return " ".join(filter(None, words))
+    rest = " ".join(filter(None, words))
+    if len(names) > 1:
+        return [*names, *filter(None, [rest])]
+    return " ".join(filter(None, [*names, rest]))
 
 
 def _words(text: str | None) -> str | None:

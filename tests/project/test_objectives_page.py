@@ -16,6 +16,7 @@ from grpo.objectives.surrogate import SURROGATES
 from grpo.settings.choices import CHOICES
 from grpo.settings.config import GRPOConfig
 from grpo.settings.sections.objective import ObjectiveSettings
+from grpo.settings.sections.rewarding import RewardSettings
 from grpo.settings.toml_file import read_toml
 from process.flags import flag_of
 from tests.places import ROOT
@@ -41,7 +42,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 # What is compared rather than how, and what stands in other headings of --help.
 NO_VARIANT = {"rewards", "reward_arguments"}
 ELSEWHERE = {"curriculum", "dynamic_sampling", "logprob_distribution", "num_iterations"}
-ELSEWHERE |= {"top_k", "top_p"}
+ELSEWHERE |= {"top_k", "top_p", "exact_no_think"}
 
 
 def rows() -> list[dict[str, str]]:
@@ -124,7 +125,8 @@ def test_every_name_of_a_choice_has_a_row_that_names_its_function(setting, name)
 
 def test_every_setting_of_the_objective_has_a_row():
     named = {flag for row in ROWS for flag, _ in flags(row["flags here"])}
-    settings = ({item.name for item in fields(ObjectiveSettings)} - NO_VARIANT) | ELSEWHERE
+    settings = {item.name for of in (RewardSettings, ObjectiveSettings) for item in fields(of)}
+    settings = (settings - NO_VARIANT) | ELSEWHERE
     assert {flag_of(name) for name in settings} <= named
     assert named <= {flag_of(item.name) for item in fields(GRPOConfig)}
 

@@ -100,6 +100,14 @@ def test_what_is_new_is_taken_up_by_the_script():
     assert not difference.missing and not difference.changed
 
 
+def test_a_name_that_a_choice_gets_is_new_and_one_that_it_loses_is_missing():
+    one, two = ({"--x": {"takes": names}} for names in (["a", "b"], ["c", "a"]))
+    difference = compare(one, two)
+    assert difference.new == ["--x > takes > c"]
+    assert difference.missing == ["--x > takes > b"]
+    assert not difference.changed
+
+
 def test_the_file_is_as_the_script_writes_it():
     assert dump(GOLDEN) == TEXT
 

@@ -571,7 +571,7 @@ def test_help_explains_every_group(capsys):
         run("--help")
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    assert "rewards and objective" in text and "--micro-batch-tokens" in text
+    assert "rewards and advantages" in text and "--micro-batch-tokens" in text
 
 
 def test_a_step_reads_each_completion_once_and_totals_its_rewards_once(

@@ -1,96 +1,37 @@
-"""What a completion is worth, and what the update makes of it."""
+"""What the update makes of advantages: ratio and surrogate, which tokens count, the KL."""
 
 from dataclasses import dataclass
 
 from grpo.settings.choices import (
-    AdvantageBaseline,
-    AdvantageScale,
-    GroundingKind,
+    GRPO,
     KLEstimator,
     LossNormalization,
     RatioLevel,
-    RewardAggregation,
     Schedule,
     Surrogate,
 )
 from process.flags import setting
 
-GRPO = ("grpo", "exact")  # whether its completions are sampled or listed
-
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectiveSettings:
-    """What a completion is worth, and what the update makes of it."""
+    """What the update makes of advantages: ratio and surrogate, which tokens count, the KL."""
 
-    rewards: tuple[str, ...] = setting(
-        ("accuracy", "format"),
-        "reward functions: registered names or path.py:function",
-        only=GRPO,
-    )
-    reward_weights: tuple[float, ...] = setting(
-        (), "one per reward function, in the same order; default 1 each", only=GRPO
-    )
-    reward_arguments: str = setting(
-        "",
-        "TOML file of arguments for reward functions of your own: a table [function] for each",
-        "FILE.toml",
-        only=GRPO,
-    )
-    advantage_scale: AdvantageScale = setting(
-        "group", "which spread divides the advantages", only="grpo"
-    )
-    advantage_baseline: AdvantageBaseline = setting(
-        "mean", "what is subtracted: the group's mean, or that of the others (RLOO)", only="grpo"
-    )
-    reward_aggregation: RewardAggregation = setting(
-        "sum_then_normalize",
-        "normalize_then_sum: each reward function is compared within the group on its own (GDPO)",
+    surrogate: Surrogate = setting(
+        "clip",
+        "what is raised; clip: the clipped ratio (PPO, GRPO); cispo: the log-probability, weighed"
+        " by the ratio up to --epsilon-high itself; sapo: a soft gate of the ratio, without limits",
         only="grpo",
     )
-    soft_overlong_tokens: int = setting(
-        0,
-        "the last N tokens before --max-completion-tokens cost a reward of up to 1, rising linearly"
-        " (DAPO); 0: none",
-        only="grpo",
-    )
-    loss_normalization: LossNormalization = setting(
-        "sequence",
-        "mean over sequences (DeepSeekMath), over tokens (DAPO), constant (Dr. GRPO)",
-        only="grpo",
-    )
-    beta: float = setting(
-        0.04,
-        "weight of the KL to the reference, which is the start model unless --reference-sync; 0:"
-        " none is loaded, unless a schedule goes to another",
-        only=GRPO,
-    )
-    beta_schedule: Schedule = setting(
-        "constant", "how it goes over the run from --beta to --beta-final, or not", only=GRPO
-    )
-    beta_final: float = setting(
-        0.0,
-        "where it goes, unless --beta-schedule is constant; the reference stays loaded",
-        only=GRPO,
-    )
-    reference_sync: int = setting(
-        0,
-        "make the reference of the KL the policy again after every K steps; 0: it stays the start"
-        " model",
-        "K",
+    ratio_level: RatioLevel = setting(
+        "token",
+        "whose ratio it is; token: each token's own; sequence: the whole completion's, by its mean"
+        " log-ratio (GSPO)",
         only="grpo",
     )
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
     epsilon_high: float = setting(
         0.2, "ratios are clipped above 1 + this (DAPO raises it)", only="grpo"
-    )
-    surrogate: Surrogate = setting(
-        "clip",
-        "what is raised: the clipped ratio (PPO, GRPO); cispo: the log-probability, weighed by the"
-        " ratio up to --epsilon-high itself; sapo: a soft gate of the ratio, without limits",
-        only="grpo",
-    )
-    ratio_level: RatioLevel = setting(
-        "token", "sequence: the mean log-ratio of a whole completion (GSPO)", only="grpo"
     )
     ratio_cap: float = setting(
         0.0,
@@ -98,17 +39,15 @@ class ObjectiveSettings:
         " 0: none",
         only="grpo",
     )
-    kl_estimator: KLEstimator = setting(
-        "k3",
-        "of the KL in the loss (docs/objectives.md); k3_corrected: times the ratio, TRL's default",
+    loss_normalization: LossNormalization = setting(
+        "sequence",
+        "what the loss is a mean over; sequence: the tokens of each completion, then completions"
+        " (DeepSeekMath); token: all tokens of the step (DAPO); constant: as many tokens as"
+        " completions could have (Dr. GRPO)",
         only="grpo",
     )
-    entropy_bonus: float = setting(
-        0.0,
-        "the loss gets minus this times the mean entropy of the tokens that are trained, so the"
-        " policy stays unsure; below 0 it is made surer; 0: neither",
-        "COEF",
-        only="grpo",
+    mask_truncated: bool = setting(
+        False, "leave truncated completions out of the loss", only="grpo"
     )
     top_entropy_share: float = setting(
         1.0,
@@ -121,21 +60,39 @@ class ObjectiveSettings:
         " this; 0: not at all",
         only="grpo",
     )
-    mask_truncated: bool = setting(
-        False, "leave truncated completions out of the loss", only="grpo"
-    )
-    grounding: GroundingKind = setting(
-        "none",
-        "penalty: a reward less the probability of its letter with the image blank; scale:"
-        " advantages times 1 - that of the right letter; costs about one completion more per group",
+    entropy_bonus: float = setting(
+        0.0,
+        "the loss gets minus this times the mean entropy of the tokens that are trained, so the"
+        " policy stays unsure; below 0 it is made surer; 0: neither",
+        "COEF",
         only="grpo",
     )
-    grounding_weight: float = setting(
-        1.0, "of that penalty; only with --grounding penalty", only="grpo"
-    )
-    exact_no_think: bool = setting(
-        False,
-        "with --mode no_think: sample nothing, list every well-formed answer of a choice and take"
-        " the exact gradient of the expected reward (docs/objectives.md)",
+    beta: float = setting(
+        0.04,
+        "weight of the KL to the reference, which is the start model unless --reference-sync; 0:"
+        " none is loaded, unless a schedule goes to another",
         only=GRPO,
+    )
+    beta_schedule: Schedule = setting(
+        "constant",
+        "how that weight goes over the run from --beta to --beta-final; constant: it stays --beta",
+        only=GRPO,
+    )
+    beta_final: float = setting(
+        0.0,
+        "where --beta-schedule goes, unless it is constant; the reference stays loaded, also at 0",
+        only=GRPO,
+    )
+    kl_estimator: KLEstimator = setting(
+        "k3",
+        "which estimate of the KL is in the loss (docs/objectives.md); k3: DeepSeekMath's;"
+        " k3_corrected: that times the ratio, as TRL has it",
+        only="grpo",
+    )
+    reference_sync: int = setting(
+        0,
+        "make the reference of the KL the policy again after every K steps; 0: it stays the start"
+        " model",
+        "K",
+        only="grpo",
     )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from grpo.settings.choices import CurriculumName
 from process.flags import setting
 
 
@@ -13,12 +12,6 @@ class RunLength:
     max_steps: int = setting(0, "optimizer batches; 0: as many as --epochs asks for")
     epochs: float = setting(1.0, "passes over the training rows")
     prompts_per_step: int = setting(4, "questions (groups) per step")
-    curriculum: CurriculumName = setting(
-        "none",
-        "pass_rate: questions are drawn by how undecided each is, from the running share of its"
-        " completions that pass; an epoch is then as many draws as there are rows; none: in turn",
-        only="grpo",
-    )
     group_size: int = setting(4, "completions per question, G in the papers", only="grpo")
     num_iterations: int = setting(
         1, "optimizer passes over each sampled batch, mu in the papers", only="grpo"

@@ -1,7 +1,10 @@
 """What the command line's settings say of themselves before a run begins."""
 
+from dataclasses import fields
+
 import pytest
 
+from grpo.settings.choices import CHOICES
 from grpo.settings.command_line import (
     config_of,
     origins_of,
@@ -11,6 +14,7 @@ from grpo.settings.command_line import (
 )
 from grpo.settings.config import GRPOConfig
 from grpo.settings.resolve import resolve
+from grpo.settings.sections.objective import ObjectiveSettings
 
 
 def test_what_was_not_given_but_taken_is_printed(capsys):
@@ -163,3 +167,28 @@ def test_the_settings_of_a_run_that_goes_on_are_its_own_but_for_what_is_given():
 def test_phantoms_that_are_named_bring_their_held_out_questions_and_the_model():
     config = config_of({"train_json": ("phantoms:ct",)}, None)
     assert config.model == "tiny" and config.eval_json == ("phantoms:ct",)
+
+
+def test_help_says_every_default_and_what_switches_a_number_off():
+    said = {action.dest: action.help for action in train_parser()._actions}
+    for item in fields(GRPOConfig):
+        if item.default in (None, "", (), "auto"):
+            continue
+        shown = item.default
+        if isinstance(shown, bool):
+            shown = "on" if shown else "off"
+        shown = " ".join(shown) if isinstance(shown, tuple) else shown
+        assert f"default: {shown}" in said[item.name], item.name
+    for item in fields(ObjectiveSettings):
+        if isinstance(item.default, float | int) and item.default in (0, 1):
+            off = f"{item.default:g}: " in said[item.name]
+            assert off or isinstance(item.default, bool) or item.name == "beta_final", item.name
+
+
+def test_help_explains_each_name_of_a_choice_of_the_objective_or_its_page_does():
+    said = {action.dest: action.help for action in train_parser()._actions}
+    for name in ("surrogate", "ratio_level", "loss_normalization", "advantage_scale",
+                 "advantage_baseline", "reward_aggregation", "kl_estimator"):  # fmt: skip
+        for choice in CHOICES[name]:
+            explained = f"{choice}: " in said[name] or "docs/objectives.md" in said[name]
+            assert explained, f"--{name}: {choice}"

@@ -1,0 +1,65 @@
+"""What a completion is worth: rewards, and what they become beside those of the group."""
+
+from dataclasses import dataclass
+
+from grpo.settings.choices import (
+    GRPO,
+    AdvantageBaseline,
+    AdvantageScale,
+    GroundingKind,
+    RewardAggregation,
+)
+from process.flags import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardSettings:
+    """What a completion is worth: rewards, and what they become beside those of the group."""
+
+    rewards: tuple[str, ...] = setting(
+        ("accuracy", "format"),
+        "reward functions: registered names or path.py:function",
+        only=GRPO,
+    )
+    reward_weights: tuple[float, ...] = setting(
+        (), "one per reward function, in the same order; default 1 each", only=GRPO
+    )
+    reward_arguments: str = setting(
+        "",
+        "TOML file of arguments for reward functions of your own: a table [function] for each",
+        "FILE.toml",
+        only=GRPO,
+    )
+    soft_overlong_tokens: int = setting(
+        0,
+        "the last N tokens before --max-completion-tokens cost a reward of up to 1, rising linearly"
+        " (DAPO); 0: none",
+        only="grpo",
+    )
+    grounding: GroundingKind = setting(
+        "none",
+        "penalty: a reward less the probability of its letter with the image blank; scale:"
+        " advantages times 1 - that of the right letter; costs about one completion more per group",
+        only="grpo",
+    )
+    grounding_weight: float = setting(
+        1.0, "of that penalty; only with --grounding penalty", only="grpo"
+    )
+    reward_aggregation: RewardAggregation = setting(
+        "sum_then_normalize",
+        "sum_then_normalize: weighted rewards are added up and compared within the group;"
+        " normalize_then_sum: each reward function is compared on its own (GDPO)",
+        only="grpo",
+    )
+    advantage_baseline: AdvantageBaseline = setting(
+        "mean",
+        "what is subtracted from a reward; mean: that of its group; leave_one_out: that of the"
+        " group's others (RLOO)",
+        only="grpo",
+    )
+    advantage_scale: AdvantageScale = setting(
+        "group",
+        "what divides the difference; group: the std of the group's rewards (GRPO); batch: that of"
+        " all rewards of the step (Lite PPO); none: nothing (Dr. GRPO)",
+        only="grpo",
+    )
