@@ -91,8 +91,8 @@ def policy_loss(
 
     Source: DeepSeekMath, arXiv:2402.03300, equations 3 and 4. The ratio, the surrogate and the KL
     are each one of several: grpo/objectives/ has them, docs/objectives.md what goes with what. On
-    the first pass every ratio is 1 and the KL about 0, so the loss is a weighted mean of the
-    advantages, about zero, and says nothing; its gradient does.
+    the first pass every ratio is 1, so the clipped surrogate is a weighted mean of the advantages,
+    about zero, and a loss of it says nothing; its gradient does.
 
     Args:
         logprobs: (M, C) of the policy, with gradient.

@@ -140,7 +140,7 @@ def entropy_collapsed(history: History) -> Finding | None:
     return Finding(
         f"the entropy fell to {median(window):.2g} nats per token from {start:.2g} at first:"
         " siblings are nearly copies and there is little to compare; raise --temperature,"
-        " --epsilon-high or --beta, or lower --learning-rate",
+        " --epsilon-high, --entropy-bonus or --beta, or lower --learning-rate",
         _times(ENTROPY_SHARE * start, median(window)),
     )
 
@@ -226,7 +226,8 @@ def groups_agree(history: History) -> Finding | None:
     return Finding(
         f"in {fmean(window):.0%} of the groups all rewards agree (mean of {LONG_WINDOW} steps,"
         f" alarm above {ZERO_STD_MAX:.0%}), so they teach nothing: raise --group-size or"
-        " --temperature, or leave out questions that are always right or always wrong",
+        " --temperature, draw others in their place (--dynamic-sampling), or leave out questions"
+        " that are always right or always wrong",
         _times(1 - ZERO_STD_MAX, 1 - fmean(window)),
     )
 

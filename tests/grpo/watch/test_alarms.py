@@ -74,7 +74,11 @@ def test_learning_is_no_alarm():
         ({"kl": lambda s: 0.6 if s < 30 else 1.3}, 35, ["is 1.30 nats", "above 1", "--beta"]),
         # the median of five, against that of twenty steps before: three large ones are needed
         ({"kl": lambda s: 0.1 if s < 40 else 0.7}, 42, ["from 0.1 to 0.7", "--max-grad-norm"]),
-        ({"entropy": lambda s: 0.5 if s < 30 else 0.04}, 35, ["0.04 nats", "--temperature"]),
+        (
+            {"entropy": lambda s: 0.5 if s < 30 else 0.04},
+            35,
+            ["0.04 nats", "--temperature", "--entropy-bonus"],
+        ),
         (
             {"completion_tokens": lambda s: 100 if s < 30 else 20},
             35,
@@ -96,7 +100,7 @@ def test_learning_is_no_alarm():
         (
             {"zero_std_groups": lambda s: 0.5 if s < 30 else 1.0},
             46,
-            ["in 92% of the groups", "--group-size"],
+            ["in 92% of the groups", "--group-size", "--dynamic-sampling"],
         ),
         # k of twenty: a fall of k / 20, a pooled spread of 0.73 sqrt(k / 20 (1 - k / 20)): k is 11
         (
