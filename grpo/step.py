@@ -118,8 +118,8 @@ def train_step(
     #    loss of the batch, so the token budget changes the memory used, never the gradient.
     tables = LossTables.of(rollout, advantages, old_logprobs, ref_logprobs, config, policy.device)
 
-    # 6. Update. On the first pass every ratio is 1, so the loss is about zero while its gradient
-    #    is not: watch the reward and grad_norm, not the loss.
+    # 6. Update. On the first pass every ratio is 1, so a clipped loss is about zero while its
+    #    gradient is not: watch the reward and grad_norm, not the loss.
     objective = objective or config.objective
     all_teach = reference is not None or objective.entropy_bonus != 0
     groups = None if all_teach else groups_that_teach(rollout, advantages)
