@@ -3,13 +3,13 @@
     while some groups agree and the budget lasts:
         put a group of the run's next question in the place of each of them
 
-Source: DAPO, arXiv:2503.14476, which samples until a batch is full of groups whose completions are
-neither all right nor all wrong. Here a group is thrown away where all its advantages are 0, which
-is what it would teach: rewards that agree after penalties and the grounding term. As many questions
-are drawn as places are empty, so none is sampled for nothing, and the data order goes on behind the
-last of them: no later step sees them again, none is passed over. Once the budget is spent, the
-places that are left keep the groups that were drawn last, with advantages of 0: a step has N groups
-in any case.
+Source: DAPO, arXiv:2503.14476, equation 11, which samples until a batch is full of groups whose
+completions are neither all right nor all wrong. Here a group is thrown away where all its
+advantages are 0, which is what it would teach: rewards that agree after penalties and the grounding
+term. As many questions are drawn as places are empty, so none is sampled for nothing, and the data
+order goes on behind the last of them: no later step sees them again, none is passed over. Once the
+budget is spent, the places that are left keep the groups that were drawn last, with advantages of
+0: a step has N groups in any case.
 
 Of several processes each fills its own places, and all have the same scores to decide by.
 
@@ -108,7 +108,11 @@ class Draws:
 
 
 def agreeing(advantages: Tensor) -> list[int]:
-    """Return which of N groups, (N, G) advantages, teach nothing, ascending."""
+    """Return which of N groups, (N, G) advantages, teach nothing, ascending.
+
+    >>> agreeing(torch.tensor([[0.0, 0.0], [1.0, -1.0], [0.0, 0.0]]))
+    [0, 2]
+    """
     return (~advantages.any(dim=1)).nonzero()[:, 0].tolist()
 
 

@@ -40,6 +40,7 @@ def token_weights(mask: Tensor, normalization: Normalization, max_completion_tok
     Raises:
         ValueError: wrong shape, unknown normalization, limit below 1.
 
+    >>> import torch
     >>> token_weights(torch.tensor([[1, 1], [1, 0]]), "sequence", 4)
     tensor([[0.2500, 0.2500],
             [0.5000, 0.0000]])
@@ -122,6 +123,15 @@ def policy_loss(
 
     Raises:
         ValueError: shapes that differ, a name that is in no table, a bonus without entropies.
+
+    >>> import torch
+    >>> now, half = torch.zeros(1, 2), torch.full((1, 2), 0.5)  # two tokens, advantage 2
+    >>> loss, metrics = policy_loss(
+    ...     now, -torch.tensor([[1.0, 1.5]]).log(), now, torch.tensor([2.0]), half, half,
+    ...     epsilon_low=0.2, epsilon_high=0.2, beta=0.0,
+    ... )
+    >>> loss, metrics["clip_fraction"]  # ratios 1 and 1.5, which is clipped: -(2 + 2.4) / 2
+    (tensor(-2.2000), tensor(0.5000))
     """
     _check_shapes(
         logprobs,

@@ -8,6 +8,7 @@ import torch
 import grpo.step
 from grpo.clock import StepClock
 from grpo.likelihood import completion_scores
+from grpo.objectives.divergence import KL_ESTIMATORS
 from grpo.objectives.factors import high_entropy_mask
 from grpo.step import train_step
 from rewards.bound import each
@@ -32,7 +33,8 @@ VARIANTS = [
     {"ratio_cap": 1.5},
     {"surrogate": "cispo", "epsilon_high": 5.0},
     {"surrogate": "sapo"},
-    {"kl_estimator": "k3_corrected"},
+    *({"kl_estimator": name} for name in KL_ESTIMATORS if name != "k3"),
+    {"advantage_scale": "batch"},
     {"advantage_baseline": "leave_one_out", "advantage_scale": "none"},
     {"reward_aggregation": "normalize_then_sum"},
     {"top_entropy_share": 0.3},
