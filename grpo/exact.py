@@ -26,7 +26,7 @@ from grpo.fitting import TokenBudget
 from grpo.likelihood import completion_logprobs, frozen_logprobs
 from grpo.objectives.enumerated import answer_entropy, event_kl, expected_reward, worths
 from grpo.optimizer import PolicyOptimizer
-from grpo.rollout import Part, PromptBatch
+from grpo.rollout import Part, PromptBatch, Rollout
 from grpo.settings.config import GRPOConfig
 from grpo.sft import target_rollout
 from grpo.step import Reward
@@ -65,19 +65,14 @@ def exact_step(
     Raises:
         ValueError: an answer is longer than a sampled completion may be.
     """
-    # 1. List every answer of each prompt. Prompts with fewer of them get rows of the end token
-    #    alone, which weigh nothing, so that all groups are of one size.
-    size, budget = max(map(len, answers)), budget or TokenBudget(config)  # A
+    # 1. List every answer of each prompt.
+    budget = budget or TokenBudget(config)
     beta = config.beta if beta is None else beta
-    texts = [text for some in answers for text in (*some, *[MALFORMED] * (size - len(some)))]
-    rollout = target_rollout(policy, batch, texts, size)
-    longest = int(rollout.completion_mask.sum(dim=1).max())
-    check_answer_length(longest, config.max_completion_tokens)
-    listed = torch.tensor([[i < len(some) for i in range(size)] for some in answers])  # (N, A)
+    rollout, listed = _listed(policy, batch, answers, config.max_completion_tokens)  # (N, A)
 
     # 2. Score them, and the malformed text once per prompt; of several processes each its own.
     with world().together("reward"):
-        rewards_per_fn, others_per_fn = _scored(reward_fns, batch, answers, size)
+        rewards_per_fn, others_per_fn = _scored(reward_fns, batch, answers, listed.shape[1])
     weights = rewards_per_fn.new_tensor(config.weights_of_rewards)  # (R,)
     rewards, other = rewards_per_fn @ weights, others_per_fn @ weights  # (N, A), (N,)
     clock.lap("reward")
@@ -87,17 +82,17 @@ def exact_step(
     #    different micro-batches.
     now = reference_now = torch.zeros(listed.shape, dtype=torch.float64)  # (N, A)
     if reference is not None:
-        reference_now = frozen_logprobs(reference, rollout, config, budget, "reference")
-        reference_now = _of_answers(reference_now.sum(dim=1), listed)
+        of_tokens = frozen_logprobs(reference, rollout, config, budget, "reference")  # (B, C)
+        reference_now = _of_answers(of_tokens.sum(dim=1), listed)
     clock.lap("reference")
     if beta:
-        now = frozen_logprobs(policy, rollout, config, budget, "update")
-        now = _of_answers(now.sum(dim=1), listed)
+        of_tokens = frozen_logprobs(policy, rollout, config, budget, "update")  # (B, C)
+        now = _of_answers(of_tokens.sum(dim=1), listed)
     worth = worths(now, listed, rewards, other, ref_logprobs=reference_now, beta=beta)
     row_worths = worth.flatten().float().to(policy.device)  # (B,)
 
     # 4. Update by the gradient of sum w(c) p(c), a mean over all N prompts.
-    logprobs = torch.zeros(len(texts), device=policy.device)  # (B,)
+    logprobs = torch.zeros(listed.numel(), device=policy.device)  # (B,)
 
     def add_gradient(part: Part) -> None:
         of_tokens = completion_logprobs(
@@ -112,25 +107,44 @@ def exact_step(
     grad_norm = optimizer.step(config.max_grad_norm)
     clock.lap("update")
 
+    names = ["reward", *(f"reward/{name}" for name in reward_fns)]
+    earned = [rewards, *rewards_per_fn.unbind(dim=2)]  # (N, A) each
+    earned_else = [other, *others_per_fn.unbind(dim=1)]  # (N,) each
     now = _of_answers(logprobs, listed)  # (N, A)
-    own = {"reward": expected_reward(now, listed, rewards, other)}  # (N,) each
-    for name, some, of_others in zip(
-        reward_fns, rewards_per_fn.unbind(dim=2), others_per_fn.unbind(dim=1), strict=True
-    ):
-        own[f"reward/{name}"] = expected_reward(now, listed, some, of_others)
+    own = {
+        name: expected_reward(now, listed, of_listed, of_others)
+        for name, of_listed, of_others in zip(names, earned, earned_else, strict=True)
+    }
     own["exact/mass_outside"] = 1 - now.exp().where(listed, 0.0).sum(dim=1)
     own["exact/answer_entropy"] = answer_entropy(now, listed)
     own["kl"] = event_kl(now, reference_now, listed)
-    means = _means(own, batch)
+    means, num_tokens = _means(own, batch), rollout.completion_mask[listed.flatten()].sum()
     return {
         **means,
         "loss": beta * means["kl"] - means["reward"],
         "kl": None if reference is None else means["kl"],
-        "completion_tokens": rollout.completion_mask[listed.flatten()].sum().item()
-        / listed.sum().item(),
+        "completion_tokens": (num_tokens / listed.sum()).item(),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,
     }
+
+
+def _listed(
+    policy: Policy, batch: PromptBatch, answers: Sequence[Sequence[str]], limit: int
+) -> tuple[Rollout, Tensor]:
+    """Return every answer as a row of its prompt, and (N, A) bool, which rows are answers.
+
+    Prompts with fewer of them get rows of the end token alone, which weigh nothing, so that all
+    groups are of one size.
+
+    Raises:
+        ValueError: an answer is longer than the limit of a sampled completion.
+    """
+    size = max(map(len, answers))  # A
+    texts = [text for some in answers for text in (*some, *[MALFORMED] * (size - len(some)))]
+    rollout = target_rollout(policy, batch, texts, size)
+    check_answer_length(int(rollout.completion_mask.sum(dim=1).max()), limit)
+    return rollout, torch.tensor([[i < len(some) for i in range(size)] for some in answers])
 
 
 def _scored(
