@@ -433,3 +433,18 @@ def test_shapes_that_would_broadcast_are_refused(name, shape, message):
     batch = {**random_batch(0), name: torch.zeros(shape)}
     with pytest.raises(ValueError, match=message):
         policy_loss(**batch, **CLIP, beta=0.0)
+
+
+@pytest.mark.parametrize("level", RATIO_LEVELS)
+@pytest.mark.parametrize("surrogate", SURROGATES)
+def test_what_the_loss_leaves_out_is_measured_as_it_was(level, surrogate):
+    batch = random_batch(seed=2, rows=8)
+    limits = {"epsilon_low": 0.05, "epsilon_high": 1.0 if surrogate == "cispo" else 0.05}
+    options = {**limits, "beta": 0.1, "ratio_level": level, "surrogate": surrogate}
+    _, whole = policy_loss(**batch, **options)
+    masked = torch.arange(8)[:, None] % 2 == 0  # as with --mask-truncated
+    batch["loss_weights"] = batch["loss_weights"].masked_fill(masked, 0.0)
+    loss, left = policy_loss(**batch, **options)
+    assert loss != whole["loss"] and (surrogate == "sapo" or whole["clip_fraction"] > 0)
+    for name in ("kl", "clip_fraction"):
+        assert left[name] == whole[name]

@@ -36,6 +36,7 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
     ("settings", "message"),
     [
         ({"surrogate": "cispo"}, "epsilon_high=0.2 is, with surrogate=cispo, the largest weight"),
+        ({"surrogate": "cispo", "epsilon_high": 0.99}, "epsilon_high=0.99 is, with surrogate=ci"),
         (
             {"surrogate": "sapo", "ratio_cap": 3.0},
             "ratio_cap=3.0 is not used by surrogate=sapo: leave it away",
@@ -46,6 +47,8 @@ def test_what_a_setting_may_be_is_what_the_maths_knows(name, of_the_maths):
         ({"beta": 0.0, "kl_estimator": "k2"}, "kl_estimator=k2 is not used with beta=0"),
         ({"beta": 0.0, "reference_sync": 5}, "reference_sync=5 is not used with beta=0"),
         ({"reference_sync": -1}, "reference_sync=-1 must not be negative"),
+        ({"sampler_correction_cap": -1.0}, "sampler_correction_cap=-1.0 must not be negative"),
+        ({"soft_overlong_tokens": -1}, "soft_overlong_tokens=-1 must not be negative"),
         (
             {"reference_sync": 5, "lora_rank": 8},
             "reference_sync=5 does not go with lora_rank=8: the reference is the policy with its"
