@@ -74,7 +74,10 @@ def as_type(value: Any, hint: Any) -> Any:
     if isinstance(value, bool) and hint is not bool:
         raise TypeError
     if hint is float and isinstance(value, int | float):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:  # an int of hundreds of digits
+            raise TypeError from error
     if not isinstance(value, hint if isinstance(hint, type) else str):  # a Literal's are names
         raise TypeError
     return value

@@ -4,11 +4,13 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
 from grpo.settings.save_every import seconds_between
 from grpo.settings.variants import variant_problems
 from process.conditions import check_conditions
+from process.flags import flag_of
+from process.toml import as_type
 
 if TYPE_CHECKING:
     from grpo.settings.config import GRPOConfig
@@ -34,6 +36,9 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
         config: all of them.
         choices: setting -> the names that it may have.
     """
+    if wrong := list(_type_problems(config)):
+        yield from wrong  # which nothing below could compare
+        return
     for item in fields(config):
         value = getattr(config, item.name)
         for number in value if isinstance(value, tuple) else (value,):
@@ -68,6 +73,16 @@ def problems_of(config: "GRPOConfig", choices: Mapping[str, Sequence[str]]) -> I
     yield from _objective_problems(config)
     yield from variant_problems(config)
     yield from _adapter_problems(config)
+
+
+def _type_problems(config: "GRPOConfig") -> Iterator[str]:
+    """Yield what a flag or a file could not have said, and so run.json could not be read with."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        try:
+            as_type(value, hint)
+        except TypeError:
+            yield f"{name}={value!r} has the wrong type: see {flag_of(name)} in --help"
 
 
 def unknown_device(name: str, value: str) -> str | None:

@@ -299,7 +299,8 @@ def test_a_gradient_that_was_on_its_way_to_its_master_is_dropped():
 
 @pytest.mark.model
 def test_the_supervised_step_does_the_same(nano_policy, batch):
-    config = replace(SPLIT, method="sft", mode="no_think", micro_batch_tokens=400)
+    settings = {"max_completion_tokens": SPLIT.max_completion_tokens, "micro_batch_tokens": 400}
+    config = GRPOConfig(method="sft", mode="no_think", **settings)
     targets = ["a tibia", "nothing at all", "b"]
 
     def step(settings, budget=None):

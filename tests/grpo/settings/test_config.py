@@ -1,5 +1,6 @@
 """Settings: what is refused, in which words, and where a run's values come from."""
 
+import re
 from dataclasses import asdict, fields
 
 import pytest
@@ -346,3 +347,28 @@ def test_a_setting_says_itself_which_method_alone_uses_it():
         with pytest.raises(ValueError, match=f"{flag_of(name)}: not used by --method sft"):
             refuse_unused({name: 1}, "sft")
         refuse_unused({name: 1}, "grpo")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dynamic_sampling": 1.5},
+        {"reference_sync": True},
+        {"ratio_cap": "4"},
+        {"ratio_cap": 10**400},
+        {"beta": None},
+        {"exact_no_think": "yes", "mode": "no_think"},
+        {"rewards": "accuracy"},
+        {"reward_weights": ("1", "1")},
+        {"surrogate": ("clip",)},
+    ],
+)
+def test_a_value_that_no_flag_could_give_is_refused_in_python_too(settings):
+    (name, value), *_ = settings.items()
+    told = re.escape(f"{name}={value!r} has the wrong type: see {flag_of(name)} in --help")
+    with pytest.raises(ValueError, match=told):
+        GRPOConfig(**settings)
+
+
+def test_whole_numbers_and_lists_are_good_from_python():
+    GRPOConfig(beta=0, reward_weights=[1, 2], ratio_cap=4, train_json=["phantoms"])
