@@ -65,6 +65,7 @@ CASES: dict[str, dict[str, Any]] = {
         "prompts_per_step": 5,
         "group_size": 2,
         "dynamic_sampling": 2,
+        "grounding": "scale",
         "temperature": 0.7,
         "logprob_distribution": "filtered",
         "top_k": 30,
