@@ -60,8 +60,8 @@ class BadSteps:
         first = done - self.in_a_row + 1
         steps = f"step {done}" if first == done else f"steps {first} to {done}"
         return (
-            f"the gradient was NaN or inf in {self.in_a_row} steps in a row ({steps}), so no weight"
-            " has moved. The warnings above name the examples. Start a new run from"
+            f"the gradient was NaN or inf in {self.in_a_row} steps in a row ({steps}), and their"
+            " updates were left out. The warnings above name the examples. Start a new run from"
             f" --model {checkpoint} with a lower --learning-rate or, in half precision, with"
             " --dtype float32 (from an earlier checkpoint or the start model if the first of these"
             " steps follows an update that was too large), or go on with a higher --max-bad-steps"
