@@ -52,8 +52,7 @@ def completion_scores(
 
     Both are (M, C) float32 with gradient, and of the distribution that was sampled from: same
     temperature, same banned tokens, same ids kept by top-k and top-p where the part says which. On
-    the policy's device; zeros where the mask is false, so that
-    nothing there can become NaN.
+    the policy's device; zeros where the mask is false, so that nothing there can become NaN.
 
     Args:
         policy: the model that scores: the step's policy, or its reference.

@@ -96,11 +96,12 @@ def train_step(
     #    group's mean, so a group whose rewards agree has advantages of 0. Dynamic sampling, where
     #    it is on, puts groups of the next questions in the place of these.
     scored, draws = sampled(batch, prompt_pass), Draws.of(config, policy)
-    while places := draws.places_to_fill(advantages_of(*scored, config)):
+    advantages = advantages_of(*scored, config)  # (N, G)
+    while places := draws.places_to_fill(advantages):
         prompt_pass = None  # of prompts some of which are thrown away: its memory is needed
         scored = draws.filled(scored, places, sampled, clock)
+        advantages = advantages_of(*scored, config)
     rollout, rewards_per_fn, term = scored
-    advantages = advantages_of(*scored, config)  # (N, G)
     policy.rollout_is_over()  # a copy that decodes may have to make room
     clock.lap("reward")
 
