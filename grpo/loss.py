@@ -12,7 +12,7 @@ from torch import Tensor
 
 from grpo.objectives.divergence import KL_ESTIMATORS, k3
 from grpo.objectives.entropy import mean_entropy
-from grpo.objectives.ratio import RATIO_LEVELS
+from grpo.objectives.ratio import RATIO_LEVELS, finite_ratio
 from grpo.objectives.surrogate import SURROGATES, Limits
 
 Normalization = Literal["sequence", "token", "constant"]
@@ -149,7 +149,8 @@ def policy_loss(
     log_ratio = (logprobs - old_logprobs).where(counts, 0.0)  # (M, C)
     ref_log_ratio = (ref_logprobs - logprobs).where(counts, 0.0)  # (M, C)
 
-    ratio = _named("ratio_level", ratio_level, RATIO_LEVELS)(log_ratio, counts).exp()  # (M, C)
+    level = _named("ratio_level", ratio_level, RATIO_LEVELS)
+    ratio = finite_ratio(level(log_ratio, counts))  # (M, C)
     gained, is_bounded = _named("surrogate", surrogate, SURROGATES)(
         ratio,
         logprobs.where(counts, 0.0),

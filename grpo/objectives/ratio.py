@@ -7,6 +7,22 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
+LARGEST_LOG_RATIO = 80.0  # nats; float32 ends at exp(88)
+
+
+def finite_ratio(log_ratio: Tensor) -> Tensor:
+    """Return exp(min(log_ratio, 80)), with the gradient of that value however large it is, (M, C).
+
+    A token of such a ratio has none where its surrogate is bounded, and 0 times an infinite
+    exp would make it, and every weight with it, NaN.
+
+    >>> import torch
+    >>> finite_ratio(torch.tensor([0.0, -200.0, 200.0]))
+    tensor([1.0000e+00, 0.0000e+00, 5.5406e+34])
+    """
+    # what lies above is taken off without gradient: clamp would silence tokens that have no bound
+    return (log_ratio - (log_ratio.detach() - LARGEST_LOG_RATIO).clamp(min=0)).exp()
+
 
 def token_log_ratio(log_ratio: Tensor, _mask: Tensor) -> Tensor:
     """Return the log-ratio of each token, (M, C): GRPO's, DeepSeekMath, arXiv:2402.03300.

@@ -160,6 +160,40 @@ def test_clipping_stops_the_gradient_only_away_from_one(ratio, advantage, is_cli
     assert logprobs.grad.item() == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("level", RATIO_LEVELS)
+@pytest.mark.parametrize(
+    ("surrogate", "cap", "advantage"),
+    [("clip", 0.0, 1.0), ("clip", 4.0, -1.0), ("sapo", 0.0, 1.0), ("sapo", 0.0, -1.0)],
+)
+def test_a_bounded_ratio_beyond_every_number_has_no_gradient(level, surrogate, cap, advantage):
+    """exp(100) is inf in float32, and the derivative of its bound, 0, times inf would be NaN."""
+    logprobs = torch.tensor([[-1.0, -1.0]], requires_grad=True)
+    one = torch.ones(1, 2)
+    limits = {"epsilon_low": 0.2, "epsilon_high": 0.3, "ratio_cap": cap}
+    choices = {"ratio_level": level, "surrogate": surrogate, "beta": 0.0}
+    loss, _ = policy_loss(
+        *(logprobs, logprobs.detach() - 100, logprobs.detach(), torch.tensor([advantage])),
+        *(one, one),
+        **limits,
+        **choices,
+    )
+    loss.backward()
+    bound = {"clip": 4.0 if cap else 1.3, "sapo": 4 / (1.0 if advantage > 0 else 1.05)}[surrogate]
+    assert loss.item() == pytest.approx(-2 * bound * advantage)
+    assert logprobs.grad.tolist() == [[0.0, 0.0]]
+
+
+def test_a_ratio_without_a_bound_still_pulls_back_however_large():
+    logprobs = torch.tensor([[-1.0]], requires_grad=True)
+    one = torch.ones(1, 1)
+    loss, _ = policy_loss(
+        *(logprobs, logprobs.detach() - 100, logprobs.detach(), torch.tensor([-1.0]), one, one),
+        **{"epsilon_low": 0.2, "epsilon_high": 0.3, "beta": 0.0},
+    )
+    loss.backward()
+    assert 1e34 < logprobs.grad.item() < math.inf
+
+
 def slow_loss(
     batch,
     epsilon_low,
