@@ -144,6 +144,13 @@ def test_a_limit_that_a_surrogate_does_not_know_is_warned_about(surrogate, unuse
     assert list(warnings) == told
 
 
+def test_a_limit_that_the_soft_gate_does_not_know_is_not_compared_with_another():
+    (warning,) = resolve(
+        {"surrogate": "sapo", "epsilon_low": 0.3, "num_iterations": 2}, None
+    ).warnings
+    assert warning == "--epsilon-low: --surrogate sapo has no such limit"
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
