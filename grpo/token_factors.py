@@ -28,10 +28,11 @@ class TokenFactors:
     def of(cls, rollout: Rollout, config: GRPOConfig, device: torch.device) -> "TokenFactors":
         """Return a step's factors, on the policy's device."""
         completions, chosen, sampled = rollout.completions, None, None
-        if config.top_entropy_share < 1:
-            chosen = high_entropy_mask(
-                completions.entropies, completions.mask, config.top_entropy_share
-            ).to(device)  # (B, C)
+        if config.top_entropy_share < 1:  # of the tokens that are trained at all
+            mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
+            chosen = high_entropy_mask(completions.entropies, mask, config.top_entropy_share).to(
+                device
+            )  # (B, C)
         if config.sampler_correction_cap > 0:
             sampled = completions.logprobs.to(device)
         return cls(chosen, sampled, config.sampler_correction_cap)

@@ -45,11 +45,23 @@ def test_the_entropy_bonus_is_a_mean_over_trained_tokens_whatever_the_loss_is(sa
         loss_normalization="constant",
         mask_truncated=True,
         entropy_bonus=0.1,
-        top_entropy_share=0.25,  # the two of 4 nats, one of them in the row that is masked
+        top_entropy_share=0.25,  # the one of 4 nats that is not in the row that is masked
     )
     expected = torch.zeros(4, 4)
     expected[0, 1] = 1.0
     torch.testing.assert_close(tables.entropy_weights, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("masked", "chosen"),
+    [
+        (True, [2, 1, 1, 0]),  # 1, 1, 1 and 4 nats: the upper 40 % begin at 1
+        (False, [1, 0, 0, 2]),  # 1, 0.5, 3 and 4 beside them: at 1.4
+    ],
+)
+def test_the_least_sure_tokens_are_a_share_of_those_that_are_trained(sampled, masked, chosen):
+    tables = tables_of(sampled, mask_truncated=masked, top_entropy_share=0.4)
+    assert tables.factors.chosen.sum(dim=1).tolist() == chosen
 
 
 def test_micro_batches_are_told_what_the_whole_batch_is(sampled):

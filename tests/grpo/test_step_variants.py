@@ -181,8 +181,9 @@ def test_the_entropy_bonus_is_that_of_the_tokens_that_the_loss_counts(
     assert result.metrics["zero_std_groups"] == 1
     rollout, completions = result.rollout, result.rollout.completions
     assert 0 < result.metrics["truncated"] < 1
-    chosen = high_entropy_mask(completions.entropies, completions.mask, 0.5)
-    counted = chosen & completions.mask & ~completions.truncated[:, None]
+    trained = completions.mask & ~completions.truncated[:, None]
+    counted = high_entropy_mask(completions.entropies, trained, 0.5)
+    assert counted.sum() >= 0.5 * trained.sum()
 
     nano_policy.zero_grad(set_to_none=True)
     found = []
