@@ -12,9 +12,19 @@ class Case:
 
 
 MEASURES = "tests/evaluation/measures"
+OBJECTIVES = "tests/grpo/objectives"
 CASES = (
     Case("grpo/advantages.py", ("tests/grpo/test_advantages.py",)),
     Case("grpo/loss.py", ("tests/grpo/test_loss.py",)),
+    Case("grpo/objectives/ratio.py", (f"{OBJECTIVES}/test_ratio.py", "tests/grpo/test_loss.py")),
+    Case("grpo/objectives/surrogate.py", (f"{OBJECTIVES}/test_surrogate.py",)),
+    Case("grpo/objectives/divergence.py", (f"{OBJECTIVES}/test_divergence.py",)),
+    Case("grpo/objectives/entropy.py", (f"{OBJECTIVES}/test_entropy.py",)),
+    Case("grpo/objectives/factors.py", (f"{OBJECTIVES}/test_factors.py",)),
+    Case("grpo/objectives/enumerated.py", (f"{OBJECTIVES}/test_enumerated.py",)),
+    Case("grpo/overlong.py", ("tests/grpo/test_overlong.py",)),
+    Case("grpo/dynamic_sampling.py", ("tests/grpo/test_dynamic_sampling.py",)),
+    Case("data/pass_rates.py", ("tests/data/test_pass_rates.py",)),
     Case("grpo/uniforms.py", ("tests/grpo/test_uniforms.py",)),
     Case("grpo/inverse_cdf.py", ("tests/grpo/test_inverse_cdf.py",)),
     Case(
@@ -46,4 +56,4 @@ CASES = (
         (f"{MEASURES}/test_bootstrap.py", f"{MEASURES}/test_intervals.py"),
     ),
 )
-SMOKE = CASES[2]
+SMOKE = next(case for case in CASES if case.file == "grpo/uniforms.py")

@@ -3,9 +3,10 @@
     python -m venv trl && trl/bin/pip install torch==2.13.0 trl==1.16.0
     trl/bin/python scripts/make_trl_golden.py
 
-TRL's trainer runs from the sampled completions to the loss: masks, rewards and their weights,
+TRL's trainers run from the sampled completions to the loss: masks, rewards and their weights,
 advantages, which log-probs are the old ones, loss, metrics. Only the model is replaced, by planted
-completions and planted log-probs. Nothing of this project is imported.
+completions and planted log-probs; and where the sampler is to be another program, so is vLLM, by
+planted log-probs of its own. Nothing of this project is imported.
 
 Shapes: N prompts, G completions each, B = N * G rows (prompt-major), C completion tokens.
 """
@@ -25,6 +26,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from trl.rewards import get_soft_overlong_punishment
 
 N, G, C = 3, 3, 5
 PAD, END, TOKEN = 0, 1, 2
@@ -41,18 +43,11 @@ LOSS_TYPES = {"sequence": "grpo", "token": "dapo", "constant": "dr_grpo"}  # our
 SCALES = ("group", "batch", "none")
 
 
-class PlantedTrainer(trl.GRPOTrainer):
-    """TRL's trainer with the model's two answers, completions and log-probs, given beforehand."""
+class Planted:
+    """A trainer's model with its two answers, completions and log-probs, given beforehand."""
 
     def plant(self, planted: dict[str, torch.Tensor]) -> None:
         self.planted = planted
-
-    def _generate_single_turn(self, prompt_ids, *_, **__):
-        completions = [[TOKEN] * length for length in LENGTHS]
-        for row, ids in enumerate(completions):
-            if row not in TRUNCATED:
-                ids[-1] = END
-        return completions[: len(prompt_ids)], None
 
     def _get_per_token_logps_and_entropies(self, model, *_, **__):
         if torch.is_grad_enabled():
@@ -61,6 +56,31 @@ class PlantedTrainer(trl.GRPOTrainer):
             is_reference = model is self.ref_model
             logprobs = self.planted["ref_logprobs" if is_reference else "old_logprobs"]
         return logprobs, self.planted["entropies"], None
+
+
+class PlantedTrainer(Planted, trl.GRPOTrainer):
+    """TRL's GRPO; a sampler that is not the policy is asked for by ``use_vllm``, set afterwards."""
+
+    def _generate_single_turn(self, *_, **__):
+        sampled = self.planted["sampled_logprobs"].tolist() if self.use_vllm else None
+        if sampled is not None:
+            sampled = [row[:length] for row, length in zip(sampled, LENGTHS, strict=True)]
+        return completions(), sampled
+
+
+class PlantedRLOO(Planted, trl.RLOOTrainer):
+    """TRL's RLOO, whose ratio is that of a completion's whole probability."""
+
+    def _generate_single_turn(self, *_, **__):
+        return completions()
+
+
+def completions() -> list[list[int]]:
+    rows = [[TOKEN] * length for length in LENGTHS]
+    for row, ids in enumerate(rows):
+        if row not in TRUNCATED:
+            ids[-1] = END
+    return rows
 
 
 # A variant of the objective: our settings of it, and TRL's. Each is tried with the groups' own
@@ -92,6 +112,32 @@ VARIANTS: list[tuple[dict[str, Any], dict[str, Any]]] = [
         {"entropy_bonus": -0.2, "top_entropy_share": 0.4, "loss_normalization": "token"},
         {"entropy_coef": -0.2, "top_entropy_quantile": 0.4},
     ),
+    (
+        {"top_entropy_share": 0.4, "mask_truncated": True},
+        {"top_entropy_quantile": 0.4},
+    ),
+    (
+        {"sampler_correction_cap": 1.2},
+        {
+            "vllm_importance_sampling_mode": "token_truncate",
+            "vllm_importance_sampling_clip_max": 1.2,
+        },
+    ),
+    ({"soft_overlong_tokens": 6}, {}),
+    (
+        {"soft_overlong_tokens": 6, "reward_aggregation": "normalize_then_sum"},
+        {"multi_objective_aggregation": "normalize_then_sum"},
+    ),
+    # on the first pass: afterwards it clips the ratio of a completion's whole probability
+    (
+        {
+            "advantage_scale": "none",
+            "advantage_baseline": "leave_one_out",
+            "loss_normalization": "constant",
+            "num_iterations": 1,
+        },
+        {"normalize_advantages": False},
+    ),
 ]
 
 
@@ -101,43 +147,14 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
     The gradients are those of the log-probs and, where they are in the loss, of the entropies:
     both are planted as leaves, as if they came from one forward of the model.
     """
-    other = dict(case.get("trl", {}))
-    with tempfile.TemporaryDirectory() as folder:
-        tiny_model().save_pretrained(folder)  # TRL loads policy and reference from a directory
-        arguments = trl.GRPOConfig(
-            output_dir=folder,
-            per_device_train_batch_size=N * G,
-            num_generations=G,
-            gradient_accumulation_steps=1,
-            max_completion_length=MAX_COMPLETION_TOKENS,
-            loss_type=other.pop("loss_type", case["trl_loss_type"]),
-            scale_rewards=case["advantage_scale"],
-            reward_weights=REWARD_WEIGHTS,
-            beta=case["beta"],
-            epsilon=case["epsilon_low"],
-            epsilon_high=case["epsilon_high"],
-            num_iterations=case["num_iterations"],
-            # TRL 1.16's default multiplies the KL by the ratio, as DeepSeek-V3.2 does;
-            # DeepSeekMath, Med-R1 and this project do not
-            use_bias_correction_kl=other.pop("use_bias_correction_kl", False),
-            mask_truncated_completions=case["mask_truncated"],
-            bf16=False,
-            use_cpu=True,
-            report_to="none",
-            disable_tqdm=True,
-            **other,
-        )
-        prompts = [{"prompt": word} for word in "abc" for _ in range(G)]
-        trainer = PlantedTrainer(
-            model=folder,
-            reward_funcs=[lambda scores=scores, **_: scores for scores in REWARDS],
-            args=arguments,
-            train_dataset=Dataset.from_list(prompts),
-            processing_class=tiny_tokenizer(),
-        )
+    prompts = [{"prompt": word} for word in "abc" for _ in range(G)]
+    trainer = trainer_of(case, prompts)
     logprobs = planted["logprobs"].clone().requires_grad_()
     entropies = planted["entropies"].clone().requires_grad_()
-    trainer.plant({**planted, "logprobs": logprobs, "entropies": entropies})
+    planted = {**planted, "logprobs": logprobs, "entropies": entropies}
+    if isinstance(trainer, PlantedRLOO):  # it measures the old ones on the first pass, too
+        planted["old_logprobs"] = logprobs.detach()
+    trainer.plant(planted)
     trainer.current_gradient_accumulation_steps = 1  # set by Trainer's loop, which does not run
     trainer.model.train()
     inputs = trainer._generate_and_score_completions(prompts)
@@ -153,6 +170,52 @@ def run_case(case: dict, planted: dict[str, torch.Tensor]) -> dict:
         "clip_fraction": metrics.get("clip_ratio/region_mean", [None])[0],
         "kl": metrics["kl"][0] if case["beta"] else None,
     }
+
+
+def trainer_of(case: dict, prompts: list[dict[str, str]]) -> PlantedTrainer | PlantedRLOO:
+    """Return TRL's trainer with the settings of a case."""
+    other, weights = dict(case.get("trl", {})), [*REWARD_WEIGHTS]
+    functions = [lambda scores=scores, **_: scores for scores in REWARDS]
+    if tokens := case.get("soft_overlong_tokens"):  # a reward function there
+        functions.append(get_soft_overlong_punishment(MAX_COMPLETION_TOKENS, tokens))
+        weights.append(1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        tiny_model().save_pretrained(folder)  # TRL loads policy and reference from a directory
+        settings = {
+            "output_dir": folder,
+            "per_device_train_batch_size": N * G,
+            "num_generations": G,
+            "gradient_accumulation_steps": 1,
+            "max_completion_length": MAX_COMPLETION_TOKENS,
+            "reward_weights": weights,
+            "beta": case["beta"],
+            "epsilon": case["epsilon_low"],
+            "epsilon_high": case["epsilon_high"],
+            "num_iterations": case["num_iterations"],
+            "mask_truncated_completions": case["mask_truncated"],
+            "bf16": False,
+            "use_cpu": True,
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
+        if is_rloo := case.get("advantage_baseline") == "leave_one_out":
+            arguments = trl.RLOOConfig(**settings, **other)
+        else:
+            settings["loss_type"] = case["trl_loss_type"]
+            settings["scale_rewards"] = case["advantage_scale"]
+            # TRL 1.16's default multiplies the KL by the ratio, as DeepSeek-V3.2 does;
+            # DeepSeekMath, Med-R1 and this project do not
+            settings["use_bias_correction_kl"] = False
+            arguments = trl.GRPOConfig(**{**settings, **other})
+        trainer = (PlantedRLOO if is_rloo else PlantedTrainer)(
+            model=folder,
+            reward_funcs=functions,
+            args=arguments,
+            train_dataset=Dataset.from_list(prompts),
+            processing_class=tiny_tokenizer(),
+        )
+    trainer.use_vllm = "sampler_correction_cap" in case  # without the program itself
+    return trainer
 
 
 def tiny_model() -> LlamaForCausalLM:
@@ -178,7 +241,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def planted_logprobs(seed: int) -> dict[str, torch.Tensor]:
-    """Return (B, C) log-probs of the policy, the policy when sampled, and the reference."""
+    """Return (B, C) log-probs of policy, old policy, reference and sampler, and entropies."""
     generator = random.Random(seed)
     # three digits, so that a reader can redo a token by hand
     logprobs = [[round(-3 * generator.random(), 3) for _ in range(C)] for _ in range(N * G)]
@@ -188,6 +251,9 @@ def planted_logprobs(seed: int) -> dict[str, torch.Tensor]:
 
     rows = {"logprobs": logprobs, "old_logprobs": moved(), "ref_logprobs": moved()}
     rows["entropies"] = [[round(2 * generator.random(), 3) for _ in range(C)] for _ in range(N * G)]
+    rows["sampled_logprobs"] = [
+        [round(value + generator.gauss(0, 0.2), 3) for value in row] for row in rows["old_logprobs"]
+    ]
     return {name: torch.tensor(values) for name, values in rows.items()}
 
 
@@ -218,7 +284,10 @@ def variant_cases() -> list[dict[str, Any]]:
     }
     cases = []
     for ours, trls in VARIANTS:
-        for beta in (0.04,) if "kl_estimator" in ours else (0.0, 0.04):
+        betas: tuple[float, ...] = (0.04,) if "kl_estimator" in ours else (0.0, 0.04)
+        if "advantage_baseline" in ours:
+            betas = (0.0,)  # its KL is in the reward
+        for beta in betas:
             case = {**usual, "beta": beta, **ours, "variant": ours, "trl": trls}
             cases.append({"trl_loss_type": LOSS_TYPES[case["loss_normalization"]], **case})
     return cases

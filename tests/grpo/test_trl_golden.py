@@ -12,7 +12,8 @@ import torch
 
 from grpo.advantages import compared
 from grpo.loss import policy_loss, token_weights
-from grpo.objectives.factors import high_entropy_mask
+from grpo.objectives.factors import high_entropy_mask, sampler_correction
+from grpo.overlong import overlong_penalties
 from grpo.settings.config import GRPOConfig
 from tests.places import ROOT
 
@@ -44,7 +45,9 @@ def test_the_file_covers_what_we_promise():
     assert FILE.stat().st_size < 150_000
     varied = {name for case in GOLDEN["cases"] for name in case.get("variant", {})}
     assert varied >= {"ratio_level", "ratio_cap", "surrogate", "kl_estimator",
-                      "reward_aggregation", "top_entropy_share", "entropy_bonus"}  # fmt: skip
+                      "reward_aggregation", "top_entropy_share", "entropy_bonus",
+                      "sampler_correction_cap", "soft_overlong_tokens",
+                      "advantage_baseline"}  # fmt: skip
 
 
 def test_the_batch_tries_what_can_differ():
@@ -74,9 +77,13 @@ def advantages_of(case: dict) -> torch.Tensor:
     size, config = GOLDEN["group_size"], config_of(case)
     rewards = torch.tensor(GOLDEN["rewards"], dtype=torch.float64)  # (R, B)
     rewards = rewards.T.reshape(-1, size, len(rewards))  # (N, G, R)
-    nothing = torch.zeros(rewards.shape[:2], dtype=torch.float64)
+    penalties = overlong_penalties(
+        torch.tensor(GOLDEN["lengths"]).view(-1, size),
+        GOLDEN["max_completion_tokens"],
+        config.soft_overlong_tokens,
+    )  # (N, G)
     return compared(
-        rewards, config.weights_of_rewards, nothing, **asdict(config.comparison)
+        rewards, config.weights_of_rewards, penalties, **asdict(config.comparison)
     ).flatten()
 
 
@@ -89,21 +96,35 @@ def test_loss_gradient_and_metrics(case):
     logprobs = torch.tensor(GOLDEN["logprobs"], requires_grad=True)
     entropies = torch.tensor(GOLDEN["entropies"], requires_grad=True)
     chosen = high_entropy_mask(entropies.detach(), mask, config.top_entropy_share)
+    old_logprobs = torch.tensor(GOLDEN["old_logprobs"])
+    factors = chosen.float()
+    if config.sampler_correction_cap:
+        sampled = torch.tensor(GOLDEN["sampled_logprobs"])
+        corrections, _ = sampler_correction(old_logprobs, sampled, config.sampler_correction_cap)
+        assert (
+            0.2 < (corrections == config.sampler_correction_cap)[mask.bool()].float().mean() < 0.8
+        )
+        factors = factors * corrections
     is_first_pass = case["num_iterations"] == 1
     loss, metrics = policy_loss(
         logprobs,
-        logprobs.detach() if is_first_pass else torch.tensor(GOLDEN["old_logprobs"]),
+        logprobs.detach() if is_first_pass else old_logprobs,
         torch.tensor(GOLDEN["ref_logprobs"]),
         torch.tensor(case["advantages"]),
         token_weights(mask, case["loss_normalization"], GOLDEN["max_completion_tokens"]),
         token_weights(mask, "token", GOLDEN["max_completion_tokens"]),
         **asdict(config.objective),
-        token_factors=chosen.float(),
+        token_factors=factors,
         entropies=entropies,
         entropy_weights=token_weights(chosen & mask.bool(), "token", 1),
     )
     loss.backward()
-    torch.testing.assert_close(loss, torch.tensor(case["loss"]), **close)
+    if config.advantage_baseline == "leave_one_out":
+        # TRL's RLOO adds up a completion's log-probabilities; ours, over the constant, are as many
+        # times smaller, and so is the gradient. Its loss is of ratios that are 1: nothing to see.
+        logprobs.grad *= GOLDEN["max_completion_tokens"]
+    else:
+        torch.testing.assert_close(loss, torch.tensor(case["loss"]), **close)
     torch.testing.assert_close(logprobs.grad, torch.tensor(case["gradient"]), **close)
     assert (entropies.grad is not None) == ("entropy_gradient" in case)
     if "entropy_gradient" in case:
