@@ -11,8 +11,8 @@ from torch import Tensor
 from grpo.rollout import PromptBatch
 
 
-class Curriculum(Protocol):
-    """As `data.curriculum.Curriculum`."""
+class StepObserver(Protocol):
+    """As `data.curriculum.Curriculum`, of which a step needs no more than this."""
 
     def metrics(self, step: int) -> dict[str, float | None]:
         """Return what is logged of the weights that a step was drawn with."""
@@ -25,7 +25,7 @@ class Curriculum(Protocol):
 
 
 def told_of_step(
-    curriculum: Curriculum,
+    curriculum: StepObserver,
     batch: PromptBatch,
     rewards_per_fn: Tensor,
     names: Sequence[str],

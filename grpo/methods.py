@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from grpo.clock import StepClock
-from grpo.curriculum import Curriculum, told_of_step
+from grpo.curriculum import StepObserver, told_of_step
 from grpo.exact import exact_step
 from grpo.fitting import TokenBudget
 from grpo.grounding import Grounding
@@ -90,7 +90,7 @@ def method_of(
     target: Callable[[Any], str],
     answers: Callable[[Any], Sequence[str]],
     sync: Follower | None,
-    curriculum: Curriculum | None,
+    curriculum: StepObserver | None,
 ) -> TakeStep:
     """Return the step of the run's method: each is made of some of these parts, as below."""
     if config.kind == "sft":
@@ -115,7 +115,7 @@ def grpo_method(
     *,
     total_steps: int,
     sync: Follower | None = None,
-    curriculum: Curriculum | None = None,
+    curriculum: StepObserver | None = None,
 ) -> TakeStep:
     """Return GRPO's step on the next prompts.
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from grpo.clock import StepClock
-from grpo.curriculum import Curriculum
+from grpo.curriculum import StepObserver
 from grpo.fitting import TokenBudget
 from grpo.methods import TakenStep, TakeStep
 from grpo.optimizer import PolicyOptimizer
@@ -56,7 +56,7 @@ class Trainer:
     run: RunDirectory
     card: Mapping[str, Any]  # groupwise.json
     state: Mapping[str, Any]  # of the checkpoint that the run goes on from: state.json
-    curriculum: Curriculum | None = None  # of example_at, if it has one
+    curriculum: StepObserver | None = None  # of example_at, if it has one
     under_way: str = "loading"  # the part of the run, for the message of an out-of-memory error
     sync: ReferenceSync | None = None  # that take_step begins with: what it holds is saved
     best: Best | None = None  # of the evaluations so far
