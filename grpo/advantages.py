@@ -160,7 +160,7 @@ def decoupled_advantages(
     return (total / (total.std() + eps)).masked_fill(all_agree, 0.0).float()
 
 
-def compared(
+def step_advantages(
     rewards_per_fn: Tensor,
     weights: Sequence[float],
     penalties: Tensor,
@@ -169,7 +169,7 @@ def compared(
     scale: str,
     baseline: str,
 ) -> Tensor:
-    """Return (N, G) float32 advantages: rewards are added up and compared, or the reverse.
+    """Return a step's (N, G) float32 advantages: rewards are added up and compared, or the reverse.
 
     Args:
         rewards_per_fn: (N, G, R).
@@ -182,7 +182,7 @@ def compared(
 
     >>> rewards = torch.tensor([[[1.0, 1.0], [0.0, 1.0]]])  # right and well formed, well formed
     >>> choices = {"aggregation": "sum_then_normalize", "scale": "none", "baseline": "mean"}
-    >>> compared(rewards, [1.0, 0.5], torch.tensor([[0.0, 0.25]]), **choices)
+    >>> step_advantages(rewards, [1.0, 0.5], torch.tensor([[0.0, 0.25]]), **choices)
     tensor([[ 0.6250, -0.6250]])
     """
     if aggregation == "normalize_then_sum":

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grpo.advantages import compared
+from grpo.advantages import step_advantages
 from grpo.clock import StepClock
 from grpo.dynamic_sampling import Draws
 from grpo.everybodys import Scored, everybodys
@@ -165,7 +165,7 @@ def train_step(
 def advantages_of(
     rollout: Rollout, rewards_per_fn: Tensor, term: GroundingTerm, config: GRPOConfig
 ) -> Tensor:
-    """Return (N, G) float32: how far each completion lies above its group, see `compared`.
+    """Return (N, G) float32: how far each completion lies above its group, see `step_advantages`.
 
     A grounding term takes from the reward of a letter, or scales the advantages of a question, that
     is likely without the image; without one it subtracts 0 and multiplies by 1.
@@ -175,7 +175,7 @@ def advantages_of(
         lengths, config.max_completion_tokens, config.soft_overlong_tokens
     )  # (N, G)
     penalties, weights = term.penalties + too_long, config.weights_of_rewards  # R of them
-    advantages = compared(rewards_per_fn, weights, penalties, **asdict(config.comparison))
+    advantages = step_advantages(rewards_per_fn, weights, penalties, **asdict(config.comparison))
     return (advantages * term.scales).float()
 
 

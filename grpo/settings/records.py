@@ -38,7 +38,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """How rewards become advantages: what grpo/advantages.py's `compared` takes."""
+    """How rewards become advantages: what grpo/advantages.py's `step_advantages` takes."""
 
     aggregation: RewardAggregation
     scale: AdvantageScale

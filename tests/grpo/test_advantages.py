@@ -11,11 +11,11 @@ from grpo.advantages import (
     above_mean,
     above_others,
     batch_spread,
-    compared,
     decoupled_advantages,
     group_advantages,
     group_spread,
     no_spread,
+    step_advantages,
 )
 
 NUM_PROMPTS, GROUP_SIZE = 6, 4
@@ -255,10 +255,14 @@ def test_what_is_compared_is_the_sum_less_the_penalties_or_each_by_itself():
     generator = torch.Generator().manual_seed(2)
     rewards, penalties = torch.rand(3, 4, 2, generator=generator), torch.rand(3, 4)
     how = {"scale": "batch", "baseline": "leave_one_out"}
-    summed = compared(rewards, [1.0, 0.5], penalties, aggregation="sum_then_normalize", **how)
+    summed = step_advantages(
+        rewards, [1.0, 0.5], penalties, aggregation="sum_then_normalize", **how
+    )
     totals = rewards[..., 0] + 0.5 * rewards[..., 1] - penalties
     torch.testing.assert_close(summed, group_advantages(totals, **how))
-    by_itself = compared(rewards, [1.0, 0.5], penalties, aggregation="normalize_then_sum", **how)
+    by_itself = step_advantages(
+        rewards, [1.0, 0.5], penalties, aggregation="normalize_then_sum", **how
+    )
     three = torch.stack([rewards[..., 0], rewards[..., 1], penalties], dim=2)
     assert torch.equal(by_itself, decoupled_advantages(three, [1.0, 0.5, -1.0]))
 

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from grpo.advantages import compared
+from grpo.advantages import step_advantages
 from grpo.loss import policy_loss, token_weights
 from grpo.objectives.factors import high_entropy_mask, sampler_correction
 from grpo.overlong import overlong_penalties
@@ -82,7 +82,7 @@ def advantages_of(case: dict) -> torch.Tensor:
         GOLDEN["max_completion_tokens"],
         config.soft_overlong_tokens,
     )  # (N, G)
-    return compared(
+    return step_advantages(
         rewards, config.weights_of_rewards, penalties, **asdict(config.comparison)
     ).flatten()
 
