@@ -101,6 +101,6 @@ def soft_gate(
     return gate * advantages, torch.zeros_like(ratio, dtype=torch.bool)
 
 
-Surrogate = Callable[[Tensor, Tensor, Tensor, Limits], tuple[Tensor, Tensor]]
+SurrogateFunction = Callable[[Tensor, Tensor, Tensor, Limits], tuple[Tensor, Tensor]]
 
-SURROGATES: Mapping[str, Surrogate] = {"clip": clipped, "cispo": cispo, "sapo": soft_gate}
+SURROGATES: Mapping[str, SurrogateFunction] = {"clip": clipped, "cispo": cispo, "sapo": soft_gate}
