@@ -163,23 +163,19 @@ def policy_loss(
 
     # The weights are the whole batch's, so the sums of its micro-batches add up to its means.
     loss = ((beta * kl - gained) * loss_weights).sum()
-    logged_kl = k3(ref_log_ratio.detach(), ratio)  # (M, C)
-    bonus = {}
+    metrics = {
+        "kl": (k3(ref_log_ratio.detach(), ratio) * metric_weights).sum(),
+        "clip_fraction": (is_bounded.float() * metric_weights).sum(),
+    }
     if entropy_bonus != 0:
         if entropies is None or entropy_weights is None:
             raise ValueError(
                 f"entropy_bonus={entropy_bonus} needs entropies and entropy_weights: pass both"
             )
-        gained_by_it = entropy_bonus * mean_entropy(entropies, entropy_weights)
-        loss = loss - gained_by_it
-        bonus = {"entropy_bonus": gained_by_it.detach()}
-    metrics = {
-        "loss": loss.detach(),
-        "kl": (logged_kl * metric_weights).sum(),
-        "clip_fraction": (is_bounded.float() * metric_weights).sum(),
-        **bonus,
-    }
-    return loss, metrics
+        bonus = entropy_bonus * mean_entropy(entropies, entropy_weights)
+        loss = loss - bonus
+        metrics["entropy_bonus"] = bonus.detach()
+    return loss, {"loss": loss.detach(), **metrics}
 
 
 _Entry = TypeVar("_Entry")
