@@ -1,13 +1,14 @@
 """One GRPO step. Read this file first: the whole algorithm is here or one call away.
 
-    1. sample    G completions of each prompt                       rollout.py, sampling.py
-    2. score     each completion's text -> rewards                  rewards/, handed in
-    3. compare   the rewards of each group -> advantages            advantages.py, grounding.py
-    4. measure   log-probabilities of reference and old policy      likelihood.py, logprobs/
-    5. weigh     each token, so that sums are the batch's means     loss_tables.py, loss.py
-    6. update    loss, backward, AdamW                              loss.py, optimizer/
+    1. sample    G completions of each prompt                    rollout.py, sampling.py
+    2. score     each completion's text -> rewards               rewards/, handed in; grounding.py
+    3. compare   the rewards of each group -> advantages         advantages.py, dynamic_sampling.py
+    4. measure   log-probabilities of reference and old policy   likelihood.py, logprobs/
+    5. weigh     each token, so that sums are the batch's means  loss_tables.py, loss.py
+    6. update    loss, backward, AdamW                           loss.py, objectives/, optimizer/
 
-docs/grpo.md has the formulas and one worked example, docs/prefix.md how a group shares its prompt.
+docs/grpo.md has the formulas and one worked example, docs/objectives.md every variant and where it
+stands, docs/prefix.md how a group shares its prompt.
 
 Shapes: N prompts (groups), G completions each, B = N * G rows (prompt-major: rows 0..G-1 answer
 prompt 0), M rows of a micro-batch (`Part`), C completion tokens, R reward functions.
