@@ -185,7 +185,7 @@ def _measured(
     places: Sequence[int],
     num_groups: int,
 ) -> dict[str, list[float | None]]:
-    """Return what a grounding term measured, of each group as many numbers, of these others'."""
+    """Return what a grounding term measured, with the fresh groups' numbers in these places."""
     found = {name: list(numbers) for name, numbers in kept.items()}
     for name, numbers in found.items():
         each = len(numbers) // num_groups

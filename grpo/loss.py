@@ -82,7 +82,7 @@ def policy_loss(
     entropies: Tensor | None = None,
     entropy_weights: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the bounded surrogate plus beta times the KL, and what to log about them.
+    """Return beta times the KL less the bounded surrogate, summed over tokens, and what to log.
 
         ratio = exp(logprobs - old_logprobs)                      a token's, or its completion's
         surrogate = min(ratio * A, clip(ratio, 1 - epsilon_low, 1 + epsilon_high) * A)

@@ -1,9 +1,9 @@
 """How far the policy is from its reference: estimators of their KL at the sampled tokens.
 
 With d = ref_logprobs - logprobs, each is an estimate of KL(policy, reference) at a token that the
-policy sampled; its second argument is the ratio of the policy and the one that sampled. What they
-are worth differs from what their gradients do, and it is the gradient that trains. Its mean over
-the policy's own samples is
+policy sampled; its second argument is the ratio of the policy and the one that sampled. Estimates
+of the same mean have different gradients, and it is the gradient that trains. Its mean over the
+policy's own samples is
 
     k1             0: in a loss it does nothing but add noise (in a reward it would count)
     k2             that of KL(policy, reference)
@@ -59,7 +59,7 @@ def k3_corrected(d: Tensor, ratio: Tensor) -> Tensor:
 
     Source: DeepSeek-V3.2, arXiv:2512.02556, "unbiased KL estimate"; TRL's default. The samples are
     the old policy's: times the ratio their mean is the present policy's. Also on the first pass,
-    where every ratio is 1, the gradient differs from k3's: there it is k2's in the mean.
+    where every ratio is 1, the gradient differs from k3's: there it is k2's on average.
 
     >>> k3_corrected(torch.tensor([-0.5, 0.5]), torch.tensor([1.0, 2.0]))
     tensor([0.1065, 0.2974])

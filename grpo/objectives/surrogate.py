@@ -1,6 +1,7 @@
-"""What is raised where the advantage is positive: a function of the ratio, bounded in some way.
+"""The surrogate, which the update raises: the ratio times the advantage, bounded in some way.
 
-Each returns the surrogate and where its bound holds, both (M, C): the latter is `clip_fraction`.
+Each returns the surrogate and where its bound holds, both (M, C); how often it does is logged as
+`clip_fraction`.
 
 Shapes in this file: M completions of a micro-batch, C completion tokens.
 """

@@ -5,8 +5,8 @@ model. Source: TR-DPO, arXiv:2404.09656, its hard update; TRL's `sync_ref_model`
 
 A step that is due begins with it, from the weights that its rollout decodes from, so that several
 processes gather these once. Before its first sync the reference is the start model, and where a
-step that is due comes next it will be the policy in any case: a checkpoint holds its weights
-everywhere else, in its own dtype, and of them those that are trained, as no other ever moves.
+step that is due comes next it will be the policy in any case. Every other checkpoint holds its
+weights, in its own dtype: those that are trained, since no other ever moves.
 """
 
 from collections.abc import Mapping
@@ -28,14 +28,14 @@ _PREFIX = "reference/"  # of a tensor's name in a checkpoint: what an error says
 
 
 class ReferenceSync:
-    """Writes the policy's weights into its reference when that is due, and the other way saves it.
+    """Writes the policy's weights into the reference when that is due; loads and saves them.
 
     The reference may lie anywhere: on the policy's device, layer by layer in CPU memory, cut into
     shards. Its tensors stay where they are.
     """
 
     def __init__(self, policy: Policy, reference: Policy, config: GRPOConfig) -> None:
-        """Know the two; all weights that the policy trains are the reference's to follow."""
+        """Take the two; the reference follows in all weights that the policy trains."""
         self._policy, self._reference, self._config = policy, reference, config
         self._names = [name for name, w in policy.named_parameters() if w.requires_grad]
 
