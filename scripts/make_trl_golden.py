@@ -46,6 +46,8 @@ SCALES = ("group", "batch", "none")
 class Planted:
     """A trainer's model with its two answers, completions and log-probs, given beforehand."""
 
+    ref_model: Any  # the trainer's
+
     def plant(self, planted: dict[str, torch.Tensor]) -> None:
         self.planted = planted
 

@@ -44,6 +44,53 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "logprob_distribution": get_args(LogprobDistribution),
 }
 
+# What --help says of a name; a test asks for each.
+_WORDS: dict[str, dict[str, str]] = {
+    "advantage_scale": {
+        "group": "the std of the group's rewards (GRPO)",
+        "batch": "that of all rewards of the step (Lite PPO)",
+        "none": "nothing (Dr. GRPO)",
+    },
+    "advantage_baseline": {
+        "mean": "that of its group",
+        "leave_one_out": "that of the group's others (RLOO)",
+    },
+    "reward_aggregation": {
+        "sum_then_normalize": "weighted rewards are added up and compared within the group",
+        "normalize_then_sum": "each reward function is compared on its own (GDPO)",
+    },
+    "loss_normalization": {
+        "sequence": "the tokens of each completion, then completions (DeepSeekMath)",
+        "token": "all tokens of the step (DAPO)",
+        "constant": "as many tokens as completions could have (Dr. GRPO)",
+    },
+    "ratio_level": {
+        "token": "each token's own",
+        "sequence": "the whole completion's, by its mean log-ratio (GSPO)",
+    },
+    "surrogate": {
+        "clip": "the clipped ratio (PPO, GRPO)",
+        "cispo": "the log-probability, weighed by the ratio up to --epsilon-high itself",
+        "sapo": "a soft gate of the ratio, without limits",
+    },
+    "kl_estimator": {
+        "k1": "the log-ratio, whose gradient is 0 on average",
+        "k2": "half its square",
+        "k3": "DeepSeekMath's",
+        "k3_corrected": "that times the ratio, as TRL has it",
+    },
+}
+
+
+def words_of(field: str) -> str:
+    """Return what each name of a choice means, for its flag's help.
+
+    >>> words_of("ratio_level")
+    "token: each token's own; sequence: the whole completion's, by its mean log-ratio (GSPO)"
+    """
+    return "; ".join(f"{name}: {words}" for name, words in _WORDS[field].items())
+
+
 # The fields that name files and folders; a reward may be path.py:function.
 PATHS = (
     *("model", "train_json", "eval_json", "image_root", "prompt_template", "rewards"),

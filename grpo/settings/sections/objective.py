@@ -9,6 +9,7 @@ from grpo.settings.choices import (
     RatioLevel,
     Schedule,
     Surrogate,
+    words_of,
 )
 from process.flags import setting
 
@@ -19,14 +20,12 @@ class ObjectiveSettings:
 
     surrogate: Surrogate = setting(
         "clip",
-        "what is raised; clip: the clipped ratio (PPO, GRPO); cispo: the log-probability, weighed"
-        " by the ratio up to --epsilon-high itself; sapo: a soft gate of the ratio, without limits",
+        f"what is raised; {words_of('surrogate')}",
         only="grpo",
     )
     ratio_level: RatioLevel = setting(
         "token",
-        "whose ratio it is; token: each token's own; sequence: the whole completion's, by its mean"
-        " log-ratio (GSPO)",
+        f"whose ratio it is; {words_of('ratio_level')}",
         only="grpo",
     )
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
@@ -41,9 +40,7 @@ class ObjectiveSettings:
     )
     loss_normalization: LossNormalization = setting(
         "sequence",
-        "what the loss is a mean over; sequence: the tokens of each completion, then completions"
-        " (DeepSeekMath); token: all tokens of the step (DAPO); constant: as many tokens as"
-        " completions could have (Dr. GRPO)",
+        f"what the loss is a mean over; {words_of('loss_normalization')}",
         only="grpo",
     )
     mask_truncated: bool = setting(
@@ -85,8 +82,7 @@ class ObjectiveSettings:
     )
     kl_estimator: KLEstimator = setting(
         "k3",
-        "which estimate of the KL is in the loss (docs/objectives.md); k3: DeepSeekMath's;"
-        " k3_corrected: that times the ratio, as TRL has it",
+        f"which estimate of the KL is in the loss (docs/objectives.md); {words_of('kl_estimator')}",
         only="grpo",
     )
     reference_sync: int = setting(

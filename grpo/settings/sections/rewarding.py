@@ -8,6 +8,7 @@ from grpo.settings.choices import (
     AdvantageScale,
     GroundingKind,
     RewardAggregation,
+    words_of,
 )
 from process.flags import setting
 
@@ -47,19 +48,16 @@ class RewardSettings:
     )
     reward_aggregation: RewardAggregation = setting(
         "sum_then_normalize",
-        "sum_then_normalize: weighted rewards are added up and compared within the group;"
-        " normalize_then_sum: each reward function is compared on its own (GDPO)",
+        words_of("reward_aggregation"),
         only="grpo",
     )
     advantage_baseline: AdvantageBaseline = setting(
         "mean",
-        "what is subtracted from a reward; mean: that of its group; leave_one_out: that of the"
-        " group's others (RLOO)",
+        f"what is subtracted from a reward; {words_of('advantage_baseline')}",
         only="grpo",
     )
     advantage_scale: AdvantageScale = setting(
         "group",
-        "what divides the difference; group: the std of the group's rewards (GRPO); batch: that of"
-        " all rewards of the step (Lite PPO); none: nothing (Dr. GRPO)",
+        f"what divides the difference; {words_of('advantage_scale')}",
         only="grpo",
     )
