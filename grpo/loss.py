@@ -25,6 +25,9 @@ def token_weights(mask: Tensor, normalization: Normalization, max_completion_tok
         token      mask / tokens of the batch          DAPO, arXiv:2503.14476
         constant   mask / (B * max_completion_tokens)  Dr. GRPO, arXiv:2503.20783
 
+    "token" is over the batch, as in TRL and verl; DAPO's equation 8 divides by the tokens of one
+    question's group.
+
     Call it once for the whole optimizer batch and slice the result: the losses of micro-batches
     then add up to the batch's loss, however it is cut. A row without tokens (truncated, under
     ``--mask-truncated``) has weight 0 but still counts in B; a batch without any gives zeros.
