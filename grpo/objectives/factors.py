@@ -45,7 +45,8 @@ def quantile(values: Tensor, share: float) -> Tensor:
     if not len(values):
         return values.new_zeros(())
     ordered = values.sort().values
-    place = share * (len(ordered) - 1)
+    # rounded: 1 - 0.7 is 0.30000000000000004, and a place just behind a value would leave it out
+    place = round(share * (len(ordered) - 1), 8)
     low = int(place)
     high = min(low + 1, len(ordered) - 1)
     return torch.lerp(ordered[low], ordered[high], place - low)

@@ -29,6 +29,17 @@ def test_a_fifth_of_the_tokens_is_trained_and_they_are_the_least_sure_ones():
     assert entropies[chosen].min() > entropies[mask & ~chosen].max()
 
 
+@pytest.mark.parametrize("percent", range(5, 100, 5))
+def test_a_token_that_is_the_quantile_is_trained_whatever_the_share_rounds_to(percent):
+    # of 21 tokens the 0.3 quantile is number 6 from 0, so that a share of 0.7 trains 21 - 6 = 15
+    for count in range(2, 200):
+        whole, rest = divmod((100 - percent) * (count - 1), 100)
+        if rest == 0:
+            entropies = torch.randperm(count)[None] / 8
+            chosen = high_entropy_mask(entropies, torch.ones(1, count), percent / 100)
+            assert chosen.sum() == count - whole, count
+
+
 def test_what_stands_in_the_padding_does_not_count():
     mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
     entropies = torch.tensor([[0.1, 0.9, 0.0], [0.5, 0.0, 0.0]])
@@ -52,6 +63,12 @@ def test_a_token_weighs_what_policy_and_sampler_make_of_it_and_no_more_than_the_
     torch.testing.assert_close(weights, torch.tensor([[math.exp(0.5), 1.0, 2.0]]))
     assert is_capped.tolist() == [[False, False, True]]
     assert not weights.requires_grad
+
+
+def test_a_token_that_the_policy_finds_less_likely_weighs_as_little_as_that():
+    # it is truncated on one side: exp(-4 + 1) = 0.05, below 1 / 2
+    weights, is_capped = sampler_correction(torch.tensor([[-4.0]]), torch.tensor([[-1.0]]), 2.0)
+    assert weights.item() == pytest.approx(math.exp(-3)) and not is_capped.item()
 
 
 def test_without_a_cap_it_makes_the_samplers_mean_the_policys():
