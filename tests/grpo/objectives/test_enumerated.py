@@ -249,3 +249,15 @@ def test_what_is_not_listed_may_be_anything(beta):
         found.append((*gradient(loss, p).tolist(), loss.item(), *worth[0].tolist()))
         found[-1] += (answer_entropy(p, listed).item(),)
     assert found[0] == found[1] == found[2] and found[0][2] == 0
+
+
+def test_what_is_left_counts_down_to_a_millionth_and_no_further():
+    # P = 0.999, Q = 0.99: log(0.001 / 0.01); then P = 1, of which nothing is left: log(1e-6 / 0.5)
+    p, q, left = torch.tensor(
+        [[0.999, 1.0], [0.99, 0.5], [0.001 / 0.01, 1e-6 / 0.5]], dtype=torch.float64
+    )[..., None]  # (2, 1) each
+    listed, other = torch.ones(2, 1, dtype=torch.bool), torch.zeros(2, dtype=torch.float64)
+    worth = worths(p.log(), listed, other[:, None], other, ref_logprobs=q.log(), beta=1.0)
+    torch.testing.assert_close(worth, left.log() - (p / q).log())
+    expected = p * (p / q).log() + (1 - p) * left.log()
+    torch.testing.assert_close(event_kl(p.log(), q.log(), listed), expected[:, 0])

@@ -50,7 +50,7 @@ def test_a_cap_bounds_what_a_negative_advantage_does(ratio, advantage, gradient)
                                              min(max(ratio, 0.8), 1.2) * advantage))  # fmt: skip
 
 
-@pytest.mark.parametrize(("ratio", "weight"), [(0.1, 0.1), (1.0, 1.0), (2.9, 2.9), (7.0, 3.0)])
+@pytest.mark.parametrize(("ratio", "weight"), [(0.1, 0.1), (1.0, 1.0), (3.0, 3.0), (7.0, 3.0)])
 @pytest.mark.parametrize("advantage", [-2.0, 0.5])
 def test_cispo_weighs_every_token_and_silences_none(ratio, weight, advantage):
     assert gradient_at("cispo", ratio, advantage) == pytest.approx(weight * advantage)
