@@ -290,6 +290,16 @@ def test_micro_batches_of_every_variant_add_up_to_the_batch(variant):
 
 
 @any_variant
+def test_what_is_logged_of_a_variant_keeps_no_graph(variant):
+    batch = random_batch(1)
+    batch["logprobs"].requires_grad_()
+    bonus = {"entropies": -batch["logprobs"], "entropy_weights": batch["loss_weights"]}
+    loss, metrics = policy_loss(**batch, **WITH_KL | variant, **bonus, entropy_bonus=0.1)
+    assert loss.requires_grad and "entropy_bonus" in metrics
+    assert [name for name, value in metrics.items() if value.requires_grad] == []
+
+
+@any_variant
 def test_the_gradient_of_every_variant_is_that_of_finite_differences(variant):
     batch = {name: value.double() for name, value in random_batch(2).items()}
     logprobs = batch.pop("logprobs").requires_grad_()
