@@ -1,5 +1,6 @@
 """What the loss is told of a step's tokens, worked by hand on two groups of two."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -85,3 +86,42 @@ def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_it
     measured, _ = tables.cut(part, now)
     assert measured["old_logprobs"] is now
     assert measured["ref_logprobs"] is now
+    # on a later pass without a reference the KL is to the policy as it is now, and so 0
+    measured, _ = replace(tables, old_logprobs=now - 1).cut(part, now)
+    assert measured["old_logprobs"].unique().tolist() == [-1.5]
+    assert measured["ref_logprobs"] is now
+
+
+@pytest.mark.parametrize("share", [1.0, 0.75, 0.25])
+def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_every_token(
+    sampled, share
+):
+    # old is -1; the sampler claims -1.5 in three rows, of 4 tokens, and -3 in the last, of 4:
+    # exp(0.5) there and exp(2), above the cap of 2, here; what the policy finds now is nothing
+    claimed = torch.tensor([[-1.5], [-1.5], [-1.5], [-3.0]]) * sampled.completions.mask
+    completions = replace(sampled.completions, logprobs=claimed)
+    tables = tables_of(
+        replace(sampled, completions=completions),
+        sampler_correction_cap=2.0,
+        top_entropy_share=share,
+    )
+    factors, totals = torch.zeros(4, 4), {"mean": 0.0, "capped": 0.0}
+    for part in sampled.parts(ONE_GROUP):
+        measured, sums = tables.cut(part, torch.full(part.completion_ids.shape, -9.0))
+        width = part.completion_ids.shape[1]
+        factors[list(part.rows), :width] = measured["token_factors"]
+        for name in totals:
+            totals[name] += sums[f"sampler_correction/{name}"].item()
+    assert totals == pytest.approx({"mean": (4 * math.exp(0.5) + 4 * 2) / 8, "capped": 0.5})
+    # entropies 1 4, 1, 1, 1 4 0.5 3: the upper quarter is of 4 nats, three quarters of 1 and more
+    chosen = completions.entropies >= {1.0: 0.5, 0.75: 1.0, 0.25: 4.0}[share]
+    weights = torch.tensor([[math.exp(0.5)]] * 3 + [[2.0]]) * chosen
+    torch.testing.assert_close(factors.where(completions.mask, 0.0), weights)
+
+
+def test_without_a_correction_the_chosen_tokens_count_once_and_the_others_not(sampled):
+    tables = tables_of(sampled, top_entropy_share=0.25)
+    for part in sampled.parts(ONE_GROUP):
+        measured, sums = tables.cut(part, part.cut(sampled.completions.logprobs))
+        chosen = part.cut(sampled.completions.entropies) == 4.0
+        assert measured["token_factors"].tolist() == chosen.float().tolist() and sums == {}
