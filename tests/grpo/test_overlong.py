@@ -12,6 +12,10 @@ def test_the_penalty_rises_over_the_last_tokens_alone():
     assert overlong_penalties(lengths, limit=16, tokens=4).tolist() == expected
 
 
+def test_over_the_last_one_it_is_the_limit_alone_that_costs():
+    assert overlong_penalties(torch.tensor([6, 7, 8, 9]), 8, tokens=1).tolist() == [0, 0, 1, 1]
+
+
 def test_over_all_of_them_it_is_the_share_of_the_limit():
     penalties = overlong_penalties(torch.tensor([2, 4, 8]), limit=8, tokens=8)
     assert penalties.tolist() == [0.25, 0.5, 1.0]
