@@ -266,6 +266,19 @@ def test_rows_are_put_in_and_padded_by_hand():
     assert whole[0].completions.ids.tolist()[2] == [7] * 5, "what was there is not written into"
 
 
+def test_several_groups_are_put_in_each_with_all_that_is_its_own():
+    whole, (others, rewards, term) = scored_of((0, 1, 2), [1] * 6, 7), scored_of((3, 4), [2] * 4, 8)
+    whole = replace(whole[0], batch=replace(whole[0].batch, redrawn=("a",))), *whole[1:]
+    others = replace(others, batch=replace(others.batch, redrawn=("b", "c")))
+    term = replace(term, measured={"grounding/rows": [1.0, 2.0, 3.0, 4.0]})
+    rollout, _, term = put_in(whole, [0, 2], (others, rewards, term), pad_id=-1)
+    assert rollout.texts == [["8 0", "8 1"], ["7 2", "7 3"], ["8 2", "8 3"]]
+    assert term.measured == {"grounding/rows": [1, 2, 7, 7, 3, 4]}
+    batch = rollout.batch
+    assert (batch.prompts, batch.positions) == (("p3", "p1", "p4"), (3, 1, 4))
+    assert batch.redrawn == ("a", "b", "c")
+
+
 def test_what_could_be_sampled_goes_with_its_row():
     def with_kept(scored, id_):
         completions = scored[0].completions
