@@ -114,6 +114,21 @@ def test_loss_and_gradient_equal_the_slow_ones(nano_policy, reference, batch, be
     assert_equal_gradients(gradient, slow_gradient, bar=2e-4)
 
 
+def test_what_is_logged_of_the_answers_is_made_of_their_probabilities(nano_policy, batch):
+    metrics, _ = run(nano_policy, None, batch, replace(CONFIG, beta=0.0))
+    left, entropies, end = [], [], nano_policy.processor.turn_end_id
+    for prompt, example in zip(batch.prompts, batch.examples, strict=True):
+        ids = map(nano_policy.processor.encode_completion, short_answers(example))
+        with torch.no_grad():
+            rows = [slow_logprobs(nano_policy, prompt, [*some, end], 1.2).sum() for some in ids]
+        p = torch.stack(rows).double().exp()
+        shares = p / p.sum()
+        left.append(1 - p.sum().item())
+        entropies.append(-(shares * shares.log()).sum().item())
+    assert metrics["exact/mass_outside"] == pytest.approx(sum(left) / 3, abs=1e-7)
+    assert metrics["exact/answer_entropy"] == pytest.approx(sum(entropies) / 3, rel=1e-4)
+
+
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_no_cut_into_micro_batches_moves_the_gradient(nano_policy, reference, batch, beta):
     config = replace(CONFIG, beta=beta)
