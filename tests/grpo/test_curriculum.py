@@ -52,6 +52,8 @@ def test_the_share_that_passed_by_hand():
     rewards = torch.tensor([[[1, 1], [0, 1], [1, 0], [0, 0]], [[1, 1]] * 4, [[0, 1]] * 4]).float()
     assert passed_shares(rewards, NAMES, (1.0, 1.0)) == [0.5, 1.0, 0.0]
     assert passed_shares(rewards, NAMES, (0.0, 1.0)) == [0.5, 1.0, 0.0]  # whatever it weighs
+    swapped = rewards.flip(2)
+    assert passed_shares(swapped, NAMES[::-1], (1.0, 1.0)) == [0.5, 1.0, 0.0]  # wherever it stands
 
 
 def test_an_accuracy_that_is_not_full_is_no_pass():
