@@ -97,6 +97,16 @@ def test_a_run_that_goes_on_shows_what_one_that_was_never_stopped_does(stop):
     assert second.state(12) == whole.state(12)
 
 
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_the_weights_behind_a_resumption_are_those_of_the_run_that_was_not_stopped(stop):
+    whole, first = fresh(), fresh()
+    walk(whole, range(stop))
+    walk(first, range(stop))
+    second = resumed(first.state(stop), stop)
+    for step in range(stop, stop + LAG + 1):
+        assert second.metrics(step) == whole.metrics(step)
+
+
 def test_a_step_that_was_told_of_and_dropped_is_not_in_the_state():
     one, other = fresh(), fresh()
     walk(one, range(5))
@@ -167,8 +177,22 @@ def test_options_are_shuffled_as_the_epoch_has_them():
             row = int(example.id.split("-")[1])
             plain = order(shuffles=True).shown(row, step // per_epoch * COUNT)
             assert example == plain
-            assert curriculum.replacement(step * SIZE + place, 0).answer_text == "MRI"
+            instead = curriculum.replacement(step * SIZE + place, 0)
+            row = int(instead.id.split("-")[1])
+            assert instead == order(shuffles=True).shown(row, step // per_epoch * COUNT)
+            assert instead.answer_text == "MRI"
         curriculum.observe(step, ids_of(curriculum, step), [0.5] * SIZE)
+
+
+def test_steps_are_told_of_in_turn_with_a_share_for_each_example_and_none_is_read_before_that():
+    curriculum = fresh()
+    ids = ids_of(curriculum, LAG)  # as far ahead as may be
+    with pytest.raises(AssertionError, match="step 3 is read too early"):
+        ids_of(curriculum, LAG + 1)
+    with pytest.raises(AssertionError, match="step 1 is told of, 0 is next"):
+        curriculum.observe(1, ids, [0.5] * SIZE)
+    with pytest.raises(ValueError, match="shorter"):
+        curriculum.observe(0, ids, [0.5])
 
 
 def test_the_state_of_a_hundred_thousand_rows_is_some_megabytes_of_json():
