@@ -62,6 +62,13 @@ def test_values_and_gradients_are_those_of_the_whole_distribution(
     assert torch.equal(without, ours[0]) and none is None
 
 
+def test_no_more_rows_are_read_at_once_than_may_be(monkeypatch):
+    monkeypatch.setitem(kept.ROW_BYTES, "cpu", 200)  # a token's 4 rows of 3 numbers are 48 bytes
+    hidden, weight = states(torch.float32)
+    read = [len(rows) for _, rows in kept._rows_of(weight, KEPT.clamp(min=0), hidden)]
+    assert read == [4, 1]
+
+
 def test_its_gradient_is_that_of_finite_differences():
     def both(hidden, weight):
         return kept_logprobs(hidden, weight, TARGETS, KEPT, with_entropy=True)
