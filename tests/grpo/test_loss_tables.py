@@ -14,6 +14,7 @@ from tests.grpo.test_rollout import rollout
 CPU = torch.device("cpu")
 LENGTHS = [2, 1, 1, 4]  # tokens of each row
 ADVANTAGES = torch.tensor([[1.0, -1.0], [0.5, -0.5]])
+WEIGHTS = ("loss_weights", "metric_weights", "entropy_weights")
 ONE_GROUP = 8  # tokens: 3 of a prompt and 5 of completions
 
 
@@ -30,7 +31,7 @@ def sampled() -> Rollout:
 
 def tables_of(sampled: Rollout, **settings: object) -> LossTables:
     old, ref = torch.full((4, 4), -1.0), torch.full((4, 4), -2.0)
-    config = GRPOConfig(max_completion_tokens=4, **settings)
+    config = GRPOConfig(**{"max_completion_tokens": 4, **settings})
     return LossTables.of(sampled, ADVANTAGES, old, ref, config, CPU)
 
 
@@ -38,6 +39,11 @@ def test_a_truncated_row_weighs_nothing_but_is_averaged_over_and_is_in_the_metri
     tables = tables_of(sampled, loss_normalization="sequence", mask_truncated=True)
     assert tables.loss_weights.sum(dim=1).tolist() == [1 / 4, 1 / 4, 1 / 4, 0.0]
     assert tables.metric_weights.sum(dim=1).tolist() == [2 / 8, 1 / 8, 1 / 8, 4 / 8]
+
+
+def test_over_a_constant_it_is_the_limit_and_not_the_longest_row(sampled):
+    tables = tables_of(sampled, loss_normalization="constant", max_completion_tokens=8)
+    assert tables.loss_weights.sum(dim=1).tolist() == [2 / 32, 1 / 32, 1 / 32, 4 / 32]
 
 
 def test_the_entropy_bonus_is_a_mean_over_trained_tokens_whatever_the_loss_is(sampled):
@@ -73,7 +79,7 @@ def test_micro_batches_are_told_what_the_whole_batch_is(sampled):
         measured, sums = tables.cut(part, part.cut(logprobs))
         rows, width = list(part.rows), part.completion_ids.shape[1]
         assert measured["advantages"].tolist() == ADVANTAGES.flatten()[rows].tolist()
-        for name in ("old_logprobs", "ref_logprobs", "loss_weights", "metric_weights"):
+        for name in ("old_logprobs", "ref_logprobs", *WEIGHTS):
             assert measured[name].tolist() == getattr(tables, name)[rows, :width].tolist(), name
         assert measured["token_factors"] is None
         assert sums == {}
@@ -92,17 +98,18 @@ def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_it
     assert measured["ref_logprobs"] is now
 
 
+@pytest.mark.parametrize("cap", [2.0, 1.0])
 @pytest.mark.parametrize("share", [1.0, 0.75, 0.25])
 def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_every_token(
-    sampled, share
+    sampled, share, cap
 ):
     # old is -1; the sampler claims -1.5 in three rows, of 4 tokens, and -3 in the last, of 4:
-    # exp(0.5) there and exp(2), above the cap of 2, here; what the policy finds now is nothing
+    # exp(0.5) there and exp(2), above both caps, here; what the policy finds now is nothing
     claimed = torch.tensor([[-1.5], [-1.5], [-1.5], [-3.0]]) * sampled.completions.mask
     completions = replace(sampled.completions, logprobs=claimed)
     tables = tables_of(
         replace(sampled, completions=completions),
-        sampler_correction_cap=2.0,
+        sampler_correction_cap=cap,
         top_entropy_share=share,
     )
     factors, totals = torch.zeros(4, 4), {"mean": 0.0, "capped": 0.0}
@@ -112,10 +119,12 @@ def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_every_t
         factors[list(part.rows), :width] = measured["token_factors"]
         for name in totals:
             totals[name] += sums[f"sampler_correction/{name}"].item()
-    assert totals == pytest.approx({"mean": (4 * math.exp(0.5) + 4 * 2) / 8, "capped": 0.5})
+    first = min(math.exp(0.5), cap)
+    expected = {"mean": (4 * first + 4 * cap) / 8, "capped": 0.5 if cap == 2 else 1.0}
+    assert totals == pytest.approx(expected)
     # entropies 1 4, 1, 1, 1 4 0.5 3: the upper quarter is of 4 nats, three quarters of 1 and more
     chosen = completions.entropies >= {1.0: 0.5, 0.75: 1.0, 0.25: 4.0}[share]
-    weights = torch.tensor([[math.exp(0.5)]] * 3 + [[2.0]]) * chosen
+    weights = torch.tensor([[first]] * 3 + [[cap]]) * chosen
     torch.testing.assert_close(factors.where(completions.mask, 0.0), weights)
 
 
