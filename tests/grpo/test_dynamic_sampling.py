@@ -135,9 +135,9 @@ def test_groups_that_agree_make_room_for_the_next_questions(nano_policy, case):
 
 @one_family
 def test_what_is_thrown_away_is_counted_and_its_rewards_are_in_the_mean_of_all(nano_policy):
-    result, _, _ = drawn(nano_policy, {0, 2, 4})
-    data = Data(nano_policy, {0, 2, 4})
-    thrown, _ = stepped(nano_policy, data.batch((0, 2, 4)), replace(ON, dynamic_sampling=0))
+    result, _, _ = drawn(nano_policy, {1, 2, 4})
+    data = Data(nano_policy, {1, 2, 4})  # of which the first earns 1, times its weight
+    thrown, _ = stepped(nano_policy, data.batch((1, 2, 4)), replace(ON, dynamic_sampling=0))
     tokens = int(thrown.rollout.completion_mask.sum())
     assert result.metrics["dynamic/discarded_tokens"] == tokens == result.draws.num_tokens
     assert result.draws.num_completions == 12
