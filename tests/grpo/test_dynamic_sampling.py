@@ -229,7 +229,7 @@ def made(lengths: list[int], id_: int) -> Completions:
     lengths = torch.tensor(lengths)
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
     return Completions(
-        ids=torch.full(mask.shape, id_).where(mask, 0), mask=mask, logprobs=-1.0 * mask,
+        ids=torch.full(mask.shape, id_).where(mask, 0), mask=mask, logprobs=-float(id_) * mask,
         entropies=float(id_) * mask, truncated=lengths == 5,
         texts=[f"{id_} {row}" for row in range(len(lengths))],
     )  # fmt: skip
@@ -253,6 +253,7 @@ def test_rows_are_put_in_and_padded_by_hand():
     assert rollout.completions.ids.tolist() == [[7, -1, -1], [7, 7, -1], [8, 8, 8], [8, -1, -1]]
     assert rollout.completions.mask.sum(dim=1).tolist() == [1, 2, 3, 1]
     assert rollout.completions.entropies.sum(dim=1).tolist() == [7, 14, 24, 8]
+    assert rollout.completions.logprobs.sum(dim=1).tolist() == [-7, -14, -24, -8]
     assert rollout.completions.truncated.tolist() == [False] * 4
     assert rollout.texts == [["7 0", "7 1"], ["8 0", "8 1"]]
     batch = rollout.batch
@@ -263,6 +264,9 @@ def test_rows_are_put_in_and_padded_by_hand():
     # and the other way round: what comes is longer than all
     longer, *_ = put_in(scored_of((0,), [1, 2], 7), [0], scored_of((1,), [5, 1], 8), pad_id=-1)
     assert longer.completions.mask.shape == (2, 5) and longer.completions.truncated[0]
+    # or shorter than what stays
+    stays, *_ = put_in(whole, [0], scored_of((2,), [3, 1], 8), pad_id=-1)
+    assert stays.completions.ids.tolist()[1:3] == [[8, -1, -1, -1, -1], [7] * 5]
     assert whole[0].completions.ids.tolist()[2] == [7] * 5, "what was there is not written into"
 
 
