@@ -70,9 +70,9 @@ def test_it_is_written_when_that_is_due_and_at_no_other_step(load):
 
 
 def test_without_the_setting_nothing_follows(load):
-    assert (
-        ReferenceSync.of(replace(CONFIG, reference_sync=0), load(moved=True), load(), None) is None
-    )
+    policy = load(moved=True)
+    assert ReferenceSync.of(replace(CONFIG, reference_sync=0), policy, load(), None) is None
+    assert ReferenceSync.of(CONFIG, policy, None, None) is None  # no step of the run has a KL
 
 
 def test_a_reference_whose_layers_lie_in_cpu_memory_follows_as_any_other(load):
@@ -150,6 +150,7 @@ def test_where_it_is_start_model_or_policy_nothing_is_kept_of_it(load):
     [
         (lambda tensors: tensors.popitem(), r"it is of another model \(for example "),
         (lambda tensors: tensors.update(strange=torch.ones(2)), r"another model .*strange"),
+        (lambda tensors: tensors.update({min(tensors): torch.ones(2)}), "it is of another model"),
         (lambda tensors: next(iter(tensors.values())).fill_(torch.nan), "holds NaN or inf in "),
     ],
 )
