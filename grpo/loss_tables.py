@@ -44,9 +44,9 @@ class LossTables:
         """Return the tables of B rows.
 
         A truncated row that is masked weighs 0, but is still one of the B rows that are averaged
-        over. Metrics are means over all sampled tokens, whatever the loss makes of them. The
-        entropy bonus is a mean over the trained tokens, whatever `loss_normalization` is: its
-        coefficient then means one thing.
+        over. Metrics are means over all sampled tokens, whatever the loss makes of them; those of
+        token factors over what they weigh. The entropy bonus is a mean over the trained tokens,
+        whatever `loss_normalization` is: its coefficient then means one thing.
 
         Args:
             rollout: B rows.
@@ -57,7 +57,7 @@ class LossTables:
         """
         limit = config.max_completion_tokens
         mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
-        factors = TokenFactors.of(rollout, config, device)
+        factors = TokenFactors.of(rollout, advantages, config, device)
         return cls(
             advantages=advantages.flatten().to(device),
             old_logprobs=old_logprobs,
@@ -78,14 +78,13 @@ class LossTables:
         """
         old, ref = self.old_logprobs, self.ref_logprobs
         old = logprobs if old is None else part.cut(old)  # (M, C)
-        metric_weights = part.cut(self.metric_weights)  # (M, C)
-        factors, sums = self.factors.cut(part, old, metric_weights)
+        factors, sums = self.factors.cut(part, old)
         measured = {
             "old_logprobs": old,
             "ref_logprobs": logprobs if ref is None else part.cut(ref),
             "advantages": part.cut(self.advantages),
             "loss_weights": part.cut(self.loss_weights),
-            "metric_weights": metric_weights,
+            "metric_weights": part.cut(self.metric_weights),
             "entropy_weights": part.cut(self.entropy_weights),
             "token_factors": factors,
         }

@@ -1,6 +1,7 @@
 """What each token's surrogate is multiplied by in a step; grpo/objectives/factors.py has the maths.
 
-Shapes: B rows of the step, M of a micro-batch (`Part`), C completion tokens.
+Shapes: N prompts, G completions each, B = N * G rows of the step, M of a micro-batch (`Part`), C
+completion tokens.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from grpo.loss import token_weights
 from grpo.objectives.factors import high_entropy_mask, sampler_correction
 from grpo.rollout import Part, Rollout
 from grpo.settings.config import GRPOConfig
@@ -23,40 +25,55 @@ class TokenFactors:
     chosen: Tensor | None  # True for the tokens that are trained
     sampled: Tensor | None  # the sampler's log-probabilities
     cap: float  # of the correction by them
+    weights: Tensor  # what the means that are logged of it are weighted by
 
     @classmethod
-    def of(cls, rollout: Rollout, config: GRPOConfig, device: torch.device) -> "TokenFactors":
-        """Return a step's factors, on the policy's device."""
+    def of(
+        cls, rollout: Rollout, advantages: Tensor, config: GRPOConfig, device: torch.device
+    ) -> "TokenFactors":
+        """Return a step's factors, on the policy's device.
+
+        Args:
+            rollout: B rows.
+            advantages: (N, G); where they are 0 there is nothing that a factor could weigh.
+            config: of the run.
+            device: the policy's.
+        """
         completions, chosen, sampled = rollout.completions, None, None
-        if config.top_entropy_share < 1:  # of the tokens that are trained at all
-            mask = rollout.loss_mask(config.mask_truncated)  # (B, C)
-            chosen = high_entropy_mask(completions.entropies, mask, config.top_entropy_share).to(
-                device
-            )  # (B, C)
-        if config.sampler_correction_cap > 0:
+        # of the tokens that are trained at all: a row that is masked would take its share of them
+        counted = rollout.loss_mask(config.mask_truncated)  # (B, C)
+        if config.top_entropy_share < 1:
+            chosen = high_entropy_mask(completions.entropies, counted, config.top_entropy_share)
+            counted = counted & chosen
+        # not of all tokens: groups that teach nothing may not be run
+        weighed = counted & (advantages.flatten() != 0)[:, None]  # (B, C)
+        if config.sampler_correction_cap > 0 and weighed.any():
             sampled = completions.logprobs.to(device)
-        return cls(chosen, sampled, config.sampler_correction_cap)
+        return cls(
+            chosen=None if chosen is None else chosen.to(device),
+            sampled=sampled,
+            cap=config.sampler_correction_cap,
+            weights=token_weights(weighed, "token", config.max_completion_tokens).to(device),
+        )
 
     def trained(self, mask: Tensor) -> Tensor:
         """Return which of the tokens of a (B, C) mask are trained."""
         return mask if self.chosen is None else mask & self.chosen.to(mask.device)
 
-    def cut(
-        self, part: Part, old_logprobs: Tensor, metric_weights: Tensor
-    ) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def cut(self, part: Part, old_logprobs: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Return a micro-batch's factors, (M, C) or None, and sums to log about them.
 
         Args:
             part: M rows.
             old_logprobs: (M, C) of the policy that sampled, by the update's forward.
-            metric_weights: (M, C), which the sums are weighted by.
         """
         factors = None if self.chosen is None else part.cut(self.chosen).float()
         if self.sampled is None:
             return factors, {}
         weights, is_capped = sampler_correction(old_logprobs, part.cut(self.sampled), self.cap)
+        shares = part.cut(self.weights)  # (M, C)
         sums = {
-            "sampler_correction/mean": (weights * metric_weights).sum(),
-            "sampler_correction/capped": (is_capped * metric_weights).sum(),
+            "sampler_correction/mean": (weights * shares).sum(),
+            "sampler_correction/capped": (is_capped * shares).sum(),
         }
         return weights if factors is None else weights * factors, sums

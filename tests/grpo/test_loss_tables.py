@@ -29,10 +29,12 @@ def sampled() -> Rollout:
     return replace(made, completions=completions)
 
 
-def tables_of(sampled: Rollout, **settings: object) -> LossTables:
+def tables_of(
+    sampled: Rollout, advantages: torch.Tensor = ADVANTAGES, **settings: object
+) -> LossTables:
     old, ref = torch.full((4, 4), -1.0), torch.full((4, 4), -2.0)
     config = GRPOConfig(**{"max_completion_tokens": 4, **settings})
-    return LossTables.of(sampled, ADVANTAGES, old, ref, config, CPU)
+    return LossTables.of(sampled, advantages, old, ref, config, CPU)
 
 
 def test_a_truncated_row_weighs_nothing_but_is_averaged_over_and_is_in_the_metrics(sampled):
@@ -83,6 +85,31 @@ def test_micro_batches_are_told_what_the_whole_batch_is(sampled):
             assert measured[name].tolist() == getattr(tables, name)[rows, :width].tolist(), name
         assert measured["token_factors"] is None
         assert sums == {}
+
+
+@pytest.mark.parametrize("groups", [None, [0]])  # all, or those that teach
+def test_a_correction_is_a_mean_over_what_it_weighs_whichever_groups_are_run(sampled, groups):
+    advantages = torch.tensor([[1.0, -1.0], [0.0, 0.0]])
+    tables = tables_of(sampled, advantages, sampler_correction_cap=9.0)
+    # rows of 2 and 1 tokens that the sampler found 1, 2 and 3 nats less likely than the -1 of old
+    claimed = torch.tensor([[-2.0, -3.0], [-4.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    factors = replace(tables.factors, sampled=torch.nn.functional.pad(claimed, (0, 2)))
+    tables = replace(tables, factors=factors)
+    sums = [
+        tables.cut(part, part.cut(sampled.completions.logprobs))[1]
+        for part in sampled.parts(ONE_GROUP, groups)
+    ]
+    mean = sum(each["sampler_correction/mean"] for each in sums)
+    capped = sum(each["sampler_correction/capped"] for each in sums)
+    assert mean == pytest.approx((math.exp(1) + math.exp(2) + 9) / 3)
+    assert capped == pytest.approx(1 / 3)
+
+
+def test_where_nothing_is_taught_there_is_no_correction_to_log(sampled):
+    tables = tables_of(sampled, torch.zeros(2, 2), sampler_correction_cap=9.0)
+    part = next(sampled.parts(ONE_GROUP))
+    measured, sums = tables.cut(part, part.cut(sampled.completions.logprobs))
+    assert measured["token_factors"] is None and sums == {}
 
 
 def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_itself(sampled):
