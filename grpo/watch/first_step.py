@@ -56,12 +56,14 @@ def image_warnings(policy: Policy, rollout: Rollout, config: GRPOConfig) -> Iter
 
     Looks at the first group that has an image: the gradient of the sum of its log-probabilities
     with respect to the image's features, and their change when the pixels are blanked. Not at the
-    loss: at the first step its KL has no gradient, and a group without spread has none at all.
+    loss: at the first step its KL has no gradient, and a group without spread has none at all. Nor
+    at what top-k and top-p have kept: a token that was left alone has probability 1, image or not.
     """
     temperature, backend = config.temperature, config.logprob_backend
     part = _rows_with_an_image(rollout, config.micro_batch_tokens)
     if part is None:
         return
+    part = replace(part, kept=None)
     if not _image_gradient(policy, part, temperature, backend):
         yield (
             "the image's features get no gradient from the sampled tokens: the model is trained"

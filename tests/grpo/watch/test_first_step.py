@@ -1,5 +1,7 @@
 """Silent failures are made loud: each warning is provoked, and silent when nothing is wrong."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,17 +43,28 @@ def test_the_first_rollout_is_looked_at(metrics, well_formed, settings, words):
 
 
 @pytest.fixture
-def rollout(nano_policy):
+def batch(nano_policy) -> PromptBatch:
     prompts = (
         nano_policy.processor.encode("Name a modality."),
         nano_policy.processor.encode("Which plane?", [random_image(56, 84)]),
     )
-    batch = PromptBatch(prompts, ("a", "b"), (0, 1), 0)
+    return PromptBatch(prompts, ("a", "b"), (0, 1), 0)
+
+
+@pytest.fixture
+def rollout(nano_policy, batch):
     return sample_rollout(nano_policy, batch, CONFIG.sampling)
 
 
 def test_a_policy_that_sees_its_image_is_left_in_peace(nano_policy, rollout):
     assert list(image_warnings(nano_policy, rollout, CONFIG)) == []
+
+
+def test_tokens_that_top_p_left_alone_are_not_taken_for_blindness(nano_policy, batch):
+    config = replace(CONFIG, logprob_distribution="filtered", top_k=2, top_p=1e-3)
+    rollout = sample_rollout(nano_policy, batch, config.sampling)
+    assert not rollout.completions.logprobs.any(), "every token has probability 1"
+    assert list(image_warnings(nano_policy, rollout, config)) == []
 
 
 def test_it_also_holds_with_a_frozen_vision_tower_and_leaves_no_gradient(nano_policy, rollout):
