@@ -39,10 +39,15 @@ def first_rollout_warnings(
             " --mode"
         )
     if metrics["truncated"] > 0.5:
+        otherwise = (
+            "; --mask-truncated leaves them out of the loss"
+            if config.mask_truncated
+            else ", or use --mask-truncated"
+        )
         yield (
             f"{metrics['truncated']:.0%} of the completions reach the limit of"
-            f" {config.max_completion_tokens} tokens without an end: raise --max-completion-tokens,"
-            " or use --mask-truncated"
+            f" {config.max_completion_tokens} tokens without an end: raise --max-completion-tokens"
+            f"{otherwise}"
         )
     if (config.top_k or config.top_p < 1) and config.logprob_distribution == "full":
         yield (

@@ -30,6 +30,7 @@ HEALTHY = {"unique_completions": 0.9, "truncated": 0.1}
         ({}, 0.0, {}, ["no completion has the tags", "(an Instruct model)"]),
         ({}, 0.0, {"mode": "no_think"}, ["no completion has the tags", "--method sft"]),
         ({"truncated": 0.8}, 1, {}, ["80% of the completions", "raise --max-completion-tokens"]),
+        ({"truncated": 0.8}, 1, {"mask_truncated": True}, ["--mask-truncated leaves them out"]),
         ({}, 1, {"top_k": 5}, ["top-k or top-p is on"]),
         ({}, 1, {"top_p": 0.9}, ["top-k or top-p is on", "--logprob-distribution filtered"]),
         ({}, 1, {"top_k": 5, "logprob_distribution": "filtered"}, []),
