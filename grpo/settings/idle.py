@@ -14,11 +14,14 @@ _OF_RATIOS = ("epsilon_low", "epsilon_high", "ratio_cap", "ratio_level", "surrog
 _LIMITS_UNUSED = {"cispo": ("epsilon_low",), "sapo": ("epsilon_low", "epsilon_high")}
 
 
-def idle_warnings(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
+def idle_warnings(
+    given: Mapping[str, Any], chosen: Mapping[str, Any], config: GRPOConfig
+) -> list[str]:
     """Return warnings for flags that do nothing beside the others.
 
     Args:
         given: the flags, by field name.
+        chosen: those, and what a --config file says.
         config: all that they and other sources have made.
     """
     warnings = []
@@ -36,9 +39,9 @@ def idle_warnings(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
             " off, and nothing is loaded"
         )
     for name in _LIMITS_UNUSED.get(config.surrogate, ()):
-        if name in given:
+        if name in chosen:
             warnings.append(f"{flag_of(name)}: --surrogate {config.surrogate} has no such limit")
-    warnings += _without_effect(given, config)
+    warnings += _without_effect(given, chosen, config)
     if given.get("reshard_after_forward") is not None and place().size == 1:
         warnings.append(
             "--reshard-after-forward: one process has its weights whole and gathers nothing;"
@@ -47,10 +50,14 @@ def idle_warnings(given: Mapping[str, Any], config: GRPOConfig) -> list[str]:
     return warnings
 
 
-def _without_effect(given: Mapping[str, Any], config: GRPOConfig) -> Iterator[str]:
+def _without_effect(
+    given: Mapping[str, Any], chosen: Mapping[str, Any], config: GRPOConfig
+) -> Iterator[str]:
     """Yield warnings for flags of the objective that change nothing in a run of this length."""
     usual = {item.name: item.default for item in fields(GRPOConfig)}
-    moved = [name for name in _OF_RATIOS if given.get(name, usual[name]) != usual[name]]
+    # A preset may have a paper's limits beside one pass; that pass as a flag takes its effect away.
+    named = chosen if "num_iterations" in given else given
+    moved = [name for name in _OF_RATIOS if named.get(name, usual[name]) != usual[name]]
     # the KL's own ratio is that of the level, and has a gradient where it is 1
     if config.kl_estimator == "k3_corrected" and "ratio_level" in moved:
         moved.remove("ratio_level")
@@ -63,6 +70,11 @@ def _without_effect(given: Mapping[str, Any], config: GRPOConfig) -> Iterator[st
         yield (
             f"--reference-sync {config.reference_sync}: the run ends after {config.max_steps}"
             " steps, before the reference is the policy for the first time"
+        )
+    if config.reference_sync == config.num_iterations == 1 and config.kl_estimator != "k1":
+        yield (
+            "--reference-sync 1: in one pass over a batch the reference is the policy itself, so"
+            " the KL is 0 and --beta holds nothing: a larger one, or --beta 0 alone"
         )
     if config.kl_estimator == "k1":
         yield (

@@ -79,7 +79,7 @@ def resolve(given: Mapping[str, Any], config_file: str | None) -> Resolved:
     by_default = "model" not in chosen and "train_json" not in chosen
     file = {} if config_file is None else _file_settings(config_file, kind)
     from_file = tuple(name for name in file if name not in given)
-    warnings = (*_left_out(config_file, kind), *idle_warnings(given, config))
+    warnings = (*_left_out(config_file, kind), *idle_warnings(given, chosen, config))
     return Resolved(config, by_default, taken, from_file, warnings)
 
 

@@ -164,12 +164,34 @@ def test_a_limit_that_the_soft_gate_does_not_know_is_not_compared_with_another()
         ({"reference_sync": 10, "max_steps": 10}, "--reference-sync 10: the run ends after 10"),
         ({"reference_sync": 9, "max_steps": 10}, None),
         ({"reference_sync": 9, "epochs": 1.0}, None),
+        ({"reference_sync": 1}, "--reference-sync 1: in one pass over a batch the reference is"),
+        ({"reference_sync": 1, "num_iterations": 2}, None),
+        ({"reference_sync": 2}, None),
         ({"kl_estimator": "k1"}, "--kl-estimator k1: as a loss it has a gradient of 0"),
         ({"kl_estimator": "k2"}, None),
     ],
 )
 def test_what_changes_nothing_in_such_a_run_is_warned_about(given, told):
     warnings = resolve(given, None).warnings
+    assert [text.startswith(told or "") for text in warnings] == [True] * (told is not None)
+
+
+@pytest.mark.parametrize(
+    ("preset", "given", "told"),
+    [
+        ("gspo", {}, None),
+        ("gspo", {"num_iterations": 1}, "--epsilon-low, --epsilon-high, --ratio-level: in one"),
+        ("sapo", {"num_iterations": 1}, "--surrogate: in one pass"),
+        ("dapo", {}, None),  # the paper's limit, beside one pass
+        (
+            "dapo",
+            {"surrogate": "sapo", "num_iterations": 2},
+            "--epsilon-high: --surrogate sapo has",
+        ),
+    ],
+)
+def test_a_flag_that_takes_the_effect_of_a_preset_away_is_warned_about(preset, given, told):
+    warnings = resolve(given, f"objectives/{preset}").warnings
     assert [text.startswith(told or "") for text in warnings] == [True] * (told is not None)
 
 
