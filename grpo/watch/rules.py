@@ -198,10 +198,25 @@ def many_are_truncated(history: History) -> Finding | None:
     )
 
 
+def _chooses(history: History) -> str | None:
+    """Return what chooses the groups of the last step by what came of them, if anything does."""
+    marks = {"dynamic_sampling": "dynamic/reward", "curriculum": "curriculum/unseen"}
+    return next((name for name in marks if history.last(marks[name], 1) is not None), None)
+
+
 def reward_falls(history: History) -> Finding | None:
-    """Say so where the reward is well under what it was."""
-    window = history.last("reward", LONG_WINDOW)
-    before = history.windows_before("reward", LONG_WINDOW)
+    """Say so where the reward is well under what it was, of questions that are no harder.
+
+    Dynamic sampling leaves out what is always right by now, so there all groups that were drawn are
+    compared, not those that were kept. A curriculum draws harder questions as the policy learns
+    them: a lower reward then says nothing.
+    """
+    chosen_by = _chooses(history)
+    if chosen_by == "curriculum":
+        return None
+    name = "dynamic/reward" if chosen_by == "dynamic_sampling" else "reward"
+    window = history.last(name, LONG_WINDOW)
+    before = history.windows_before(name, LONG_WINDOW)
     if window is None or not before:
         return None
     best = max(before, key=fmean)
@@ -223,11 +238,15 @@ def groups_agree(history: History) -> Finding | None:
     window = history.last("zero_std_groups", LONG_WINDOW)
     if window is None or fmean(window) <= ZERO_STD_MAX:
         return None
+    way_out = {
+        None: " or --temperature, draw others in their place (--dynamic-sampling)",
+        "dynamic_sampling": ", --temperature or --dynamic-sampling",
+        "curriculum": " or --temperature",  # which does not go with --dynamic-sampling
+    }[_chooses(history)]
     return Finding(
         f"in {fmean(window):.0%} of the groups all rewards agree (mean of {LONG_WINDOW} steps,"
-        f" alarm above {ZERO_STD_MAX:.0%}), so they teach nothing: raise --group-size or"
-        " --temperature, draw others in their place (--dynamic-sampling), or leave out questions"
-        " that are always right or always wrong",
+        f" alarm above {ZERO_STD_MAX:.0%}), so they teach nothing: raise --group-size{way_out},"
+        " or leave out questions that are always right or always wrong",
         _times(1 - ZERO_STD_MAX, 1 - fmean(window)),
     )
 

@@ -145,6 +145,28 @@ def test_where_answers_are_listed_the_kl_is_one_of_questions(more, unit):
     assert f"is 2.00 nats {unit}" in high[0][1] and f"to 0.7 nats {unit}" in rising[0][1]
 
 
+def test_a_reward_that_falls_since_harder_questions_are_chosen_is_none():
+    kept = {"reward": lambda s: 1.5 if s < 60 else 0.5}  # of the groups that a step ends with
+    assert warnings(stream(120, **kept, **{"curriculum/unseen": 0.3})) == []
+    assert warnings(stream(120, **kept, **{"dynamic/reward": 1.2})) == []
+    drawn = {"dynamic/reward": lambda s: 1.5 if s < 60 else 0.5}
+    ((_, text),) = warnings(stream(120, **drawn))
+    assert text.startswith("the reward fell to 0.95 from 1.5")
+
+
+@pytest.mark.parametrize(
+    ("chooses", "words"),
+    [
+        ({}, "--temperature, draw others in their place (--dynamic-sampling), or leave out"),
+        ({"dynamic/reward": 1.0}, "raise --group-size, --temperature or --dynamic-sampling, or"),
+        ({"curriculum/unseen": 0.3}, "raise --group-size or --temperature, or leave out"),
+    ],
+)
+def test_where_groups_agree_the_way_out_is_one_that_the_run_does_not_have(chooses, words):
+    ((_, text),) = warnings(stream(40, zero_std_groups=1.0, **chooses))
+    assert words in text
+
+
 def test_it_speaks_again_only_after_it_has_recovered():
     def kl(step):  # high, back for 4 steps, high; back for 40, high
         return 0.1 if 30 <= step < 34 or 60 <= step < 100 else 2.0
