@@ -1,11 +1,12 @@
 """Runs of two processes, broken off and gone on with, under torchrun: below the folder named first.
 
-whole-<dtype>       five steps with a checkpoint behind the third
-again-<dtype>       gone on with from that checkpoint, by as many processes
-one-then-two        gone on with from the third step of a run of one process, `alone`
+<kind>-whole         five steps with a checkpoint behind the third
+<kind>-again         gone on with from that checkpoint, by as many processes
+<kind>-one-then-two  gone on with from the third step of a run of one process, `<kind>-alone`
 
 In float32 groups that agree are drawn again, and the reference follows the policy, so that behind
-the third step it is neither the start model nor the policy; in bfloat16 there is a curriculum.
+the third step it is neither the start model nor the policy. Of bfloat16 there is no run of one
+process: its rounding depends on who adds up what.
 """
 
 import shutil
@@ -20,26 +21,33 @@ SETTINGS = {
     "save_every": 3,
     "keep_checkpoints": 9,
     "learning_rate": 4e-4,
-    "max_completion_tokens": 16,
     "prompts_per_step": 3,
-    "group_size": 4,
     "seed": 5,
 }
-DTYPES = ("float32", "bfloat16")
+SAMPLED = {"group_size": 4, "max_completion_tokens": 16}
 HALF = "step-000003"
-OF_DTYPE: dict[str, dict[str, object]] = {
-    "float32": {"dynamic_sampling": 2, "reference_sync": 2, "beta": 0.5},
-    "bfloat16": {"curriculum": "pass_rate"},
+KINDS: dict[str, dict[str, object]] = {
+    "float32": {**SAMPLED, "dynamic_sampling": 2, "reference_sync": 2, "beta": 0.5},
+    "bfloat16": {**SAMPLED, "dtype": "bfloat16", "curriculum": "pass_rate"},
+    "curriculum": {**SAMPLED, "curriculum": "pass_rate"},
+    # answers of two, three or four options
+    "exact": {
+        "exact_no_think": True,
+        "mode": "no_think",
+        "train_json": ["phantoms:CT", "phantoms:yes_no:CT"],
+        "max_completion_tokens": 24,
+    },
 }
+TO_OTHERS = ("float32", "curriculum", "exact")  # gone on with by another number of processes
 
 
-def start(place: Path, dtype: str = "float32") -> None:
+def start(place: Path, kind: str) -> None:
     """Train five steps."""
     import train
     from grpo.settings import resolve_config
 
-    named = {"dtype": dtype, "output_dir": str(place)}
-    train.run(resolve_config({**SETTINGS, **OF_DTYPE[dtype], **named}))
+    named = {"dtype": "float32", "output_dir": str(place)}
+    train.run(resolve_config({**SETTINGS, **named, **KINDS[kind]}))
 
 
 def go_on(run: Path, place: Path) -> None:
@@ -53,10 +61,11 @@ def go_on(run: Path, place: Path) -> None:
 
 def main(folder: Path) -> None:
     """Do all of them."""
-    for dtype in DTYPES:
-        start(folder / f"whole-{dtype}", dtype)
-        go_on(folder / f"whole-{dtype}", folder / f"again-{dtype}")
-    go_on(folder / "alone", folder / "one-then-two")
+    for kind in KINDS:
+        start(folder / f"{kind}-whole", kind)
+        go_on(folder / f"{kind}-whole", folder / f"{kind}-again")
+    for kind in TO_OTHERS:
+        go_on(folder / f"{kind}-alone", folder / f"{kind}-one-then-two")
 
 
 if __name__ == "__main__":
