@@ -67,6 +67,9 @@ def typed(table: Mapping[str, Any], where: str) -> Settings:
             near = nearest(name, hints)
             problems.append(f"unknown key {key!r}" + (f": is it {near}?" if near else ""))
             continue
+        if name in settings:
+            problems.append(f"{name} is given twice, with dashes and without: leave one")
+            continue
         try:
             settings[name] = as_type(value, hints[name])
             if name in PATHS:

@@ -172,6 +172,7 @@ def test_a_config_file_lies_between_the_default_and_the_flags(tmp_path):
     ("text", "message"),
     [
         ("grup_size = 4", "unknown key 'grup_size': is it group_size?"),
+        ("group-size = 4\ngroup_size = 8", "group_size is given twice, with dashes and without"),
         ("group_size = 4.5", "group_size=4.5 has the wrong type"),
         ("rewards = 'accuracy'", "rewards='accuracy' has the wrong type"),
         ("mask_truncated = 1", "mask_truncated=1 has the wrong type"),
