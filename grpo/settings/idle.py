@@ -58,13 +58,21 @@ def _without_effect(
     # A preset may have a paper's limits beside one pass; that pass as a flag takes its effect away.
     named = chosen if "num_iterations" in given else given
     moved = [name for name in _OF_RATIOS if named.get(name, usual[name]) != usual[name]]
-    # the KL's own ratio is that of the level, and has a gradient where it is 1
-    if config.kl_estimator == "k3_corrected" and "ratio_level" in moved:
+    # Of a ratio of 1 the level still says which tokens have its gradient: that shows in the KL's
+    # own ratio, and where tokens of one completion count differently.
+    chooses_tokens = config.top_entropy_share < 1 or config.sampler_correction_cap > 0
+    if (config.kl_estimator == "k3_corrected" or chooses_tokens) and "ratio_level" in moved:
         moved.remove("ratio_level")
     if moved and config.num_iterations == 1:
         yield (
             f"{', '.join(map(flag_of, moved))}: in one pass over a batch every ratio is 1, so the"
             " gradient is that of plain GRPO: --num-iterations 2"
+        )
+    if config.ratio_level == "sequence" and config.top_entropy_share < 1:
+        yield (
+            "--top-entropy-share: with --ratio-level sequence the gradient goes through a"
+            " completion's mean, so all of its tokens are trained, and it counts by its share of"
+            " unsure ones: --ratio-level token"
         )
     if 0 < config.max_steps <= config.reference_sync:
         yield (

@@ -341,6 +341,20 @@ def test_a_factor_is_of_the_surrogate_and_not_of_the_kl():
     assert kl_alone > 0
 
 
+@pytest.mark.parametrize(("level", "expected"), [("token", [0.5, 0.0]), ("sequence", [0.25, 0.25])])
+def test_a_ratio_of_completions_spreads_a_tokens_factor_over_all_its_tokens(level, expected):
+    now, half = torch.full((1, 2), -1.0, requires_grad=True), torch.full((1, 2), 0.5)
+    loss, _ = policy_loss(
+        *(now, now.detach(), now.detach(), torch.tensor([1.0]), half, half),
+        **CLIP,
+        beta=0.0,
+        ratio_level=level,
+        token_factors=torch.tensor([[1.0, 0.0]]),
+    )
+    loss.backward()
+    assert (-now.grad[0]).tolist() == expected
+
+
 def test_of_completions_of_one_token_the_two_ratios_are_one():
     batch = random_batch(3)
     batch = {name: value[:, :1] if value.dim() == 2 else value for name, value in batch.items()}

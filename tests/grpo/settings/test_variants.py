@@ -156,6 +156,11 @@ def test_a_limit_that_the_soft_gate_does_not_know_is_not_compared_with_another()
     [
         ({"ratio_level": "sequence"}, "--ratio-level: in one pass"),
         ({"ratio_level": "sequence", "kl_estimator": "k3_corrected"}, None),  # has a ratio of it
+        ({"ratio_level": "sequence", "sampler_correction_cap": 2.0}, None),  # weighs tokens
+        (
+            {"ratio_level": "sequence", "top_entropy_share": 0.2},
+            "--top-entropy-share: with --ratio-level sequence the gradient goes through",
+        ),
         ({"ratio_cap": 4.0, "surrogate": "clip"}, "--ratio-cap: in one pass over a batch every"),
         ({"epsilon_high": 0.28, "surrogate": "clip"}, "--epsilon-high: in one pass"),
         ({"surrogate": "sapo", "kl_estimator": "k3_corrected"}, "--surrogate: in one pass"),
