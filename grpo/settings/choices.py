@@ -101,7 +101,11 @@ PATHS = (
 def kind_of(method: str, *, exact: bool) -> str:
     """Return the kind of run, by the names that a setting's ``only`` holds.
 
-    >>> kind_of("grpo", exact=True), kind_of("sft", exact=False)
-    ('exact', 'sft')
+    A method that there is not, such as "exact", is refused by the config as that alone.
+
+    >>> kind_of("grpo", exact=True), kind_of("sft", exact=False), kind_of("exact", exact=False)
+    ('exact', 'sft', 'grpo')
     """
-    return "exact" if method == "grpo" and exact else method
+    if method == "sft":
+        return "sft"
+    return "exact" if method == "grpo" and exact else "grpo"

@@ -81,6 +81,14 @@ def test_a_mode_with_thoughts_is_refused(mode):
         GRPOConfig(exact_no_think=True, mode=mode)
 
 
+def test_a_method_called_exact_is_refused_as_one_that_there_is_not():
+    with pytest.raises(ValueError) as refused:
+        resolve_config({"method": "exact", "group_size": 4})
+    assert str(refused.value).splitlines()[1:] == [
+        "  - method='exact' is unknown: use one of grpo, sft"
+    ]
+
+
 def test_the_supervised_baseline_refuses_it():
     with pytest.raises(ValueError, match="--exact-no-think: not used by --method sft"):
         resolve_config({"method": "sft", "exact_no_think": True})
