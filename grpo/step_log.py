@@ -57,11 +57,10 @@ class StepLog:
         self.run.append_step(metrics, _rollouts(number, taken))
         if self.profiler is not None and (table := self.profiler.end_step(number, metrics)):
             tqdm.write(table)
-        if taken.sampled is not None:
-            if number == 1:
-                tqdm.write(fitted(first_completions(taken.sampled)))
-            for text in self.watch.look(number, metrics, taken.sampled):
-                warn(text)
+        if taken.sampled is not None and number == 1:
+            tqdm.write(fitted(first_completions(taken.sampled)))
+        for text in self.watch.look(number, metrics, taken.sampled):
+            warn(text)
         return metrics
 
 

@@ -27,7 +27,8 @@ class Profiler:
 
 def record(folder, number=1, profiler=None, skipped=False, **metrics):
     found = {"loss": 0.5, "grad_norm": 1.0, "completion_tokens": 10.0, "kl": None} | metrics
-    log = StepLog(RunDirectory(folder), BadSteps(limit=5), SimpleNamespace(), profiler)
+    watch = SimpleNamespace(look=lambda number, _, sampled: [f"{number}: {sampled}"])
+    log = StepLog(RunDirectory(folder), BadSteps(limit=5), watch, profiler)
     line = log.record(number, TakenStep(found, samples=4), TIMES, BATCH, skipped=skipped)
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1]) == line
     assert not (folder / "rollouts.jsonl").exists()  # nothing was sampled
@@ -46,6 +47,7 @@ def test_what_is_not_finite_is_null_and_named_and_what_was_not_known_is_not(tmp_
     err = " ".join(capsys.readouterr().err.split())
     assert "step 1: not finite, null in metrics.jsonl: loss, entropy" in err
     assert "kl" not in err
+    assert "warning: 1: None" in err, "what listed answers or targets gave is watched, too"
 
 
 def test_a_step_without_an_update_is_told_with_its_examples(tmp_path, capsys):

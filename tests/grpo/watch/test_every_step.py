@@ -65,6 +65,17 @@ def test_the_gap_and_the_alarms_are_said_with_their_step_and_once():
     ]
 
 
+def without_samples(config: GRPOConfig) -> list[str]:
+    watch = StepWatch(config, POLICY, [])
+    return [text for done in range(2, 14) for text in watch.look(done, FAR, None)]
+
+
+def test_where_answers_are_listed_the_alarms_are_said_and_to_the_baseline_they_are_not():
+    (said,) = without_samples(GRPOConfig(exact_no_think=True, mode="no_think"))
+    assert said.startswith("step 11: the KL to the start model is 9.00")
+    assert without_samples(GRPOConfig(method="sft", mode="no_think", beta=0.0)) == []
+
+
 def test_a_resumed_run_repeats_nothing_that_was_said_before():
     past = [HEALTHY | GAP | FAR for _ in range(12)]
     assert looked(StepWatch(CONFIG, POLICY, past), 13, **GAP, **FAR) == []
