@@ -156,6 +156,7 @@ def train_step(
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
         **term.metrics,
         **draws.metrics(advantages, rewards, config.weights_of_rewards),
+        **tables.factors.unknown,  # unless the sums have it
         **sums.means(with_kl=reference is not None),
         "grad_norm": grad_norm,
         "learning_rate": optimizer.learning_rate,

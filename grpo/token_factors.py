@@ -56,6 +56,12 @@ class TokenFactors:
             weights=token_weights(weighed, "token", config.max_completion_tokens).to(device),
         )
 
+    @property
+    def unknown(self) -> dict[str, None]:
+        """What is logged of the correction, by name, where a step has nothing that it weighs."""
+        names = ("sampler_correction/mean", "sampler_correction/capped")
+        return dict.fromkeys(names) if self.cap > 0 else {}
+
     def trained(self, mask: Tensor) -> Tensor:
         """Return which of the tokens of a (B, C) mask are trained."""
         return mask if self.chosen is None else mask & self.chosen.to(mask.device)

@@ -110,6 +110,8 @@ def test_where_nothing_is_taught_there_is_no_correction_to_log(sampled):
     part = next(sampled.parts(ONE_GROUP))
     measured, sums = tables.cut(part, part.cut(sampled.completions.logprobs))
     assert measured["token_factors"] is None and sums == {}
+    assert set(tables.factors.unknown) == {"sampler_correction/mean", "sampler_correction/capped"}
+    assert tables_of(sampled).factors.unknown == {}
 
 
 def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_itself(sampled):
