@@ -59,16 +59,20 @@ def _without_effect(
     named = chosen if "num_iterations" in given else given
     moved = [name for name in _OF_RATIOS if named.get(name, usual[name]) != usual[name]]
     # Of a ratio of 1 the level still says which tokens have its gradient: that shows in the KL's
-    # own ratio, and where tokens of one completion count differently.
+    # own ratio, and where tokens of one completion count differently. With cispo each has its own.
     chooses_tokens = config.top_entropy_share < 1 or config.sampler_correction_cap > 0
-    if (config.kl_estimator == "k3_corrected" or chooses_tokens) and "ratio_level" in moved:
-        moved.remove("ratio_level")
+    of_completions, is_cispo = config.ratio_level == "sequence", config.surrogate == "cispo"
+    if config.kl_estimator == "k3_corrected" or chooses_tokens:
+        counts = {"ratio_level"}
+        if of_completions and is_cispo:
+            counts |= {"surrogate", "epsilon_high"}
+        moved = [name for name in moved if name not in counts]
     if moved and config.num_iterations == 1:
         yield (
             f"{', '.join(map(flag_of, moved))}: in one pass over a batch every ratio is 1, so the"
-            " gradient is that of plain GRPO: --num-iterations 2"
+            " gradient is what it would be without: --num-iterations 2"
         )
-    if config.ratio_level == "sequence" and config.top_entropy_share < 1:
+    if of_completions and not is_cispo and config.top_entropy_share < 1:
         yield (
             "--top-entropy-share: with --ratio-level sequence the gradient goes through a"
             " completion's mean, so all of its tokens are trained, and it counts by its share of"

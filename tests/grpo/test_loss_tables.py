@@ -129,7 +129,7 @@ def test_without_a_reference_and_in_the_only_pass_the_policy_is_compared_with_it
 
 @pytest.mark.parametrize("cap", [2.0, 1.0])
 @pytest.mark.parametrize("share", [1.0, 0.75, 0.25])
-def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_every_token(
+def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_what_it_weighs(
     sampled, share, cap
 ):
     # old is -1; the sampler claims -1.5 in three rows, of 4 tokens, and -3 in the last, of 4:
@@ -148,10 +148,14 @@ def test_the_correction_is_of_the_policy_that_sampled_and_its_metrics_of_every_t
         factors[list(part.rows), :width] = measured["token_factors"]
         for name in totals:
             totals[name] += sums[f"sampler_correction/{name}"].item()
-    first = min(math.exp(0.5), cap)
-    expected = {"mean": (4 * first + 4 * cap) / 8, "capped": 0.5 if cap == 2 else 1.0}
-    assert totals == pytest.approx(expected)
     # entropies 1 4, 1, 1, 1 4 0.5 3: the upper quarter is of 4 nats, three quarters of 1 and more
+    before, last = {1.0: (4, 4), 0.75: (4, 3), 0.25: (1, 1)}[share]  # trained tokens of these rows
+    first, tokens = min(math.exp(0.5), cap), before + last
+    expected = {
+        "mean": (before * first + last * cap) / tokens,
+        "capped": last / tokens if cap == 2 else 1.0,
+    }
+    assert totals == pytest.approx(expected)
     chosen = completions.entropies >= {1.0: 0.5, 0.75: 1.0, 0.25: 4.0}[share]
     weights = torch.tensor([[first]] * 3 + [[cap]]) * chosen
     torch.testing.assert_close(factors.where(completions.mask, 0.0), weights)

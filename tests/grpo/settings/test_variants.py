@@ -151,6 +151,9 @@ def test_a_limit_that_the_soft_gate_does_not_know_is_not_compared_with_another()
     assert warning == "--epsilon-low: --surrogate sapo has no such limit"
 
 
+CISPO_OF_COMPLETIONS = {"surrogate": "cispo", "epsilon_high": 5.0, "ratio_level": "sequence"}
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -164,6 +167,9 @@ def test_a_limit_that_the_soft_gate_does_not_know_is_not_compared_with_another()
         ({"ratio_cap": 4.0, "surrogate": "clip"}, "--ratio-cap: in one pass over a batch every"),
         ({"epsilon_high": 0.28, "surrogate": "clip"}, "--epsilon-high: in one pass"),
         ({"surrogate": "sapo", "kl_estimator": "k3_corrected"}, "--surrogate: in one pass"),
+        ({"surrogate": "sapo", "top_entropy_share": 0.2}, "--surrogate: in one pass"),
+        (CISPO_OF_COMPLETIONS, "--epsilon-high, --ratio-level, --surrogate: in one pass over"),
+        (CISPO_OF_COMPLETIONS | {"top_entropy_share": 0.2}, None),  # each token has its own
         ({"surrogate": "sapo", "num_iterations": 2}, None),
         ({"epsilon_high": 0.2, "ratio_level": "token"}, None),  # as it is without them
         ({"reference_sync": 10, "max_steps": 10}, "--reference-sync 10: the run ends after 10"),
