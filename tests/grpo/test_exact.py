@@ -11,7 +11,7 @@ from data.prompts import well_formed_answers
 from grpo.clock import StepClock
 from grpo.exact import _means, _scored, exact_step
 from grpo.methods import exact_method
-from grpo.objectives.enumerated import exact_loss
+from grpo.objectives.enumerated import event_kl, exact_loss
 from grpo.optimizer import PolicyOptimizer
 from grpo.rollout import PromptBatch
 from grpo.settings.config import GRPOConfig
@@ -157,6 +157,7 @@ def test_an_answer_that_no_sampled_completion_could_end_is_refused(nano_policy, 
     assert metrics["exact/mass_outside"] == pytest.approx(1)
     letters, words = len("<answer>A</answer>"), [len("<answer>Yes</answer>"), 20 - 1]
     assert metrics["completion_tokens"] == pytest.approx(1 + (7 * letters + sum(words)) / 9)
+    run(nano_policy, None, batch, replace(config, max_completion_tokens=21), answers)
     with pytest.raises(ValueError, match=r"max_completion_tokens=20 cuts off .* of 21 tokens"):
         run(nano_policy, None, batch, replace(config, max_completion_tokens=20), answers)
 
@@ -212,6 +213,23 @@ def test_where_all_other_completions_are_malformed_it_is_the_gradient_over_every
     # any other that earns something else makes the two differ: the list is of what is well formed
     _, other = all_gradient(few, lambda text, _: 1.0 if text == "xx" else reward(text, _))
     assert flat(other).sub(flat(gradient)).norm() > 1e-3 * flat(gradient).norm()
+
+
+def test_the_kl_that_is_logged_is_the_policys_to_its_reference(few, reference, monkeypatch):
+    monkeypatch.setattr(reference, "processor", few.processor)
+    config = replace(CONFIG, beta=0.3, temperature=1.0)
+    metrics, _ = run(few, reference, one_prompt(few), config, [["x", "y"]])
+    (prompt,), end = one_prompt(few).prompts, few.processor.turn_end_id
+    ids = [[*few.processor.encode_completion(text), end] for text in ("x", "y")]
+    with torch.no_grad():
+        p, q = (
+            torch.stack([slow_logprobs(model, prompt, row, 1.0).sum() for row in ids])[None]
+            for model in (few, reference)
+        )
+    listed = torch.ones(1, 2, dtype=torch.bool)
+    expected, other_way = event_kl(p, q, listed).item(), event_kl(q, p, listed).item()
+    assert metrics["kl"] == pytest.approx(expected, rel=1e-3)
+    assert other_way != pytest.approx(expected, rel=2e-3)
 
 
 def flat(gradient: dict) -> torch.Tensor:
@@ -320,13 +338,12 @@ def test_several_processes_score_their_own_and_all_have_the_means(nano_policy, s
         prompts = tuple(nano_policy.processor.encode(EXAMPLES[i].question) for i in mine)
         own = PromptBatch(prompts, EXAMPLES, (0, 1, 2), 0, first=mine.start)
         of_answers, others = _scored(rewards, own, answers, 4)
-        return _means({"right": of_answers[..., 0].sum(dim=1), "form": others[:, 1]}, own), (
-            list(mine),
-            of_answers[..., 0],
-        )
+        values = {"right": of_answers[..., 0].sum(dim=1), "form": others[:, 1]}
+        values["any"] = torch.ones(3)  # what stands at the others' prompts is not counted
+        return _means(values, own), (list(mine), of_answers[..., 0])
 
     for means, (mine, right) in as_ranks(size, work):
-        assert means == {"right": 1.0, "form": 0.0}
+        assert means == {"right": 1.0, "form": 0.0, "any": 1.0}
         for i, example in enumerate(EXAMPLES):
             letters = ["ABCD"[k] == example.answer for k in range(4)] if i in mine else [False] * 4
             assert right[i].tolist() == letters
