@@ -192,8 +192,8 @@ def many_are_truncated(history: History) -> Finding | None:
         return None
     return Finding(
         f"{fmean(window):.0%} of the completions reach the limit without an end (mean of {WINDOW}"
-        f" steps, alarm above {TRUNCATED_MAX:.0%}): raise --max-completion-tokens, or use"
-        " --mask-truncated",
+        f" steps, alarm above {TRUNCATED_MAX:.0%}): raise --max-completion-tokens; without"
+        " --mask-truncated they are trained on as they are",
         fmean(window) / TRUNCATED_MAX,
     )
 
