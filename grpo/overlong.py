@@ -23,3 +23,20 @@ def overlong_penalties(lengths: Tensor, limit: int, tokens: int) -> Tensor:
     if tokens == 0:
         return torch.zeros(lengths.shape, dtype=torch.float64)
     return ((lengths.double() - (limit - tokens)) / tokens).clamp(0, 1)
+
+
+def overlong_metrics(lengths: Tensor, limit: int, tokens: int) -> dict[str, float]:
+    """Return what metrics.jsonl says of the penalties; nothing where there are none.
+
+    Arguments as `overlong_penalties`. The rewards that are logged are before them.
+
+    >>> overlong_metrics(torch.tensor([4, 6, 7, 8]), limit=8, tokens=4)
+    {'overlong/penalty': 0.5625, 'overlong/penalized': 0.75}
+    """
+    if tokens == 0:
+        return {}
+    penalties = overlong_penalties(lengths, limit, tokens)
+    return {
+        "overlong/penalty": penalties.mean().item(),
+        "overlong/penalized": (penalties > 0).double().mean().item(),
+    }

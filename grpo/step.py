@@ -32,7 +32,7 @@ from grpo.loss import policy_loss
 from grpo.loss_tables import LossTables
 from grpo.metrics import UpdateSums, rollout_metrics
 from grpo.optimizer import PolicyOptimizer
-from grpo.overlong import overlong_penalties
+from grpo.overlong import overlong_metrics, overlong_penalties
 from grpo.rollout import Part, PromptBatch, Rollout, run_prompts_once, sample_rollout
 from grpo.settings.config import GRPOConfig
 from grpo.settings.records import Objective
@@ -154,6 +154,7 @@ def train_step(
     rewards = rewards_per_fn @ rewards_per_fn.new_tensor(config.weights_of_rewards)  # (N, G)
     metrics = {
         **rollout_metrics(rollout, list(reward_fns), rewards_per_fn, rewards, advantages),
+        **overlong_metrics(rollout.completion_mask.sum(dim=1), *config.soft_limit),
         **term.metrics,
         **draws.metrics(advantages, rewards, config.weights_of_rewards),
         **tables.factors.unknown,  # unless the sums have it
@@ -173,9 +174,7 @@ def advantages_of(
     is likely without the image; without one it subtracts 0 and multiplies by 1.
     """
     lengths = rollout.completion_mask.sum(dim=1).view(rewards_per_fn.shape[:2])  # (N, G)
-    too_long = overlong_penalties(
-        lengths, config.max_completion_tokens, config.soft_overlong_tokens
-    )  # (N, G)
+    too_long = overlong_penalties(lengths, *config.soft_limit)  # (N, G)
     penalties, weights = term.penalties + too_long, config.weights_of_rewards  # R of them
     advantages = step_advantages(rewards_per_fn, weights, penalties, **asdict(config.comparison))
     return (advantages * term.scales).float()

@@ -97,6 +97,11 @@ class GRPOConfig(
         )
 
     @property
+    def soft_limit(self) -> tuple[int, int]:
+        """The limit of a completion, and over how many tokens before it a penalty rises."""
+        return self.max_completion_tokens, self.soft_overlong_tokens
+
+    @property
     def objective(self) -> Objective:
         """What the loss needs to know."""
         return Objective(

@@ -270,3 +270,8 @@ def test_a_completion_that_is_cut_off_costs_a_reward_of_one_at_most(nano_policy,
     expected = plain.advantages - (penalties - penalties.mean(dim=1, keepdim=True))
     torch.testing.assert_close(result.advantages, expected.float())
     assert torch.equal(result.rewards, plain.rewards), "what is logged is what was earned"
+    assert result.metrics["overlong/penalty"] == pytest.approx(penalties.mean().item())
+    assert result.metrics["overlong/penalized"] == pytest.approx(
+        (lengths > 6).float().mean().item()
+    )
+    assert not any(name.startswith("overlong") for name in plain.metrics)

@@ -200,6 +200,7 @@ METHODS = {
     "grounding": (
         *(*GRPO, "--grounding", "penalty", "--beta-schedule", "linear"),
         *("--reference-sync", "1", "--entropy-bonus", "0.01", "--sampler-correction-cap", "2"),
+        *("--soft-overlong-tokens", "5"),
     ),
     "listed": ("--exact-no-think", "--mode", "no_think"),
     "curriculum": (*GRPO, "--curriculum", "pass_rate"),
