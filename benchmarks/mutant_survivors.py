@@ -13,6 +13,23 @@ WHY: dict[str, dict[str, list[str]]] = {
             "policy_loss: ref_log_ratio = (ref_logprobs - logprobs).where(counts, 1.0)",
         ],
     },
+    "grpo/objectives/surrogate.py": {
+        "an advantage of 0 has a surrogate of 0 at any temperature": [
+            "soft_gate: temperature[advantages >= 0] = of_positive",
+        ],
+        "False is counted as the number 0": [
+            "soft_gate: return gate * advantages, torch.zeros_like(ratio, dtype=None)",
+            "soft_gate: return gate * advantages, torch.zeros_like(ratio, )",
+        ],
+    },
+    "grpo/objectives/divergence.py": {
+        "k3 itself knows no ratio": ["k3_corrected: return k3(d, None) * ratio"],
+    },
+    "grpo/objectives/entropy.py": {
+        "what replaces the padding may be any finite number: its weight is 0": [
+            "mean_entropy: return (entropies.where(weights != 0, 1.0) * weights).sum()",
+        ],
+    },
     "grpo/inverse_cdf.py": {
         "any top-p from 1 on is none": [
             "inverse_cdf: def inverse_cdf(uniforms: Tensor, *, top_k: int = 0, top_p: float = 2.0)"

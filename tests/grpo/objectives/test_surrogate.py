@@ -35,9 +35,11 @@ def test_where_no_weight_has_moved_all_have_the_policy_gradient(name, advantage)
     ("ratio", "advantage", "gradient"),
     [
         (3.0, -1.0, -3.0),  # worse and likelier: pulled back as hard as its ratio says
+        (3.0, -2.0, -6.0),
         (5.0, -1.0, 0.0),  # above the cap: no longer
         (5.0, 1.0, 0.0),  # the inner bound holds anyway
         (0.5, 1.0, 0.5),
+        (0.5, -2.0, 0.0),  # worse and rarer already
     ],
 )
 def test_a_cap_bounds_what_a_negative_advantage_does(ratio, advantage, gradient):
