@@ -6,11 +6,29 @@ A change is the function and the changed line as it then reads, without its comm
 WHY: dict[str, dict[str, list[str]]] = {
     "grpo/advantages.py": {
         "the same number": ['_check: if not 0 <= eps < float("INF"):'],
+        "float64 terms make the sum float64": [
+            "decoupled_advantages: total = torch.zeros(rewards_per_fn.shape[:2], dtype=None)",
+            "decoupled_advantages: total = torch.zeros(rewards_per_fn.shape[:2], )",
+        ],
+        "as many weights as functions were asked for above": [
+            "decoupled_advantages: for rewards, weight in"
+            f" zip(rewards_per_fn.unbind(dim=2), weights, {strict}):"
+            for strict in ("strict=None", "", "strict=False")
+        ],
+        "where one group differs the divisor is above 0, and 0 over it is 0": [
+            "decoupled_advantages: all_agree = ~total.any(dim=None, keepdim=True)",
+            "decoupled_advantages: all_agree = ~total.any(keepdim=True)",
+        ],
     },
     "grpo/loss.py": {
         "what replaces the padding may be any finite number: both its weights are 0": [
             "policy_loss: log_ratio = (logprobs - old_logprobs).where(counts, 1.0)",
             "policy_loss: ref_log_ratio = (ref_logprobs - logprobs).where(counts, 1.0)",
+            "policy_loss: logprobs.where(counts, 1.0),",
+            "policy_loss: gained = gained * token_factors.where(counts, 1.0)",
+        ],
+        "k3 itself knows no ratio": [
+            'policy_loss: "kl": (k3(ref_log_ratio.detach(), None) * metric_weights).sum(),',
         ],
     },
     "grpo/objectives/surrogate.py": {
@@ -24,6 +42,40 @@ WHY: dict[str, dict[str, list[str]]] = {
     },
     "grpo/objectives/divergence.py": {
         "k3 itself knows no ratio": ["k3_corrected: return k3(d, None) * ratio"],
+    },
+    "grpo/objectives/factors.py": {
+        "with a share of 1 the quantile is the smallest, and all are at least that": [
+            "high_entropy_mask: if share > 1 or not of_tokens.isfinite().all():",
+            "high_entropy_mask: if share >= 2 or not of_tokens.isfinite().all():",
+        ],
+        "a digit more is as far from the rounding of a share": [
+            "quantile: place = round(share * (len(ordered) - 1), 9)",
+        ],
+    },
+    "grpo/objectives/enumerated.py": {
+        "what replaces the padding may be any finite number: its probability is 0": [
+            "expected_reward: return (p * rewards.where(listed, 1.0)).sum(dim=1)"
+            " + (1 - p.sum(dim=1)) * other",
+            "event_kl: log_ratios = (logprobs - ref_logprobs).where(listed, 1.0)",
+        ],
+        "the words of an assertion, which no caller of ours meets": [
+            f'{name}: assert ref_logprobs is not None, "{words}"'
+            for name in ("exact_loss", "worths")
+            for words in (
+                "XXa KL is one to somethingXX",
+                "a kl is one to something",
+                "A KL IS ONE TO SOMETHING",
+            )
+        ],
+        "the same number": [
+            "answer_entropy: logits = logprobs.masked_fill(~listed, -1e+30).log_softmax(dim=1)",
+        ],
+    },
+    "grpo/overlong.py": {
+        "zeros of any float are taken from the rewards as zeros": [
+            "overlong_penalties: return torch.zeros(lengths.shape, dtype=None)",
+            "overlong_penalties: return torch.zeros(lengths.shape, )",
+        ],
     },
     "grpo/objectives/entropy.py": {
         "what replaces the padding may be any finite number: its weight is 0": [

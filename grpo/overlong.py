@@ -28,7 +28,8 @@ def overlong_penalties(lengths: Tensor, limit: int, tokens: int) -> Tensor:
 def overlong_metrics(lengths: Tensor, limit: int, tokens: int) -> dict[str, float]:
     """Return what metrics.jsonl says of the penalties; nothing where there are none.
 
-    Arguments as `overlong_penalties`. The rewards that are logged are before them.
+    Arguments as `overlong_penalties`, the lengths of any shape. The rewards that are logged are
+    before the penalties.
 
     >>> overlong_metrics(torch.tensor([4, 6, 7, 8]), limit=8, tokens=4)
     {'overlong/penalty': 0.5625, 'overlong/penalized': 0.75}

@@ -129,6 +129,31 @@ def test_worked_example():
     torch.testing.assert_close(logprobs.grad, torch.tensor(expected))
 
 
+@pytest.mark.parametrize("coefficient", [0.5, -0.25])
+def test_an_entropy_bonus_worked_by_hand(coefficient):
+    # entropies 1 and 3, of which the mean over the last two tokens counts: 2; no advantage
+    zeros, weights = torch.zeros(1, 3), torch.tensor([[0.0, 0.5, 0.5]])
+    entropies = torch.tensor([[7.0, 1.0, 3.0]], requires_grad=True)
+    loss, metrics = policy_loss(
+        *(zeros, zeros, zeros, torch.zeros(1), weights, weights),
+        **{"epsilon_low": 0.2, "epsilon_high": 0.2, "beta": 0.0, "entropy_bonus": coefficient},
+        entropies=entropies,
+        entropy_weights=weights,
+    )
+    assert loss.item() == metrics["loss"].item() == -2 * coefficient
+    assert metrics["entropy_bonus"].item() == 2 * coefficient
+    loss.backward()
+    assert entropies.grad.tolist() == [[0.0, -coefficient / 2, -coefficient / 2]]
+
+
+@pytest.mark.parametrize("given", [(), ("entropies",), ("entropy_weights",)])
+def test_an_entropy_bonus_wants_entropies_and_their_weights(given):
+    batch = random_batch(0)
+    some = {name: torch.ones_like(batch["logprobs"]) for name in given}
+    with pytest.raises(ValueError, match=r"entropy_bonus=0\.1 needs entropies and entropy_w"):
+        policy_loss(**batch, **CLIP, **some, beta=0.0, entropy_bonus=0.1)
+
+
 @pytest.mark.parametrize(
     ("ratio", "advantage", "is_clipped"),
     [
@@ -485,6 +510,9 @@ def test_old_and_reference_log_probs_and_advantages_are_not_written_to():
         ("ref_logprobs", (1, 6), "ref_logprobs must have"),
         ("loss_weights", (6, 5), "loss_weights must have"),
         ("metric_weights", (6,), "metric_weights must have .* select the same rows"),
+        ("token_factors", (6,), "token_factors must have"),
+        ("entropies", (1, 6), "entropies must have"),
+        ("entropy_weights", (5,), "entropy_weights must have"),
     ],
 )
 def test_shapes_that_would_broadcast_are_refused(name, shape, message):

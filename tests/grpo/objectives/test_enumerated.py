@@ -1,5 +1,6 @@
 """The exact objective, and what the sampled gradient is unbiased for, on a policy of few tokens."""
 
+import math
 from itertools import pairwise, product
 
 import pytest
@@ -176,6 +177,12 @@ def test_loss_and_gradient_are_those_of_a_loop_over_answers(beta):
     torch.testing.assert_close(gradient(by_worth, logits), gradient(slow, logits))
 
 
+def test_without_a_kl_an_answer_is_worth_what_it_earns_above_the_others():
+    logits, _, listed, rewards, other = two_prompts()
+    worth = worths(logits.log_softmax(dim=1), listed, rewards, other)
+    assert torch.equal(worth[listed], (rewards - other[:, None])[listed])
+
+
 def test_the_gradient_is_that_of_finite_differences():
     logits, reference, *rest = two_prompts()
 
@@ -225,6 +232,12 @@ def test_entropy_is_given_that_an_answer_is_written():
     tiny = torch.tensor([[0.5, 0.25, 0.25, 1.0]]).log() - 40
     listed = torch.tensor([[True, True, True, False]])
     assert answer_entropy(tiny, listed).item() == pytest.approx(1.5 * torch.log(torch.tensor(2.0)))
+    # of two prompts each has its own: two equal answers, and one alone
+    two = (
+        torch.tensor([[0.25, 0.25], [0.5, 0.1]]).log(),
+        torch.tensor([[True, True], [True, False]]),
+    )
+    assert answer_entropy(*two).tolist() == pytest.approx([math.log(2), 0.0], abs=1e-6)
 
 
 def test_where_all_answers_earn_the_same_only_the_others_teach():
