@@ -77,6 +77,22 @@ WHY: dict[str, dict[str, list[str]]] = {
             "overlong_penalties: return torch.zeros(lengths.shape, )",
         ],
     },
+    "grpo/dynamic_sampling.py": {
+        "the words of an assertion, which no caller of ours meets": [
+            f'Draws.filled: assert rollout.batch.more is not None, "{words}"'
+            for words in (
+                "XXa step that draws again is given what fromXX",
+                "A STEP THAT DRAWS AGAIN IS GIVEN WHAT FROM",
+            )
+        ],
+        "a rollout has a text for each row": [
+            f"_completions: for row, text in zip(rows, fresh.texts, {strict}):"
+            for strict in ("strict=None", "", "strict=False")
+        ],
+    },
+    "data/pass_rates.py": {
+        "both of its arrays are replaced": ["PassRates.copy: other = PassRates(1)"],
+    },
     "grpo/objectives/entropy.py": {
         "what replaces the padding may be any finite number: its weight is 0": [
             "mean_entropy: return (entropies.where(weights != 0, 1.0) * weights).sum()",

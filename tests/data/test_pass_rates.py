@@ -55,6 +55,11 @@ def test_rates_go_through_json_to_the_bit(outcomes):
     assert again.times_seen.tobytes() == rates.times_seen.tobytes()
 
 
+def test_rows_that_always_pass_or_never_go_through_it_too():
+    state = rates_of([]).state | {"rows": [0, 1], "pass_rates": [0.0, 1.0], "times_seen": [9, 9]}
+    assert PassRates.of(state, 5).state == state
+
+
 def test_a_state_holds_only_rows_that_were_shown_at_most_three_numbers_for_each():
     assert rates_of([(1, 0.25)], count=100_000).state == {
         "examples": 100_000, "rows": [1], "pass_rates": [0.375], "times_seen": [1],
@@ -81,7 +86,7 @@ def test_a_copy_is_changed_alone():
         ({"pass_rates": [0.5, 1.5]}, "row 1 has the pass rate 1.5"),
         ({"pass_rates": [0.5, float("nan")]}, "row 1 has the pass rate nan"),
         ({"pass_rates": [0.5, "x"]}, "row 1 has the pass rate 'x'"),
-        ({"pass_rates": None}, "not all lists"),
+        ({"pass_rates": None}, "^rows, pass_rates and times_seen are not all lists$"),
         ({"times_seen": [1, 0]}, "row 1 was seen 0 times"),
         ({"times_seen": [1, 1.5]}, "row 1 was seen 1.5 times"),
     ],

@@ -281,6 +281,9 @@ def test_several_groups_are_put_in_each_with_all_that_is_its_own():
     batch = rollout.batch
     assert (batch.prompts, batch.positions) == (("p3", "p1", "p4"), (3, 1, 4))
     assert batch.redrawn == ("a", "b", "c")
+    # one alone leaves all behind it where they are
+    _, _, term = put_in(whole, [0], scored_of((3,), [2] * 2, 8), pad_id=-1)
+    assert term.measured == {"grounding/rows": [8, 8, 7, 7, 7, 7]}
 
 
 def test_what_could_be_sampled_goes_with_its_row():
