@@ -20,8 +20,9 @@ def finite_ratio(log_ratio: Tensor) -> Tensor:
     >>> finite_ratio(torch.tensor([0.0, -200.0, 200.0]))
     tensor([1.0000e+00, 0.0000e+00, 5.5406e+34])
     """
-    # what lies above is taken off without gradient: clamp would silence tokens that have no bound
-    return (log_ratio - (log_ratio.detach() - LARGEST_LOG_RATIO).clamp(min=0)).exp()
+    # the bound with the gradient of what it replaces: clamp would silence tokens that have no bound
+    largest = log_ratio - log_ratio.detach() + LARGEST_LOG_RATIO
+    return log_ratio.where(log_ratio.detach() <= LARGEST_LOG_RATIO, largest).exp()
 
 
 def token_log_ratio(log_ratio: Tensor, _mask: Tensor) -> Tensor:

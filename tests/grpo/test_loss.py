@@ -208,11 +208,19 @@ def test_a_bounded_ratio_beyond_every_number_has_no_gradient(level, surrogate, c
     assert logprobs.grad.tolist() == [[0.0, 0.0]]
 
 
-def test_a_ratio_without_a_bound_still_pulls_back_however_large():
+@pytest.mark.parametrize("log_ratio", [100, 1e12])  # of which float32 cannot take 80 away
+def test_a_ratio_without_a_bound_still_pulls_back_however_large(log_ratio):
     logprobs = torch.tensor([[-1.0]], requires_grad=True)
     one = torch.ones(1, 1)
     loss, _ = policy_loss(
-        *(logprobs, logprobs.detach() - 100, logprobs.detach(), torch.tensor([-1.0]), one, one),
+        *(
+            logprobs,
+            logprobs.detach() - log_ratio,
+            logprobs.detach(),
+            torch.tensor([-1.0]),
+            one,
+            one,
+        ),
         **{"epsilon_low": 0.2, "epsilon_high": 0.3, "beta": 0.0},
     )
     loss.backward()
