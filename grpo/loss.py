@@ -13,7 +13,7 @@ from torch import Tensor
 from grpo.objectives.divergence import KL_ESTIMATORS, k3
 from grpo.objectives.entropy import mean_entropy
 from grpo.objectives.ratio import RATIO_LEVELS, finite_ratio
-from grpo.objectives.surrogate import SURROGATES, Limits
+from grpo.objectives.surrogate import SURROGATES, RatioLimits
 
 Normalization = Literal["sequence", "token", "constant"]
 
@@ -107,7 +107,7 @@ def policy_loss(
         loss_weights: (M, C) rows of `token_weights`, 0 where a token does not count.
         metric_weights: (M, C) rows of `token_weights` for the metrics, usually of "token". Where
             both weights are 0 (the padding) the log-probs may hold anything.
-        epsilon_low, epsilon_high, ratio_cap: `Limits` of the surrogate.
+        epsilon_low, epsilon_high, ratio_cap: `RatioLimits` of the surrogate.
         beta: weight of the KL, not negative.
         ratio_level: a name in `RATIO_LEVELS`.
         surrogate: a name in `SURROGATES`.
@@ -158,7 +158,7 @@ def policy_loss(
         ratio,
         logprobs.where(counts, 0.0),
         advantages[:, None],
-        Limits(epsilon_low, epsilon_high, ratio_cap),
+        RatioLimits(epsilon_low, epsilon_high, ratio_cap),
     )  # (M, C) each
     if token_factors is not None:
         gained = gained * token_factors.where(counts, 0.0)

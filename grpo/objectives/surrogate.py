@@ -15,7 +15,7 @@ from torch import Tensor
 SAPO_TEMPERATURES = 1.0, 1.05  # the paper's, of positive advantages and of the others
 
 
-class Limits(NamedTuple):
+class RatioLimits(NamedTuple):
     """How far a ratio counts."""
 
     epsilon_low: float  # down to 1 - this
@@ -24,7 +24,7 @@ class Limits(NamedTuple):
 
 
 def clipped(
-    ratio: Tensor, _logprobs: Tensor, advantages: Tensor, limits: Limits
+    ratio: Tensor, _logprobs: Tensor, advantages: Tensor, limits: RatioLimits
 ) -> tuple[Tensor, Tensor]:
     """Return min(r A, clip(r, 1 - epsilon_low, 1 + epsilon_high) A), and where r moves it no more.
 
@@ -39,7 +39,7 @@ def clipped(
         advantages: (M, 1).
         limits: of the ratio.
 
-    >>> ratio, limits = torch.tensor([[1.5, 9.0]]), Limits(0.2, 0.2, 4.0)
+    >>> ratio, limits = torch.tensor([[1.5, 9.0]]), RatioLimits(0.2, 0.2, 4.0)
     >>> clipped(ratio, ratio, torch.tensor([[1.0]]), limits)[0]
     tensor([[1.2000, 1.2000]])
     >>> clipped(ratio, ratio, torch.tensor([[-1.0]]), limits)[0]
@@ -55,7 +55,7 @@ def clipped(
 
 
 def cispo(
-    ratio: Tensor, logprobs: Tensor, advantages: Tensor, limits: Limits
+    ratio: Tensor, logprobs: Tensor, advantages: Tensor, limits: RatioLimits
 ) -> tuple[Tensor, Tensor]:
     """Return stop_grad(min(r, epsilon_high)) A logprob, and where the ratio was above.
 
@@ -70,7 +70,7 @@ def cispo(
         advantages: (M, 1).
         limits: of which epsilon_high counts.
 
-    >>> logprobs, limits = torch.tensor([[-1.0, -2.0]]), Limits(0.2, 5.0, 0.0)
+    >>> logprobs, limits = torch.tensor([[-1.0, -2.0]]), RatioLimits(0.2, 5.0, 0.0)
     >>> cispo(torch.tensor([[1.0, 8.0]]), logprobs, torch.tensor([[0.5]]), limits)
     (tensor([[-0.5000, -5.0000]]), tensor([[False,  True]]))
     """
@@ -79,7 +79,7 @@ def cispo(
 
 
 def soft_gate(
-    ratio: Tensor, _logprobs: Tensor, advantages: Tensor, _limits: Limits
+    ratio: Tensor, _logprobs: Tensor, advantages: Tensor, _limits: RatioLimits
 ) -> tuple[Tensor, Tensor]:
     """Return 4 / T sigmoid(T (r - 1)) A, and False everywhere: nothing is cut off.
 
@@ -92,7 +92,8 @@ def soft_gate(
         advantages: (M, 1).
         _limits: not used.
 
-    >>> soft_gate(torch.ones(1, 2), torch.zeros(1, 2), torch.tensor([[3.0]]), Limits(0, 0, 0))[0]
+    >>> ratio, limits = torch.ones(1, 2), RatioLimits(0, 0, 0)
+    >>> soft_gate(ratio, ratio, torch.tensor([[3.0]]), limits)[0]
     tensor([[6., 6.]])
     """
     of_positive, of_others = SAPO_TEMPERATURES
@@ -102,6 +103,6 @@ def soft_gate(
     return gate * advantages, torch.zeros_like(ratio, dtype=torch.bool)
 
 
-SurrogateFunction = Callable[[Tensor, Tensor, Tensor, Limits], tuple[Tensor, Tensor]]
+SurrogateFunction = Callable[[Tensor, Tensor, Tensor, RatioLimits], tuple[Tensor, Tensor]]
 
 SURROGATES: Mapping[str, SurrogateFunction] = {"clip": clipped, "cispo": cispo, "sapo": soft_gate}

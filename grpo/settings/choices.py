@@ -45,7 +45,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 # What --help says of a name; a test asks for each.
-_WORDS: dict[str, dict[str, str]] = {
+_MEANINGS: dict[str, dict[str, str]] = {
     "advantage_scale": {
         "group": "the std of the group's rewards (GRPO)",
         "batch": "that of all rewards of the step (Lite PPO)",
@@ -82,13 +82,13 @@ _WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def words_of(field: str) -> str:
+def meanings_of(field: str) -> str:
     """Return what each name of a choice means, for its flag's help.
 
-    >>> words_of("ratio_level")
+    >>> meanings_of("ratio_level")
     "token: each token's own; sequence: the whole completion's, by its mean log-ratio (GSPO)"
     """
-    return "; ".join(f"{name}: {words}" for name, words in _WORDS[field].items())
+    return "; ".join(f"{name}: {words}" for name, words in _MEANINGS[field].items())
 
 
 # The fields that name files and folders; a reward may be path.py:function.

@@ -9,7 +9,7 @@ from grpo.settings.choices import (
     RatioLevel,
     Schedule,
     Surrogate,
-    words_of,
+    meanings_of,
 )
 from process.flags import setting
 
@@ -20,12 +20,12 @@ class ObjectiveSettings:
 
     surrogate: Surrogate = setting(
         "clip",
-        f"what is raised; {words_of('surrogate')}",
+        f"what is raised; {meanings_of('surrogate')}",
         only="grpo",
     )
     ratio_level: RatioLevel = setting(
         "token",
-        f"whose ratio it is; {words_of('ratio_level')}",
+        f"whose ratio it is; {meanings_of('ratio_level')}",
         only="grpo",
     )
     epsilon_low: float = setting(0.2, "ratios are clipped below 1 - this", only="grpo")
@@ -40,7 +40,7 @@ class ObjectiveSettings:
     )
     loss_normalization: LossNormalization = setting(
         "sequence",
-        f"what the loss is a mean over; {words_of('loss_normalization')}",
+        f"what the loss is a mean over; {meanings_of('loss_normalization')}",
         only="grpo",
     )
     mask_truncated: bool = setting(
@@ -82,7 +82,8 @@ class ObjectiveSettings:
     )
     kl_estimator: KLEstimator = setting(
         "k3",
-        f"which estimate of the KL is in the loss (docs/objectives.md); {words_of('kl_estimator')}",
+        "which estimate of the KL is in the loss (docs/objectives.md);"
+        f" {meanings_of('kl_estimator')}",
         only="grpo",
     )
     reference_sync: int = setting(

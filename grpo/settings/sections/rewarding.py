@@ -8,7 +8,7 @@ from grpo.settings.choices import (
     AdvantageScale,
     GroundingKind,
     RewardAggregation,
-    words_of,
+    meanings_of,
 )
 from process.flags import setting
 
@@ -48,16 +48,16 @@ class RewardSettings:
     )
     reward_aggregation: RewardAggregation = setting(
         "sum_then_normalize",
-        words_of("reward_aggregation"),
+        meanings_of("reward_aggregation"),
         only="grpo",
     )
     advantage_baseline: AdvantageBaseline = setting(
         "mean",
-        f"what is subtracted from a reward; {words_of('advantage_baseline')}",
+        f"what is subtracted from a reward; {meanings_of('advantage_baseline')}",
         only="grpo",
     )
     advantage_scale: AdvantageScale = setting(
         "group",
-        f"what divides the difference; {words_of('advantage_scale')}",
+        f"what divides the difference; {meanings_of('advantage_scale')}",
         only="grpo",
     )

@@ -5,13 +5,17 @@ import math
 import pytest
 import torch
 
-from grpo.objectives.surrogate import SURROGATES, Limits, cispo, clipped, soft_gate
+from grpo.objectives.surrogate import SURROGATES, RatioLimits, cispo, clipped, soft_gate
 
-LIMITS = dict.fromkeys(SURROGATES, Limits(0.2, 0.28, 0.0)) | {"cispo": Limits(0.2, 3.0, 0.0)}
+LIMITS = dict.fromkeys(SURROGATES, RatioLimits(0.2, 0.28, 0.0)) | {
+    "cispo": RatioLimits(0.2, 3.0, 0.0)
+}
 any_surrogate = pytest.mark.parametrize("name", SURROGATES)
 
 
-def gradient_at(name: str, ratio: float, advantage: float, limits: Limits | None = None) -> float:
+def gradient_at(
+    name: str, ratio: float, advantage: float, limits: RatioLimits | None = None
+) -> float:
     """Return d surrogate / d logprob of one token whose ratio is so large."""
     logprobs = torch.tensor([[-1.5]], dtype=torch.float64, requires_grad=True)
     old = logprobs.detach() - math.log(ratio)
@@ -43,7 +47,7 @@ def test_where_no_weight_has_moved_all_have_the_policy_gradient(name, advantage)
     ],
 )
 def test_a_cap_bounds_what_a_negative_advantage_does(ratio, advantage, gradient):
-    limits = Limits(0.2, 0.2, 4.0)
+    limits = RatioLimits(0.2, 0.2, 4.0)
     assert gradient_at("clip", ratio, advantage, limits) == pytest.approx(gradient)
     tensor, one = torch.tensor([[ratio]]), torch.tensor([[advantage]])
     value, is_bounded = clipped(tensor, tensor, one, limits)
@@ -82,7 +86,7 @@ def test_the_gates_gradient_fades_on_both_sides_and_faster_where_the_advantage_i
 def test_without_limits_the_clip_is_the_plain_ratio():
     ratio = torch.rand(3, 4, dtype=torch.float64) * 9
     advantages = torch.randn(3, 1, dtype=torch.float64)
-    value, is_bounded = clipped(ratio, ratio, advantages, Limits(1.0, math.inf, 0.0))
+    value, is_bounded = clipped(ratio, ratio, advantages, RatioLimits(1.0, math.inf, 0.0))
     assert torch.equal(value, ratio * advantages)
     assert not is_bounded.any()
 
