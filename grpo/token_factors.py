@@ -25,7 +25,7 @@ class TokenFactors:
     chosen: Tensor | None  # True for the tokens that are trained
     sampled: Tensor | None  # the sampler's log-probabilities
     cap: float  # of the correction by them
-    weights: Tensor  # what the means that are logged of it are weighted by
+    weights: Tensor | None  # what the means that are logged of it are weighted by; with ``sampled``
 
     @classmethod
     def of(
@@ -39,21 +39,24 @@ class TokenFactors:
             config: of the run.
             device: the policy's.
         """
-        completions, chosen, sampled = rollout.completions, None, None
+        completions = rollout.completions
+        chosen = sampled = weights = None
         # of the tokens that are trained at all: a row that is masked would take its share of them
         counted = rollout.loss_mask(config.mask_truncated)  # (B, C)
         if config.top_entropy_share < 1:
             chosen = high_entropy_mask(completions.entropies, counted, config.top_entropy_share)
             counted = counted & chosen
-        # not of all tokens: groups that teach nothing may not be run
-        weighed = counted & (advantages.flatten() != 0)[:, None]  # (B, C)
-        if config.sampler_correction_cap > 0 and weighed.any():
-            sampled = completions.logprobs.to(device)
+        if config.sampler_correction_cap > 0:
+            # not of all tokens: groups that teach nothing may not be run
+            weighed = counted & (advantages.flatten() != 0)[:, None]  # (B, C)
+            if weighed.any():
+                sampled = completions.logprobs.to(device)
+                weights = token_weights(weighed, "token", config.max_completion_tokens).to(device)
         return cls(
             chosen=None if chosen is None else chosen.to(device),
             sampled=sampled,
             cap=config.sampler_correction_cap,
-            weights=token_weights(weighed, "token", config.max_completion_tokens).to(device),
+            weights=weights,
         )
 
     @property
@@ -74,7 +77,7 @@ class TokenFactors:
             old_logprobs: (M, C) of the policy that sampled, by the update's forward.
         """
         factors = None if self.chosen is None else part.cut(self.chosen).float()
-        if self.sampled is None:
+        if self.sampled is None or self.weights is None:
             return factors, {}
         weights, is_capped = sampler_correction(old_logprobs, part.cut(self.sampled), self.cap)
         shares = part.cut(self.weights)  # (M, C)
