@@ -31,6 +31,12 @@ WHY: dict[str, dict[str, list[str]]] = {
             'policy_loss: "kl": (k3(ref_log_ratio.detach(), None) * metric_weights).sum(),',
         ],
     },
+    "grpo/objectives/ratio.py": {
+        "at the bound itself both are the bound": [
+            "finite_ratio: return"
+            " log_ratio.where(log_ratio.detach() < LARGEST_LOG_RATIO, largest).exp()",
+        ],
+    },
     "grpo/objectives/surrogate.py": {
         "an advantage of 0 has a surrogate of 0 at any temperature": [
             "soft_gate: temperature[advantages >= 0] = of_positive",
